@@ -1,0 +1,54 @@
+"""What the security library raises. `SecurityException` is the root of it all."""
+
+from collections.abc import Mapping
+
+
+class SecurityException(Exception):
+    """A request that is refused.
+
+    message: what the client may read. status_code: the HTTP status, 401 (no valid identity) or 403 (an identity
+    without permission) for a client's mistake. headers: what to add to the reply.
+    """
+
+    def __init__(self, message: str, status_code: int = 500, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.headers = dict(headers or {})
+
+
+class NotAuthenticated(SecurityException):
+    """No valid identity: 401 with the challenge of RFC 6750, section 3."""
+
+    def __init__(self, message: str = "authentication required", error: str | None = None) -> None:
+        challenge = 'Bearer realm="microkubes"'
+        if error:
+            challenge += f', error="{error}", error_description="{message}"'
+        super().__init__(message, 401, {"WWW-Authenticate": challenge})
+
+
+class InvalidToken(NotAuthenticated):
+    """A token was presented and is bad. The chain keeps this and goes on: another provider may still say yes."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, error="invalid_token")
+
+
+class InsufficientScope(SecurityException):
+    """An identity that lacks a scope: 403 with the challenge of RFC 6750, section 3.1."""
+
+    def __init__(self, scopes: str) -> None:
+        message = f"the token lacks the scope {scopes}"
+        challenge = f'Bearer realm="microkubes", error="insufficient_scope", scope="{scopes}"'
+        super().__init__(message, 403, {"WWW-Authenticate": challenge})
+
+
+class KeyException(SecurityException):
+    """A key that is missing or cannot be used. name: the key's name or file."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"key {name}: {reason}")
+        self.name = name
+
+
+class BreakChain(Exception):
+    """Raised by a provider to admit the request now, without asking the providers after it."""
