@@ -1,0 +1,1 @@
+"""The names under which Microkubes services import what `security` and `service.gateway` are."""

@@ -1,0 +1,105 @@
+"""A small client of Kong's Admin API."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from service.gateway.registrator import RegistrationException
+
+CONNECT_TIMEOUT_S = 3
+READ_TIMEOUT_S = 10
+# A gateway that is starting, busy, or has lost its database for a moment; anything else will not get better by itself.
+RETRYABLE = frozenset({429, 500, 502, 503, 504})
+
+
+class _TryAgain(RegistrationException):
+    """A failure that may pass."""
+
+
+class AdminApi:
+    """Asks the Admin API at `url`, trying again for at most `patience_s` seconds over all its requests together.
+
+    sleep: how to wait between tries.
+    """
+
+    def __init__(self, url: str, patience_s: float = 30, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.url = url
+        self._deadline = time.monotonic() + patience_s
+        self._sleep = sleep
+        self._session = requests.Session()
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The entity at `path`, or None when there is none. Raises: RegistrationException."""
+        return self._ask("GET", path, None)
+
+    def put(self, path: str, entity: dict[str, Any]) -> dict[str, Any]:
+        """Create or replace the entity at `path` and give it back. Raises: RegistrationException."""
+        found = self._ask("PUT", path, entity)
+        if found is None:
+            raise RegistrationException(f"PUT {self.url}{path} answered 404")
+        return found
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def _ask(self, method: str, path: str, entity: dict[str, Any] | None) -> dict[str, Any] | None:
+        retrying = Retrying(
+            retry=retry_if_exception_type(_TryAgain),
+            stop=self._out_of_patience,
+            wait=wait_exponential_jitter(initial=0.2, max=5, jitter=0.5),
+            sleep=lambda seconds: self._sleep(max(0.0, min(seconds, self._deadline - time.monotonic()))),
+            reraise=True,
+        )
+        return retrying(self._ask_once, method, path, entity)
+
+    def _out_of_patience(self, state: RetryCallState) -> bool:
+        return time.monotonic() >= self._deadline
+
+    def _ask_once(self, method: str, path: str, entity: dict[str, Any] | None) -> dict[str, Any] | None:
+        where = f"{method} {self.url}{path}"
+        remaining_s = max(0.5, self._deadline - time.monotonic())
+        try:
+            response = self._session.request(
+                method,
+                self.url + path,
+                json=entity,
+                timeout=(min(CONNECT_TIMEOUT_S, remaining_s), min(READ_TIMEOUT_S, remaining_s)),
+                allow_redirects=False,
+            )
+        except (requests.ConnectionError, requests.Timeout) as err:
+            raise _TryAgain(f"{where}: {_reason(err)}") from err
+        except requests.RequestException as err:
+            raise RegistrationException(f"{where}: {err}") from err
+        if response.status_code == 404:
+            return None
+        try:
+            body = response.json()
+        except requests.JSONDecodeError:
+            body = None
+        if response.status_code != 200:
+            said = body.get("message") if isinstance(body, dict) else None
+            failure = _TryAgain if response.status_code in RETRYABLE else RegistrationException
+            raise failure(f"{where} answered {response.status_code}: {said or 'no message'}")
+        if not isinstance(body, dict):
+            raise RegistrationException(f"{where} answered no JSON object; is this Kong's Admin API?")
+        return body
+
+
+def _reason(err: requests.RequestException) -> str:
+    """ "connection refused" rather than four wrapped exceptions."""
+    if isinstance(err, requests.Timeout):
+        return "timed out"
+    cause: BaseException | None = err
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or _first_exception(cause)
+    return "cannot be reached"
+
+
+def _first_exception(err: BaseException) -> BaseException | None:
+    return next((argument for argument in err.args if isinstance(argument, BaseException)), None)

@@ -1,0 +1,36 @@
+"""What registering with any gateway takes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class RegistrationException(Exception):
+    """The gateway did not register the service. The message names its address and what it said."""
+
+
+class Registrator:
+    """Registers a service with the gateway whose admin API is at `gw_admin_url`."""
+
+    def __init__(self, gw_admin_url: str = "http://localhost:8001") -> None:
+        self.gw_admin_url = gw_admin_url.rstrip("/")
+
+    def register(
+        self,
+        name: str | None = None,
+        paths: Sequence[str] | None = None,
+        host: str | None = None,
+        port: int = 8080,
+        **options: Any,
+    ) -> None:
+        """Have the gateway send requests for `paths` to `host`:`port`. Safe to call again.
+
+        Raises: ValueError for what is missing; RegistrationException when the gateway does not do it.
+        """
+        for argument, value in (("name", name), ("paths", paths), ("host", host)):
+            if not value:
+                raise ValueError(f"register() needs {argument}")
+        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": int(port), **options})
+
+    def register_service(self, service: dict[str, Any]) -> None:
+        """What a kind of gateway does with a complete definition."""
+        raise TypeError(f"{type(self).__name__} does not say how to register")
