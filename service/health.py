@@ -1,0 +1,29 @@
+"""Whether the service can do its work, truthfully."""
+
+from native import IMPLEMENTATION
+from service import __version__
+from service.database import Database
+from service.errors import DatabaseUnavailable
+from service.migrate import newest_revision
+
+
+class Health:
+    """Looks at what the service depends on."""
+
+    version = __version__
+    core = IMPLEMENTATION
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._revision = newest_revision()
+
+    def database(self) -> str:
+        """ "ok", or what is wrong with the database in words that hold no secret."""
+        try:
+            row = self._database.row("SELECT version_num FROM alembic_version")
+        except DatabaseUnavailable as err:
+            return str(err)
+        except Exception as err:
+            return f"the tables cannot be read: {type(err).__name__}"
+        found = row[0] if row else None
+        return "ok" if found == self._revision else f"its tables are at {found}, not at {self._revision}: run migrate"

@@ -1,0 +1,65 @@
+"""Loans and their events in Postgres, read as timelines."""
+
+from typing import Protocol
+
+from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
+from service.database import Database
+from service.errors import UnknownLoan
+
+# One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
+# are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18.
+_TIMELINE = f"""
+    SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
+           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids
+    FROM loans AS l
+    CROSS JOIN LATERAL (
+        SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
+               array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
+        FROM (
+            SELECT post_date - DATE '1970-01-01' AS day,
+                   CASE event_type
+                       WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT}
+                   END + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END AS kind,
+                   (amt * 100)::bigint AS amount,
+                   tx_id
+            FROM loan_events
+            WHERE loan_id = l.loan_id
+            ORDER BY post_date, tx_id
+        ) AS ordered
+    ) AS e
+    WHERE l.loan_id = %s
+"""  # noqa: S608  (put together from the core's constants, not from input)
+
+
+class Ledger(Protocol):
+    """Where timelines come from."""
+
+    def timeline(self, loan_id: int) -> Timeline:
+        """The loan's ledger. Raises: UnknownLoan, DatabaseUnavailable."""
+        ...
+
+
+class PostgresLedger:
+    """Timelines from the tables `loans` and `loan_events`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def timeline(self, loan_id: int) -> Timeline:
+        """The loan's ledger as Postgres has it now. Raises: UnknownLoan, DatabaseUnavailable."""
+        row = self._database.row(_TIMELINE, (loan_id,))
+        if row is None:
+            raise UnknownLoan(loan_id)
+        version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids = row
+        return Timeline.build(
+            loan_id=loan_id,
+            version=version,
+            token=int(xmin),
+            start_day=start_day,
+            initial=initial,
+            currency=currency,
+            days=days or [],
+            kinds=kinds or [],
+            amounts=amounts or [],
+            tx_ids=tx_ids or [],
+        )

@@ -1,0 +1,48 @@
+"""Bring a database's tables up to date."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.pool import NullPool
+
+from service.database import connect
+from service.errors import SettingsError
+from service.settings import Settings
+
+_LOCK = 0x6C6F616E  # any number that is ours: one migration at a time
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def newest_revision() -> str:
+    """The revision that this release expects."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+def migrate(settings: Settings) -> None:
+    """Apply what is missing, all or nothing, as the admin user.
+
+    Raises: SettingsError when the user may not; DatabaseUnavailable.
+    """
+    engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        connection.commit()
+        config = _config()
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except ProgrammingError as err:
+            raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {err.orig}") from err
+        connection.commit()
+    engine.dispose()

@@ -1,0 +1,66 @@
+"""Errors as replies: RFC 9457 problem documents. Details go to the log, never to the client."""
+
+import logging
+from typing import Any
+
+import orjson
+from flask import Flask, Response
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+from security.problem import MEDIA_TYPE, problem
+from service.errors import DatabaseUnavailable, InvalidRequest, UnknownLoan
+
+log = logging.getLogger(__name__)
+
+
+def reply(status: int, message: str, slug: str | None = None, **members: Any) -> Response:
+    """A problem reply. slug: names the kind of problem, for programs."""
+    if slug is not None:
+        members["type"] = f"urn:loaner:problem:{slug}"
+    return Response(orjson.dumps(problem(status, message, **members)), status, content_type=MEDIA_TYPE)
+
+
+def refuse_invalid(err: ValidationError) -> Response:
+    """Called by the framework for a request that does not fit its model."""
+    raise InvalidRequest(
+        [
+            (".".join(map(str, e["loc"])) or "body", e["msg"].removeprefix("Value error, "))
+            for e in err.errors(include_url=False, include_context=False, include_input=False)
+        ]
+    )
+
+
+def register(app: Flask) -> None:
+    """Have every error of `app` answered as a problem."""
+
+    @app.errorhandler(InvalidRequest)
+    def invalid(err: InvalidRequest) -> Response:
+        errors = [{"field": field, "expected": expected} for field, expected in err.errors]
+        return reply(400, str(err), "invalid-request", errors=errors)
+
+    @app.errorhandler(UnknownLoan)
+    def unknown(err: UnknownLoan) -> Response:
+        return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
+
+    @app.errorhandler(DatabaseUnavailable)
+    def unavailable(err: DatabaseUnavailable) -> Response:
+        log.warning("answered 503: %s", err)
+        response = reply(503, "the ledger cannot be read now; try again", "unavailable")
+        response.headers["Retry-After"] = str(err.retry_after_s)
+        return response
+
+    @app.errorhandler(HTTPException)
+    def http(err: HTTPException) -> Response:
+        if err.code is None or err.code < 400:
+            return err.get_response()  # type: ignore[return-value]
+        response = reply(err.code, err.description or err.name)
+        response.headers.update(
+            {name: value for name, value in err.get_headers() if name.lower() in ("allow", "retry-after")}
+        )
+        return response
+
+    @app.errorhandler(Exception)
+    def unexpected(err: Exception) -> Response:
+        log.exception("answered 500")
+        return reply(500, "something went wrong here; it has been logged", "internal")

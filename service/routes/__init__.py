@@ -1,0 +1,1 @@
+"""The routes: what is asked over HTTP, and how it is answered."""

@@ -1,0 +1,53 @@
+"""The fields that requests and replies are made of: each parsed strictly, and documented where it is parsed."""
+
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+
+from service.values import MAX_LOAN_ID, date_of, loan_id_of
+
+LoanId = Annotated[
+    int,
+    BeforeValidator(loan_id_of),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1}),
+    Field(description="the loan"),
+]
+Day = Annotated[
+    date,
+    BeforeValidator(date_of),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
+    Field(description="a date, YYYY-MM-DD; a future one counts what is posted up to it"),
+]
+Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?\d+\.\d{2}$", "example": "10250.00"})]
+Version = Annotated[int, Field(description="how many events the loan has; it grows with each posting")]
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457), with Microkubes' code and message."""
+
+    type: str = Field(description="names the kind of problem, or about:blank")
+    title: str
+    status: int
+    detail: str
+    code: int = Field(description="the same as status")
+    message: str = Field(description="the same as detail")
+
+
+def problems(*statuses: int) -> dict[int | str, Any]:
+    """The documentation of these refusals."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    meaning = {
+        400: "the request says something that is not understood; `errors` names the fields",
+        401: "no valid token",
+        403: "the token lacks the scope",
+        404: "there is no such loan",
+        503: "the ledger cannot be read now; `Retry-After` says when to try again",
+    }
+    return {
+        status: {
+            "description": meaning[status],
+            "content": {"application/problem+json": {"schema": schema}},
+        }
+        for status in statuses
+    }

@@ -1,0 +1,105 @@
+"""What loans owe."""
+
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from native import day_of
+from service.money import to_decimal_string
+from service.reader import Balance, BalanceReader
+from service.routes.fields import Day, LoanId, Money, Version, problems
+from service.routes.json_reply import json_reply
+
+_REFUSALS = problems(400, 401, 403, 404, 503)
+
+
+class LoanPath(BaseModel):
+    """One loan."""
+
+    loan_id: LoanId
+
+
+class LoanDayPath(LoanPath):
+    """One loan on one day."""
+
+    date: Day
+
+
+class BalanceReply(BaseModel):
+    """What a loan owed at the end of a day."""
+
+    loan_id: int
+    date: Day
+    balance: Money
+    currency: str = Field(examples=["USD"])
+    version: Version
+
+
+class LoanReply(BaseModel):
+    """A loan's terms, and what it owes today."""
+
+    loan_id: int
+    start_date: Day
+    initial_amt: Money
+    currency: str = Field(examples=["USD"])
+    date: Day = Field(description="today, in the service's time zone")
+    balance: Money
+    version: Version
+
+
+def _members(balance: Balance) -> dict[str, Any]:
+    return {
+        "loan_id": balance.loan_id,
+        "date": balance.day.isoformat(),
+        "balance": to_decimal_string(balance.balance),
+        "currency": balance.currency,
+        "version": balance.version,
+    }
+
+
+def loan_routes(reader: BalanceReader) -> APIBlueprint:
+    """The blueprint `loan`, answered by `reader`."""
+    routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
+    secured: list[dict[str, list[str]]] = [{"bearer": []}]
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>/<date>",
+        summary="The balance on a day",
+        responses={200: BalanceReply, **_REFUSALS},
+        security=secured,
+    )
+    def balance(path: LoanDayPath) -> Response:
+        """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
+        Before the loan starts, nothing."""
+        return json_reply(_members(reader.balance(path.loan_id, path.date)))
+
+    @routes.get(
+        "/<loan_id>/<date>",
+        summary="The balance on a day, by the short path",
+        responses={200: BalanceReply, **_REFUSALS},
+        security=secured,
+    )
+    def balance_short(path: LoanDayPath) -> Response:
+        """The same as `/api/v1/loan/{loan_id}/{date}`."""
+        return json_reply(_members(reader.balance(path.loan_id, path.date)))
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>",
+        summary="A loan's terms and today's balance",
+        responses={200: LoanReply, **_REFUSALS},
+        security=secured,
+    )
+    def loan(path: LoanPath) -> Response:
+        """What was agreed, and what is owed today."""
+        timeline, today = reader.timeline(path.loan_id), reader.today()
+        return json_reply(
+            {
+                "start_date": day_of(timeline.start_day).isoformat(),
+                "initial_amt": to_decimal_string(timeline.initial),
+                **_members(reader.balance_of(timeline, today)),
+            }
+        )
+
+    return routes

@@ -1,0 +1,72 @@
+"""How the service is doing: for operators, probes and the curious."""
+
+from flask import Response
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from service.health import Health
+from service.problem import reply
+from service.routes.access import internal, public
+from service.routes.fields import problems
+from service.routes.json_reply import json_reply
+
+
+class StatusReply(BaseModel):
+    """What is running."""
+
+    status: str = Field(examples=["running"])
+    version: str
+    core: str = Field(description="compiled or interpreted")
+    database: str = Field(description="ok, or what is wrong")
+
+
+class VersionReply(BaseModel):
+    """Which release is running."""
+
+    version: str
+
+
+class AliveReply(BaseModel):
+    """The process answers."""
+
+    status: str = Field(examples=["ok"])
+
+
+def operations_routes(health: Health) -> APIBlueprint:
+    """The blueprint `operations`."""
+    routes = APIBlueprint("operations", __name__, abp_tags=[Tag(name="operations", description="How it is doing")])
+
+    @routes.get(
+        "/status",
+        summary="The service is running",
+        responses={200: StatusReply, **problems(401, 403)},
+        security=[{"bearer": []}],
+    )
+    def status() -> Response:
+        """Versions and dependencies, for whoever has a token."""
+        return json_reply(
+            {"status": "running", "version": health.version, "core": health.core, "database": health.database()}
+        )
+
+    @routes.get("/healthcheck", summary="The process answers", responses={200: AliveReply})
+    @public
+    def healthcheck() -> Response:
+        """Liveness: it asks nothing of any other server."""
+        return json_reply({"status": "ok"})
+
+    @routes.get("/version", summary="Which release is running", responses={200: VersionReply})
+    @public
+    def version() -> Response:
+        """The release."""
+        return json_reply({"version": health.version})
+
+    @routes.get("/ready", summary="Requests can be answered", responses={200: AliveReply, **problems(503)})
+    @internal
+    def ready() -> Response:
+        """Readiness, for probes beside the service; through a gateway it is 404."""
+        database = health.database()
+        if database != "ok":
+            return reply(503, f"not ready: {database}", "not-ready")
+        return json_reply({"status": "ok"})
+
+    return routes

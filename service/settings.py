@@ -1,0 +1,91 @@
+"""Every setting, typed and documented once. They come from the environment, and from `.env` and `.auth` if present."""
+
+import os
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsError
+
+
+def _timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as err:
+        raise ValueError("expected the name of a time zone, such as UTC or Europe/Paris") from err
+    return name
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")) or not url.partition("://")[2].strip("/"):
+        raise ValueError("expected a URL such as http://kong:8001")
+    return url.rstrip("/")
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]+$")]
+
+
+class Settings(BaseSettings):
+    """The service's settings; `load_settings` makes one with errors people can read."""
+
+    model_config = SettingsConfigDict(
+        env_file=(".env", ".auth"), env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    listen_host: str = Field(
+        "0.0.0.0",  # noqa: S104  (a container's port is published from outside)
+        min_length=1,
+        description="address to listen on (standalone: 127.0.0.1)",
+    )
+    port: Port = Field(5555, description="port to listen on")
+    workers: int = Field(min(os.cpu_count() or 1, 8), ge=1, le=256, description="worker processes")
+    threads: int = Field(4, ge=1, le=256, description="threads, and database connections, of each worker")
+    log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$", to_upper=True)] = Field(
+        "INFO", description="DEBUG, INFO, WARNING or ERROR"
+    )
+    timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="where `today` is")
+
+    api_gateway_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        "http://localhost:8001", description="Kong's Admin API"
+    )
+    gateway_timeout_s: float = Field(30, gt=0, le=3600, description="seconds to keep trying to register")
+    service_name: Name = Field("loaner", description="name of the service and of its route on the gateway")
+    service_host: str = Field("loaner.service.consul", min_length=1, description="host at which the gateway finds it")
+    service_port: Port | None = Field(None, description="port at which the gateway finds it (default: PORT)")
+    service_path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")] = Field(
+        "/loaner", description="path under which the gateway offers it; stripped before the service"
+    )
+
+    psql_host: str | None = Field(None, description="Postgres host; needed in production")
+    psql_port: Port = Field(5432, description="Postgres port")
+    psql_db: str = Field("loaner", min_length=1, description="Postgres database")
+    psql_user: str = Field("loaner", min_length=1, description="user that reads (a member of loaner_reader)")
+    psql_pw: SecretStr | None = Field(None, description="its password")
+    psql_posting_user: str | None = Field(None, description="user that posts: `load` (a member of loaner_poster)")
+    psql_posting_pw: SecretStr | None = Field(None, description="its password")
+    psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
+    psql_admin_pw: SecretStr | None = Field(None, description="its password")
+    psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
+    psql_statement_timeout_s: float = Field(5, gt=0, le=300, description="seconds a read may take")
+    psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
+
+    keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
+    secure_loans: bool = Field(True, description="whether loan routes need a token")
+    client_id: Name = Field("loaner-client", description="the client that may ask for tokens at /token")
+    secret: SecretStr | None = Field(None, description="its secret; without one, /token is 404")
+    access_token_expires: int = Field(3600, ge=1, le=2_592_000, description="seconds a token of /token is valid")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings. overrides: values that win over the environment.
+
+    Raises: SettingsError naming each wrong setting and what was expected of it.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as err:
+        wrong = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
+        raise SettingsError("; ".join(wrong)) from None

@@ -1,0 +1,31 @@
+"""What people and programs write, read strictly. Each function raises a ValueError that says what was expected."""
+
+import re
+from datetime import date
+
+MAX_LOAN_ID = 2**63 - 1
+EVENT_TYPES = ("fee", "interest", "payment")
+
+
+def loan_id_of(text: str) -> int:
+    """A loan's id."""
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not 0 < int(text) <= MAX_LOAN_ID:
+        raise ValueError(f"expected a whole number from 1 to {MAX_LOAN_ID}")
+    return int(text)
+
+
+def date_of(text: str) -> date:
+    """A date written YYYY-MM-DD, and no other way that the standard library would also take."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        raise ValueError("expected a date written YYYY-MM-DD")
+    try:
+        return date.fromisoformat(text)
+    except ValueError as err:
+        raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
+
+
+def event_type_of(text: str) -> str:
+    """A kind of event."""
+    if text not in EVENT_TYPES:
+        raise ValueError(f"expected one of {', '.join(EVENT_TYPES)}")
+    return text

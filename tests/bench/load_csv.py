@@ -1,0 +1,83 @@
+"""Loading a million events, against psql's \\copy of the same file into the same table without triggers.
+
+`python -m tests.bench.load_csv [--loans 50000] [--events-per-loan 20] [--rounds 3]`; prints the ratio of each round.
+The baseline's table has every key and index of loan_events, the foreign key included.
+"""
+
+import subprocess
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from service.database import connect
+from service.embedded import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
+from service.load import load
+from service.migrate import migrate
+from service.sample import write_sample
+from service.settings import load_settings
+from service.standalone import create_database, settings_of
+
+_BASELINE = """
+    CREATE SEQUENCE bench_version;
+    CREATE TABLE bench_events (LIKE loan_events INCLUDING ALL,
+                               FOREIGN KEY (loan_id) REFERENCES loans);
+    ALTER TABLE bench_events ALTER version SET DEFAULT nextval('bench_version'),
+                             ALTER recorded_at SET DEFAULT now();
+"""
+
+
+@click.command()
+@click.option("--loans", default=50_000)
+@click.option("--events-per-loan", default=20)
+@click.option("--rounds", default=3)
+def main(loans: int, events_per_loan: int, rounds: int) -> None:
+    """Print, for each round, the seconds of both and their ratio."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        loans_file, events_file = folder / "loans.csv", folder / "events.csv"
+        write_sample(loans_file, events_file, loans, events_per_loan)
+        postgres = EmbeddedPostgres(folder / "postgres")
+        postgres.start()
+        try:
+            ratios = [_round(postgres, number, loans_file, events_file) for number in range(rounds)]
+        finally:
+            postgres.stop()
+    ratios.sort()
+    click.echo(f"load / \\copy: median {ratios[len(ratios) // 2]:.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}")
+
+
+def _round(postgres: EmbeddedPostgres, number: int, loans_file: Path, events_file: Path) -> float:
+    database = f"bench{number}"
+    create_database(postgres, database)
+    settings = settings_of(postgres, load_settings()).model_copy(update={"psql_db": database})
+    migrate(settings)
+    with closing(connect(settings, "admin")) as connection:
+        begun = time.perf_counter()
+        load(connection, loans_file, events_file)
+        loaded_s = time.perf_counter() - begun
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_BASELINE)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM loan_events")
+            (events,) = cursor.fetchone() or (0,)
+    begun = time.perf_counter()
+    subprocess.run(
+        [
+            str(find_binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(postgres.port),
+            "-U", SUPERUSER, "-d", database,
+            "-c", f"\\copy bench_events (loan_id, event_type, post_date, amt) from '{events_file}' with (format csv)",
+        ],
+        check=True,
+        env={"PGPASSWORD": postgres.secret(SUPERUSER)},
+    )  # fmt: skip
+    copied_s = time.perf_counter() - begun
+    click.echo(f"{events} events: load {loaded_s:.1f} s, \\copy {copied_s:.1f} s, ratio {loaded_s / copied_s:.2f}")
+    return loaded_s / copied_s
+
+
+if __name__ == "__main__":
+    main()
