@@ -97,7 +97,7 @@ class Timeline:
     `Timeline(data)` reads the bytes that `bytes(timeline)` gave, without copying them when they are read-only and
     aligned. Every byte is checked, so what is accepted is a well-formed ledger.
 
-    Raises: ValueError for bytes that are not a timeline of this layout; OverflowError for sums beyond 64 bits.
+    Raises: ValueError for bytes that are not a timeline of this layout.
     """
 
     _view: object
@@ -149,7 +149,10 @@ class Timeline:
         self._tx_ids = _column(view, at + 16 * count, count, "q")
         self._days = _column(view, at + 24 * count, count, "i")
         self._kinds = _column(view, at + 28 * count, count, "B")
-        self._check()
+        try:
+            self._check()
+        except OverflowError as err:
+            raise ValueError(f"these bytes are not a timeline: {err}") from err
 
     @cython.cfunc
     @cython.exceptval(check=True)

@@ -60,28 +60,18 @@ def standalone(settings: Settings, *, serving: bool = False, root: Path = ROOT) 
             chosen = settings_of(postgres, settings)
             create_database(postgres, DATABASE)
             migrate(chosen)
-            _create_users(chosen, postgres)
+            create_users(chosen, postgres)
             _load_sample(chosen)
             yield chosen
         finally:
             postgres.stop()
 
 
-def build_core(root: Path = ROOT) -> None:
+def build_core() -> None:
     """Compile the core unless it has been since its source last changed. Without a compiler, say so plainly."""
-    native = root / "native"
-    built = [path for path in native.iterdir() if path.suffix in (".so", ".pyd")]
-    newest_source = max(path.stat().st_mtime for path in native.glob("*.py"))
-    if built and min(path.stat().st_mtime for path in built) >= newest_source:
-        return
-    log.info("compiling the core, once")
-    done = subprocess.run(
-        [sys.executable, str(native / "build.py"), "local"],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    if done.returncode != 0:
-        reason = done.stdout.strip().splitlines()[-1:] or ["no reason given"]
-        log.warning("the core runs interpreted, which is slower: %s", reason[0])
+    command = [sys.executable, str(ROOT / "native" / "build.py"), "local", "--if-needed"]
+    if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
+        log.warning("the core runs interpreted, which is slower")
 
 
 def make_own_keys(settings: Settings) -> None:
@@ -134,7 +124,8 @@ def settings_of(postgres: EmbeddedPostgres, settings: Settings) -> Settings:
     return settings.model_copy(update=chosen)
 
 
-def _create_users(settings: Settings, postgres: EmbeddedPostgres) -> None:
+def create_users(settings: Settings, postgres: EmbeddedPostgres) -> None:
+    """Create the users that read and post, unless they are there."""
     with closing(connect(settings, "admin")) as connection, connection, connection.cursor() as cursor:
         for user, group in USERS.items():
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,))

@@ -1,0 +1,47 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint build build-arch build-source build-local bench clean
+
+help: ## show this
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+
+run: .venv/run ## start a standalone service on http://localhost:5555
+	@$(BIN)/python service.py --standalone
+
+test: .venv/test core ## run every test (PYTEST=... passes arguments on)
+	@$(BIN)/python -m pytest $(PYTEST)
+
+lint: .venv/test ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+build: build-arch ## the same as build-arch
+build-arch: build-source ## compile the C files of build-source for this machine
+	@$(BIN)/python native/build.py arch
+build-source: .venv/run ## translate the core to C files
+	@$(BIN)/python native/build.py source
+build-local: .venv/run ## translate and compile in one step, leaving no C files
+	@$(BIN)/python native/build.py local
+
+bench: .venv/test core ## measure, as ratios within one run
+	@$(BIN)/python -m tests.bench.core
+	@$(BIN)/python -m tests.bench.load_csv
+
+clean: ## remove what was built; data (.local) and keys stay
+	rm -rf .venv build native/*.c native/*.so
+
+.PHONY: core
+core: .venv/run
+	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
+
+.venv/run: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/test: .venv/run tests/requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@

@@ -1,0 +1,120 @@
+"""What the tests share: a real PostgreSQL, key pairs, tokens, an application over them."""
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import jwt
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection
+
+import native
+from security.key_pair import write_key_pair
+from service.database import connect
+from service.embedded import EmbeddedPostgres
+from service.migrate import migrate
+from service.settings import Settings
+from service.standalone import create_database, create_users, settings_of
+
+ROOT = Path(__file__).parent.parent
+
+
+def pytest_report_header() -> str:
+    return f"core under test: {native.IMPLEMENTATION}"
+
+
+@pytest.fixture(scope="session")
+def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key directory with the service's own pair and a platform's (`default`)."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("loaner", "default"):
+        write_key_pair(folder, name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_token(keys_dir: Path) -> Callable[..., str]:
+    """Signs claims as the platform does. Claims given as None are left out."""
+
+    def make(key: str = "default", algorithm: str = "RS256", headers: dict | None = None, **claims: object) -> str:
+        now = int(time.time())
+        base = {"iat": now, "nbf": 0, "exp": now + 600, "userId": "u1", "username": "ann@example.com"}
+        chosen = {**base, "scopes": "api:read", **claims}
+        payload = {name: value for name, value in chosen.items() if value is not None}
+        return jwt.encode(payload, (keys_dir / key).read_bytes(), algorithm=algorithm, headers=headers)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def bearer(make_token: Callable[..., str]) -> dict[str, str]:
+    """Headers that may read."""
+    return {"Authorization": f"Bearer {make_token()}"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A real PostgreSQL of this test run's own, on a free loopback port."""
+    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "postgres")
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.home)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(postgres: EmbeddedPostgres, keys_dir: Path, request: pytest.FixtureRequest) -> Settings:
+    """Settings for a fresh, migrated, empty database."""
+    number = next(_numbers)
+    name = f"test_{number}"
+    create_database(postgres, name)
+    base = Settings.model_construct(keys_dir=str(keys_dir))
+    chosen = settings_of(postgres, base).model_copy(update={"psql_db": name})
+    migrate(chosen)
+    create_users(chosen, postgres)
+    return chosen
+
+
+_numbers = iter(range(1, 100_000))
+
+
+@pytest.fixture
+def posting(settings: Settings) -> Iterator[Connection]:
+    """A connection that may post."""
+    with closing(connect(settings, "posting")) as connection:
+        yield connection
+
+
+@pytest.fixture
+def admin(settings: Settings) -> Iterator[Connection]:
+    """A connection of the tables' owner."""
+    with closing(connect(settings, "admin")) as connection:
+        yield connection
+
+
+def recording(name: str) -> dict[str, list[dict]]:
+    """A recorded gateway: its exchanges by scenario."""
+    path = ROOT / "tests" / "gateway" / "recordings" / f"{name}.json"
+    return {scenario["name"]: scenario["steps"] for scenario in json.loads(path.read_text())["scenarios"]}
+
+
+def sql(connection: Connection, query: str, *parameters: object) -> list[tuple]:
+    """Run one statement in a transaction of its own and give its rows."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def refused(connection: Connection, query: str, *parameters: object) -> psycopg2.Error:
+    """The error with which Postgres refuses a statement."""
+    with pytest.raises(psycopg2.Error) as caught:
+        sql(connection, query, *parameters)
+    return caught.value

@@ -1,0 +1,122 @@
+"""The chain: its three outcomes, and an identity that belongs to one request only."""
+
+import threading
+from types import SimpleNamespace
+
+import pytest
+
+from security import (
+    Auth,
+    BreakChain,
+    ContextvarsSecurityContext,
+    Request,
+    Response,
+    SecurityChain,
+    SecurityException,
+    ThreadLocalSecurityContext,
+    is_authenticated_provider,
+    public_routes_provider,
+)
+
+ANN = Auth("1", "ann", roles=["b", "a"], scopes=["api:read"])
+
+
+def run(chain: SecurityChain, path: str = "/") -> Response:
+    response = Response()
+    chain.execute(Request(SimpleNamespace(path=path, headers={}, method="GET")), response)
+    return response
+
+
+def as_ann(context, request, response):
+    context.set_auth(ANN)
+
+
+@pytest.fixture(params=[ThreadLocalSecurityContext, ContextvarsSecurityContext])
+def context(request):
+    return request.param()
+
+
+def test_an_identity_is_set_by_a_provider(context):
+    run(SecurityChain(context).provider(as_ann).provider(is_authenticated_provider))
+    assert context.get_auth() == ANN
+
+
+def test_nobody_is_refused(context):
+    with pytest.raises(SecurityException) as caught:
+        run(SecurityChain(context).provider(is_authenticated_provider))
+    assert caught.value.status_code == 401
+
+
+def test_an_identity_of_an_earlier_request_is_forgotten(context):
+    context.set_auth(ANN)
+    with pytest.raises(SecurityException):
+        run(SecurityChain(context).provider(is_authenticated_provider))
+    assert not context.has_auth()
+
+
+def test_another_thread_sees_no_identity(context):
+    seen = []
+    context.set_auth(ANN)
+    thread = threading.Thread(target=lambda: seen.append(context.get_auth()))
+    thread.start()
+    thread.join()
+    assert seen == [None]
+
+
+def test_two_contexts_of_one_kind_are_separate(context):
+    context.set_auth(ANN)
+    assert type(context)().get_auth() is None
+
+
+def test_a_provider_can_admit_at_once(context):
+    def admit(context, request, response):
+        raise BreakChain
+
+    run(SecurityChain(context).provider(admit).provider(is_authenticated_provider))
+
+
+def test_a_provider_can_reply_itself(context):
+    def reply(context, request, response):
+        response.write_json({"a": 1})
+        response.end(302)
+
+    response = run(SecurityChain(context).provider(reply).provider(is_authenticated_provider))
+    assert (response.status_code, response.get_response_body()) == (302, '{"a": 1}')
+
+
+def test_an_error_in_a_provider_is_a_500_that_says_nothing_of_its_inside(context):
+    def broken(context, request, response):
+        raise KeyError("the password is hunter2")
+
+    with pytest.raises(SecurityException) as caught:
+        run(SecurityChain(context).provider(broken))
+    assert caught.value.status_code == 500
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_chain_without_a_context_says_so():
+    with pytest.raises(SecurityException, match="no security context"):
+        run(SecurityChain())
+
+
+@pytest.mark.parametrize(("path", "admitted"), [("/public/a", True), ("/public", False), ("/x/public/a", False)])
+def test_public_routes_match_the_whole_path(context, path, admitted):
+    chain = SecurityChain(context, [public_routes_provider("/public/.*"), is_authenticated_provider])
+    if admitted:
+        run(chain, path)
+    else:
+        with pytest.raises(SecurityException):
+            run(chain, path)
+
+
+@pytest.mark.parametrize("patterns", [(), ("(",), (5,)])
+def test_public_routes_that_are_no_patterns_are_refused(patterns):
+    with pytest.raises(ValueError, match="public routes"):
+        public_routes_provider(*patterns)
+
+
+def test_equal_identities_hash_alike():
+    same = Auth("1", "ann", roles=("a", "b", "a"), scopes={"api:read"})
+    assert same == ANN
+    assert hash(same) == hash(ANN)
+    assert Auth("1", "ann") != ANN

@@ -1,0 +1,184 @@
+"""Tokens as Microkubes issues them are admitted; each way in which one can be bad is refused with 401."""
+
+import base64
+import json
+import time
+from types import SimpleNamespace
+
+import jwt
+import pytest
+
+from security import (
+    Auth,
+    JWTProvider,
+    KeyStore,
+    Request,
+    Response,
+    SecurityChain,
+    SecurityException,
+    ThreadLocalSecurityContext,
+    is_authenticated_provider,
+)
+from security.key_pair import write_key_pair
+
+
+@pytest.fixture(scope="module")
+def chain(keys_dir):
+    return (
+        SecurityChain(ThreadLocalSecurityContext())
+        .provider(JWTProvider(KeyStore(keys_dir)))
+        .provider(is_authenticated_provider)
+    )
+
+
+def execute(chain, header: str | None) -> Auth:
+    headers = {} if header is None else {"Authorization": header}
+    chain.execute(Request(SimpleNamespace(headers=headers, path="/", method="GET")), Response())
+    return chain.security_context.get_auth()
+
+
+def refusal(chain, header: str | None) -> SecurityException:
+    with pytest.raises(SecurityException) as caught:
+        execute(chain, header)
+    assert not chain.security_context.has_auth()
+    return caught.value
+
+
+def part(members: dict) -> str:
+    return base64.urlsafe_b64encode(json.dumps(members).encode()).rstrip(b"=").decode()
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
+@pytest.mark.parametrize("key", ["default", "loaner"])
+def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorithm):
+    auth = execute(chain, f"Bearer {make_token(key, algorithm)}")
+    assert auth == Auth("u1", "ann@example.com", scopes=["api:read"])
+
+
+@pytest.mark.parametrize("kid", ["default", "unknown", 7])
+def test_a_kid_that_is_right_or_unknown_does_no_harm(chain, make_token, kid):
+    if kid == 7:
+        assert refusal(chain, f"Bearer {raw_kid(make_token, kid)}").status_code == 401
+        return
+    assert execute(chain, f"Bearer {make_token(headers={'kid': kid})}").user_id == "u1"
+
+
+def raw_kid(make_token, kid) -> str:
+    _, payload, signature = make_token().split(".")
+    return f"{part({'alg': 'RS256', 'kid': kid})}.{payload}.{signature}"
+
+
+def test_a_kid_that_names_another_key_is_refused(chain, make_token):
+    assert refusal(chain, f"Bearer {make_token(headers={'kid': 'loaner'})}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"scopes": "api:read,api:write"},
+        {"scopes": "api:read api:write"},
+        {"scopes": ["api:read", "api:write"]},
+        {"scopes": None, "scope": "api:write,api:read"},
+        {"scopes": "api:read", "scope": ["api:write"]},
+    ],
+)
+def test_scopes_are_read_in_every_shape_that_microkubes_writes(chain, make_token, claims):
+    assert execute(chain, f"Bearer {make_token(**claims)}").scopes == ("api:read", "api:write")
+
+
+@pytest.mark.parametrize("empty", ["", None, []])
+def test_empty_lists_mean_none(chain, make_token, empty):
+    auth = execute(chain, f"Bearer {make_token(roles=empty, organizations=empty, namespaces=empty, scopes=empty)}")
+    assert (auth.roles, auth.organizations, auth.namespaces, auth.scopes) == ((), (), (), ())
+
+
+def test_an_explicit_null_means_none(chain, keys_dir):
+    claims = {"exp": time.time() + 60, "userId": "u", "username": "u", "namespaces": None}
+    token = jwt.encode(claims, (keys_dir / "default").read_bytes(), algorithm="RS256")
+    assert execute(chain, f"Bearer {token}").namespaces == ()
+
+
+def test_the_scheme_is_read_in_any_case(chain, make_token):
+    assert execute(chain, f"bEARER {make_token()}").user_id == "u1"
+
+
+@pytest.mark.parametrize("header", [None, "", "Basic YTpi", "Token x"])
+def test_without_a_token_the_client_is_asked_for_one(chain, header):
+    refused = refusal(chain, header)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="microkubes"'
+
+
+@pytest.mark.parametrize(
+    ("claims", "reason"),
+    [
+        ({"exp": int(time.time()) - 60}, "expired"),
+        ({"nbf": int(time.time()) + 600}, "not valid yet"),
+        ({"exp": None}, "no expiry"),
+        ({"exp": "tomorrow"}, "cannot be read"),
+        ({"userId": None, "username": None}, "names no user"),
+        ({"userId": 5}, "names no user"),
+        ({"username": ["a"]}, "names no user"),
+        ({"scopes": 5}, "claim scopes"),
+        ({"scopes": [1]}, "claim scopes"),
+        ({"roles": {"a": 1}}, "claim roles"),
+    ],
+)
+def test_a_signed_token_with_bad_claims_is_refused(chain, make_token, claims, reason):
+    refused = refusal(chain, f"Bearer {make_token(**claims)}")
+    assert refused.status_code == 401
+    assert reason in str(refused)
+    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+
+
+def test_a_token_of_an_unknown_key_is_refused(chain, tmp_path):
+    write_key_pair(tmp_path, "stranger")
+    claims = {"exp": time.time() + 60, "userId": "u", "username": "u"}
+    token = jwt.encode(claims, (tmp_path / "stranger").read_bytes(), algorithm="RS256")
+    assert "no trusted key" in str(refusal(chain, f"Bearer {token}"))
+
+
+@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
+def test_an_unsigned_token_is_refused(chain, algorithm):
+    token = f"{part({'alg': algorithm})}.{part({'exp': 9999999999, 'userId': 'u', 'username': 'u'})}."
+    assert refusal(chain, f"Bearer {token}").status_code == 401
+
+
+@pytest.mark.parametrize("name", ["default.pub", "loaner.pub"])
+def test_a_public_key_is_never_taken_for_a_shared_secret(chain, keys_dir, name):
+    import hashlib
+    import hmac
+
+    signed = f"{part({'alg': 'HS256'})}.{part({'exp': 9999999999, 'userId': 'u', 'username': 'u'})}"
+    digest = hmac.new((keys_dir / name).read_bytes(), signed.encode(), hashlib.sha256).digest()
+    token = f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+    assert refusal(chain, f"Bearer {token}").status_code == 401
+
+
+@pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "....", "é.é.é", "eyJ9.eyJ9.x", "x" * 20_000, "null"])
+def test_what_is_no_token_is_refused(chain, token):
+    assert refusal(chain, f"Bearer {token}").status_code == 401
+
+
+def test_a_changed_payload_is_refused(chain, make_token):
+    head, _, signature = make_token().split(".")
+    forged = part({"exp": 9999999999, "userId": "root", "username": "root", "scopes": "api:write"})
+    assert refusal(chain, f"Bearer {head}.{forged}.{signature}").status_code == 401
+
+
+def test_a_symmetric_algorithm_cannot_be_configured(keys_dir):
+    with pytest.raises(ValueError, match="HS256"):
+        JWTProvider(KeyStore(keys_dir), algs=["HS256"])
+
+
+def test_the_client_is_told_of_its_bad_token_rather_than_of_a_missing_one(chain, make_token):
+    assert "expired" in str(refusal(chain, f"Bearer {make_token(exp=int(time.time()) - 60)}"))
+
+
+def test_a_refused_token_stays_out_of_the_log(chain, make_token, caplog):
+    token = make_token(exp=int(time.time()) - 60)
+    with caplog.at_level("DEBUG"):
+        refusal(chain, f"Bearer {token}")
+    assert "refused a token" in caplog.text
+    assert token not in caplog.text
+    assert token.split(".")[1] not in caplog.text
