@@ -50,7 +50,7 @@ class AdminApi:
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain),
             stop=self._out_of_patience,
-            wait=wait_exponential_jitter(initial=0.2, max=5, jitter=0.5),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
             sleep=lambda seconds: self._sleep(max(0.0, min(seconds, self._deadline - time.monotonic()))),
             reraise=True,
         )

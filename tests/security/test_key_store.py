@@ -41,7 +41,7 @@ def test_a_missing_key_is_named(keys_dir):
 
 
 def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(KeyException, match="nowhere.*not a readable directory"):
+    with pytest.raises(KeyException, match=r"nowhere.*not a readable directory"):
         KeyStore(tmp_path / "nowhere")
 
 
