@@ -99,14 +99,14 @@ DECLARE
     recorded   timestamptz;
     many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
 BEGIN
-    IF cardinality(loan_ids) <> ALL (counts) THEN
+    IF cardinality(loan_ids) <> ANY (counts) THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
 
     -- Locked in the order of ids, so that two batches wait for each other and never for ever.
     PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
 
-    SELECT string_agg(u.id::text, ', ') INTO wrong
+    SELECT string_agg(coalesce(u.id::text, 'null'), ', ') INTO wrong
     FROM (SELECT DISTINCT unnest(loan_ids) AS id) AS u
     WHERE NOT EXISTS (SELECT FROM public.loans AS l WHERE l.loan_id = u.id);
     IF wrong IS NOT NULL THEN

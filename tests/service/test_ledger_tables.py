@@ -1,0 +1,288 @@
+"""The tables: one door for writes, append-only, and exact versions."""
+
+import threading
+import time
+from contextlib import closing
+from datetime import date
+
+import psycopg2
+import pytest
+
+from native import REVERSAL, day_number
+from service.database import PooledDatabase, connect
+from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
+from service.ledger import PostgresLedger
+from service.migrate import migrate, newest_revision
+from tests.conftest import refused, sql
+
+POST = "SELECT * FROM post_events(%s, %s, %s::date[], %s::numeric[]) ORDER BY 1"
+
+
+@pytest.fixture
+def loans(posting):
+    """Loans 1 and 2, without events."""
+    sql(posting, "SELECT create_loans('{1,2}', '{2020-01-01,2020-02-01}', '{100.00,200.00}', '{USD,EUR}')")
+
+
+@pytest.fixture
+def ledger(settings):
+    database = PooledDatabase(settings)
+    yield PostgresLedger(database)
+    database.close()
+
+
+def post(connection, *events):
+    """Post (loan, kind, day, amount) tuples as one batch; gives {loan: new version}."""
+    loan_ids, kinds, days, amounts = (list(column) for column in zip(*events, strict=True))
+    return dict(sql(connection, POST, loan_ids, kinds, days, amounts))
+
+
+def test_a_batch_gives_each_loan_its_next_versions(loans, posting):
+    batch = [(2, "fee", "2020-03-01", "1"), (1, "fee", "2020-03-01", "1"), (2, "payment", "2020-03-02", "2")]
+    assert post(posting, *batch) == {1: 1, 2: 2}
+    assert post(posting, (2, "interest", "2020-01-01", "0.01")) == {2: 3}
+    rows = sql(posting, "SELECT loan_id, version, event_type FROM loan_events ORDER BY loan_id, tx_id")
+    assert rows == [(1, 1, "fee"), (2, 1, "fee"), (2, 2, "payment"), (2, 3, "interest")]
+
+
+def test_a_timeline_is_what_was_posted(loans, posting, ledger):
+    post(posting, (1, "payment", "2020-03-02", "30.00"), (1, "interest", "2020-03-01", "1.25"))
+    timeline = ledger.timeline(1)
+    rows = timeline.window(-(2**31), 2**31 - 1)
+    assert [(day, amount, running) for day, _, amount, running, _ in rows] == [
+        (day_number(date(2020, 3, 1)), 125, 101_25),
+        (day_number(date(2020, 3, 2)), -30_00, 71_25),
+    ]
+    assert (timeline.version, timeline.currency, timeline.initial) == (2, "USD", 100_00)
+    assert timeline.token > 0
+
+
+def test_a_loan_without_events_is_its_principal(loans, ledger):
+    assert (len(ledger.timeline(2)), ledger.timeline(2).balance_at(2**31 - 1)) == (0, 200_00)
+
+
+def test_an_unknown_loan_is_unknown(ledger):
+    with pytest.raises(UnknownLoan, match="999"):
+        ledger.timeline(999)
+
+
+def test_the_largest_amounts_are_read_exactly(posting, ledger):
+    sql(posting, "SELECT create_loans('{5}', '{2020-01-01}', '{9999999999999999.99}', '{USD}')")
+    post(posting, (5, "fee", "2020-01-01", "0.01"))
+    assert ledger.timeline(5).balance_at(2**31 - 1) == 10**18
+
+
+@pytest.mark.parametrize("table", ["loans", "loan_events"])
+@pytest.mark.parametrize(
+    "statement",
+    ["DELETE FROM {}", "TRUNCATE {} CASCADE", "UPDATE {} SET loan_id = loan_id + 1", "DELETE FROM {} WHERE false"],
+)
+def test_the_ledger_refuses_changes_even_by_its_owner(loans, posting, admin, table, statement):
+    post(posting, (1, "fee", "2020-03-01", "1"))
+    error = refused(admin, statement.format(table))
+    assert error.pgcode == "23001"
+    assert "append-only" in str(error)
+
+
+@pytest.mark.parametrize(
+    "change", ["initial_amt = 1", "start_date = '2000-01-01'", "currency = 'CHF'", "version = version - 1"]
+)
+def test_the_terms_of_a_loan_stand_and_its_version_only_grows(loans, posting, admin, change):
+    post(posting, (1, "fee", "2020-03-01", "1"))
+    assert refused(admin, f"UPDATE loans SET {change} WHERE loan_id = 1").pgcode == "23001"
+
+
+@pytest.mark.parametrize("role", ["reader", "posting"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO loans VALUES (9, '2020-01-01', 1, 'USD', 0)",
+        "INSERT INTO loan_events (loan_id, event_type, post_date, amt, version, recorded_at)"
+        " VALUES (1, 'fee', '2020-01-01', 1, 1, now())",
+        "UPDATE loans SET version = 7",
+        "DELETE FROM loan_events",
+        "TRUNCATE loan_events",
+    ],
+)
+def test_nobody_writes_but_through_the_door(loans, settings, role, statement):
+    with closing(connect(settings, role)) as connection:
+        assert refused(connection, statement).pgcode == "42501"
+
+
+def test_a_reader_cannot_post(loans, settings):
+    with closing(connect(settings, "reader")) as connection:
+        assert refused(connection, POST, [1], ["fee"], ["2020-01-01"], ["1"]).pgcode == "42501"
+        assert refused(connection, "SELECT create_loans('{9}', '{2020-01-01}', '{1}', '{USD}')").pgcode == "42501"
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        ((999, "fee", "2020-01-01", "1"), "23503"),
+        ((None, "fee", "2020-01-01", "1"), "23503"),
+        ((1, "gift", "2020-01-01", "1"), "23514"),
+        ((1, "fee", "10000-01-01", "1"), "23514"),
+        ((1, "fee", "2020-01-01", "0"), "23514"),
+        ((1, "fee", "2020-01-01", "-1"), "23514"),
+        ((1, "fee", "2020-01-01", "1.001"), "23514"),
+        ((1, "fee", "2020-01-01", "NaN"), "23514"),
+        ((1, "fee", "2020-01-01", "99999999999999999"), "22003"),
+        ((1, "fee", "infinity", "1"), "23514"),
+        ((1, None, "2020-01-01", "1"), "23502"),
+    ],
+)
+def test_a_bad_event_refuses_its_whole_batch(loans, posting, event, code):
+    columns = [list(column) for column in zip((1, "fee", "2020-01-01", "1"), event, strict=True)]
+    assert refused(posting, POST, *columns).pgcode == code
+    assert sql(posting, "SELECT count(*), (SELECT sum(version) FROM loans) FROM loan_events") == [(0, 0)]
+
+
+def test_arrays_of_different_lengths_are_refused(loans, posting):
+    assert "one length" in str(refused(posting, POST, [1, 1], ["fee"], ["2020-01-01"], ["1"]))
+
+
+@pytest.mark.parametrize("amount", ["-1", "1.001", "NaN", "99999999999999999"])
+def test_a_loan_of_an_impossible_amount_is_refused(posting, amount):
+    refused(posting, "SELECT create_loans('{1}', '{2020-01-01}', %s::numeric[], '{USD}')", [amount])
+
+
+REVERSE = "SELECT * FROM post_events(%s, %s, '{2020-05-01}', %s::numeric[], NULL, %s)"
+
+
+def test_a_reversal_takes_an_event_back_once(loans, posting, ledger):
+    post(posting, (1, "fee", "2020-03-01", "5"))
+    [(tx_id,)] = sql(posting, "SELECT tx_id FROM loan_events")
+    sql(posting, REVERSE, [1], ["fee"], ["5"], [tx_id])
+    timeline = ledger.timeline(1)
+    assert timeline.balance_at(2**31 - 1) == 100_00
+    assert [row[1] for row in timeline.window(-(2**31), 2**31 - 1)] == [1, 1 | REVERSAL]
+    assert refused(posting, REVERSE, [1], ["fee"], ["5"], [tx_id]).pgcode == "23505"
+
+
+@pytest.mark.parametrize(("loan", "kind", "amount"), [(2, "fee", "5"), (1, "interest", "5"), (1, "fee", "4")])
+def test_a_reversal_names_an_event_of_the_same_loan_type_and_amount(loans, posting, loan, kind, amount):
+    post(posting, (1, "fee", "2020-03-01", "5"))
+    [(tx_id,)] = sql(posting, "SELECT tx_id FROM loan_events")
+    assert refused(posting, REVERSE, [loan], [kind], [amount], [tx_id]).pgcode == "23503"
+
+
+def test_a_source_id_is_used_once_per_loan(loans, posting):
+    query = "SELECT * FROM post_events(%s, '{fee}', '{2020-01-01}', '{1}', '{invoice 1}')"
+    sql(posting, query, [1])
+    sql(posting, query, [2])
+    assert refused(posting, query, [1]).pgcode == "23505"
+
+
+def test_concurrent_batches_in_opposite_orders_neither_block_for_ever_nor_share_a_version(loans, settings):
+    failures = []
+
+    def work(order):
+        try:
+            with closing(connect(settings, "posting")) as connection:
+                for _ in range(25):
+                    post(connection, *[(loan, "fee", "2020-03-01", "1") for loan in order])
+        except psycopg2.Error as err:
+            failures.append(err)
+
+    threads = [threading.Thread(target=work, args=(order,)) for order in ([1, 2], [2, 1], [1], [2, 1, 2])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with closing(connect(settings, "reader")) as connection:
+        rows = sql(
+            connection,
+            "SELECT l.version, count(*), count(DISTINCT e.version), max(e.version)"
+            " FROM loans l JOIN loan_events e USING (loan_id) GROUP BY loan_id ORDER BY loan_id",
+        )
+        assert rows == [(100, 100, 100, 100), (100, 100, 100, 100)]
+        later = sql(connection, "SELECT bool_and(ok) FROM (SELECT recorded_at >= lag(recorded_at) OVER"
+                                " (PARTITION BY loan_id ORDER BY version) AS ok FROM loan_events) AS o")  # fmt: skip
+        assert later == [(True,)]
+
+
+def test_posting_notifies_with_loan_version_and_transaction(loans, posting, admin):
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute("LISTEN loaner")
+    post(posting, (1, "fee", "2020-03-01", "1"), (1, "fee", "2020-03-01", "1"), (2, "fee", "2020-03-01", "1"))
+    deadline = time.monotonic() + 5
+    while len(admin.notifies) < 2 and time.monotonic() < deadline:
+        admin.poll()
+        time.sleep(0.01)
+    told = sorted(notice.payload.split() for notice in admin.notifies)
+    assert [row[:2] for row in told] == [["1", "2"], ["2", "1"]]
+    assert told[0][2] == told[1][2]
+    assert int(told[0][2]) > 0
+
+
+def test_migrating_again_changes_nothing(settings):
+    migrate(settings)
+    with closing(connect(settings, "reader")) as connection:
+        assert sql(connection, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+
+
+def test_migrating_at_the_same_time_is_safe(settings, admin):
+    sql(admin, "DROP TABLE loan_events, loans, loaded_files, alembic_version CASCADE")
+    sql(admin, "DROP FUNCTION post_events, create_loans, refuse_change CASCADE")
+    threads = [threading.Thread(target=migrate, args=(settings,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sql(admin, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
+
+
+def test_a_user_who_may_not_migrate_is_told_so(settings, admin):
+    sql(admin, "DROP TABLE loan_events, loans, loaded_files, alembic_version CASCADE")
+    reader = settings.model_copy(update={"psql_admin_user": settings.psql_user, "psql_admin_pw": settings.psql_pw})
+    with pytest.raises(SettingsError, match="PSQL_ADMIN_USER"):
+        migrate(reader)
+
+
+def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
+    ledger.timeline(1)
+    sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
+    assert ledger.timeline(1).initial == 100_00
+
+
+def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
+    database = PooledDatabase(settings.model_copy(update={"threads": 1, "psql_pool_timeout_s": 0.2}))
+    with database._cursor(), pytest.raises(DatabaseUnavailable, match="in use"):
+        database.row("SELECT 1")
+    assert database.row("SELECT 1") == (1,)
+    database.close()
+
+
+def test_a_slow_answer_is_cut_off(settings):
+    database = PooledDatabase(settings.model_copy(update={"psql_statement_timeout_s": 0.1}))
+    with pytest.raises(DatabaseUnavailable, match="too long"):
+        database.row("SELECT pg_sleep(5)")
+    database.close()
+
+
+def test_the_service_only_reads(settings, loans):
+    database = PooledDatabase(settings.model_copy(update={"psql_user": settings.psql_posting_user,
+                                                          "psql_pw": settings.psql_posting_pw}))  # fmt: skip
+    with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
+        database.row(POST, ([1], ["fee"], ["2020-01-01"], ["1"]))
+    database.close()
+
+
+def test_postgres_that_is_not_there_is_named(settings):
+    gone = settings.model_copy(update={"psql_port": 1})
+    with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1"):
+        PooledDatabase(gone).row("SELECT 1")
+
+
+@pytest.mark.parametrize(("role", "name"), [("posting", "PSQL_POSTING_USER"), ("admin", "PSQL_ADMIN_USER")])
+def test_a_user_that_is_not_set_is_named(settings, role, name):
+    bare = settings.model_copy(update={"psql_posting_user": None, "psql_admin_user": None})
+    with pytest.raises(SettingsError, match=name):
+        connect(bare, role)
+
+
+def test_a_host_that_is_not_set_is_named(settings):
+    with pytest.raises(SettingsError, match="PSQL_HOST"):
+        connect(settings.model_copy(update={"psql_host": None}))

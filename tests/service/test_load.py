@@ -1,0 +1,238 @@
+"""Loading CSV files: all or nothing, every bad row named, nothing twice by accident."""
+
+from contextlib import closing
+from decimal import Decimal
+
+import pytest
+
+from service.csv_rows import EVENTS, LOANS, Rows
+from service.database import PooledDatabase, connect
+from service.ledger import PostgresLedger
+from service.load import LoadRefused, load
+from service.sample import sample_loans, write_sample
+from tests.conftest import refused, sql
+
+GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"
+GOOD_EVENTS = "1,interest,2020-01-31,10.00\n2,payment,2020-02-01,500.5\n1,payment,2020-02-02,100\n"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Writes two files and gives their paths."""
+
+    def write(loans: str | bytes = GOOD_LOANS, events: str | bytes = GOOD_EVENTS):
+        paths = tmp_path / "loans.csv", tmp_path / "events.csv"
+        for path, content in zip(paths, (loans, events), strict=True):
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return paths
+
+    return write
+
+
+def counts(connection):
+    return sql(connection, "SELECT (SELECT count(*) FROM loans), (SELECT count(*) FROM loan_events)")[0]
+
+
+def bad_rows(connection, paths) -> list[str]:
+    with pytest.raises(LoadRefused) as caught:
+        load(connection, *paths)
+    assert counts(connection) == (0, 0)
+    assert sql(connection, "SELECT count(*) FROM loaded_files") == [(0,)]
+    return [str(row).rpartition("/")[2] for row in caught.value.bad_rows]
+
+
+def test_two_files_are_loaded(posting, files):
+    loaded = load(posting, *files())
+    assert (loaded.loans, loaded.events, loaded.known_loans) == (2, 3, 0)
+    rows = sql(posting, "SELECT loan_id, version, event_type, amt FROM loan_events ORDER BY loan_id, version")
+    assert rows == [
+        (1, 1, "interest", Decimal("10.00")),
+        (1, 2, "payment", Decimal("100.00")),
+        (2, 1, "payment", Decimal("500.50")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        lambda text, names: f"{names}\n{text}",
+        lambda text, names: f"{names.upper()}\r\n" + text.replace("\n", "\r\n"),
+        lambda text, names: "\ufeff" + names + "\n" + text,
+        lambda text, names: text.rstrip("\n"),
+        lambda text, names: text + "\n\n",
+        lambda text, names: "\n".join(
+            ",".join(f'"{field}"' for field in row.split(",")) for row in text.splitlines()
+        ),
+        lambda text, names: text.replace(",", " , "),
+    ],
+    ids=["header", "header and CRLF", "byte order mark", "no last newline", "empty lines", "quotes", "spaces"],
+)
+def test_files_are_read_as_programs_write_them(posting, files, dress):
+    paths = files(dress(GOOD_LOANS, "loan_id,start_date,initial_amt"),
+                  dress(GOOD_EVENTS, "loan_id,event_type,post_date,amt"))  # fmt: skip
+    loaded = load(posting, *paths)
+    assert (loaded.loans, loaded.events) == (2, 3)
+
+
+def test_every_bad_row_is_named_and_nothing_is_written(posting, files):
+    loans = "1,2019-12-05,1000.00\n2,2019-02-30,1\n3,2019-12-05,1.001\n1,2019-12-05,5\nx,y,z\n"
+    events = (
+        "1,interest,2020-01-31,10.00\n1,gift,2020-01-31,1\n1,fee,31.1.2020,1\n1,fee,2020-01-31,0\n"
+        "9,fee,2020-01-31,1\n1,fee,2020-01-31\n2,fee,2020-01-31,1.00\n1,fee,2020-02-30,1.00\n"
+        '1,"fee,2020-01-31,1\n'
+    )
+    assert bad_rows(posting, files(loans, events)) == [
+        "loans.csv:2: start_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
+        "found '2019-02-30'",
+        "loans.csv:3: initial_amt: expected an amount from 0 to 9999999999999999.99 with at most two decimals, "
+        "found '1.001'",
+        "loans.csv:4: loan_id: loan 1 is in this file already, in line 1",
+        "loans.csv:5: loan_id: expected a whole number from 1 to 9223372036854775807, found 'x'",
+        "loans.csv:5: start_date: expected a date written YYYY-MM-DD, found 'y'",
+        "loans.csv:5: initial_amt: expected an amount from 0 to 9999999999999999.99 with at most two decimals, "
+        "found 'z'",
+        "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
+        "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
+        "events.csv:4: amt: expected an amount above zero, found '0'",
+        "events.csv:5: loan_id: there is no loan 9",
+        "events.csv:6: row: expected 4 fields (loan_id,event_type,post_date,amt), found 3",
+        "events.csv:8: post_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
+        "found '2020-02-30'",
+        "events.csv:9: row: is not CSV: unexpected end of data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (b"\xff\xfe,fee,2020-01-31,1", "expected text in UTF-8"),
+        (b"1,fee,2020-01-31," + b"1" * 10_000, "expected an amount"),
+        (b"1,fee,2020-01-31,1\x00", "amt: expected an amount"),
+        (b"1,fee,2020-01-31,-1", "expected an amount"),
+        (b"1,fee,2020-01-31,1e3", "expected an amount"),
+        (b"1,fee,2020-01-31,NaN", "expected an amount"),
+        (b"1,fee,2020-01-31,0.00", "expected an amount above zero"),
+        (b"\\.", "expected 4 fields"),
+        (b"1,fee,2020-01-31,1,extra", "found 5"),
+        (b"loan_id,event_type,post_date,amt", "loan_id: expected a whole number"),
+    ],
+)
+def test_a_hostile_row_is_one_bad_row(posting, files, row, reason):
+    told = bad_rows(posting, files(GOOD_LOANS, b"1,fee,2020-01-31,1.00\n" + row + b"\n2,fee,2020-01-31,1.00\n"))
+    assert told
+    assert all(line.startswith("events.csv:2: ") for line in told)
+    assert reason in told[0]
+
+
+def test_a_file_that_was_loaded_is_refused_unless_asked_for_again(posting, files):
+    paths = files()
+    load(posting, *paths)
+    with pytest.raises(LoadRefused, match=r"loans\.csv was loaded on .* already.*--again"):
+        load(posting, *paths)
+    assert counts(posting) == (2, 3)
+    again = load(posting, *paths, again=True)
+    assert (again.loans, again.known_loans, again.events) == (0, 2, 3)
+    assert counts(posting) == (2, 6)
+
+
+def test_a_file_is_known_by_its_content_and_not_by_its_name(posting, files, tmp_path):
+    loans, events = files()
+    load(posting, loans, events)
+    renamed, empty = tmp_path / "other.csv", tmp_path / "none.csv"
+    renamed.write_bytes(events.read_bytes())
+    empty.touch()
+    with pytest.raises(LoadRefused, match=r"other\.csv was loaded"):
+        load(posting, empty, renamed)
+
+
+def test_further_events_are_loaded_for_loans_that_are_there(posting, files, tmp_path):
+    load(posting, *files())
+    empty = tmp_path / "none.csv"
+    empty.touch()
+    for row in ("1,fee,2020-03-01,5.00\n", "2,fee,2020-03-01,5.00\n"):
+        more = tmp_path / "more.csv"
+        more.write_text(row)
+        assert load(posting, empty, more).events == 1
+    assert counts(posting) == (2, 5)
+
+
+def test_a_loan_that_exists_with_other_terms_is_a_bad_row(posting, files):
+    load(posting, *files())
+    with pytest.raises(LoadRefused) as caught:
+        load(posting, *files("1,2019-12-05,1000.00\n2,2019-12-06,2001\n", "1,fee,2020-01-01,1.00\n"))
+    assert [row.reason for row in caught.value.bad_rows] == ["loan 2 exists with other terms"]
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_file_that_is_not_there_is_named(posting, files, which):
+    paths = files()
+    paths[which].unlink()
+    with pytest.raises(LoadRefused, match=f"{paths[which].name}: No such file"):
+        load(posting, *paths)
+
+
+def test_a_folder_in_place_of_a_file_is_named(posting, files, tmp_path):
+    with pytest.raises(LoadRefused, match="Is a directory"):
+        load(posting, tmp_path, files()[1])
+
+
+def test_a_load_that_breaks_off_leaves_nothing(settings, files):
+    def break_off(step: str, amount: int) -> None:
+        if step == "post":
+            raise KeyboardInterrupt
+
+    with closing(connect(settings, "posting")) as connection:
+        with pytest.raises(KeyboardInterrupt):
+            load(connection, *files(), on_progress=break_off)
+        assert counts(connection) == (0, 0)
+
+
+def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.load.BATCH_EVENTS", 70)
+    paths = tmp_path / "loans.csv", tmp_path / "events.csv"
+    write_sample(*paths, loans=30, events_per_loan=20)
+    steps = []
+    load(posting, *paths, on_progress=lambda step, amount: steps.append(step))
+    assert steps.count("post") > 5
+    assert counts(posting) == (30, 600)
+    assert sql(posting, "SELECT count(*) FROM loans WHERE version <> 20") == [(0,)]
+
+
+def test_the_reader_may_not_load(settings, files):
+    with closing(connect(settings, "reader")) as connection:
+        assert refused(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
+
+
+def test_the_sample_is_ten_loans_of_december_2019_with_a_hundred_events_in_2020():
+    loans = list(sample_loans())
+    assert [loan.loan_id for loan in loans] == list(range(1, 11))
+    assert {(loan.start_date.year, loan.start_date.month) for loan in loans} == {(2019, 12)}
+    events = [event for loan in loans for event in loan.events]
+    assert len(events) == 100
+    assert {day.year for _, day, _ in events} == {2020}
+    assert {kind for kind, _, _ in events} == {"fee", "interest", "payment"}
+    assert loans == list(sample_loans())
+    assert loans != list(sample_loans(seed=2))
+
+
+def test_the_sample_as_loaded_is_what_its_rows_add_up_to(settings, posting, tmp_path):
+    paths = tmp_path / "loans.csv", tmp_path / "events.csv"
+    write_sample(*paths)
+    load(posting, *paths)
+    database = PooledDatabase(settings)
+    ledger = PostgresLedger(database)
+    for loan in sample_loans():
+        signed = [-cents if kind == "payment" else cents for kind, _, cents in loan.events]
+        assert ledger.timeline(loan.loan_id).balance_at(2**31 - 1) == loan.initial_cents + sum(signed)
+    database.close()
+
+
+def test_plain_rows_take_the_short_way_and_all_others_the_careful_one(tmp_path):
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"1,fee,2020-01-31,1.00\n2,fee,2020-01-31,1\n")
+    read = []
+    assert list(Rows(file, EVENTS, read.append)) == [b"1,1,fee,2020-01-31,1.00\n", b"2,2,fee,2020-01-31,1\n"]
+    assert b"".join(read) == file.read_bytes()
+    assert EVENTS.plain.fullmatch(b"1,fee,2020-01-31,1.00")
+    assert not EVENTS.plain.fullmatch(b"1,fee,2020-01-31,0.00")
+    assert not LOANS.plain.fullmatch(b"1,2020-01-31,1")

@@ -1,0 +1,82 @@
+"""Settings: a wrong one stops the start with its name, and no secret is ever told."""
+
+import pytest
+
+from service.errors import SettingsError
+from service.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_are_valid():
+    settings = load_settings()
+    assert (settings.port, settings.psql_port, settings.timezone) == (5555, 5432, "UTC")
+
+
+def test_the_environment_is_read(monkeypatch):
+    monkeypatch.setenv("API_GATEWAY_URL", "http://kong:8001/")
+    monkeypatch.setenv("PSQL_HOST", "db")
+    monkeypatch.setenv("SECURE_LOANS", "false")
+    settings = load_settings()
+    assert (settings.api_gateway_url, settings.psql_host, settings.secure_loans) == ("http://kong:8001", "db", False)
+
+
+def test_env_and_auth_files_are_read_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("PORT=6000\nPSQL_HOST=file\n")
+    (tmp_path / ".auth").write_text("export JWT=x\nexport PSQL_PW=pw\n")
+    monkeypatch.setenv("PSQL_HOST", "environment")
+    settings = load_settings()
+    assert (settings.port, settings.psql_host) == (6000, "environment")
+    assert settings.psql_pw.get_secret_value() == "pw"
+
+
+def test_an_empty_value_is_no_value(monkeypatch):
+    monkeypatch.setenv("PORT", "")
+    assert load_settings().port == 5555
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("PORT", "70000"),
+        ("WORKERS", "0"),
+        ("THREADS", "many"),
+        ("LOG_LEVEL", "loud"),
+        ("TIMEZONE", "Mars/Olympus"),
+        ("TIMEZONE", "../etc/passwd"),
+        ("API_GATEWAY_URL", "kong:8001"),
+        ("API_GATEWAY_URL", "http://"),
+        ("GATEWAY_TIMEOUT_S", "-1"),
+        ("SERVICE_NAME", "my service"),
+        ("SERVICE_PATH", "loaner"),
+        ("PSQL_PORT", "x"),
+        ("PSQL_STATEMENT_TIMEOUT_S", "0"),
+        ("SECURE_LOANS", "perhaps"),
+        ("ACCESS_TOKEN_EXPIRES", "never"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: .{{10}}"):
+        load_settings()
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch):
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("TIMEZONE", "x")
+    with pytest.raises(SettingsError, match=r"(?s)PORT.*TIMEZONE"):
+        load_settings()
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("PSQL_PW", "hunter2")
+    monkeypatch.setenv("SECRET", "hunter2")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings) + str(settings)
