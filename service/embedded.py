@@ -23,7 +23,8 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 60  # for one try
+START_PATIENCE_S = 15  # for tries that fail
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -95,7 +96,7 @@ class EmbeddedPostgres:
         self._check_version()
         # After a kill the old server's shared memory is busy for about two seconds, and a free port may be taken
         # between choosing and using it: both pass.
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + START_PATIENCE_S
         while True:
             if self.find():
                 log.info("took over the PostgreSQL that was still running on port %d", self.port)

@@ -1,7 +1,13 @@
 """The running service: a parent process that supervises, and workers that answer."""
 
+import errno
 import logging
+import multiprocessing
+import os
+import signal
 import socket
+import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -17,13 +23,23 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
 def load_worker(settings: Settings) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
+    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return build_app(settings)
+
+
+def _follow_parent() -> None:
+    # A parent that was killed stops nobody, and workers that outlive it would keep the port from its successor.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def serve(settings: Settings) -> None:
@@ -53,9 +69,14 @@ def serve(settings: Settings) -> None:
 def _check_address(host: str, port: int) -> None:
     # The server itself shares its port with whoever else does, and would answer only some of the requests.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as err:
-            raise SettingsError(f"PORT: {host}:{port} cannot be used: {err.strerror}") from err
+    deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as err:
+                if err.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise SettingsError(f"PORT: {host}:{port} cannot be used: {err.strerror}") from err
+        time.sleep(0.1)

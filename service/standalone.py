@@ -10,9 +10,11 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -32,6 +34,7 @@ from service.tokens import OWN_KEY
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
+PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its lock for a moment
 DATABASE = "loaner"
 USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login, and what it is a member of
 
@@ -48,11 +51,9 @@ def standalone(settings: Settings, *, serving: bool = False, root: Path = ROOT) 
     local.mkdir(exist_ok=True)
     postgres = EmbeddedPostgres(local / "postgres")
     with (local / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock(lock, PREDECESSOR_TIMEOUT_S if serving else 0):
             if serving or not postgres.find():
-                raise SettingsError(f"a standalone run is active in {root}: stop it first (Ctrl-C)") from None
+                raise SettingsError(f"a standalone run is active in {root}: stop it first (Ctrl-C)")
             yield settings_of(postgres, settings)
             return
         try:
@@ -65,6 +66,19 @@ def standalone(settings: Settings, *, serving: bool = False, root: Path = ROOT) 
             yield chosen
         finally:
             postgres.stop()
+
+
+def _lock(file: TextIO, patience_s: float) -> bool:
+    """Whether this process now is the only one; another's lock is waited for so long."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
 
 
 def build_core() -> None:

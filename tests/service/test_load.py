@@ -60,9 +60,7 @@ def test_two_files_are_loaded(posting, files):
         lambda text, names: "\ufeff" + names + "\n" + text,
         lambda text, names: text.rstrip("\n"),
         lambda text, names: text + "\n\n",
-        lambda text, names: "\n".join(
-            ",".join(f'"{field}"' for field in row.split(",")) for row in text.splitlines()
-        ),
+        lambda text, names: "\n".join(",".join(f'"{field}"' for field in row.split(",")) for row in text.splitlines()),
         lambda text, names: text.replace(",", " , "),
     ],
     ids=["header", "header and CRLF", "byte order mark", "no last newline", "empty lines", "quotes", "spaces"],

@@ -1,0 +1,162 @@
+"""What loans owe, over HTTP: the right number, or a problem that names the field."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from service.bootstrap import build_app
+
+PROBLEM = "application/problem+json"
+
+
+@pytest.mark.parametrize("form", ["/api/v1/loan/{}/{}", "/{}/{}"])
+@pytest.mark.parametrize(
+    ("loan", "day", "balance", "version"),
+    [
+        (1, "2019-12-04", "0.00", 3),
+        (1, "2019-12-05", "1000.00", 3),
+        (1, "2020-01-30", "1000.00", 3),
+        (1, "2020-01-31", "1010.00", 3),
+        (1, "2020-02-29", "899.50", 3),
+        (1, "2020-03-01", "899.55", 3),
+        (1, "9999-12-31", "899.55", 3),
+        (1, "0001-01-01", "0.00", 3),
+        (2, "2020-02-01", "-500.00", 1),
+        (3, "2021-01-01", "50.00", 0),
+    ],
+)
+def test_a_balance(client, bearer, form, loan, day, balance, version):
+    reply = client.get(form.format(loan, day), headers=bearer)
+    assert reply.status_code == 200
+    assert reply.content_type == "application/json"
+    expected = {"loan_id": loan, "date": day, "balance": balance, "currency": "USD", "version": version}
+    assert reply.json == expected
+
+
+def test_a_loan_is_its_terms_and_todays_balance(client, bearer):
+    reply = client.get("/api/v1/loan/1", headers=bearer)
+    assert reply.status_code == 200
+    told = dict(reply.json)
+    assert date.fromisoformat(told.pop("date")) - datetime.now(UTC).date() <= timedelta(days=1)
+    assert told == {
+        "loan_id": 1, "start_date": "2019-12-05", "initial_amt": "1000.00", "balance": "899.55",
+        "currency": "USD", "version": 3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/v1/loan/999/2020-01-01", "/999/2020-01-01", "/api/v1/loan/999"])
+def test_an_unknown_loan_is_404(client, bearer, path):
+    reply = client.get(path, headers=bearer)
+    assert (reply.status_code, reply.content_type) == (404, PROBLEM)
+    assert reply.json["type"] == "urn:loaner:problem:unknown-loan"
+    assert (reply.json["code"], reply.json["message"]) == (404, "there is no loan 999")
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "expected"),
+    [
+        ("/api/v1/loan/1/2021-02-30", "date", "expected a date that exists"),
+        ("/1/2021-02-30", "date", "expected a date that exists"),
+        ("/api/v1/loan/1/yesterday", "date", "expected a date written YYYY-MM-DD"),
+        ("/api/v1/loan/1/20210215", "date", "expected a date written YYYY-MM-DD"),
+        ("/api/v1/loan/1/1613347200", "date", "expected a date written YYYY-MM-DD"),
+        ("/api/v1/loan/0/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/-1/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/1.0/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/1%27%20OR%201=1/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/9223372036854775808/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/%00/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/%EF%BC%91/2021-02-15", "loan_id", "expected a whole number"),
+        ("/api/v1/loan/one", "loan_id", "expected a whole number"),
+    ],
+)
+def test_a_wrong_path_is_400_and_names_the_field(client, bearer, path, field, expected):
+    reply = client.get(path, headers=bearer)
+    assert (reply.status_code, reply.content_type) == (400, PROBLEM)
+    [error] = reply.json["errors"]
+    assert error["field"] == field
+    assert error["expected"].startswith(expected)
+    assert reply.json["code"] == 400
+
+
+def test_two_wrong_fields_are_both_named(client, bearer):
+    reply = client.get("/api/v1/loan/x/y", headers=bearer)
+    assert [error["field"] for error in reply.json["errors"]] == ["loan_id", "date"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/loan/1/2020-01-01", "/1/2020-01-01", "/api/v1/loan/1", "/status"])
+def test_without_a_token_a_secured_route_is_401(client, path):
+    reply = client.get(path)
+    assert (reply.status_code, reply.content_type) == (401, PROBLEM)
+    assert reply.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert (reply.json["status"], reply.json["code"]) == (401, 401)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/loan/1/2021-02-30", "/api/v1/loan/x", "/api/v1/loan/999"])
+def test_without_a_token_nothing_is_parsed_and_nothing_is_told(client, path):
+    assert client.get(path).status_code == 401
+
+
+@pytest.mark.parametrize("scopes", ["", "api:write", "api:readonly"])
+def test_a_token_without_api_read_is_403(client, make_token, scopes):
+    reply = client.get("/1/2020-01-01", headers={"Authorization": f"Bearer {make_token(scopes=scopes)}"})
+    assert (reply.status_code, reply.content_type) == (403, PROBLEM)
+    assert "api:read" in reply.json["message"]
+
+
+def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
+    app = build_app(served)
+    open_routes = {"/token", "/healthcheck", "/version", "/ready", "/api/v1", "/api/v1/openapi.json"}
+    client = app.test_client()
+    for rule in app.url_map.iter_rules():
+        if rule.rule in open_routes or rule.endpoint == "documentation.static":
+            continue
+        path = rule.rule
+        for argument in rule.arguments:
+            path = path.replace(f"<{argument}>", "1")
+        for method in rule.methods - {"OPTIONS"}:
+            assert client.open(path, method=method).status_code == 401, (method, rule.rule)
+
+
+def test_loan_routes_can_be_opened_for_a_demonstration(served):
+    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    assert client.get("/1/2020-01-01").status_code == 200
+    assert client.get("/status").status_code == 401
+
+
+def test_what_does_not_exist_is_a_problem_too(client, bearer):
+    for method, path, status in (("GET", "/no/such/path/at/all", 404), ("POST", "/status", 405)):
+        reply = client.open(path, method=method, headers=bearer)
+        assert (reply.status_code, reply.content_type) == (status, PROBLEM)
+        assert reply.json["code"] == status
+    assert "GET" in client.post("/status", headers=bearer).headers["Allow"]
+
+
+def test_postgres_that_is_gone_is_503_with_retry_after(served, bearer):
+    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    reply = client.get("/1/2020-01-01", headers=bearer)
+    assert (reply.status_code, reply.content_type) == (503, PROBLEM)
+    assert reply.headers["Retry-After"] == "1"
+    assert "127.0.0.1" not in reply.text
+
+
+def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatch, caplog):
+    def fail(self, loan_id, day):
+        raise RuntimeError("the password is hunter2")
+
+    monkeypatch.setattr("service.reader.BalanceReader.balance", fail)
+    reply = build_app(served).test_client().get("/1/2020-01-01", headers=bearer)
+    assert (reply.status_code, reply.content_type) == (500, PROBLEM)
+    assert "hunter2" not in reply.text
+    assert "Traceback" not in reply.text
+    assert "hunter2" in caplog.text
+
+
+def test_today_is_in_the_services_time_zone(served):
+    from service.bootstrap import build_reader
+
+    days = {
+        zone: build_reader(served.model_copy(update={"timezone": zone})).today()
+        for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago")
+    }
+    assert 1 <= (days["Pacific/Kiritimati"] - days["Pacific/Pago_Pago"]).days <= 2  # 25 hours apart, at any hour

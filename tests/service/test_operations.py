@@ -1,0 +1,119 @@
+"""How the service is doing, and the documentation of what it offers."""
+
+import json
+
+import pytest
+
+from native import IMPLEMENTATION
+from service import __version__
+from service.bootstrap import build_app, open_keys
+from service.errors import SettingsError
+from tests.conftest import sql
+
+
+def test_status_tells_whoever_has_a_token(client, bearer):
+    expected = {"status": "running", "version": __version__, "core": IMPLEMENTATION, "database": "ok"}
+    assert client.get("/status", headers=bearer).json == expected
+
+
+def test_status_tells_the_truth_about_the_database(served, bearer):
+    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    reply = client.get("/status", headers=bearer)
+    assert reply.status_code == 200
+    assert "127.0.0.1:1" in reply.json["database"]
+
+
+def test_liveness_asks_nobody(served):
+    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    assert client.get("/healthcheck").json == {"status": "ok"}
+    assert client.get("/version").json == {"version": __version__}
+
+
+def test_ready_when_the_tables_can_be_read(client):
+    assert client.get("/ready").status_code == 200
+
+
+def test_not_ready_without_postgres(served):
+    reply = build_app(served.model_copy(update={"psql_port": 1})).test_client().get("/ready")
+    assert (reply.status_code, reply.content_type) == (503, "application/problem+json")
+
+
+def test_not_ready_with_tables_of_another_release(client, admin):
+    sql(admin, "UPDATE alembic_version SET version_num = '0000'")
+    reply = client.get("/ready")
+    assert reply.status_code == 503
+    assert "run migrate" in reply.json["message"]
+
+
+def test_not_ready_without_tables(client, admin):
+    sql(admin, "DROP TABLE alembic_version")
+    assert client.get("/ready").status_code == 503
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+def test_through_a_gateway_readiness_does_not_exist(client, header):
+    assert client.get("/ready", headers={header: "x"}).status_code == 404
+
+
+def test_the_documentation_page_is_served_with_everything_it_needs(client):
+    page = client.get("/api/v1")
+    assert page.status_code == 200
+    assert page.content_type.startswith("text/html")
+    for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
+        assert asset in page.text
+    assert "http" not in page.text.replace("http-equiv", "")  # nothing is fetched from elsewhere
+    for asset in ("js/swagger-ui-bundle.js", "css/swagger-ui.css", "images/swagger.svg"):
+        with client.get(f"/api/v1/swagger/{asset}") as reply:
+            assert reply.status_code == 200
+            assert reply.data
+
+
+def test_the_document_lists_every_route(client):
+    document = client.get("/api/v1/openapi.json").json
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {
+        "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}", "/token", "/status",
+        "/healthcheck", "/version", "/ready",
+    }  # fmt: skip
+    balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
+    assert balance["security"] == [{"bearer": []}]
+    assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "503"}
+    assert {parameter["name"] for parameter in balance["parameters"]} == {"loan_id", "date"}
+    assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
+        "application/x-www-form-urlencoded", "application/json",
+    }  # fmt: skip
+
+
+def test_every_reference_of_the_document_leads_somewhere(client):
+    document = client.get("/api/v1/openapi.json").json
+    names = set(document["components"]["schemas"])
+    text = json.dumps(document)
+    for piece in text.split('"$ref": "')[1:]:
+        assert piece.split('"')[0].removeprefix("#/components/schemas/") in names
+
+
+def test_behind_a_prefix_the_documentation_leads_back_through_it(client):
+    headers = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "10.0.0.1"}
+    assert '<base href="/loaner/api/v1/">' in client.get("/api/v1", headers=headers).text
+    assert client.get("/api/v1/openapi.json", headers=headers).json["servers"] == [{"url": "/loaner"}]
+    assert client.get("/api/v1/openapi.json").json["servers"] == [{"url": "/"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "not a readable directory"), ({}, "no public key"), ({"a.pub": "x"}, "a.pub")]
+)
+def test_a_key_directory_that_cannot_be_used_stops_the_start(served, tmp_path, content, said):
+    folder = tmp_path / "keys"
+    if content is not None:
+        folder.mkdir()
+        for name, text in content.items():
+            (folder / name).write_text(text)
+    with pytest.raises(SettingsError, match=f"KEYS_DIR.*{said}"):
+        open_keys(served.model_copy(update={"keys_dir": str(folder)}))
+
+
+def test_a_broken_key_of_its_own_stops_the_start(served, keys_dir, tmp_path):
+    (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
+    (tmp_path / "loaner").write_text("rubbish")
+    with pytest.raises(SettingsError, match=r"KEYS_DIR.*loaner"):
+        build_app(served.model_copy(update={"keys_dir": str(tmp_path)}))

@@ -1,0 +1,100 @@
+"""A token for a client: RFC 6749's requests and refusals, and Loaner's JSON."""
+
+import base64
+
+import pytest
+
+from service.bootstrap import build_app
+from service.tokens import Client
+
+ID, SECRET = "loaner-client", "s3cret-of-the-client"
+
+
+def basic(user: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def form(**changes) -> dict[str, str]:
+    base = {"grant_type": "client_credentials", "client_id": ID, "client_secret": SECRET}
+    return {name: value for name, value in {**base, **changes}.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"data": form()},
+        {"data": form(scope="api:read")},
+        {"data": {"grant_type": "client_credentials"}, "headers": basic(ID, SECRET)},
+        {"json": {"user": ID, "pw": SECRET}},
+    ],
+    ids=["form", "form with scope", "basic", "json"],
+)
+def test_a_client_gets_a_token_that_works(client, request_):
+    reply = client.post("/token", **request_)
+    assert reply.status_code == 200
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.json["token_type"] == "Bearer"
+    assert reply.json["expires_in"] == 3600
+    assert reply.json["scope"] == "api:read"
+    headers = {"Authorization": f"Bearer {reply.json['access_token']}"}
+    assert client.get("/1/2020-01-01", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "error"),
+    [
+        ({"data": form(client_secret="wrong")}, 401, "invalid_client"),
+        ({"data": form(client_id="other")}, 401, "invalid_client"),
+        ({"data": form(client_secret=None)}, 401, "invalid_client"),
+        ({"data": form(client_id="système", client_secret="é")}, 401, "invalid_client"),
+        ({"data": {"grant_type": "client_credentials"}, "headers": basic(ID, "wrong")}, 401, "invalid_client"),
+        ({"data": form(grant_type=None)}, 400, "invalid_request"),
+        ({"data": form(grant_type="password")}, 400, "unsupported_grant_type"),
+        ({"data": form(scope="api:write")}, 400, "invalid_scope"),
+        ({"data": form(scope="api:read api:write")}, 400, "invalid_scope"),
+        ({"json": {"user": ID, "pw": "wrong"}}, 401, "invalid_client"),
+        ({"json": {"user": ID}}, 400, "invalid_request"),
+        ({"json": {"user": 1, "pw": 2}}, 400, "invalid_request"),
+        ({"json": [1]}, 400, "invalid_request"),
+        ({"data": "{", "content_type": "application/json"}, 400, "invalid_request"),
+        ({}, 400, "invalid_request"),
+    ],
+)
+def test_what_is_wrong_is_said_as_the_standard_says_it(client, request_, status, error):
+    reply = client.post("/token", **request_)
+    assert (reply.status_code, reply.json["error"]) == (status, error)
+    assert reply.json["code"] == status
+    assert reply.json["message"]
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert ("WWW-Authenticate" in reply.headers) == (status == 401)
+    assert SECRET not in reply.text
+
+
+def test_no_secret_reaches_the_log(client, caplog):
+    with caplog.at_level("DEBUG"):
+        client.post("/token", data=form())
+        client.post("/token", data=form(client_secret="almost-" + SECRET))
+    assert SECRET not in caplog.text
+
+
+def test_without_a_secret_there_are_no_tokens(served):
+    assert build_app(served.model_copy(update={"secret": None})).test_client().post("/token").status_code == 404
+
+
+def test_without_a_key_of_its_own_there_are_no_tokens(served, keys_dir, tmp_path):
+    (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
+    app = build_app(served.model_copy(update={"keys_dir": str(tmp_path)}))
+    assert app.test_client().post("/token", data=form()).status_code == 404
+
+
+def test_a_body_that_is_too_large_is_refused(client):
+    reply = client.post("/token", data={"grant_type": "x" * 2_000_000})
+    assert (reply.status_code, reply.content_type) == (413, "application/problem+json")
+
+
+def test_both_id_and_secret_prove_a_client():
+    proved = Client("a", "b").is_proved_by
+    assert proved("a", "b")
+    assert not proved("a", "")
+    assert not proved("", "b")
+    assert not proved("b", "a")
