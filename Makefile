@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build build-arch build-source build-local bench clean
+.PHONY: help run test coverage lint build build-arch build-source build-local bench clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -12,6 +12,9 @@ run: .venv/run ## start a standalone service on http://localhost:5555
 
 test: .venv/test core ## run every test (PYTEST=... passes arguments on)
 	@$(BIN)/python -m pytest $(PYTEST)
+
+coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
+	@$(BIN)/python -m pytest -q tests/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
 lint: .venv/test ## check style and types
 	@$(BIN)/ruff check .
@@ -28,6 +31,7 @@ build-local: .venv/run ## translate and compile in one step, leaving no C files
 
 bench: .venv/test core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.core
+	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
 
 clean: ## remove what was built; data (.local) and keys stay

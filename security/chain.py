@@ -44,7 +44,14 @@ class SecurityChain:
         if context is None:
             raise SecurityException("the security chain has no security context")
         context.clear_auth()
-        rejected: InvalidToken | None = None
+        try:
+            self._ask_providers(context, req, resp)
+        except Exception:
+            context.clear_auth()
+            raise
+
+    def _ask_providers(self, context: SecurityContext, req: Request, resp: Response) -> None:
+        failures: list[tuple[str, str]] = []
         for provider in self.providers:
             try:
                 provider(context, req, resp)
@@ -52,9 +59,9 @@ class SecurityChain:
                 return
             except InvalidToken as err:
                 log.info("%s refused a token: %s", _name(provider), err)
-                rejected = rejected or err
-            except NotAuthenticated:
-                raise rejected or NotAuthenticated() from None
+                failures.append((_name(provider), str(err)))
+            except NotAuthenticated as err:
+                raise (InvalidToken(failures[0][1], failures) if failures else err) from None
             except SecurityException:
                 raise
             except Exception as err:

@@ -1,10 +1,13 @@
 """What a Microkubes token says, read as its issuers really write it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from security.auth import Auth
 from security.errors import InvalidToken
+
+LEEWAY_S = 5.0  # the clocks of issuer and service may differ this much
 
 
 def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
@@ -21,7 +24,7 @@ def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise InvalidToken(f"the claim {name} is neither a string nor a list of strings")
         found += entries
-    return tuple(found)
+    return tuple(dict.fromkeys(found))
 
 
 def auth_of(claims: Mapping[str, Any]) -> Auth:
@@ -37,4 +40,59 @@ def auth_of(claims: Mapping[str, Any]) -> Auth:
         organizations=words(claims, "organizations"),
         namespaces=words(claims, "namespaces"),
         scopes=words(claims, "scope", "scopes"),
+        customer_id=_text(claims, "customerID"),
+        fullname=_text(claims, "fullname"),
+        email=_text(claims, "email"),
     )
+
+
+def expiry_of(claims: Mapping[str, Any]) -> float:
+    """The second at which the token expires (claim exp); infinity when it does not say. Raises: InvalidToken."""
+    expires = _number(claims, "exp")
+    return math.inf if expires is None else expires
+
+
+def check_times(claims: Mapping[str, Any], now: float, leeway_s: float, require_exp: bool) -> None:
+    """Hold exp, nbf and iat (RFC 7519, section 4.1) against the clock. now, leeway_s: seconds.
+
+    Raises: InvalidToken.
+    """
+    expires = expiry_of(claims)
+    if require_exp and expires == math.inf:
+        raise InvalidToken("the token has no expiry (claim exp)")
+    if expires + leeway_s <= now:
+        raise InvalidToken("the token has expired")
+    for name in ("nbf", "iat"):
+        begins = _number(claims, name)
+        if begins is not None and begins - leeway_s > now:
+            raise InvalidToken(f"the token is not valid yet (claim {name})")
+
+
+def check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
+    """The token is of this issuer (claim iss). Raises: InvalidToken."""
+    if claims.get("iss") != issuer:
+        raise InvalidToken("the token is of another issuer (claim iss)")
+
+
+def check_audience(claims: Mapping[str, Any], audience: str) -> None:
+    """The token is meant for this audience (claim aud, a string or a list). Raises: InvalidToken."""
+    meant_for = claims.get("aud")
+    if meant_for != audience and not (isinstance(meant_for, list) and audience in meant_for):
+        raise InvalidToken("the token is meant for another audience (claim aud)")
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str | None:
+    value = claims.get(name)
+    if value is not None and not isinstance(value, str):
+        raise InvalidToken(f"the claim {name} is not a string")
+    return value or None
+
+
+def _number(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    # True is an int to Python, and 1e999 a float
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:
+        raise InvalidToken(f"the claim {name} is not a number of seconds")
+    return value

@@ -1,6 +1,8 @@
 """What the security library raises. `SecurityException` is the root of it all."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+REALM = "microkubes"
 
 
 class SecurityException(Exception):
@@ -17,20 +19,30 @@ class SecurityException(Exception):
 
 
 class NotAuthenticated(SecurityException):
-    """No valid identity: 401 with the challenge of RFC 6750, section 3."""
+    """No valid identity: 401 with the challenge of RFC 6750, section 3.
 
-    def __init__(self, message: str = "authentication required", error: str | None = None) -> None:
-        challenge = 'Bearer realm="microkubes"'
+    error: the challenge's error code, when a token was presented. failures: what each provider that saw a bad token
+    said, as (provider, message).
+    """
+
+    def __init__(
+        self,
+        message: str = "authentication required",
+        error: str | None = None,
+        failures: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        challenge = f'Bearer realm="{REALM}"'
         if error:
             challenge += f', error="{error}", error_description="{message}"'
         super().__init__(message, 401, {"WWW-Authenticate": challenge})
+        self.failures = tuple(failures)
 
 
 class InvalidToken(NotAuthenticated):
     """A token was presented and is bad. The chain keeps this and goes on: another provider may still say yes."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, error="invalid_token")
+    def __init__(self, message: str, failures: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message, error="invalid_token", failures=failures)
 
 
 class InsufficientScope(SecurityException):
@@ -38,7 +50,7 @@ class InsufficientScope(SecurityException):
 
     def __init__(self, scopes: str) -> None:
         message = f"the token lacks the scope {scopes}"
-        challenge = f'Bearer realm="microkubes", error="insufficient_scope", scope="{scopes}"'
+        challenge = f'Bearer realm="{REALM}", error="insufficient_scope", scope="{scopes}"'
         super().__init__(message, 403, {"WWW-Authenticate": challenge})
 
 
@@ -48,6 +60,15 @@ class KeyException(SecurityException):
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"key {name}: {reason}")
         self.name = name
+
+
+class PolicyError(SecurityException):
+    """An access policy that cannot be used. policy: its id or position. field: the member that is wrong."""
+
+    def __init__(self, policy: str, field: str, reason: str) -> None:
+        super().__init__(f"policy {policy}: {field}: {reason}")
+        self.policy = policy
+        self.field = field
 
 
 class BreakChain(Exception):

@@ -4,22 +4,50 @@ import json
 from typing import Any
 
 
+def _of_request(name: str, meaning: str) -> property:
+    def read(self: "Request") -> Any:
+        return getattr(self.wrapped_request, name, None)
+
+    return property(read, doc=f"{meaning}, or None.")
+
+
 class Request:
     """Wraps a framework's request. Built for objects shaped as Flask's; what those lack reads as None."""
 
+    url = _of_request("url", "The full URL")
+    method = _of_request("method", "The HTTP method")
+    host = _of_request("host", "The host that was asked for")
+    path = _of_request("path", "The path")
+    scheme = _of_request("scheme", "http or https")
+    query_string = _of_request("query_string", "The query string")
+    data = _of_request("data", "The raw body")
+    form = _of_request("form", "The form's fields")
+    json = _of_request("json", "The decoded JSON body")
+    headers = _of_request("headers", "The headers, a mapping that ignores case")
+
     def __init__(self, request: Any) -> None:
         self.wrapped_request = request
-
-    def __getattr__(self, name: str) -> Any:
-        # url, method, host, path, scheme, query_string, data, form, json, headers
-        if name.startswith("_") or name == "wrapped_request":
-            raise AttributeError(name)
-        return getattr(self.wrapped_request, name, None)
 
     def get_header(self, header: str) -> str | None:
         """A header's value, or None."""
         headers = self.headers
         return headers.get(header) if headers else None
+
+    def get_data(self) -> Any:
+        """The raw body, or None."""
+        return self._call("get_data")
+
+    def get_json(self) -> Any:
+        """The decoded JSON body, or None."""
+        return self._call("get_json")
+
+    def get_form(self) -> Any:
+        """The form's fields, or None."""
+        return self._call("get_form")
+
+    def _call(self, name: str) -> Any:
+        method = getattr(self.wrapped_request, name, None)
+        return method() if method is not None else None
 
 
 class Response:

@@ -1,6 +1,5 @@
 """The security chain in a Flask application. The only module here that knows Flask."""
 
-import json
 from collections.abc import Callable, Iterable
 from functools import wraps
 from os import PathLike
@@ -9,19 +8,27 @@ from typing import Any, TypeVar
 from flask import Response as FlaskResponse
 from flask import g, make_response, request
 
+from security.acl_provider import ACLProvider
 from security.chain import Provider, SecurityChain, is_authenticated_provider, public_routes_provider
 from security.context import SecurityContext
 from security.errors import InsufficientScope, NotAuthenticated, SecurityException
 from security.exchange import Request, Response
 from security.jwt_provider import JWTProvider
 from security.key_store import KeyStore
-from security.problem import MEDIA_TYPE, problem
+from security.oauth2_provider import OAuth2Provider
+from security.problem import refusal
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-# Where a provider of one's own may stand; the built-in ones lie between these.
+# Where a provider of one's own may stand, in order; the built-in ones lie between.
 POSITIONS = ("first", "after_public", "after_jwt", "last", "final")
-_SAME_PLACE = {"before_jwt": "after_public"}
+_ALSO_CALLED = {
+    "before_jwt": "after_public",
+    "before_oauth": "after_jwt",
+    "before_oauth2": "after_jwt",
+    "after_oauth": "last",
+    "after_oauth2": "last",
+}
 
 
 class FlaskSecurityError(Exception):
@@ -52,14 +59,10 @@ class Security:
             self.security_chain.execute(Request(request), response)
             self._check_scopes(scopes)
         except SecurityException as err:
-            refusal = make_response(json.dumps(problem(err.status_code, str(err))), err.status_code)
-            refusal.content_type = MEDIA_TYPE
-            refusal.headers.update(err.headers)
-            return False, refusal
+            status, headers, body = refusal(err)
+            return False, make_response(body, status, headers)
         if response.modified:
-            reply = make_response(response.get_response_body(), response.status_code)
-            reply.headers.update(response.headers)
-            return True, reply
+            return True, make_response(response.get_response_body(), response.status_code, response.headers)
         return True, None
 
     def _check_scopes(self, scopes: Iterable[str]) -> None:
@@ -81,7 +84,10 @@ class Security:
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:
             _, reply = self.check(needed)
-            return view(*args, **kwargs) if reply is None else reply
+            try:
+                return view(*args, **kwargs) if reply is None else reply
+            finally:
+                self.context.clear_auth()
 
         return guarded
 
@@ -93,7 +99,9 @@ class FlaskSecurity:
         self.key_store = key_store
         self._context = context or FlaskSecurityContext()
         self._public: list[Provider] = []
-        self._jwt: Provider | None = None
+        self._jwt: list[Provider] = []
+        self._oauth2: list[Provider] = []
+        self._acl: list[Provider] = []
         self._others: list[tuple[Provider, str]] = []
 
     def keys_dir(self, path: str | PathLike[str]) -> "FlaskSecurity":
@@ -111,11 +119,29 @@ class FlaskSecurity:
         return self
 
     def jwt(
-        self, header: str = "Authorization", schema: str = "Bearer", algs: list[str] | None = None
+        self, header: str = "Authorization", schema: str = "Bearer", algs: list[str] | None = None, **options: Any
     ) -> "FlaskSecurity":
-        """Accept JWTs that a key of the store verifies."""
-        self._jwt = JWTProvider(self._keys(), header=header, auth_schema=schema, algs=algs)
+        """Accept JWTs that a key of the store verifies. options: those of JWTProvider."""
+        self._jwt = [JWTProvider(self._keys(), header=header, auth_schema=schema, algs=algs, **options)]
         return self
+
+    def oauth2(self, algs: list[str] | None = None, **options: Any) -> "FlaskSecurity":
+        """Accept OAuth2 access tokens. options: those of OAuth2Provider; without other keys, those of the store."""
+        store = None if options.get("keys") or options.get("introspector") else self._keys()
+        self._oauth2 = [OAuth2Provider(store, algs, **options)]
+        return self
+
+    def acl(self, config: Any) -> "FlaskSecurity":
+        """Refuse whoever no policy allows. config: as ACLProvider takes it."""
+        self._acl = [ACLProvider(config)]
+        return self
+
+    def saml(self, config: Any = None) -> "FlaskSecurity":
+        """Not offered. Raises: FlaskSecurityError."""
+        raise FlaskSecurityError(
+            "SAML is not offered: it signs browsers in, with redirects and sessions, and this chain admits callers of "
+            "an API by their tokens; sign users in at the platform's identity provider and use jwt() or oauth2()"
+        )
 
     def public_route(self, *patterns: str) -> "FlaskSecurity":
         """Admit every request whose whole path matches one of these regular expressions."""
@@ -126,19 +152,21 @@ class FlaskSecurity:
 
     def add_provider(self, provider: Provider, position: str = "last") -> "FlaskSecurity":
         """Add a provider of one's own at one of POSITIONS."""
-        place = _SAME_PLACE.get(position, position)
+        place = _ALSO_CALLED.get(position, position)
         if place not in POSITIONS:
-            raise FlaskSecurityError(f"position {position!r} is not one of {', '.join((*POSITIONS, *_SAME_PLACE))}")
+            raise FlaskSecurityError(f"position {position!r} is not one of {', '.join((*POSITIONS, *_ALSO_CALLED))}")
         self._others.append((provider, place))
         return self
 
     def build_chain(self) -> SecurityChain:
-        """The chain: public routes, JWT, authenticated?, with one's own providers at their places."""
-        self._keys()
-        built_in: dict[str, list[Provider]] = {
+        """The chain: public routes, JWT, OAuth2, authenticated?, ACL, with one's own providers at their places."""
+        if not self._oauth2:
+            self._keys()
+        built_in = {
             "first": self._public,
-            "after_public": [self._jwt] if self._jwt else [],
-            "last": [is_authenticated_provider],
+            "after_public": self._jwt,
+            "after_jwt": self._oauth2,
+            "last": [is_authenticated_provider, *self._acl],
         }
         chain = SecurityChain(self._context)
         for place in POSITIONS:

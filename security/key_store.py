@@ -1,106 +1,130 @@
 """The directory of keys: public keys that tokens are trusted under, and a service's own private key."""
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from security.errors import KeyException
-
-MIN_RSA_BITS = 2048  # NIST SP 800-131A, revision 2: shorter RSA keys are disallowed
+from security.verification_key import VerificationKey, verification_key
 
 
 class Key:
-    """One key in a PEM file: PKCS#1, PKCS#8 or SPKI. Parsed once, when it is first used."""
+    """A key's file. public: whether it holds a public key.
 
-    def __init__(self, key_file: str | PathLike[str], name: str | None = None) -> None:
-        self.key_file = Path(key_file)
-        self.name = name or self.key_file.name
+    Raises: KeyException when it is not a file.
+    """
+
+    def __init__(self, key_file: str | PathLike[str], public: bool = False) -> None:
+        self.key_file = str(key_file)
+        self.public = public
+        if not Path(key_file).is_file():
+            raise KeyException(self.key_file, "does not exist or is not a file")
 
     def load(self) -> bytes:
-        """The file's bytes. Raises: KeyException when it cannot be read."""
+        """The file's bytes, whatever they are. Raises: KeyException when it cannot be read."""
         try:
-            return self.key_file.read_bytes()
+            return Path(self.key_file).read_bytes()
         except OSError as err:
-            raise KeyException(str(self.key_file), f"cannot be read: {err.strerror}") from err
+            raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
 
-    @cached_property
-    def public(self) -> RSAPublicKey:
-        """The checked RSA public key. Raises: KeyException."""
+    def verification_key(self, name: str) -> VerificationKey:
+        """The checked public key (PEM, SPKI or PKCS#1), under this name. Raises: KeyException, naming the file."""
         try:
             key = load_pem_public_key(self.load())
         except (ValueError, UnsupportedAlgorithm) as err:
-            raise KeyException(str(self.key_file), "is not a public key in PEM (expected BEGIN PUBLIC KEY)") from err
-        if not isinstance(key, RSAPublicKey):
-            raise KeyException(str(self.key_file), "is not an RSA key")
-        self._check_size(key.key_size)
-        return key
+            raise KeyException(self.key_file, "is not a public key in PEM (expected BEGIN PUBLIC KEY)") from err
+        try:
+            return verification_key(name, key)
+        except KeyException as err:
+            raise KeyException(self.key_file, str(err).partition(": ")[2]) from err
 
-    @cached_property
-    def private(self) -> RSAPrivateKey:
-        """The checked RSA private key. Raises: KeyException."""
+    def private_key(self) -> RSAPrivateKey | EllipticCurvePrivateKey:
+        """The checked private key (PEM, PKCS#8 or PKCS#1, without a pass phrase). Raises: KeyException."""
         try:
             key = load_pem_private_key(self.load(), password=None)
         except TypeError as err:
-            raise KeyException(str(self.key_file), "is encrypted; a service's key has no pass phrase") from err
+            raise KeyException(self.key_file, "is encrypted; a service's key has no pass phrase") from err
         except (ValueError, UnsupportedAlgorithm) as err:
-            raise KeyException(str(self.key_file), "is not a private key in PEM (expected BEGIN PRIVATE KEY)") from err
-        if not isinstance(key, RSAPrivateKey):
-            raise KeyException(str(self.key_file), "is not an RSA key")
-        self._check_size(key.key_size)
+            raise KeyException(self.key_file, "is not a private key in PEM (expected BEGIN PRIVATE KEY)") from err
+        verification_key(self.key_file, key.public_key() if hasattr(key, "public_key") else key)
+        assert isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey)
         return key
-
-    def _check_size(self, bits: int) -> None:
-        if bits < MIN_RSA_BITS:
-            raise KeyException(str(self.key_file), f"has {bits} bits; at least {MIN_RSA_BITS} are needed")
 
 
 class KeyStore:
-    """Keys by name. In a directory, `<name>.pub` is a public key and `<name>` the private key beside it.
+    """Key files by name. `<name>.pub` is public; `<name>` and `<name>.pem` are private; others are ignored.
 
-    dir_path: the directory; every public key in it is trusted. keys: further public keys, {name: file}.
+    dir_path: a directory of them. keys: further ones, {name: file}. Every public key is trusted, once it is parsed
+    and checked, which happens when a provider first asks for the keys.
 
-    Raises: KeyException for a directory that cannot be read and for a public key that cannot be used, naming it.
+    Raises: KeyException for a directory that cannot be read or a file that is none.
     """
 
     def __init__(
         self, dir_path: str | PathLike[str] | None = None, keys: Mapping[str, str | PathLike[str]] | None = None
     ) -> None:
-        self.dir_path = None if dir_path is None else Path(dir_path)
-        self.keys: dict[str, Key] = {}
-        if self.dir_path is not None:
-            try:
-                files = sorted(path for path in self.dir_path.iterdir() if path.suffix == ".pub")
-            except OSError as err:
-                raise KeyException(str(self.dir_path), f"is not a readable directory of keys: {err.strerror}") from err
-            for path in files:
-                self.add_key(path.stem, path)
+        self._public: dict[str, Key] = {}
+        self._private: dict[str, Key] = {}
+        self._verification: dict[str, VerificationKey] | None = None
+        self.generation = 0
+        if dir_path is not None:
+            self._add_directory(Path(dir_path))
         for name, file in (keys or {}).items():
             self.add_key(name, file)
 
-    def add_key(self, name: str, key_file: str | PathLike[str]) -> None:
-        """Trust one more public key under this name."""
-        key = Key(key_file, name)
-        _ = key.public  # parsed now: a key that cannot be used stops the start, not a request
-        self.keys[name] = key
-
-    def get_key(self, name: str = "default") -> Key:
-        """The public key of this name. Raises: KeyException when there is none."""
+    def _add_directory(self, folder: Path) -> None:
         try:
-            return self.keys[name]
-        except KeyError as err:
-            raise KeyException(name, "there is no public key of this name") from err
+            files = sorted(folder.iterdir())
+        except OSError as err:
+            raise KeyException(str(folder), f"is not a readable directory of keys: {err.strerror}") from err
+        for file in files:
+            # Kubernetes puts its own folders (..data) beside the files
+            if not file.name.startswith(".") and file.suffix.lower() in (".pub", ".pem", ""):
+                if file.suffix.lower() != ".pub" and not file.is_file():
+                    continue
+                self.add_key(file.stem, file)
+
+    @property
+    def keys(self) -> dict[str, Key]:
+        """Every key by name; the public one where there are both."""
+        return {**self._private, **self._public}
+
+    def add_key(self, key_name: str, key_file: str | PathLike[str]) -> None:
+        """Add one more key, public if its file's name ends in `.pub`. Raises: KeyException."""
+        public = str(key_file).lower().endswith(".pub")
+        (self._public if public else self._private)[key_name] = Key(key_file, public)
+        self._verification = None
+        self.generation += 1
+
+    def get_key(self, name: str = "default", public: bool = True) -> Key:
+        """The public (or private) key of this name. Raises: KeyException when there is none."""
+        found = (self._public if public else self._private).get(name)
+        if found is None:
+            raise KeyException(name, f"there is no {'public' if public else 'private'} key of this name")
+        return found
 
     def get_private_key(self, name: str = "default") -> Key:
-        """The private key of this name, from the directory. Raises: KeyException when there is none."""
-        if self.dir_path is None or not (self.dir_path / name).is_file():
-            raise KeyException(name, "there is no private key of this name")
-        return Key(self.dir_path / name, name)
+        """The private key of this name. Raises: KeyException when there is none."""
+        return self.get_key(name, public=False)
 
-    def public_keys(self) -> list[tuple[str, Key]]:
-        """Every trusted key with its name, in the order of names."""
-        return sorted(self.keys.items())
+    def public_keys(self) -> dict[str, Key]:
+        """Every public key by name."""
+        return dict(self._public)
+
+    def verification_keys(self) -> Mapping[str, VerificationKey]:
+        """Every public key by name, parsed and checked. Raises: KeyException, naming the first that cannot be used."""
+        if self._verification is None:
+            self._verification = {name: key.verification_key(name) for name, key in sorted(self._public.items())}
+        return self._verification
+
+    def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
+        """For a token without a key id, which is what Microkubes issues, every key; else the one of that name."""
+        keys = self.verification_keys()
+        if kid is None:
+            return list(keys.values())
+        return [keys[kid]] if kid in keys else []

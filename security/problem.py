@@ -1,7 +1,10 @@
 """Refusals as RFC 9457 describes them, carrying Microkubes' `code` and `message` as well."""
 
+import json
 from http import HTTPStatus
 from typing import Any
+
+from security.errors import SecurityException
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -17,3 +20,9 @@ def problem(status: int, message: str, **members: Any) -> dict[str, Any]:
         "message": message,
         **members,
     }
+
+
+def refusal(err: SecurityException) -> tuple[int, dict[str, str], str]:
+    """What a client gets to see of a refusal: status, headers, body."""
+    headers = {"Content-Type": MEDIA_TYPE, **err.headers}
+    return err.status_code, headers, json.dumps(problem(err.status_code, str(err)))

@@ -19,9 +19,10 @@ def open_keys(settings: Settings) -> KeyStore:
     """The key store. Raises: SettingsError when it cannot be used, naming the file."""
     try:
         keys = KeyStore(settings.keys_dir)
+        keys.verification_keys()
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
-    if not keys.keys:
+    if not keys.public_keys():
         raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
     return keys
 
@@ -41,7 +42,7 @@ def build_app(settings: Settings) -> Flask:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     return create_app(
         reader=BalanceReader(PostgresLedger(database), settings.timezone),
-        security=FlaskSecurity(key_store=keys).jwt().build(),
+        security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
         health=Health(database),
         issuer=issuer,
         client=Client(settings.client_id, settings.secret.get_secret_value()) if settings.secret else None,

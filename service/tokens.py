@@ -4,6 +4,7 @@ import hmac
 import time
 import uuid
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import jwt
 
@@ -17,10 +18,13 @@ class TokenIssuer:
     """Signs tokens with the claims of Microkubes' jwt-issuer (RS256, integer seconds), plus a `kid`.
 
     key: an RSA private key. issuer: the claim `iss`. now: the clock, in seconds.
+
+    Raises: KeyException for a key that cannot be used.
     """
 
     def __init__(self, key: Key, issuer: str, now: Callable[[], float] = time.time) -> None:
-        self._key = key
+        self._key = key.private_key()
+        self._kid = Path(key.key_file).stem
         self._issuer = issuer
         self._now = now
 
@@ -40,7 +44,7 @@ class TokenIssuer:
             "roles": "",
             "organizations": "",
         }
-        return jwt.encode(claims, self._key.private, algorithm="RS256", headers={"kid": self._key.name})
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._kid})
 
 
 class Client:
@@ -65,5 +69,4 @@ def own_issuer(settings: Settings, keys: KeyStore) -> TokenIssuer | None:
         key = keys.get_private_key(OWN_KEY)
     except KeyException:
         return None
-    _ = key.private  # checked now: a broken key stops the start, not a request
     return TokenIssuer(key, settings.service_name)

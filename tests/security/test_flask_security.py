@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from microkubes.security import FlaskSecurity, FlaskSecurityError, KeyStore
+from microkubes.security import Auth, FlaskSecurity, FlaskSecurityError, KeyStore
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_providers_of_ones_own_stand_where_they_are_put(keys_dir):
     for position in ("final", "last", "after_jwt", "before_jwt", "after_public", "first"):
         builder.add_provider(noting(position), position)
     app = Flask(__name__)
-    sec = builder.add_provider(lambda context, request, response: context.set_auth(object()), "first").build()
+    sec = builder.add_provider(lambda context, request, response: context.set_auth(Auth("1", "ann")), "first").build()
     app.add_url_rule("/", view_func=sec.secured(lambda: "in"))
     assert app.test_client().get("/").text == "in"
     assert order == ["first", "before_jwt", "after_public", "after_jwt", "last", "final"]

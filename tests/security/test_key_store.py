@@ -4,23 +4,43 @@ import stat
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from security import Key, KeyException, KeyStore
+from security import JWTProvider, Key, KeyException, KeyStore
 from security.key_pair import write_key_pair
 
 PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+PRIVATE = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
 
 
-def test_every_public_key_of_the_directory_is_trusted(keys_dir):
-    store = KeyStore(keys_dir)
-    assert [name for name, _ in store.public_keys()] == ["default", "loaner"]
-    assert store.get_key().load() == (keys_dir / "default.pub").read_bytes()
+def test_files_are_held_by_name_whatever_they_contain(tmp_path):
+    for name in ("system", "system.pub", "default.pub", "other.pem", "ignored.crt", "service.key", ".hidden"):
+        (tmp_path / name).write_text(f"this is {name}")
+    (tmp_path / "..data").mkdir()
+    (tmp_path / "folder").mkdir()
+    store = KeyStore(dir_path=str(tmp_path))
+    assert set(store.keys) == {"system", "default", "other"}
+    assert set(store.public_keys()) == {"system", "default"}
+    public, private = store.get_key("system"), store.get_private_key("system")
+    assert (public.public, public.load()) == (True, b"this is system.pub")
+    assert (private.public, private.load()) == (False, b"this is system")
+    assert store.get_key("system", public=False) is not public
+    assert store.get_key().load() == b"this is default.pub"
+
+
+def test_a_key_gives_its_files_bytes(tmp_path):
+    (tmp_path / "key").write_bytes(b"\x00content")
+    assert Key(key_file=str(tmp_path / "key")).load() == b"\x00content"
 
 
 def test_further_keys_have_names_of_their_own(keys_dir):
-    store = KeyStore(keys={"platform": keys_dir / "default.pub"})
-    assert store.get_key("platform").public.key_size == 2048
+    store = KeyStore(keys={"platform": keys_dir / "default.pub", "own": str(keys_dir / "loaner")})
+    assert store.get_key("platform").public
+    assert not store.get_private_key("own").public
+    before = store.generation
+    store.add_key("own", keys_dir / "loaner.pub")
+    assert store.get_key("own").load() != store.get_private_key("own").load()
+    assert store.generation > before
 
 
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
@@ -28,61 +48,90 @@ def test_private_keys_are_read_in_both_forms(tmp_path, form):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     (tmp_path / "default").write_bytes(pem)
-    assert KeyStore(tmp_path).get_private_key("default").private.key_size == 2048
+    assert KeyStore(tmp_path).get_private_key().private_key().key_size == 2048
+
+
+@pytest.mark.parametrize("form", [serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1])
+def test_public_keys_are_read_in_both_forms(tmp_path, form):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    (tmp_path / "a.pub").write_bytes(key.public_bytes(serialization.Encoding.PEM, form))
+    assert KeyStore(tmp_path).verification_keys()["a"].key == key
+
+
+@pytest.mark.parametrize(
+    ("curve", "algorithm"), [(ec.SECP256R1(), "ES256"), (ec.SECP384R1(), "ES384"), (ec.SECP521R1(), "ES512")]
+)
+def test_a_key_is_bound_to_the_algorithms_of_its_type(tmp_path, keys_dir, curve, algorithm):
+    (tmp_path / "a.pub").write_bytes(ec.generate_private_key(curve).public_key().public_bytes(*PUBLIC))
+    assert KeyStore(tmp_path).verification_keys()["a"].algorithms == (algorithm,)
+    assert "ES256" not in KeyStore(keys_dir).verification_keys()["default"].algorithms
 
 
 def test_a_missing_key_is_named(keys_dir):
-    with pytest.raises(KeyException, match="key other"):
-        KeyStore(keys_dir).get_key("other")
-    with pytest.raises(KeyException, match="key other"):
-        KeyStore(keys_dir).get_private_key("other")
+    for ask in (KeyStore(keys_dir).get_key, KeyStore(keys_dir).get_private_key):
+        with pytest.raises(KeyException, match="key other: there is no"):
+            ask("other")
     with pytest.raises(KeyException, match="key default"):
         KeyStore().get_private_key()
 
 
-def test_a_missing_directory_is_named(tmp_path):
-    with pytest.raises(KeyException, match=r"nowhere.*not a readable directory"):
-        KeyStore(tmp_path / "nowhere")
+@pytest.mark.parametrize("place", ["nowhere", "file"])
+def test_a_directory_that_is_none_is_named(tmp_path, place):
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyException, match=f"{place}.*not a readable directory"):
+        KeyStore(tmp_path / place)
 
 
-def _small() -> bytes:
-    return rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key().public_bytes(*PUBLIC)
+def test_a_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "folder.pub").mkdir()
+    for make in (lambda: KeyStore(tmp_path), lambda: Key(tmp_path / "gone"), lambda: KeyStore(keys={"a": "gone"})):
+        with pytest.raises(KeyException, match="not a file"):
+            make()
 
 
-def _curve() -> bytes:
-    return ec.generate_private_key(ec.SECP256R1()).public_key().public_bytes(*PUBLIC)
+def test_a_file_that_has_gone_is_named(tmp_path):
+    (tmp_path / "a.pub").touch()
+    key = Key(tmp_path / "a.pub")
+    (tmp_path / "a.pub").unlink()
+    with pytest.raises(KeyException, match=r"a\.pub: cannot be read"):
+        key.load()
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"),
-    [(b"", "PEM"), (b"rubbish", "PEM"), (_small(), "1024 bits"), (_curve(), "not an RSA key")],
+    ("make", "reason"),
+    [
+        (lambda: b"", "PEM"),
+        (lambda: b"rubbish", "PEM"),
+        (lambda: rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key(), "1024 bits"),
+        (lambda: ec.generate_private_key(ec.SECP256K1()).public_key(), "secp256k1"),
+        (lambda: ed25519.Ed25519PrivateKey.generate().public_key(), "neither"),
+    ],
 )
-def test_a_public_key_that_cannot_be_used_is_named(tmp_path, content, reason):
-    (tmp_path / "odd.pub").write_bytes(content)
-    with pytest.raises(KeyException, match=f"odd.pub.*{reason}"):
-        KeyStore(tmp_path)
+def test_a_public_key_that_cannot_be_used_stops_the_provider_and_is_named(tmp_path, make, reason):
+    made = make()
+    (tmp_path / "odd.pub").write_bytes(made if isinstance(made, bytes) else made.public_bytes(*PUBLIC))
+    with pytest.raises(KeyException, match=rf"odd\.pub.*{reason}"):
+        JWTProvider(KeyStore(tmp_path))
 
 
-def test_a_folder_in_place_of_a_key_is_named(tmp_path):
-    (tmp_path / "odd.pub").mkdir()
-    with pytest.raises(KeyException, match=r"odd.pub.*cannot be read"):
-        KeyStore(tmp_path)
-
-
-def test_an_encrypted_private_key_is_named(tmp_path):
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
-    )
-    (tmp_path / "locked").write_bytes(pem)
-    with pytest.raises(KeyException, match=r"locked.*encrypted"):
-        _ = Key(tmp_path / "locked").private
-
-
-def test_a_private_key_that_is_none_is_named(tmp_path):
-    (tmp_path / "odd").write_bytes(b"rubbish")
-    with pytest.raises(KeyException, match=r"odd.*PEM"):
-        _ = Key(tmp_path / "odd").private
+@pytest.mark.parametrize(
+    ("make", "encryption", "reason"),
+    [
+        (lambda: b"rubbish", None, "PEM"),
+        (
+            lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
+            serialization.BestAvailableEncryption(b"x"),
+            "encrypted",
+        ),
+        (lambda: rsa.generate_private_key(public_exponent=65537, key_size=1024), serialization.NoEncryption(), "1024"),
+        (ed25519.Ed25519PrivateKey.generate, serialization.NoEncryption(), "neither"),
+    ],
+)
+def test_a_private_key_that_cannot_be_used_is_named(tmp_path, make, encryption, reason):
+    made = make()
+    (tmp_path / "odd").write_bytes(made if isinstance(made, bytes) else made.private_bytes(*PRIVATE, encryption))
+    with pytest.raises(KeyException, match=rf"odd: .*{reason}"):
+        KeyStore(tmp_path).get_private_key("odd").private_key()
 
 
 def test_a_new_pair_is_private_and_never_written_over(tmp_path):
@@ -93,4 +142,4 @@ def test_a_new_pair_is_private_and_never_written_over(tmp_path):
         write_key_pair(tmp_path, "own")
     assert (tmp_path / "own").read_bytes() == before
     pair = KeyStore(tmp_path)
-    assert pair.get_private_key("own").private.public_key() == pair.get_key("own").public
+    assert pair.get_private_key("own").private_key().public_key() == pair.verification_keys()["own"].key

@@ -1,0 +1,23 @@
+"""Identities and where they are kept."""
+
+from security.auth import Auth
+from security.context import (
+    ContextvarsSecurityContext,
+    SecurityContext,
+    ThreadLocalSecurityContext,
+    clear_auth,
+    get_auth,
+    has_auth,
+    set_auth,
+)
+
+__all__ = [
+    "Auth",
+    "ContextvarsSecurityContext",
+    "SecurityContext",
+    "ThreadLocalSecurityContext",
+    "clear_auth",
+    "get_auth",
+    "has_auth",
+    "set_auth",
+]

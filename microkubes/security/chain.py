@@ -1,0 +1,15 @@
+"""The chain, and the request and reply it sees."""
+
+from security.chain import SecurityChain, is_authenticated_provider, public_routes_provider
+from security.errors import BreakChain, SecurityException
+from security.exchange import Request, Response
+
+__all__ = [
+    "BreakChain",
+    "Request",
+    "Response",
+    "SecurityChain",
+    "SecurityException",
+    "is_authenticated_provider",
+    "public_routes_provider",
+]

@@ -1,0 +1,37 @@
+"""Small helpers that Microkubes services share."""
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+__all__ = ["add_healthcheck", "add_version_endpoint", "read_config"]
+
+
+def add_healthcheck(app: Flask) -> None:
+    """Have `/healthcheck` answer 200 for as long as the process answers at all."""
+    app.add_url_rule("/healthcheck", "healthcheck", lambda: {"status": "ok"})
+
+
+def add_version_endpoint(app: Flask, config: Mapping[str, Any]) -> None:
+    """Have `/version` answer {"version": ...}. Raises: ValueError when the configuration has no version."""
+    if config.get("version") is None:
+        raise ValueError("the configuration has no version")
+    version = config["version"]
+    app.add_url_rule("/version", "version", lambda: {"version": version})
+
+
+def read_config(config_path: str | PathLike[str]) -> dict[str, Any]:
+    """A configuration from a JSON file. Raises: ValueError naming the file when there is none in it."""
+    try:
+        config = json.loads(Path(config_path).read_text(encoding="utf-8"))
+    except OSError as err:
+        raise ValueError(f"{config_path} cannot be read: {err.strerror}") from err
+    except ValueError as err:
+        raise ValueError(f"{config_path} is not JSON: {err}") from err
+    if not isinstance(config, dict):
+        raise ValueError(f"{config_path} does not hold a JSON object")
+    return config

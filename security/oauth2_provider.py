@@ -1,0 +1,58 @@
+"""Identities from OAuth2 access tokens."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from security.context import SecurityContext
+from security.errors import InsufficientScope
+from security.exchange import Request, Response
+from security.introspection import Introspector
+from security.jwt_provider import token_of
+from security.key_store import KeyStore
+from security.token_verifier import TokenVerifier
+from security.verification_key import KeySource
+
+
+class OAuth2Provider:
+    """Accepts the access tokens of an authorization server, from `Authorization: Bearer`.
+
+    key_store: the trusted keys; or keys: another source of them, such as JwksKeys. algs, issuer, audience and the
+    other options of TokenVerifier: what is accepted of a signed token. introspector: who is asked about a token that
+    is not a signed one. scopes: what every token must have been granted.
+
+    A request whose identity another provider has established is left as it is.
+    """
+
+    def __init__(
+        self,
+        key_store: KeyStore | None = None,
+        algs: Sequence[str] | None = None,
+        *,
+        keys: KeySource | None = None,
+        introspector: Introspector | None = None,
+        scopes: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
+        if key_store is not None and keys is not None:
+            raise ValueError("keys come from a key store or from another source, not from both")
+        if key_store is not None:
+            key_store.verification_keys()  # a key that cannot be used stops the start, not a request
+        source = keys if keys is not None else key_store
+        if source is None and introspector is None:
+            raise ValueError("an OAuth2 provider needs keys or an introspector")
+        self._verifier = None if source is None else TokenVerifier(source, algs=algs, **options)
+        self._introspector = introspector
+        self._scopes = tuple(scopes)
+
+    def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
+        token = None if context.has_auth() else token_of(req, "Authorization", "Bearer")
+        if token is None:
+            return
+        if self._introspector is not None and (self._verifier is None or token.count(".") != 2):
+            auth = self._introspector.verify(token)
+        else:
+            assert self._verifier is not None
+            auth = self._verifier.verify(token)
+        if not auth.has_scopes(self._scopes):
+            raise InsufficientScope(" ".join(self._scopes))
+        context.set_auth(auth)

@@ -1,0 +1,139 @@
+"""The chain around a plain WSGI application: the same outcomes as in Flask."""
+
+import json
+import sys
+from wsgiref.util import setup_testing_defaults
+from wsgiref.validate import validator
+
+import pytest
+
+from security import (
+    ACLProvider,
+    JWTProvider,
+    KeyStore,
+    SecurityChain,
+    SecurityMiddleware,
+    ThreadLocalSecurityContext,
+    is_authenticated_provider,
+    public_routes_provider,
+)
+
+
+@pytest.fixture
+def chain(keys_dir):
+    policies = [{"id": "p", "resources": ["/hello", "/crash", "/grüße"]}]
+    return (
+        SecurityChain(ThreadLocalSecurityContext())
+        .provider(public_routes_provider("/open"))
+        .provider(JWTProvider(KeyStore(keys_dir)))
+        .provider(is_authenticated_provider)
+        .provider(ACLProvider(policies))
+    )
+
+
+@pytest.fixture
+def application(chain):
+    def hello(environ, start_response):
+        if environ["PATH_INFO"] == "/crash":
+            raise RuntimeError("crash")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        auth = chain.security_context.get_auth()
+        return Body([f"hello {auth.username if auth else 'nobody'}".encode()])
+
+    return SecurityMiddleware(hello, chain)
+
+
+class Body(list):
+    closed = False
+
+    def close(self):
+        Body.closed = True
+
+
+def ask(application, path="/hello", **headers):
+    environ = {
+        "PATH_INFO": path.encode().decode("latin-1"),
+        "REQUEST_METHOD": "GET",
+        "QUERY_STRING": "",
+        "SCRIPT_NAME": "",
+        **headers,
+    }
+    setup_testing_defaults(environ)
+    told = {}
+
+    def start_response(status, headers, exc_info=None):
+        told.update(status=status, headers=dict(headers))
+
+    answer = validator(application)(environ, start_response)
+    try:
+        body = b"".join(answer)
+    finally:
+        answer.close()
+    return told["status"], told["headers"], body
+
+
+def test_a_token_admits(application, chain, make_token):
+    assert ask(application, HTTP_AUTHORIZATION=f"Bearer {make_token()}")[::2] == ("200 OK", b"hello ann@example.com")
+    assert Body.closed
+    assert not chain.security_context.has_auth()
+
+
+def test_a_path_is_read_as_utf_8(application, make_token):
+    assert ask(application, "/grüße", HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "200 OK"
+
+
+def test_nobody_is_401(application):
+    status, headers, body = ask(application)
+    assert (status, headers["Content-Type"]) == ("401 Unauthorized", "application/problem+json")
+    assert headers["WWW-Authenticate"] == 'Bearer realm="microkubes"'
+    assert (json.loads(body)["code"], json.loads(body)["message"]) == (401, "authentication required")
+
+
+def test_an_identity_without_permission_is_403(application, chain, make_token):
+    assert ask(application, "/other", HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "403 Forbidden"
+    assert not chain.security_context.has_auth()
+
+
+def test_public_routes_are_open(application):
+    assert ask(application, "/open")[::2] == ("200 OK", b"hello nobody")
+
+
+def test_an_application_that_fails_leaves_no_identity_behind(application, chain, make_token):
+    with pytest.raises(RuntimeError, match="crash"):
+        ask(application, "/crash", HTTP_AUTHORIZATION=f"Bearer {make_token()}")
+    assert not chain.security_context.has_auth()
+
+
+def test_a_provider_that_fails_is_a_500_that_says_nothing(chain):
+    def broken(context, request, response):
+        raise KeyError("hunter2")
+
+    chain.providers.insert(0, broken)
+    status, _, body = ask(SecurityMiddleware(lambda *_: [], chain))
+    assert status == "500 Internal Server Error"
+    assert b"hunter2" not in body
+
+
+def test_a_provider_may_reply_itself(chain):
+    seen = []
+
+    def reply(context, request, response):
+        seen.append((request.get_header("X-One"), request.get_header("Content-Type"), request.get_header("X-Two")))
+        seen.append((request.method, request.host, request.scheme, request.query_string))
+        response.write("later")
+        response.set_header("Content-Type", "text/plain")
+        response.end(202)
+
+    chain.providers.insert(0, reply)
+    answered = ask(SecurityMiddleware(lambda *_: [], chain), HTTP_X_ONE="1", CONTENT_TYPE="text/x")
+    assert answered[::2] == ("202 Accepted", b"later")
+    assert seen == [("1", "text/x", None), ("GET", "127.0.0.1", "http", b"")]
+
+
+def test_the_chain_does_not_import_flask():
+    import subprocess
+
+    code = (
+        "import sys, security; assert 'flask' not in sys.modules; security.FlaskSecurity; assert 'flask' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
