@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from security import (
     Auth,
@@ -42,11 +44,28 @@ def refusal(chain, header: str | None) -> SecurityException:
     return caught.value
 
 
-@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512"])
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
 @pytest.mark.parametrize("key", ["default", "loaner"])
 def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorithm):
     auth = execute(chain, f"Bearer {make_token(key, algorithm)}")
     assert auth == Auth("u1", "ann@example.com", scopes=["api:read"])
+
+
+@pytest.mark.parametrize(
+    ("curve", "algorithm"), [(ec.SECP256R1(), "ES256"), (ec.SECP384R1(), "ES384"), (ec.SECP521R1(), "ES512")]
+)
+def test_a_token_of_a_curve_is_admitted(keys_dir, tmp_path, curve, algorithm):
+    key = ec.generate_private_key(curve)
+    form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "curve.pub").write_bytes(key.public_key().public_bytes(*form))
+    (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
+    chain = SecurityChain(ThreadLocalSecurityContext()).provider(JWTProvider(KeyStore(tmp_path)))
+    token = jwt.encode({"exp": time.time() + 60, "userId": "u", "username": "u"}, key, algorithm=algorithm)
+    assert execute(chain, f"Bearer {token}").user_id == "u"
+
+
+def test_times_may_be_floats(chain, make_token):
+    assert execute(chain, f"Bearer {make_token(exp=time.time() + 9.5, iat=time.time() - 0.5)}").user_id == "u1"
 
 
 def test_a_kid_selects_its_key(chain, make_token):

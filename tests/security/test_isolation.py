@@ -1,0 +1,137 @@
+"""No request ever sees another's identity: in threads, coroutines and reused workers."""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+from flask import Flask
+
+from security import (
+    ContextvarsSecurityContext,
+    FlaskSecurity,
+    JWTProvider,
+    KeyStore,
+    Request,
+    Response,
+    SecurityChain,
+    SecurityException,
+    ThreadLocalSecurityContext,
+    is_authenticated_provider,
+)
+
+USERS = 8
+
+
+@pytest.fixture(scope="module")
+def tokens(make_token):
+    """A token for each user; the last user has none."""
+    names = [f"user{number}" for number in range(USERS)]
+    return {**{name: make_token(userId=name, username=name) for name in names}, None: None}
+
+
+def build(context, keys_dir) -> SecurityChain:
+    return SecurityChain(context, [JWTProvider(KeyStore(keys_dir)), is_authenticated_provider])
+
+
+def execute(chain, token: str | None) -> None:
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    chain.execute(Request(SimpleNamespace(headers=headers, path="/")), Response())
+
+
+def seen_by(chain, token: str | None) -> str | None:
+    with contextlib.suppress(SecurityException):
+        execute(chain, token)
+    time.sleep(0)  # let another thread run between the check and the look
+    auth = chain.security_context.get_auth()
+    return auth.username if auth else None
+
+
+@pytest.mark.parametrize("context", [ThreadLocalSecurityContext, ContextvarsSecurityContext])
+def test_threads_that_share_a_chain_keep_their_identities_apart(keys_dir, tokens, context):
+    chain = build(context(), keys_dir)
+    wrong = []
+
+    def work(seed: int) -> None:
+        source = random.Random(seed)
+        for _ in range(300):
+            name = source.choice(list(tokens))
+            seen = seen_by(chain, tokens[name])
+            if seen != name:
+                wrong.append((name, seen))
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_coroutines_that_share_a_thread_keep_their_identities_apart(keys_dir, tokens):
+    chain = build(ContextvarsSecurityContext(), keys_dir)
+
+    async def serve(name: str | None) -> bool:
+        with contextlib.suppress(SecurityException):
+            execute(chain, tokens[name])
+        for _ in range(3):
+            await asyncio.sleep(0)  # every other coroutine runs meanwhile
+        auth = chain.security_context.get_auth()
+        return (auth.username if auth else None) == name
+
+    async def serve_all() -> list[bool]:
+        return await asyncio.gather(*(serve(name) for _ in range(40) for name in tokens))
+
+    assert all(asyncio.run(serve_all()))
+    assert not chain.security_context.has_auth()
+
+
+def test_a_worker_that_is_used_again_begins_with_nobody(keys_dir, tokens):
+    chain = build(ThreadLocalSecurityContext(), keys_dir)
+    assert seen_by(chain, tokens["user1"]) == "user1"
+    assert seen_by(chain, None) is None
+    assert seen_by(chain, tokens["user2"]) == "user2"
+    assert seen_by(chain, tokens["user3"] + "x") is None
+
+
+@pytest.mark.parametrize("context", [None, ThreadLocalSecurityContext, ContextvarsSecurityContext])
+def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens, context):
+    app = Flask(__name__)
+    builder = FlaskSecurity(context=context() if context else None).keys_dir(keys_dir).public_route("/who").jwt()
+    sec = builder.build()
+
+    @app.get("/me")
+    @sec.secured
+    def me():
+        time.sleep(0)
+        return sec.context.get_auth().username
+
+    @app.get("/who")
+    @sec.secured
+    def who():
+        return str(sec.context.get_auth())
+
+    wrong = []
+
+    def work(seed: int) -> None:
+        source, client = random.Random(seed), app.test_client()
+        for _ in range(60):
+            name = source.choice(list(tokens))
+            headers = {} if name is None else {"Authorization": f"Bearer {tokens[name]}"}
+            reply = client.get("/me", headers=headers)
+            if (reply.status_code, reply.text) != (200, name) and (name is not None or reply.status_code != 401):
+                wrong.append((name, reply.text))
+            if client.get("/who").text != "None":
+                wrong.append("who")
+            if context is not None and sec.context.has_auth():
+                wrong.append("left behind")
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
