@@ -38,7 +38,7 @@ def compiled_file(module: str) -> Path | None:
 def load(module: str, implementation: str) -> ModuleType:
     """One of the core's modules in the build that is named: "compiled" or "interpreted".
 
-    Raises: ImportError when the compiled build is asked for and missing; ValueError for another name.
+    Raises: ImportError when the compiled build is asked for and missing, and for another name.
     """
     loader: ExtensionFileLoader | SourceFileLoader
     if implementation == "interpreted":
@@ -46,10 +46,11 @@ def load(module: str, implementation: str) -> ModuleType:
     elif implementation == "compiled":
         path = compiled_file(module)
         if path is None:
-            raise ImportError(f"the compiled core is missing (native/{module}): `make build`, or unset LOANER_NATIVE")
+            missing = f"LOANER_NATIVE: the compiled core is missing (native/{module}): `make build` makes it"
+            raise ImportError(missing, name="native")
         loader = ExtensionFileLoader(f"native.{module}", str(path))
     else:
-        raise ValueError(f"LOANER_NATIVE is {implementation!r}; it takes compiled or interpreted")
+        raise ImportError(f"LOANER_NATIVE: expected compiled or interpreted, not {implementation!r}", name="native")
     spec = spec_from_file_location(loader.name, loader.path, loader=loader)
     assert spec is not None
     found = module_from_spec(spec)

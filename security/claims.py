@@ -31,7 +31,7 @@ def auth_of(claims: Mapping[str, Any]) -> Auth:
     """The identity that a verified token's claims describe. Raises: InvalidToken when it names nobody."""
     user_id = claims.get("userId") or claims.get("sub")
     username = claims.get("username") or user_id
-    if not isinstance(user_id, str) or not isinstance(username, str):
+    if not isinstance(user_id, str) or not user_id or not isinstance(username, str):
         raise InvalidToken("the token names no user (claims userId, sub, username)")
     return Auth(
         user_id,

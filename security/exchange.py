@@ -62,8 +62,8 @@ class Response:
 
     @property
     def modified(self) -> bool:
-        """Whether a provider has put anything into this reply."""
-        return self.ended or bool(self._body or self.headers) or self.status_code != 200 or self.status != "OK"
+        """Whether a provider wants to reply with this. Headers alone are added to the reply that follows."""
+        return self.ended or bool(self._body) or self.status_code != 200 or self.status != "OK"
 
     def set_header(self, header: str, value: str) -> None:
         """Set a header of the reply."""

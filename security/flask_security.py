@@ -1,12 +1,12 @@
 """The security chain in a Flask application. The only module here that knows Flask."""
 
 from collections.abc import Callable, Iterable
-from functools import wraps
+from functools import partial, wraps
 from os import PathLike
 from typing import Any, TypeVar
 
 from flask import Response as FlaskResponse
-from flask import g, make_response, request
+from flask import after_this_request, g, make_response, request
 
 from security.acl_provider import ACLProvider
 from security.chain import Provider, SecurityChain, is_authenticated_provider, public_routes_provider
@@ -63,6 +63,8 @@ class Security:
             return False, make_response(body, status, headers)
         if response.modified:
             return True, make_response(response.get_response_body(), response.status_code, response.headers)
+        if response.headers:
+            after_this_request(partial(_add_headers, headers=response.headers))
         return True, None
 
     def _check_scopes(self, scopes: Iterable[str]) -> None:
@@ -90,6 +92,11 @@ class Security:
                 self.context.clear_auth()
 
         return guarded
+
+
+def _add_headers(reply: FlaskResponse, headers: dict[str, str]) -> FlaskResponse:
+    reply.headers.update(headers)
+    return reply
 
 
 class FlaskSecurity:

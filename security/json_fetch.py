@@ -1,6 +1,7 @@
 """Asking an authorization server for a JSON object, within bounds."""
 
 import json
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,9 +31,7 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
         with requests.request(method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options) as reply:
             if reply.status_code != 200:
                 raise FetchFailed(f"{url} answered {reply.status_code}")
-            body = reply.raw.read(MAX_BYTES + 1, decode_content=True)
-            if len(body) > MAX_BYTES:
-                raise FetchFailed(f"{url} answered more than {MAX_BYTES} bytes")
+            body = _content(reply, url)
     except (requests.RequestException, HTTPError, OSError) as err:
         raise FetchFailed(f"{url} cannot be asked: {type(err).__name__}") from err
     try:
@@ -42,3 +41,15 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise FetchFailed(f"{url} did not answer a JSON object")
     return members
+
+
+def _content(reply: requests.Response, url: str) -> bytes:
+    """The body, within a time and a size: the library's own timeout begins anew with every byte."""
+    until, content = time.monotonic() + TIMEOUT_S[1], b""
+    while piece := reply.raw.read1(65536, decode_content=True):
+        content += piece
+        if len(content) > MAX_BYTES:
+            raise FetchFailed(f"{url} answered more than {MAX_BYTES} bytes")
+        if time.monotonic() > until:
+            raise FetchFailed(f"{url} took too long to answer")
+    return content

@@ -25,4 +25,4 @@ def problem(status: int, message: str, **members: Any) -> dict[str, Any]:
 def refusal(err: SecurityException) -> tuple[int, dict[str, str], str]:
     """What a client gets to see of a refusal: status, headers, body."""
     headers = {"Content-Type": MEDIA_TYPE, **err.headers}
-    return err.status_code, headers, json.dumps(problem(err.status_code, str(err)))
+    return err.status_code, headers, json.dumps(problem(err.status_code, str(err)), separators=(",", ":"))

@@ -59,8 +59,12 @@ class SecurityMiddleware:
         if response.modified:
             self._clear()
             return _reply(start_response, response.status_code, response.headers, response.get_response_body())
+
+        def start_with_headers(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, [*headers, *response.headers.items()], *exc_info)
+
         try:
-            answer = self._application(environ, start_response)
+            answer = self._application(environ, start_with_headers)
         except BaseException:
             self._clear()
             raise

@@ -40,7 +40,14 @@ def create_app(
             version=__version__,
             description="What a loan owed, on any day. Amounts are decimal strings; dates are YYYY-MM-DD.",
         ),
-        security_schemes={"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        security_schemes={
+            "bearer": {
+                "type": "http",
+                "scheme": "bearer",
+                "bearerFormat": "JWT",
+                "description": "A token of the platform or of POST /token; `make run` puts one into the file .auth.",
+            }
+        },
         validation_error_status=400,
         validation_error_model=Problem,
         validation_error_callback=problem.refuse_invalid,

@@ -1,30 +1,19 @@
 """From settings to a working application: the one place where everything is wired together."""
 
+import logging
+
 from flask import Flask
 
-from security import KeyStore
-from security.errors import KeyException
 from security.flask_security import FlaskSecurity
 from service.app import create_app
 from service.database import PooledDatabase
-from service.errors import SettingsError
 from service.health import Health
 from service.ledger import PostgresLedger
 from service.reader import BalanceReader
 from service.settings import Settings
-from service.tokens import Client, own_issuer
+from service.tokens import Client, open_keys, open_own_issuer
 
-
-def open_keys(settings: Settings) -> KeyStore:
-    """The key store. Raises: SettingsError when it cannot be used, naming the file."""
-    try:
-        keys = KeyStore(settings.keys_dir)
-        keys.verification_keys()
-    except KeyException as err:
-        raise SettingsError(f"KEYS_DIR: {err}") from err
-    if not keys.public_keys():
-        raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
-    return keys
+log = logging.getLogger(__name__)
 
 
 def build_reader(settings: Settings) -> BalanceReader:
@@ -35,16 +24,14 @@ def build_reader(settings: Settings) -> BalanceReader:
 def build_app(settings: Settings) -> Flask:
     """The application over Postgres and the key directory. Raises: SettingsError."""
     keys = open_keys(settings)
+    if not settings.secure_loans:
+        log.warning("SECURE_LOANS=false: loan routes are open to everybody")
     database = PooledDatabase(settings)
-    try:
-        issuer = own_issuer(settings, keys)
-    except KeyException as err:
-        raise SettingsError(f"KEYS_DIR: {err}") from err
     return create_app(
         reader=BalanceReader(PostgresLedger(database), settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
         health=Health(database),
-        issuer=issuer,
+        issuer=open_own_issuer(settings, keys),
         client=Client(settings.client_id, settings.secret.get_secret_value()) if settings.secret else None,
         token_expires_s=settings.access_token_expires,
         secure_loans=settings.secure_loans,

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
+import psycopg2
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -29,6 +30,14 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except LoanerError as err:
             raise click.ClickException(str(err)) from err
+        except ImportError as err:
+            if err.name != "native":
+                raise
+            raise click.ClickException(str(err)) from err
+        except psycopg2.errors.UndefinedTable as err:
+            raise click.ClickException("the tables are not there; make them with: python service.py migrate") from err
+        except psycopg2.Error as err:
+            raise click.ClickException(f"Postgres refused: {str(err).strip().partition(chr(10))[0]}") from err
 
 
 @click.group(cls=_Group, invoke_without_command=True)
@@ -80,16 +89,21 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
     LOANS has rows of loan_id,start_date,initial_amt and EVENTS of loan_id,event_type,post_date,amt; a first row with
     these names is allowed.
     """
-    from service.database import connect
+    from service.connection import connect
 
     with _database(ctx) as settings, closing(connect(settings, "posting")) as connection:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
             sizes = sum(path.stat().st_size for path in (loans, events) if path.is_file())
-            task = progress.add_task("reading", total=sizes)
+            reading = progress.add_task("reading", total=sizes)
 
             def on_progress(step: str, amount: int) -> None:
-                progress.update(task, advance=amount, description=step)
+                if step == "read":
+                    progress.advance(reading, amount)
+                else:
+                    progress.update(posting, completed=amount, description=f"posted {amount} events")
+
+            posting = progress.add_task("posting", total=None)
 
             try:
                 loaded = load(connection, loans, events, again=again, on_progress=on_progress)

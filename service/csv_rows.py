@@ -91,12 +91,12 @@ class Rows:
         first = True
         while line := file.readline(MAX_LINE_BYTES):
             self._on_bytes(line)
-            if first:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-                first = False
-            yield line
-            while not line.endswith(b"\n") and len(line) == MAX_LINE_BYTES and (line := file.readline(MAX_LINE_BYTES)):
-                self._on_bytes(line)  # the rest of a line that is too long to be a row
+            rest = line
+            while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
+                rest = file.readline(MAX_LINE_BYTES)  # of a line that is too long to be a row
+                self._on_bytes(rest)
+            yield line.removeprefix(b"\xef\xbb\xbf") if first else line
+            first = False
 
     def _is_date(self, text: bytes) -> bool:
         try:

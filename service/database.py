@@ -1,7 +1,8 @@
-"""Connections to Postgres: a bounded pool, and what to say when there is none."""
+"""Reading from Postgres: a bounded pool of connections, and 503 at once when there is none."""
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -10,41 +11,15 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.errors import DatabaseUnavailable, SettingsError
+from service.connection import connect_bounded, wait
+from service.errors import DatabaseUnavailable
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RECYCLE_S = 1800  # a connection is retired at this age
-
-
-def connect(settings: Settings, role: str = "reader") -> Connection:
-    """A connection of its own, outside any pool. role: "reader", "posting" or "admin".
-
-    Raises: SettingsError when the role is not set up; DatabaseUnavailable when Postgres does not answer.
-    """
-    user, password = {
-        "reader": (settings.psql_user, settings.psql_pw),
-        "posting": (settings.psql_posting_user, settings.psql_posting_pw),
-        "admin": (settings.psql_admin_user, settings.psql_admin_pw),
-    }[role]
-    if settings.psql_host is None:
-        raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
-    if user is None:
-        raise SettingsError(f"PSQL_{role.upper()}_USER is not set; export it and PSQL_{role.upper()}_PW")
-    try:
-        return psycopg2.connect(
-            host=settings.psql_host,
-            port=settings.psql_port,
-            dbname=settings.psql_db,
-            user=user,
-            password=password.get_secret_value() if password else None,
-            connect_timeout=settings.psql_connect_timeout_s,
-            application_name=f"loaner {role}",
-        )
-    except psycopg2.OperationalError as err:
-        reason = str(err).strip().splitlines()[-1]
-        raise DatabaseUnavailable(f"Postgres at {settings.psql_host}:{settings.psql_port}: {reason}") from err
+DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one until so long after
+GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
 class Database(Protocol):
@@ -56,50 +31,20 @@ class Database(Protocol):
 
 
 class PooledDatabase:
-    """Read-only queries over at most `threads` connections."""
+    """Read-only queries over at most `threads` connections. now: a clock, in seconds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
+        self._now = now
+        self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
             pool_size=settings.threads,
             max_overflow=0,
             timeout=settings.psql_pool_timeout_s,
             recycle=RECYCLE_S,
+            reset_on_return=None,  # one statement is one transaction: there is nothing to roll back
         )
-
-    def _open(self) -> Connection:
-        connection = connect(self._settings)
-        # one statement is one transaction: nothing to begin, nothing to roll back
-        connection.set_session(readonly=True, autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = %s", (int(self._settings.psql_statement_timeout_s * 1000),))
-        return connection
-
-    @contextmanager
-    def _cursor(self) -> Iterator[Any]:
-        pool = self._pool
-        try:
-            pooled = pool.connect()
-        except PoolTimeout as err:
-            raise DatabaseUnavailable("every connection to Postgres is in use") from err
-        cursor: Any = pooled.cursor()
-        try:
-            with cursor:
-                yield cursor
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
-            if pooled.dbapi_connection is None or pooled.dbapi_connection.closed:
-                pooled.invalidate(err)
-                self._replace(pool)
-            raise
-        finally:
-            pooled.close()
-
-    def _replace(self, pool: QueuePool) -> None:
-        """One connection was found dead; the others that wait beside it likely are, too."""
-        if self._pool is pool:
-            self._pool = pool.recreate()
-        pool.dispose()
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. A connection that turns out to be dead is replaced and asked once more.
@@ -108,17 +53,54 @@ class PooledDatabase:
         """
         for attempt in (1, 2):
             try:
-                with self._cursor() as cursor:
-                    cursor.execute(sql, parameters)
-                    row: tuple[Any, ...] | None = cursor.fetchone()
-                    return row
-            except psycopg2.errors.QueryCanceled as err:
+                with self._connection() as connection, connection.cursor() as cursor:
+                    cursor.execute(sql, parameters or None)
+                    wait(connection, self._settings.psql_statement_timeout_s + GRACE_S)
+                    return cursor.fetchone()
+            except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 raise DatabaseUnavailable("Postgres took too long to answer") from err
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
-                log.warning("Postgres broke off (attempt %d): %s", attempt, str(err).strip())
+                log.warning("Postgres broke off (attempt %d): %s", attempt, str(err).strip().partition("\n")[0])
                 failure = err
         raise DatabaseUnavailable("Postgres broke off the connection") from failure
 
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.dispose()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        if self._down is not None and self._now() < self._down[0]:
+            raise DatabaseUnavailable(self._down[1])
+        pool = self._pool
+        try:
+            pooled: Any = pool.connect()
+        except PoolTimeout as err:
+            raise DatabaseUnavailable("every connection to Postgres is in use") from err
+        try:
+            yield pooled.dbapi_connection
+        except psycopg2.Error:
+            raise
+        except BaseException:
+            pooled.dbapi_connection.close()  # it may still be busy with what nobody waits for any more
+            raise
+        finally:
+            if pooled.dbapi_connection.closed:
+                pooled.invalidate()
+                self._replace(pool)
+            pooled.close()
+
+    def _open(self) -> Connection:
+        try:
+            connection = connect_bounded(self._settings)
+        except DatabaseUnavailable as err:
+            self._down = (self._now() + DOWN_S, str(err))
+            raise
+        self._down = None
+        return connection
+
+    def _replace(self, pool: QueuePool) -> None:
+        """One connection was found dead; the others that wait beside it likely are, too."""
+        if self._pool is pool:
+            self._pool = pool.recreate()
+        pool.dispose()

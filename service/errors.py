@@ -12,11 +12,11 @@ class SettingsError(LoanerError):
 class InvalidRequest(LoanerError):
     """A request that says something the interface does not understand.
 
-    errors: one (field, what was expected) for each wrong part.
+    errors: one (field, what is wrong with it) for each wrong part.
     """
 
     def __init__(self, errors: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{field}: {expected}" for field, expected in errors))
+        super().__init__("; ".join(f"{field}: {detail}" for field, detail in errors))
         self.errors = errors
 
 

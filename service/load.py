@@ -53,7 +53,7 @@ _BATCH_END = """
     FROM (SELECT loan_id FROM staged_events WHERE loan_id > %s ORDER BY loan_id LIMIT %s) AS batch
 """
 _POST_EVENTS = """
-    SELECT count(*) FROM (
+    SELECT max(cardinality(batch.loan_ids)) FROM (
         SELECT array_agg(loan_id) AS loan_ids, array_agg(event_type) AS event_types,
                array_agg(post_date) AS post_dates, array_agg(amt) AS amts
         FROM (SELECT * FROM staged_events WHERE loan_id > %s AND loan_id <= %s ORDER BY loan_id, line) AS ordered
@@ -107,7 +107,8 @@ def load(
 ) -> Loaded:
     """Load two files in one transaction. connection: of a user that may post.
 
-    again: load a file even if it was loaded before. on_progress: told ("read", bytes) and ("post", events).
+    again: load a file even if it was loaded before. on_progress: told ("read", further bytes) of the files, then
+    ("post", events so far).
 
     Raises: LoadRefused; then, and on any other error, nothing was written.
     """
@@ -178,12 +179,13 @@ def _found(cursor: Any, path: Path, query: str, *parameters: object) -> list[Bad
 def _post(cursor: Any, events: int, on_progress: Callable[[str, int], object]) -> None:
     if events > BATCH_EVENTS:
         cursor.execute("CREATE INDEX ON staged_events (loan_id)")
-    after = 0
+    after = posted = 0
     while True:
         cursor.execute(_BATCH_END, (after, BATCH_EVENTS))
         (until,) = cursor.fetchone()
         if until is None:
             return
         cursor.execute(_POST_EVENTS, (after, until))
-        on_progress("post", min(BATCH_EVENTS, events))
+        posted += cursor.fetchone()[0]
+        on_progress("post", posted)
         after = until

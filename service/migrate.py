@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
+import psycopg2
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg2.errorcodes import INSUFFICIENT_PRIVILEGE
 from sqlalchemy import create_engine
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from service.database import connect
+from service.connection import connect
 from service.errors import SettingsError
 from service.settings import Settings
 
@@ -42,7 +44,11 @@ def migrate(settings: Settings) -> None:
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
-        except ProgrammingError as err:
-            raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {err.orig}") from err
+        except (DBAPIError, psycopg2.Error) as err:
+            cause = err.orig if isinstance(err, DBAPIError) else err
+            reason = str(cause).strip().partition("\n")[0]
+            if getattr(cause, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
+                raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {reason}") from err
+            raise SettingsError(f"{settings.psql_db} was not migrated, nothing was changed: {reason}") from err
         connection.commit()
     engine.dispose()

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def reply(status: int, message: str, slug: str | None = None, **members: Any) -> Response:
-    """A problem reply. slug: names the kind of problem, for programs."""
+    """A problem reply. slug: names the kind of problem, for programs. members: extensions."""
     if slug is not None:
         members["type"] = f"urn:loaner:problem:{slug}"
     return Response(orjson.dumps(problem(status, message, **members)), status, content_type=MEDIA_TYPE)
@@ -36,7 +36,7 @@ def register(app: Flask) -> None:
 
     @app.errorhandler(InvalidRequest)
     def invalid(err: InvalidRequest) -> Response:
-        errors = [{"field": field, "expected": expected} for field, expected in err.errors]
+        errors = [{"field": field, "detail": detail} for field, detail in err.errors]
         return reply(400, str(err), "invalid-request", errors=errors)
 
     @app.errorhandler(UnknownLoan)
@@ -54,7 +54,8 @@ def register(app: Flask) -> None:
     def http(err: HTTPException) -> Response:
         if err.code is None or err.code < 400:
             return err.get_response()  # type: ignore[return-value]
-        response = reply(err.code, err.description or err.name)
+        # the framework's own sentence for 404 is about typing mistakes in a browser
+        response = reply(err.code, "there is nothing here" if err.code == 404 else err.description or err.name)
         response.headers.update(
             {name: value for name, value in err.get_headers() if name.lower() in ("allow", "retry-after")}
         )

@@ -1,13 +1,10 @@
 """The running service: a parent process that supervises, and workers that answer."""
 
-import errno
 import logging
 import multiprocessing
 import os
 import signal
-import socket
 import threading
-import time
 from functools import partial
 from typing import Any
 
@@ -16,20 +13,22 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
+from service.address import shown
 from service.bootstrap import build_app
-from service.errors import SettingsError
 from service.logs import configure_logging
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
 def load_worker(settings: Settings) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
+    # Ctrl-C in a terminal reaches every process. The parent tells its workers to stop, once; a worker that is told
+    # twice may not stop at all.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return build_app(settings)
 
@@ -42,12 +41,13 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, stop_on_hangup: bool = False) -> None:
     """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
 
-    Raises: SettingsError when the address cannot be used; SystemExit when workers keep dying.
+    stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
+
+    Raises: SystemExit when workers keep dying.
     """
-    _check_address(settings.listen_host, settings.port)
     server: Any = Server(
         "loaner",
         address=settings.listen_host,
@@ -61,22 +61,8 @@ def serve(settings: Settings) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
     )
-    log.info("serving on http://%s:%d with %d workers", settings.listen_host, settings.port, settings.workers)
+    if stop_on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
+    log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
     server.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
     log.info("stopped")
-
-
-def _check_address(host: str, port: int) -> None:
-    # The server itself shares its port with whoever else does, and would answer only some of the requests.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
-    while True:
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-                return
-            except OSError as err:
-                if err.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                    raise SettingsError(f"PORT: {host}:{port} cannot be used: {err.strerror}") from err
-        time.sleep(0.1)

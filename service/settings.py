@@ -1,7 +1,9 @@
 """Every setting, typed and documented once. They come from the environment, and from `.env` and `.auth` if present."""
 
+import ipaddress
 import os
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
@@ -18,8 +20,20 @@ def _timezone(name: str) -> str:
     return name
 
 
+def _ip_address(address: str) -> str:
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError as err:
+        raise ValueError("expected an IP address, such as 0.0.0.0 or 127.0.0.1") from err
+
+
 def _http_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")) or not url.partition("://")[2].strip("/"):
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
         raise ValueError("expected a URL such as http://kong:8001")
     return url.rstrip("/")
 
@@ -35,9 +49,8 @@ class Settings(BaseSettings):
         env_file=(".env", ".auth"), env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    listen_host: str = Field(
+    listen_host: Annotated[str, AfterValidator(_ip_address)] = Field(
         "0.0.0.0",  # noqa: S104  (a container's port is published from outside)
-        min_length=1,
         description="address to listen on (standalone: 127.0.0.1)",
     )
     port: Port = Field(5555, description="port to listen on")
@@ -69,7 +82,7 @@ class Settings(BaseSettings):
     psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
     psql_admin_pw: SecretStr | None = Field(None, description="its password")
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
-    psql_statement_timeout_s: float = Field(5, gt=0, le=300, description="seconds a read may take")
+    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
     keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
@@ -86,6 +99,8 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
+    except (OSError, UnicodeDecodeError) as err:
+        raise SettingsError(f".env or .auth cannot be read: {err}") from None
     except ValidationError as err:
         wrong = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
         raise SettingsError("; ".join(wrong)) from None

@@ -20,65 +20,96 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
+from security import KeyStore
 from security.errors import KeyException
-from security.key_pair import write_key_pair
-from service.database import connect
+from security.key_pair import write_key_pair, write_public_half
+from service.connection import connect
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
 from service.load import load
 from service.migrate import migrate
 from service.sample import write_sample
 from service.settings import Settings
-from service.tokens import OWN_KEY
+from service.tokens import OWN_KEY, open_keys
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
-PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its lock for a moment
+PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks for a moment
 DATABASE = "loaner"
 USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login, and what it is a member of
 
 
 @contextmanager
-def standalone(settings: Settings, *, serving: bool = False, root: Path = ROOT) -> Iterator[Settings]:
+def standalone(settings: Settings) -> Iterator[Settings]:
     """The settings of a run that needs no other server, for as long as its PostgreSQL is running.
 
-    serving: this is the service itself, of which there is one; a command joins a running service's PostgreSQL.
+    The service and any number of commands may use one PostgreSQL at the same time.
 
     Raises: SettingsError; EmbeddedPostgresError.
     """
-    local = root / ".local"
-    local.mkdir(exist_ok=True)
+    local = _local()
     postgres = EmbeddedPostgres(local / "postgres")
-    with (local / "lock").open("w") as lock:
-        if not _lock(lock, PREDECESSOR_TIMEOUT_S if serving else 0):
-            if serving or not postgres.find():
-                raise SettingsError(f"a standalone run is active in {root}: stop it first (Ctrl-C)")
-            yield settings_of(postgres, settings)
-            return
-        try:
+    with (local / "users").open("w") as users:
+        with _exclusive(local / "starting"):
+            # held while PostgreSQL is in use: whoever leaves last stops it
+            fcntl.flock(users, fcntl.LOCK_SH)
             postgres.start()
+        try:
             chosen = settings_of(postgres, settings)
-            create_database(postgres, DATABASE)
-            migrate(chosen)
-            create_users(chosen, postgres)
-            _load_sample(chosen)
+            with _exclusive(local / "starting"):
+                create_database(postgres, DATABASE)
+                migrate(chosen)
+                create_users(chosen, postgres)
+                _load_sample(chosen)
             yield chosen
         finally:
-            postgres.stop()
+            with _exclusive(local / "starting"):
+                if _try_lock(users):
+                    postgres.stop()
 
 
-def _lock(file: TextIO, patience_s: float) -> bool:
-    """Whether this process now is the only one; another's lock is waited for so long."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                return False
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    """While nobody else holds this lock."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def the_only_standalone_run() -> Iterator[None]:
+    """While this process is the one that serves. Raises: SettingsError when another does."""
+    with (_local() / "serving").open("a+") as file:
+        deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                file.seek(0)
+                process = file.read().strip() or "unknown"
+                raise SettingsError(f"a standalone run is active in {ROOT} (process {process}): stop it first")
             time.sleep(0.1)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def _local() -> Path:
+    local = ROOT / ".local"
+    try:
+        local.mkdir(exist_ok=True)
+    except OSError as err:
+        raise SettingsError(f"{local} cannot be made: {err.strerror}") from err
+    return local
+
+
+def _try_lock(file: TextIO) -> bool:
+    """Whether nobody else holds this file's lock; then this process does."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def build_core() -> None:
@@ -88,24 +119,32 @@ def build_core() -> None:
         log.warning("the core runs interpreted, which is slower")
 
 
-def make_own_keys(settings: Settings) -> None:
-    """A key pair of the service's own, where there is none yet. Raises: SettingsError."""
+def make_own_keys(settings: Settings) -> KeyStore:
+    """The key store, with a key pair of the service's own, which is made where there is none. Raises: SettingsError."""
     folder = Path(settings.keys_dir)
     try:
         folder.mkdir(exist_ok=True)
-        if not (folder / OWN_KEY).exists() and not (folder / f"{OWN_KEY}.pub").exists():
+        if not (folder / OWN_KEY).exists():
             write_key_pair(folder, OWN_KEY)
             log.info("made a development key pair, %s and %s.pub", folder / OWN_KEY, folder / OWN_KEY)
+        elif not (folder / f"{OWN_KEY}.pub").exists():
+            write_public_half(folder, OWN_KEY)  # of a pair whose making was interrupted
     except (OSError, KeyException) as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
+    return open_keys(settings)
 
 
-def write_auth(token: str, root: Path = ROOT) -> None:
-    """Put a token where `source .auth` gives it to a shell as $JWT; readable by its owner only."""
-    draft = root / ".auth.new"
+def write_auth(**values: str) -> None:
+    """Write `.auth`, which `source .auth` turns into variables of a shell; readable by its owner only."""
+    draft = ROOT / ".auth.new"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f"export JWT={token}\n")
-    os.replace(draft, root / ".auth")
+        file.writelines(f"export {name}={value}\n" for name, value in values.items())
+    os.replace(draft, ROOT / ".auth")
+
+
+def listen_on_loopback(settings: Settings) -> dict[str, str]:
+    """What to change in the settings so that only this machine is answered, unless LISTEN_HOST says otherwise."""
+    return {} if "listen_host" in settings.model_fields_set else {"listen_host": HOST}
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:
@@ -133,8 +172,6 @@ def settings_of(postgres: EmbeddedPostgres, settings: Settings) -> Settings:
         "psql_admin_pw": SecretStr(postgres.secret(SUPERUSER)),
         "secret": settings.secret or SecretStr(postgres.secret("client")),
     }
-    if "listen_host" not in settings.model_fields_set:
-        chosen["listen_host"] = HOST
     return settings.model_copy(update=chosen)
 
 

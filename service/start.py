@@ -4,13 +4,20 @@ import logging
 
 import click
 
-from security import KeyStore
-from service.database import connect
+from service.address import check_address
+from service.connection import connect
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.settings import Settings
-from service.standalone import build_core, make_own_keys, standalone, write_auth
-from service.tokens import own_issuer
+from service.standalone import (
+    build_core,
+    listen_on_loopback,
+    make_own_keys,
+    standalone,
+    the_only_standalone_run,
+    write_auth,
+)
+from service.tokens import open_keys, open_own_issuer
 
 log = logging.getLogger(__name__)
 
@@ -20,10 +27,13 @@ STANDALONE_TOKEN_S = 86_400
 def start_in_production(settings: Settings) -> None:
     """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start.
 
-    Raises: SettingsError; DatabaseUnavailable.
+    Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
     """
     if settings.psql_host is None:
         raise SettingsError("PSQL_HOST is not set; export it, or add --standalone for a run that needs no database")
+    check_address(settings)
+    from service.server import serve  # here, because it brings the core along, which a standalone run may yet compile
+
     try:
         KongGatewayRegistrator(settings.api_gateway_url, settings.gateway_timeout_s).register(
             name=settings.service_name,
@@ -33,32 +43,31 @@ def start_in_production(settings: Settings) -> None:
         )
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
-    from service.bootstrap import open_keys
-    from service.server import serve
-
-    open_keys(settings)
-    connect(settings).close()
+    open_own_issuer(settings, open_keys(settings))
+    connect(settings, "reader").close()
     serve(settings)
 
 
 def start_standalone(settings: Settings) -> None:
     """Bring everything along, and serve without a gateway.
 
-    Raises: SettingsError; EmbeddedPostgresError.
+    Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
     """
-    build_core()
-    make_own_keys(settings)
-    with standalone(settings, serving=True) as chosen:
+    settings = settings.model_copy(update=listen_on_loopback(settings))
+    with the_only_standalone_run():
+        check_address(settings)
+        issuer = open_own_issuer(settings, make_own_keys(settings))
+        assert issuer is not None
+        build_core()
         from service.server import serve
 
-        issuer = own_issuer(chosen, KeyStore(chosen.keys_dir))
-        if issuer is None:
-            raise SettingsError(f"KEYS_DIR: {chosen.keys_dir} holds a loaner.pub without its private key, loaner")
-        token = issuer.issue(chosen.client_id, ["api:read"], STANDALONE_TOKEN_S)
-        write_auth(token)
-        log.info("running standalone: no gateway is needed, and none is told")
-        _greet(chosen, token)
-        serve(chosen)
+        with standalone(settings) as chosen:
+            token = issuer.issue(chosen.client_id, ["api:read"], STANDALONE_TOKEN_S)
+            secret = chosen.secret.get_secret_value() if chosen.secret else ""
+            write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret)
+            log.info("running standalone: no gateway is needed, and none is told")
+            _greet(chosen, token)
+            serve(chosen, stop_on_hangup=True)
 
 
 def _greet(settings: Settings, token: str) -> None:

@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection
 
 import native
 from security.key_pair import write_key_pair
-from service.database import connect
+from service.connection import connect
 from service.embedded import EmbeddedPostgres
 from service.migrate import migrate
 from service.settings import Settings

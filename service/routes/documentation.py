@@ -3,8 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, Response, redirect, render_template, request
 from flask_openapi3 import OpenAPI
+from werkzeug.wrappers import Response as AnyResponse
 
 from service.routes.json_reply import json_reply
 
@@ -18,15 +19,17 @@ def _swagger_ui() -> Path:
 
 def documentation_routes(app: OpenAPI) -> Blueprint:
     """The blueprint `documentation` of everything that `app` offers; a new route appears by itself."""
-    routes = Blueprint(
-        "documentation", __name__, url_prefix="/api/v1", static_folder=_swagger_ui(), static_url_path="/swagger"
-    )
+    routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
-    @routes.get("")
+    @routes.get("/")
+    def home() -> AnyResponse:
+        return redirect(f"{request.script_root}/api/v1")
+
+    @routes.get("/api/v1", strict_slashes=False)
     def page() -> str:
         return render_template("documentation.html", base=f"{request.script_root}/api/v1/")
 
-    @routes.get("/openapi.json")
+    @routes.get("/api/v1/openapi.json")
     def document() -> Response:
         return json_reply({**app.api_doc, "servers": [{"url": request.script_root or "/"}]})
 

@@ -20,18 +20,26 @@ Day = Annotated[
     Field(description="a date, YYYY-MM-DD; a future one counts what is posted up to it"),
 ]
 Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?\d+\.\d{2}$", "example": "10250.00"})]
-Version = Annotated[int, Field(description="how many events the loan has; it grows with each posting")]
+Currency = Annotated[str, Field(json_schema_extra={"example": "USD"})]
+Version = Annotated[
+    int,
+    Field(description="how many events the loan has", json_schema_extra={"example": 10}),
+]
 
 
 class Problem(BaseModel):
     """Why a request was not answered (RFC 9457), with Microkubes' code and message."""
 
-    type: str = Field(description="names the kind of problem, or about:blank")
-    title: str
-    status: int
-    detail: str
-    code: int = Field(description="the same as status")
-    message: str = Field(description="the same as detail")
+    type: str = Field(
+        description="names the kind of problem, or about:blank", json_schema_extra={"example": "about:blank"}
+    )
+    title: str = Field(json_schema_extra={"example": "Bad Request"})
+    status: int = Field(json_schema_extra={"example": 400})
+    detail: str = Field(json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"})
+    code: int = Field(description="the same as status", json_schema_extra={"example": 400})
+    message: str = Field(
+        description="the same as detail", json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"}
+    )
 
 
 def problems(*statuses: int) -> dict[int | str, Any]:
@@ -41,7 +49,8 @@ def problems(*statuses: int) -> dict[int | str, Any]:
         400: "the request says something that is not understood; `errors` names the fields",
         401: "no valid token",
         403: "the token lacks the scope",
-        404: "there is no such loan",
+        404: "there is no such thing",
+        413: "the body is too large",
         503: "the ledger cannot be read now; `Retry-After` says when to try again",
     }
     return {

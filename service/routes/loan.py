@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from native import day_of
 from service.money import to_decimal_string
 from service.reader import Balance, BalanceReader
-from service.routes.fields import Day, LoanId, Money, Version, problems
+from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
 from service.routes.json_reply import json_reply
 
 _REFUSALS = problems(400, 401, 403, 404, 503)
@@ -30,20 +30,20 @@ class LoanDayPath(LoanPath):
 class BalanceReply(BaseModel):
     """What a loan owed at the end of a day."""
 
-    loan_id: int
+    loan_id: LoanId
     date: Day
     balance: Money
-    currency: str = Field(examples=["USD"])
+    currency: Currency
     version: Version
 
 
 class LoanReply(BaseModel):
     """A loan's terms, and what it owes today."""
 
-    loan_id: int
+    loan_id: LoanId
     start_date: Day
     initial_amt: Money
-    currency: str = Field(examples=["USD"])
+    currency: Currency
     date: Day = Field(description="today, in the service's time zone")
     balance: Money
     version: Version

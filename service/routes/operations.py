@@ -14,22 +14,22 @@ from service.routes.json_reply import json_reply
 class StatusReply(BaseModel):
     """What is running."""
 
-    status: str = Field(examples=["running"])
-    version: str
-    core: str = Field(description="compiled or interpreted")
-    database: str = Field(description="ok, or what is wrong")
+    status: str = Field(json_schema_extra={"example": "running"})
+    version: str = Field(json_schema_extra={"example": "0.1.0"})
+    core: str = Field(description="compiled or interpreted", json_schema_extra={"example": "compiled"})
+    database: str = Field(description="ok, or what is wrong", json_schema_extra={"example": "ok"})
 
 
 class VersionReply(BaseModel):
     """Which release is running."""
 
-    version: str
+    version: str = Field(json_schema_extra={"example": "0.1.0"})
 
 
 class AliveReply(BaseModel):
     """The process answers."""
 
-    status: str = Field(examples=["ok"])
+    status: str = Field(json_schema_extra={"example": "ok"})
 
 
 def operations_routes(health: Health) -> APIBlueprint:

@@ -22,8 +22,12 @@ _REQUEST = {
                 "required": ["grant_type"],
                 "properties": {
                     "grant_type": {"type": "string", "enum": ["client_credentials"]},
-                    "client_id": {"type": "string", "description": "unless sent by HTTP Basic"},
-                    "client_secret": {"type": "string", "format": "password"},
+                    "client_id": {
+                        "type": "string",
+                        "description": "unless sent by HTTP Basic",
+                        "example": "loaner-client",
+                    },
+                    "client_secret": {"type": "string", "format": "password", "example": ""},
                     "scope": {"type": "string", "example": "api:read"},
                 },
             }
@@ -32,7 +36,10 @@ _REQUEST = {
             "schema": {
                 "type": "object",
                 "required": ["user", "pw"],
-                "properties": {"user": {"type": "string"}, "pw": {"type": "string", "format": "password"}},
+                "properties": {
+                    "user": {"type": "string", "example": "loaner-client"},
+                    "pw": {"type": "string", "format": "password", "example": ""},
+                },
             }
         },
     },
@@ -43,9 +50,18 @@ class TokenReply(BaseModel):
     """An access token (RFC 6749, section 5.1)."""
 
     access_token: str
-    token_type: str = Field(examples=["Bearer"])
-    expires_in: int = Field(description="seconds")
-    scope: str = Field(examples=["api:read"])
+    token_type: str = Field(json_schema_extra={"example": "Bearer"})
+    expires_in: int = Field(description="seconds", json_schema_extra={"example": 3600})
+    scope: str = Field(json_schema_extra={"example": "api:read"})
+
+
+class TokenRefusal(BaseModel):
+    """Why there is no token (RFC 6749, section 5.2), with Microkubes' code and message."""
+
+    error: str = Field(json_schema_extra={"example": "invalid_client"})
+    error_description: str
+    code: int = Field(json_schema_extra={"example": 401})
+    message: str
 
 
 class _Refused(Exception):
@@ -64,7 +80,7 @@ def token_routes(issuer: TokenIssuer | None, client: Client | None, expires_s: i
     @routes.post(
         "/token",
         summary="A token for a client",
-        responses={200: TokenReply, **problems(400, 401, 404)},
+        responses={200: TokenReply, 400: TokenRefusal, 401: TokenRefusal, **problems(404, 413)},
         openapi_extensions={"requestBody": _REQUEST},
     )
     @public
@@ -94,7 +110,10 @@ def _granted(client: Client) -> list[str]:
     """The scopes that this request is granted. Raises: _Refused."""
     asked: dict[str, Any]
     if request.mimetype == "application/json":
-        body = request.get_json(silent=True)
+        try:
+            body = request.get_json(silent=True)
+        except RecursionError:  # brackets within brackets within brackets
+            body = None
         asked = body if isinstance(body, dict) else {}
         client_id, secret = asked.get("user"), asked.get("pw")
         if not isinstance(client_id, str) or not isinstance(secret, str):
@@ -122,5 +141,8 @@ def _refusal(err: _Refused) -> Response:
     )
     response.headers["Cache-Control"] = "no-store"
     if err.status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="loaner"'
+        # RFC 6749 wants the scheme that the client used. For a form that is none, and a browser that was told Basic
+        # would ask its user for a password.
+        scheme = "Basic" if "Authorization" in request.headers else "Form"
+        response.headers["WWW-Authenticate"] = f'{scheme} realm="loaner"'
     return response

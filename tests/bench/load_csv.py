@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from service.database import connect
+from service.connection import connect
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
 from service.load import load
 from service.migrate import migrate

@@ -60,6 +60,56 @@ def test_a_service_of_somebody_else_is_never_taken(kong):
     assert kong.services["loaner"]["host"] == "theirs"
 
 
+def test_a_route_of_somebody_else_under_our_service_is_never_taken(kong):
+    register(kong)
+    kong.routes["loaner"]["tags"] = ["managed-by:them"]
+    with pytest.raises(RegistrationException, match="a route named loaner exists and is not ours"):
+        register(kong, paths=["/x"])
+    assert kong.routes["loaner"]["paths"] == ["/loaner"]
+
+
+@pytest.mark.parametrize("entity", [b'{"configuration":"x"}', b'{"id":1,"tags":7}', b'{"tags":{"a":1}}'])
+def test_entities_of_another_shape_are_refused_and_no_fault(kong, entity):
+    kong.fail = [(200, entity, "application/json")] * 9
+    with pytest.raises(RegistrationException, match="not ours"):
+        register(kong)
+
+
+def test_a_gateway_that_drips_is_given_up_within_the_bound():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            try:
+                peers.append(server.accept()[0])
+                peers[0].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    peers[0].sendall(b" ")
+                    time.sleep(0.1)
+            except OSError:
+                return
+            finally:
+                if peers:
+                    peers[0].close()
+
+        peers: list[socket.socket] = []
+        thread = threading.Thread(target=drip)
+        thread.start()
+        begun = time.monotonic()
+        try:
+            with pytest.raises(RegistrationException, match="too long"):
+                KongGatewayRegistrator(f"http://127.0.0.1:{server.getsockname()[1]}", 1).register(**LOANER)
+            assert time.monotonic() - begun < 6
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_gateway_that_floods_is_refused(kong):
+    kong.fail = [(200, b" " * 1_100_000, "application/json")]
+    with pytest.raises(RegistrationException, match="more than 1000000 bytes"):
+        register(kong)
+
+
 def test_a_gateway_without_a_database_is_refused_by_its_name():
     with running(StandInKong(database="off")) as kong:
         with pytest.raises(RegistrationException, match="DB-less"):

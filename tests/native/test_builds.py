@@ -35,11 +35,11 @@ def test_without_a_compiled_core_the_source_runs(source_only):
 def test_asking_for_a_compiled_core_that_is_missing_is_an_error(source_only):
     asked = _implementation(source_only, "compiled")
     assert asked.returncode != 0
-    assert "ImportError: the compiled core is missing" in asked.stderr
+    assert "LOANER_NATIVE: the compiled core is missing" in asked.stderr
 
 
 def test_an_unknown_build_is_an_error_that_names_the_setting(source_only):
-    assert "LOANER_NATIVE is 'fast'" in _implementation(source_only, "fast").stderr
+    assert "LOANER_NATIVE: expected compiled or interpreted, not 'fast'" in _implementation(source_only, "fast").stderr
 
 
 def test_the_interpreted_core_can_be_asked_for():

@@ -106,6 +106,20 @@ def test_a_provider_may_reply_in_place_of_the_view(keys_dir):
     assert (answered.status_code, answered.headers["Location"]) == (302, "/login")
 
 
+def test_a_header_of_a_provider_is_added_to_the_views_reply(keys_dir, bearer):
+    sec = (
+        FlaskSecurity()
+        .keys_dir(keys_dir)
+        .jwt()
+        .add_provider(lambda context, request, response: response.set_header("X-Seen", "yes"), "final")
+        .build()
+    )
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=sec.secured(lambda: "in"))
+    reply = app.test_client().get("/", headers=bearer)
+    assert (reply.text, reply.headers["X-Seen"]) == ("in", "yes")
+
+
 def test_use_key_trusts_a_single_key(keys_dir, make_token):
     sec = FlaskSecurity().use_key("platform", keys_dir / "default.pub").jwt().build()
     app = Flask(__name__)

@@ -161,6 +161,7 @@ HOSTILE = {
     # claims of a wrong type
     "userId a number": with_claims(userId=1),
     "userId a list": with_claims(userId=["root"]),
+    "nobody, by empty names": with_claims(userId="", sub="", username=""),
     "nobody": with_claims(userId=..., username=...),
     "username an object": with_claims(username={"$ne": ""}),
     "scopes a number": with_claims(scopes=7),

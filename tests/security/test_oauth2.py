@@ -436,6 +436,16 @@ def test_a_remembered_token_expires_on_time(keys_dir, make_token):
         ask(provider, shown)
 
 
+def test_clocks_may_differ_by_the_leeway_and_no_more(keys_dir, make_token):
+    provider = JWTProvider(KeyStore(keys_dir))
+    now = time.time()
+    assert ask(provider, make_token(exp=now - 3))
+    assert ask(provider, make_token(iat=now + 3))
+    for claims in ({"exp": now - 7}, {"iat": now + 7}, {"nbf": now + 7}):
+        with pytest.raises(InvalidToken):
+            ask(provider, make_token(**claims))
+
+
 def test_remembered_tokens_are_forgotten_when_the_keys_change(keys_dir, make_token):
     store = KeyStore(keys={"default": keys_dir / "default.pub"})
     provider = JWTProvider(store)

@@ -130,6 +130,12 @@ def test_a_provider_may_reply_itself(chain):
     assert seen == [("1", "text/x", None), ("GET", "127.0.0.1", "http", b"")]
 
 
+def test_a_header_of_a_provider_is_added_to_the_applications_reply(application, chain, make_token):
+    chain.provider(lambda context, request, response: response.set_header("X-Seen", "yes"))
+    _, headers, body = ask(application, HTTP_AUTHORIZATION=f"Bearer {make_token()}")
+    assert (headers["X-Seen"], body) == ("yes", b"hello ann@example.com")
+
+
 def test_the_chain_does_not_import_flask():
     import subprocess
 

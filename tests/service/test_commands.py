@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from security.key_pair import write_key_pair
+from tests.conftest import ROOT, sql
 from tests.gateway.stand_in import StandInKong, running
 
 
@@ -42,8 +43,9 @@ def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) ->
     )  # fmt: skip
 
 
-def shell(command: str, cwd: Path) -> str:
-    return subprocess.run(["bash", "-c", command], cwd=cwd, capture_output=True, text=True, check=True).stdout
+def shell(command: str, cwd: Path, *arguments: str) -> str:
+    done = subprocess.run(["bash", "-c", command, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def free_port() -> int:
@@ -126,7 +128,7 @@ def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
     )
     assert time.monotonic() - begun < 15
     assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    *_, line = done.stderr.splitlines()
     assert line.startswith("Error: API_GATEWAY_URL")
     assert f"http://127.0.0.1:{port}/: connection refused" in line
 
@@ -139,6 +141,31 @@ def test_registration_comes_before_keys_and_postgres(tmp_path):
     assert "KEYS_DIR" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("loaner", "rubbish", "is not a private key"),
+        ("loaner.pub", None, "loaner.pub is missing"),
+        ("loaner.pub", "other", "not the public half"),
+        ("odd.pub", "rubbish", "odd.pub"),
+    ],
+)
+def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, content, said):
+    folder = tmp_path / "keys"
+    shutil.copytree(keys_dir, folder)
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
+    with running(StandInKong()) as kong:
+        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
+                   PORT=str(free_port()))  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: KEYS_DIR: ")
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_postgres_that_is_not_there_stops_the_start(keys_dir):
     with running(StandInKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
@@ -146,13 +173,78 @@ def test_postgres_that_is_not_there_stops_the_start(keys_dir):
     assert "Postgres at 127.0.0.1:1" in done.stderr.splitlines()[-1]
 
 
-def test_a_port_that_is_taken_is_named(served):
-    with socket.create_server(("127.0.0.1", 0)) as taken, running(StandInKong()) as kong:
+def test_a_port_that_is_taken_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = run(**reach(served), API_GATEWAY_URL=kong.url, KEYS_DIR=served.keys_dir, PORT=port,
-                   LISTEN_HOST="127.0.0.1")  # fmt: skip
+        done = run(PSQL_HOST="127.0.0.1", PORT=port, LISTEN_HOST="127.0.0.1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: 127.0.0.1:{port} cannot be used")
+
+
+def test_an_address_of_another_machine_is_named():
+    done = run(PSQL_HOST="127.0.0.1", LISTEN_HOST="192.0.2.1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "LISTEN_HOST: 192.0.2.1 is no address of this machine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "said"),
+    [
+        ({"PSQL_HOST": "127.0.0.1", "LOANER_NATIVE": "fast"}, [], "LOANER_NATIVE: expected compiled or interpreted"),
+        ({"LISTEN_HOST": "localhost"}, [], "LISTEN_HOST: expected an IP address"),
+        ({"API_GATEWAY_URL": "http://a..b:x"}, [], "API_GATEWAY_URL: expected a URL"),
+        ({"API_GATEWAY_URL": "http://kong:8001/?a=1"}, [], "API_GATEWAY_URL: expected a URL"),
+        ({"PSQL_HOST": "127.0.0.1", "PSQL_PORT": "1", "PSQL_ADMIN_USER": "a"}, ["migrate"], "Connection refused"),
+        ({}, ["load", "a.csv", "b.csv"], "PSQL_HOST is not set"),
+        ({"PSQL_HOST": "db"}, ["load", "a.csv", "b.csv"], "PSQL_POSTING_USER is not set"),
+    ],
+)
+def test_what_is_wrong_with_the_set_up_is_one_line(variables, arguments, said):
+    done = run(*arguments, **variables)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert said in line
+
+
+def test_a_password_in_the_gateways_address_is_not_shown():
+    url = f"http://admin:hunter2@127.0.0.1:{free_port()}"
+    done = run(PSQL_HOST="127.0.0.1", API_GATEWAY_URL=url, GATEWAY_TIMEOUT_S="0.5", PORT=str(free_port()))
+    assert done.returncode == 1
+    assert "connection refused" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"PORT=\xe9\n"])
+def test_a_settings_file_that_is_no_text_is_named(clone, content):
+    (clone / ".env").write_bytes(content)
+    done = run("migrate", cwd=clone)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: .env or .auth cannot be read")
+
+
+@pytest.mark.parametrize("command", [["demo"], ["load", "{loans}", "{events}"]])
+def test_tables_that_are_missing_are_one_line(settings, admin, tmp_path, command):
+    for table in ("loan_events", "loans", "loaded_files"):
+        sql(admin, f"DROP TABLE {table} CASCADE")
+    files = {"loans": tmp_path / "l.csv", "events": tmp_path / "e.csv"}
+    for file in files.values():
+        file.touch()
+    done = run(*[word.format(**files) for word in command], stdin="1\n2020-01-01\n", **reach(settings))
+    assert done.returncode == 1
+    assert "the tables are not there; make them with: python service.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_user_who_may_not_post_is_told_so(settings, tmp_path):
+    for name in ("l.csv", "e.csv"):
+        (tmp_path / name).touch()
+    variables = reach(settings)
+    variables.update(PSQL_POSTING_USER=variables["PSQL_USER"], PSQL_POSTING_PW=variables["PSQL_PW"])
+    done = run("load", str(tmp_path / "l.csv"), str(tmp_path / "e.csv"), **variables)
+    assert done.returncode == 1
+    assert "permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_production_registers_serves_and_stops(served, bearer):
@@ -272,9 +364,14 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         assert value == f"Bearer {exported.stdout.strip()}"
         assert (clone / ".auth").stat().st_mode & 0o777 == 0o600
         assert (clone / "keys" / "loaner").stat().st_mode & 0o777 == 0o600
-        second = run("--standalone", cwd=clone, **variables)
+        second = run("--standalone", cwd=clone, KEYS_DIR=str(clone / "elsewhere"), **variables)
         assert second.returncode == 1
-        assert "a standalone run is active" in second.stderr
+        assert f"a standalone run is active in {clone} (process {process.pid})" in second.stderr
+        assert not (clone / "elsewhere").exists()
+        shown = shell(
+            "source .auth && curl -s -d grant_type=client_credentials -u $CLIENT_ID:$SECRET $0/token", clone, url
+        )
+        assert ask(curl[2], {name: f"Bearer {json.loads(shown)['access_token']}"})[0] == 200
         demo = run("demo", cwd=clone, stdin="\n\n")
         assert f"loan 1 owed {reply['balance']}" in demo.stdout, demo.stderr
         ignored = subprocess.run(
@@ -289,7 +386,48 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         assert time.monotonic() - begun < 30
         status, _, again = ask(curl[2], {name: value})
         assert (status, again) == (200, reply)
-        process.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         assert process.wait(30) == 0
+        assert time.monotonic() - begun < 10
         assert "Traceback" not in told()
+        assert "Killing" not in told()
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
+    def demo() -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "service.py", "demo"], cwd=clone, env=environment(), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=0,
+        )  # fmt: skip
+
+    pid_file = clone / ".local" / "postgres" / "data" / "postmaster.pid"
+    first = demo()
+    assert first.stdout.read(10)  # it asks, so its PostgreSQL is up
+    second = demo()
+    assert second.stdout.read(10)
+    assert "loan 1 owed" in first.communicate("1\n2020-07-01\n", timeout=30)[0]
+    assert pid_file.exists()
+    assert "loan 2 owed" in second.communicate("2\n2020-07-01\n", timeout=30)[0]
+    assert not pid_file.exists()
+
+
+def test_a_closed_terminal_stops_a_standalone_run(clone):
+    port = free_port()
+    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_a_key_pair_whose_making_was_interrupted_is_completed(clone):
+    port = free_port()
+    (clone / "keys").mkdir(exist_ok=True)
+    write_key_pair(clone / "keys", "loaner")
+    (clone / "keys" / "loaner.pub").unlink()
+    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
+        token = shell("source .auth && echo $JWT", clone).strip()
+        assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200

@@ -4,8 +4,10 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import tempfile
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -67,6 +69,36 @@ def test_a_server_that_a_killed_run_left_behind_is_taken_over(home):
         assert not server.find()
     finally:
         server.stop()
+
+
+def test_a_port_that_is_somebody_elses_by_now_is_not_taken_for_ours(home):
+    server = EmbeddedPostgres(home)
+    server.start()
+    server.stop()
+    with socket.create_server((HOST, 0)) as stranger:
+        stale = ["999999", str(server.data), "1", str(stranger.getsockname()[1]), "", HOST, "0", "ready"]
+        (server.data / "postmaster.pid").write_text("\n".join(stale) + "\n")
+        threading.Thread(target=lambda: stranger.accept()[0].close()).start()
+        server.start()
+    try:
+        assert server.port != stale[3]
+        with closing(connect(server)) as connection:
+            assert sql(connection, "SELECT 1") == [(1,)]
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "missing"), ('{"postgres": ', "cannot be read")])
+def test_passwords_that_are_lost_are_named(home, content, said):
+    server = EmbeddedPostgres(home)
+    server.start()
+    server.stop()
+    passwords = server.home / "passwords.json"
+    passwords.unlink()
+    if content is not None:
+        passwords.write_text(content)
+    with pytest.raises(EmbeddedPostgresError, match=f"passwords.json {'is ' if content is None else ''}{said}"):
+        _ = server.password
 
 
 def test_it_listens_on_loopback_alone_and_wants_a_password(postgres):

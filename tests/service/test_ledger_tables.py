@@ -1,5 +1,8 @@
 """The tables: one door for writes, append-only, and exact versions."""
 
+import os
+import signal
+import socket
 import threading
 import time
 from contextlib import closing
@@ -7,9 +10,11 @@ from datetime import date
 
 import psycopg2
 import pytest
+from pydantic import SecretStr
 
 from native import REVERSAL, day_number
-from service.database import PooledDatabase, connect
+from service.connection import connect
+from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
 from service.ledger import PostgresLedger
 from service.migrate import migrate, newest_revision
@@ -249,7 +254,7 @@ def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
 
 def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
     database = PooledDatabase(settings.model_copy(update={"threads": 1, "psql_pool_timeout_s": 0.2}))
-    with database._cursor(), pytest.raises(DatabaseUnavailable, match="in use"):
+    with database._connection(), pytest.raises(DatabaseUnavailable, match="in use"):
         database.row("SELECT 1")
     assert database.row("SELECT 1") == (1,)
     database.close()
@@ -285,4 +290,112 @@ def test_a_user_that_is_not_set_is_named(settings, role, name):
 
 def test_a_host_that_is_not_set_is_named(settings):
     with pytest.raises(SettingsError, match="PSQL_HOST"):
-        connect(settings.model_copy(update={"psql_host": None}))
+        connect(settings.model_copy(update={"psql_host": None}), "reader")
+
+
+def test_the_token_is_the_oldest_transaction_that_was_still_open(loans, settings, posting, ledger):
+    with closing(connect(settings, "posting")) as slow, slow.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id()")
+        (oldest,) = cursor.fetchone()
+        post(posting, (1, "fee", "2020-03-01", "1"))
+        post(posting, (1, "fee", "2020-03-01", "1"))
+        assert ledger.timeline(1).token == int(oldest)
+
+
+def test_a_reversal_is_not_reversed(loans, posting):
+    post(posting, (1, "fee", "2020-03-01", "5"))
+    [(tx_id,)] = sql(posting, "SELECT max(tx_id) FROM loan_events")
+    sql(posting, REVERSE, [1], ["fee"], ["5"], [tx_id])
+    [(newest,)] = sql(posting, "SELECT max(tx_id) FROM loan_events")
+    assert refused(posting, REVERSE, [1], ["fee"], ["5"], [newest]).pgcode == "23503"
+
+
+def test_many_loans_are_one_notification(posting, admin):
+    ids = list(range(1, 502))
+    columns = (ids, ["2020-01-01"] * 501, ["1"] * 501, ["USD"] * 501)
+    sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)", *columns)
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute("LISTEN loaner")
+    post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in ids])
+    deadline = time.monotonic() + 5
+    while not admin.notifies and time.monotonic() < deadline:
+        admin.poll()
+        time.sleep(0.01)
+    [notice] = admin.notifies
+    assert notice.payload.split()[:2] == ["*", "0"]
+    assert int(notice.payload.split()[2]) > 0
+
+
+def test_no_order_of_events_can_lead_a_balance_beyond_64_bits(posting, ledger):
+    sql(posting, "SELECT create_loans('{5}', '{2020-01-01}', '{9999999999999999.99}', '{USD}')")
+    for _ in range(8):
+        post(posting, (5, "fee", "2020-01-01", "9999999999999999.99"))
+    assert refused(posting, POST, [5], ["payment"], ["2020-01-01"], ["9999999999999999.99"]).pgcode == "23514"
+    assert ledger.timeline(5).balance_at(2**31 - 1) == 9 * (10**18 - 1)
+
+
+def test_migrating_a_database_that_has_other_tables_of_these_names_changes_nothing(settings, admin):
+    sql(admin, "DROP TABLE loan_events, loans, loaded_files, alembic_version CASCADE")
+    sql(admin, "DROP FUNCTION post_events, create_loans, refuse_change CASCADE")
+    sql(admin, "CREATE TABLE loan_events (theirs int)")
+    with pytest.raises(SettingsError, match=r"nothing was changed: relation .* already exists"):
+        migrate(settings)
+    assert sql(admin, "SELECT to_regclass('loans')") == [(None,)]
+
+
+def test_an_owner_who_may_not_create_roles_can_migrate_where_they_exist(settings, postgres, admin):
+    admin.autocommit = True
+    with admin.cursor() as cursor:
+        cursor.execute("CREATE ROLE plain_owner LOGIN PASSWORD 'x'")
+        cursor.execute("CREATE DATABASE plain OWNER plain_owner")
+    plain = {"psql_db": "plain", "psql_admin_user": "plain_owner", "psql_admin_pw": SecretStr("x")}
+    owned = settings.model_copy(update=plain)
+    migrate(owned)
+    with closing(connect(owned, "reader")) as connection:
+        assert sql(connection, "SELECT count(*) FROM loans") == [(0,)]
+
+
+def test_a_postgres_that_falls_silent_is_given_up_within_the_bound(settings, loans, postgres):
+    database = PooledDatabase(settings.model_copy(update={"psql_statement_timeout_s": 0.3}))
+    assert database.row("SELECT 1") == (1,)
+    [(backend,)] = [database.row("SELECT pg_backend_pid()")]
+    os.kill(backend, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="too long"):
+            database.row("SELECT 1")
+        assert time.monotonic() - begun < 3
+    finally:
+        os.kill(backend, signal.SIGCONT)
+    assert database.row("SELECT 1") == (1,)
+    database.close()
+
+
+def test_after_a_connection_could_not_be_made_nobody_waits_for_one_until_a_moment_later(settings):
+    clock = [0.0]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gone = {"psql_port": silent.getsockname()[1], "psql_connect_timeout_s": 1}
+        database = PooledDatabase(settings.model_copy(update=gone), now=lambda: clock[0])
+        with pytest.raises(DatabaseUnavailable, match="no answer"):
+            database.row("SELECT 1")
+        begun = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(DatabaseUnavailable, match="no answer"):
+                database.row("SELECT 1")
+        assert time.monotonic() - begun < 0.5
+        clock[0] = 1.5
+        begun = time.monotonic()
+        with pytest.raises(DatabaseUnavailable, match="no answer"):
+            database.row("SELECT 1")
+        assert time.monotonic() - begun > 0.5
+
+
+def test_one_dead_connection_retires_those_that_wait_beside_it(settings, admin):
+    database = PooledDatabase(settings)
+    with database._connection(), database._connection(), database._connection():
+        pass
+    sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
+    assert database.row("SELECT 1") == (1,)
+    assert database._pool.checkedin() == 1
+    database.close()

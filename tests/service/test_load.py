@@ -1,12 +1,14 @@
 """Loading CSV files: all or nothing, every bad row named, nothing twice by accident."""
 
+import threading
 from contextlib import closing
 from decimal import Decimal
 
 import pytest
 
+from service.connection import connect
 from service.csv_rows import EVENTS, LOANS, Rows
-from service.database import PooledDatabase, connect
+from service.database import PooledDatabase
 from service.ledger import PostgresLedger
 from service.load import LoadRefused, load
 from service.sample import sample_loans, write_sample
@@ -194,6 +196,36 @@ def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path,
     assert steps.count("post") > 5
     assert counts(posting) == (30, 600)
     assert sql(posting, "SELECT count(*) FROM loans WHERE version <> 20") == [(0,)]
+
+
+def test_events_of_a_loan_keep_the_order_of_the_file(posting, files):
+    rows = "".join(f"{1 + n % 2},fee,2020-01-01,{n + 1}.00\n" for n in range(40))
+    load(posting, *files(GOOD_LOANS, rows))
+    found = sql(posting, "SELECT loan_id, amt::int FROM loan_events ORDER BY loan_id, tx_id")
+    assert found == [*((1, n + 1) for n in range(0, 40, 2)), *((2, n + 1) for n in range(1, 40, 2))]
+
+
+def test_two_loads_of_one_file_at_the_same_time_load_it_once(settings, files):
+    paths, outcomes = files(), []
+
+    def work() -> None:
+        with closing(connect(settings, "posting")) as connection:
+            try:
+                outcomes.append(load(connection, *paths).events)
+            except LoadRefused as err:
+                outcomes.append("already" in str(err))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes, key=str) == [3, True, True, True]
+
+
+def test_a_first_line_that_is_too_long_is_one_line(posting, files):
+    told = bad_rows(posting, files(GOOD_LOANS, b"\xef\xbb\xbf" + b"x" * 5000 + b"\n1,gift,2020-01-01,1.00\n"))
+    assert [row.split(":")[1] for row in told] == ["1", "2"]
 
 
 def test_the_reader_may_not_load(settings, files):

@@ -6,8 +6,9 @@ import pytest
 
 from native import IMPLEMENTATION
 from service import __version__
-from service.bootstrap import build_app, open_keys
+from service.bootstrap import build_app
 from service.errors import SettingsError
+from service.tokens import open_keys
 from tests.conftest import sql
 
 
@@ -90,6 +91,12 @@ def test_every_reference_of_the_document_leads_somewhere(client):
     text = json.dumps(document)
     for piece in text.split('"$ref": "')[1:]:
         assert piece.split('"')[0].removeprefix("#/components/schemas/") in names
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/"])
+def test_a_browser_finds_the_documentation(client, path):
+    reply = client.get(path, follow_redirects=True)
+    assert "swagger-ui-bundle.js" in reply.text
 
 
 def test_behind_a_prefix_the_documentation_leads_back_through_it(client):

@@ -56,6 +56,8 @@ def test_a_client_gets_a_token_that_works(client, request_):
         ({"json": {"user": ID}}, 400, "invalid_request"),
         ({"json": {"user": 1, "pw": 2}}, 400, "invalid_request"),
         ({"json": [1]}, 400, "invalid_request"),
+        ({"data": b'{"user":"\\ud800","pw":"x"}', "content_type": "application/json"}, 401, "invalid_client"),
+        ({"data": b"[" * 200_000, "content_type": "application/json"}, 400, "invalid_request"),
         ({"data": "{", "content_type": "application/json"}, 400, "invalid_request"),
         ({}, 400, "invalid_request"),
     ],
@@ -68,6 +70,12 @@ def test_what_is_wrong_is_said_as_the_standard_says_it(client, request_, status,
     assert reply.headers["Cache-Control"] == "no-store"
     assert ("WWW-Authenticate" in reply.headers) == (status == 401)
     assert SECRET not in reply.text
+
+
+def test_a_browser_is_not_asked_for_a_password(client):
+    assert client.post("/token", data=form(client_secret="x")).headers["WWW-Authenticate"] == 'Form realm="loaner"'
+    refused = client.post("/token", data={"grant_type": "client_credentials"}, headers=basic(ID, "x"))
+    assert refused.headers["WWW-Authenticate"] == 'Basic realm="loaner"'
 
 
 def test_no_secret_reaches_the_log(client, caplog):

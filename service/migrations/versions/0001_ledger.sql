@@ -6,6 +6,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['loaner_reader', 'loaner_poster'] LOOP
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);  -- to create one needs CREATEROLE
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         EXCEPTION
@@ -21,9 +22,13 @@ CREATE TABLE public.loans (
     -- 'NaN' is greater than every number, so it has to be named to be refused
     initial_amt numeric(18, 2) NOT NULL CHECK (initial_amt >= 0 AND initial_amt <> 'NaN'),
     currency    text NOT NULL DEFAULT 'USD' CHECK (currency ~ '^[A-Z]{3}$'),
-    version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0)
+    version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
+    turnover    numeric NOT NULL DEFAULT 0,
+    -- so that no order of events can lead a running balance beyond 64 bits of cents
+    CONSTRAINT loans_turnover_fits CHECK (initial_amt + turnover <= 92233720368547758.07)
 );
 COMMENT ON COLUMN public.loans.version IS 'how many events the loan has';
+COMMENT ON COLUMN public.loans.turnover IS 'the sum of the amounts of its events, whatever their kind';
 
 -- Every key begins with loan_id, so that both tables can be partitioned by it.
 CREATE TABLE public.loan_events (
@@ -69,7 +74,7 @@ CREATE TRIGGER loans_append_only BEFORE DELETE OR TRUNCATE ON public.loans
 CREATE TRIGGER loans_terms_stand BEFORE UPDATE ON public.loans
     FOR EACH ROW WHEN ((OLD.loan_id, OLD.start_date, OLD.initial_amt, OLD.currency)
                        IS DISTINCT FROM (NEW.loan_id, NEW.start_date, NEW.initial_amt, NEW.currency)
-                       OR NEW.version < OLD.version)
+                       OR NEW.version < OLD.version OR NEW.turnover < OLD.turnover)
     EXECUTE FUNCTION public.refuse_change();
 
 CREATE FUNCTION public.create_loans(loan_ids bigint[], start_dates date[], initial_amts numeric[], currencies text[])
@@ -143,8 +148,9 @@ BEGIN
     ORDER BY b.loan_id, b.nth;
 
     RETURN QUERY
-        UPDATE public.loans AS l SET version = l.version + b.events
-        FROM (SELECT u.id, count(*) AS events FROM unnest(loan_ids) AS u (id) GROUP BY u.id) AS b
+        UPDATE public.loans AS l SET version = l.version + b.events, turnover = l.turnover + b.amt
+        FROM (SELECT u.id, count(*) AS events, sum(u.amt) AS amt
+              FROM unnest(loan_ids, amts) AS u (id, amt) GROUP BY u.id) AS b
         WHERE l.loan_id = b.id
         RETURNING l.loan_id, l.version;
 
