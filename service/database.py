@@ -31,7 +31,7 @@ class Database(Protocol):
 
 
 class PooledDatabase:
-    """Read-only queries over at most `threads` connections. now: a clock, in seconds."""
+    """Read-only queries over at most `psql_pool_size` connections. now: a clock, in seconds."""
 
     def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
@@ -39,7 +39,7 @@ class PooledDatabase:
         self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
-            pool_size=settings.threads,
+            pool_size=settings.psql_pool_size,
             max_overflow=0,
             timeout=settings.psql_pool_timeout_s,
             recycle=RECYCLE_S,

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     )
     port: Port = Field(5555, description="port to listen on")
     workers: int = Field(min(os.cpu_count() or 1, 8), ge=1, le=256, description="worker processes")
-    threads: int = Field(4, ge=1, le=256, description="threads, and database connections, of each worker")
+    threads: int = Field(16, ge=1, le=256, description="requests that a worker answers at the same time")
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$", to_upper=True)] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     psql_posting_pw: SecretStr | None = Field(None, description="its password")
     psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
     psql_admin_pw: SecretStr | None = Field(None, description="its password")
+    psql_pool_size: int = Field(4, ge=1, le=256, description="database connections of each worker")
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
     psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")

@@ -253,7 +253,7 @@ def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
 
 
 def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
-    database = PooledDatabase(settings.model_copy(update={"threads": 1, "psql_pool_timeout_s": 0.2}))
+    database = PooledDatabase(settings.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.2}))
     with database._connection(), pytest.raises(DatabaseUnavailable, match="in use"):
         database.row("SELECT 1")
     assert database.row("SELECT 1") == (1,)
