@@ -38,6 +38,7 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]+$")]
 
@@ -54,8 +55,10 @@ class Settings(BaseSettings):
         description="address to listen on (standalone: 127.0.0.1)",
     )
     port: Port = Field(5555, description="port to listen on")
-    workers: int = Field(min(os.cpu_count() or 1, 8), ge=1, le=256, description="worker processes")
-    threads: int = Field(16, ge=1, le=256, description="requests that a worker answers at the same time")
+    workers: int = Field(min(PROCESSORS, 8), ge=1, le=256, description="worker processes")
+    threads: int = Field(
+        2 * PROCESSORS + 1, ge=1, le=256, description="requests that a worker answers at the same time"
+    )
     log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$", to_upper=True)] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )

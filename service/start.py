@@ -76,5 +76,6 @@ def _greet(settings: Settings, token: str) -> None:
         f"\n  Documentation   {url}/api/v1\n"
         f"  A first answer  curl -s -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
         f'  In a shell      source .auth   (then: -H "Authorization: Bearer $JWT")\n'
+        f'  A token anew    curl -s -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'
         f"  To stop         Ctrl-C\n"
     )
