@@ -26,6 +26,11 @@ _MEMBERS = {*_LISTS, "id", "description", "effect"}
 def _pattern(text: str) -> re.Pattern[str]:
     """A name that must match as a whole; what stands between < and > is a regular expression."""
     pieces = re.split(r"<([^<>]*(?:<[^<>]*>[^<>]*)*)>", text)
+    for number, piece in enumerate(pieces):
+        if number % 2:
+            re.compile(piece)  # by itself: brackets that only close a neighbour's are a mistake
+        elif "<" in piece or ">" in piece:
+            raise re.error("a < or > stands alone")
     return re.compile(
         "".join(f"(?:{piece})" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
     )
@@ -109,7 +114,12 @@ class ACLProvider:
             "namespaces": list(auth.namespaces or ()),
         }
         effects = {policy.allow for policy in self.policies if policy.matches(facts)}
-        return action is not None and False not in effects and (True in effects or auth.username == SYSTEM)
+        return action is not None and False not in effects and (True in effects or _is_system(auth))
+
+
+def _is_system(auth: Auth) -> bool:
+    # as Microkubes' services sign themselves; a user or a client that is merely called so lacks the role
+    return auth.user_id == auth.username == SYSTEM and SYSTEM in (auth.roles or ())
 
 
 def _read_file(path: Path) -> Any:

@@ -16,6 +16,9 @@ class Names(tuple[str, ...]):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
+    def __add__(self, other: object) -> list[str]:  # type: ignore[override]
+        return [*self, *other] if isinstance(other, list | tuple) else NotImplemented
+
     __hash__ = tuple.__hash__
 
 

@@ -5,7 +5,14 @@ import re
 from collections.abc import Callable, Iterable
 
 from security.context import SecurityContext
-from security.errors import BreakChain, InvalidToken, NotAuthenticated, SecurityException
+from security.errors import (
+    BreakChain,
+    InvalidToken,
+    KeyException,
+    NotAuthenticated,
+    PolicyError,
+    SecurityException,
+)
 from security.exchange import Request, Response
 
 log = logging.getLogger(__name__)
@@ -62,6 +69,9 @@ class SecurityChain:
                 failures.append((_name(provider), str(err)))
             except NotAuthenticated as err:
                 raise (InvalidToken(failures[0][1], failures) if failures else err) from None
+            except (KeyException, PolicyError) as err:
+                log.exception("%s cannot work", _name(provider))
+                raise SecurityException("the request could not be checked") from err
             except SecurityException:
                 raise
             except Exception as err:

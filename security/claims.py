@@ -29,9 +29,9 @@ def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
 
 def auth_of(claims: Mapping[str, Any]) -> Auth:
     """The identity that a verified token's claims describe. Raises: InvalidToken when it names nobody."""
-    user_id = claims.get("userId") or claims.get("sub")
-    username = claims.get("username") or user_id
-    if not isinstance(user_id, str) or not user_id or not isinstance(username, str):
+    user_id = _text(claims, "userId") or _text(claims, "sub")
+    username = _text(claims, "username") or user_id
+    if user_id is None or username is None:
         raise InvalidToken("the token names no user (claims userId, sub, username)")
     return Auth(
         user_id,
@@ -68,17 +68,26 @@ def check_times(claims: Mapping[str, Any], now: float, leeway_s: float, require_
             raise InvalidToken(f"the token is not valid yet (claim {name})")
 
 
-def check_issuer(claims: Mapping[str, Any], issuer: str) -> None:
-    """The token is of this issuer (claim iss). Raises: InvalidToken."""
-    if claims.get("iss") != issuer:
+def identity_of(
+    claims: Mapping[str, Any],
+    now: float,
+    *,
+    leeway_s: float,
+    require_exp: bool,
+    issuer: str | None = None,
+    audience: str | None = None,
+) -> tuple[Auth, float]:
+    """The identity that claims prove now, and when it expires. issuer, audience: what they must say, when given.
+
+    Raises: InvalidToken.
+    """
+    check_times(claims, now, leeway_s, require_exp)
+    if issuer is not None and claims.get("iss") != issuer:
         raise InvalidToken("the token is of another issuer (claim iss)")
-
-
-def check_audience(claims: Mapping[str, Any], audience: str) -> None:
-    """The token is meant for this audience (claim aud, a string or a list). Raises: InvalidToken."""
     meant_for = claims.get("aud")
-    if meant_for != audience and not (isinstance(meant_for, list) and audience in meant_for):
+    if audience is not None and meant_for != audience and not (isinstance(meant_for, list) and audience in meant_for):
         raise InvalidToken("the token is meant for another audience (claim aud)")
+    return auth_of(claims), expiry_of(claims)
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str | None:

@@ -1,5 +1,6 @@
 """What the security library raises. `SecurityException` is the root of it all."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 REALM = "microkubes"
@@ -33,9 +34,14 @@ class NotAuthenticated(SecurityException):
     ) -> None:
         challenge = f'Bearer realm="{REALM}"'
         if error:
-            challenge += f', error="{error}", error_description="{message}"'
+            challenge += f', error="{error}", error_description="{_description(message)}"'
         super().__init__(message, 401, {"WWW-Authenticate": challenge})
         self.failures = tuple(failures)
+
+
+def _description(message: str) -> str:
+    """A message in the characters that a challenge may hold (RFC 6750, section 3)."""
+    return re.sub(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]", "?", message)
 
 
 class InvalidToken(NotAuthenticated):

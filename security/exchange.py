@@ -59,11 +59,16 @@ class Response:
         self.status_code = 200
         self.headers: dict[str, str] = {}
         self._body: list[str] = []
+        self._modified = False
 
     @property
     def modified(self) -> bool:
         """Whether a provider wants to reply with this. Headers alone are added to the reply that follows."""
-        return self.ended or bool(self._body) or self.status_code != 200 or self.status != "OK"
+        return self._modified or self.ended or bool(self._body) or self.status_code != 200 or self.status != "OK"
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self._modified = value
 
     def set_header(self, header: str, value: str) -> None:
         """Set a header of the reply."""

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 LIFETIME_S = 300.0  # the set is fetched again at this age
 COOLDOWN_S = 10.0  # and, for a key id that is not in it, at most this often: tokens cannot make a flood
+MAX_STALE_S = 86_400.0  # a server may be out of reach this long before its keys are trusted no more
+PATIENCE_S = 5.0  # how long a request waits for a fetch, whatever the server does
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk}
 
 
@@ -24,7 +26,7 @@ class JwksKeys:
     """The keys of a JWK set, fetched when first needed and kept for a while.
 
     url: where the set is; or issuer: the authorization server whose metadata says where. A fetch that fails leaves
-    the last set in use. lifetime_s, cooldown_s: seconds, see above. now: a clock, in seconds.
+    the last set in use. lifetime_s, cooldown_s, max_stale_s, patience_s: seconds, see above. now: a clock, in seconds.
 
     Raises: ValueError when neither or both are given, or one is not https (http is accepted on this machine).
     """
@@ -36,6 +38,8 @@ class JwksKeys:
         issuer: str | None = None,
         lifetime_s: float = LIFETIME_S,
         cooldown_s: float = COOLDOWN_S,
+        max_stale_s: float = MAX_STALE_S,
+        patience_s: float = PATIENCE_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         if (url is None) == (issuer is None):
@@ -44,9 +48,12 @@ class JwksKeys:
         self._issuer = None if issuer is None else require_https(issuer)
         self._lifetime_s = lifetime_s
         self._cooldown_s = cooldown_s
+        self._max_stale_s = max_stale_s
+        self._patience_s = patience_s
         self._now = now
         self._lock = threading.Lock()
         self._keys: tuple[VerificationKey, ...] = ()
+        self._under_way: threading.Event | None = None
         self._asked_at: float | None = None
         self._fetched_at: float | None = None
         self._generation = 0
@@ -56,6 +63,9 @@ class JwksKeys:
         """Changes whenever the set does; looks at its age."""
         if self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s:
             self._refresh()
+        if self._keys and self._fetched_at is not None and self._now() - self._fetched_at >= self._max_stale_s:
+            log.warning("the keys are trusted no more: they could not be refreshed for %.0f s", self._max_stale_s)
+            self._take(())
         return self._generation
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
@@ -73,25 +83,38 @@ class JwksKeys:
         return [key for key in self._keys if key.name == kid]
 
     def _refresh(self) -> None:
-        """Fetch the set, unless that was tried a moment ago. Whoever finds a fetch under way uses what there is."""
-        if self._is_cooling_down() or not self._lock.acquire(blocking=not self._keys):
-            return
+        """Have the set fetched, unless that was tried a moment ago.
+
+        Whoever starts the fetch waits for it, and so does whoever has no key at all, but only so long: a server that
+        drips must not hold every thread of this service.
+        """
+        with self._lock:
+            mine = self._under_way is None
+            if mine:
+                if self._asked_at is not None and self._now() - self._asked_at < self._cooldown_s:
+                    return
+                self._under_way = threading.Event()
+                threading.Thread(target=self._fetch, args=(self._under_way,), name="jwks", daemon=True).start()
+            done = self._under_way
+        if done is not None and (mine or not self._keys):
+            done.wait(self._patience_s)
+
+    def _fetch(self, done: threading.Event) -> None:
         try:
-            if self._is_cooling_down():
-                return  # somebody else has just done it
-            keys = tuple(_usable(fetch_json("GET", self._where())))
-            if keys != self._keys:
-                self._keys = keys
-                self._generation += 1
+            self._take(tuple(_usable(fetch_json("GET", self._where()))))
             self._fetched_at = self._now()
         except FetchFailed as err:
             log.warning("the keys were not refreshed: %s", err)
         finally:
-            self._asked_at = self._now()
-            self._lock.release()
+            with self._lock:
+                self._asked_at = self._now()
+                self._under_way = None
+            done.set()
 
-    def _is_cooling_down(self) -> bool:
-        return self._asked_at is not None and self._now() - self._asked_at < self._cooldown_s
+    def _take(self, keys: tuple[VerificationKey, ...]) -> None:
+        if keys != self._keys:
+            self._keys = keys
+            self._generation += 1
 
     def _where(self) -> str:
         if self._url is None:
@@ -107,10 +130,19 @@ def _discover(issuer: str) -> str:
     metadata = fetch_json("GET", f"{scheme}://{host}/.well-known/oauth-authorization-server{tail}")
     if metadata.get("issuer") != issuer:  # section 3.3: or one server could speak for another
         raise FetchFailed(f"the metadata of {issuer} names another issuer")
+    found = str(metadata.get("jwks_uri"))
+    # metadata that came over https must not lead to an unprotected server, of this machine least of all
+    if not found.startswith("https://") and (scheme == "https" or not _is_usable(found)):
+        raise FetchFailed(f"the metadata of {issuer} has no usable jwks_uri")
+    return found
+
+
+def _is_usable(url: str) -> bool:
     try:
-        return require_https(str(metadata.get("jwks_uri")))
-    except ValueError as err:
-        raise FetchFailed(f"the metadata of {issuer} has no usable jwks_uri") from err
+        require_https(url)
+    except ValueError:
+        return False
+    return True
 
 
 def _usable(document: dict[str, Any]) -> list[VerificationKey]:
@@ -120,11 +152,14 @@ def _usable(document: dict[str, Any]) -> list[VerificationKey]:
         raise FetchFailed("the JWK set has no list of keys")
     keys = []
     for member in members:
-        if not isinstance(member, dict) or member.get("kty") not in _READERS or member.get("use", "sig") != "sig":
+        if not isinstance(member, dict) or member.get("use", "sig") != "sig":
+            continue
+        read = _READERS.get(str(member.get("kty")))
+        if read is None:
             continue
         try:
             public = {name: value for name, value in member.items() if name != "d"}
-            keys.append(verification_key(str(member.get("kid", "")), _READERS[member["kty"]](public)))
+            keys.append(verification_key(str(member.get("kid", "")), read(public)))
         except (PyJWTError, KeyException, ValueError, TypeError) as err:
             log.warning("a key of the JWK set is passed over: %s", err)
     return keys

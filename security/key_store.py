@@ -1,5 +1,6 @@
 """The directory of keys: public keys that tokens are trusted under, and a service's own private key."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -71,6 +72,7 @@ class KeyStore:
         self._public: dict[str, Key] = {}
         self._private: dict[str, Key] = {}
         self._verification: dict[str, VerificationKey] | None = None
+        self._lock = threading.RLock()
         self.generation = 0
         if dir_path is not None:
             self._add_directory(Path(dir_path))
@@ -97,9 +99,11 @@ class KeyStore:
     def add_key(self, key_name: str, key_file: str | PathLike[str]) -> None:
         """Add one more key, public if its file's name ends in `.pub`. Raises: KeyException."""
         public = str(key_file).lower().endswith(".pub")
-        (self._public if public else self._private)[key_name] = Key(key_file, public)
-        self._verification = None
-        self.generation += 1
+        key = Key(key_file, public)
+        with self._lock:
+            (self._public if public else self._private)[key_name] = key
+            self._verification = None
+            self.generation += 1
 
     def get_key(self, name: str = "default", public: bool = True) -> Key:
         """The public (or private) key of this name. Raises: KeyException when there is none."""
@@ -118,9 +122,12 @@ class KeyStore:
 
     def verification_keys(self) -> Mapping[str, VerificationKey]:
         """Every public key by name, parsed and checked. Raises: KeyException, naming the first that cannot be used."""
-        if self._verification is None:
-            self._verification = {name: key.verification_key(name) for name, key in sorted(self._public.items())}
-        return self._verification
+        found = self._verification
+        if found is None:
+            with self._lock:  # or keys that were replaced while they were parsed could come back
+                found = {name: key.verification_key(name) for name, key in sorted(self._public.items())}
+                self._verification = found
+        return found
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
         """For a token without a key id, which is what Microkubes issues, every key; else the one of that name."""

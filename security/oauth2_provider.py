@@ -16,11 +16,13 @@ from security.verification_key import KeySource
 class OAuth2Provider:
     """Accepts the access tokens of an authorization server, from `Authorization: Bearer`.
 
-    key_store: the trusted keys; or keys: another source of them, such as JwksKeys. algs, issuer, audience and the
-    other options of TokenVerifier: what is accepted of a signed token. introspector: who is asked about a token that
-    is not a signed one. scopes: what every token must have been granted.
+    key_store: the trusted keys; or keys: another source of them, such as JwksKeys. introspector: who is asked about
+    a token that is not a signed one. issuer, audience, scopes: what every token must say and must have been granted,
+    however it is checked. algs and the other options of TokenVerifier: what is accepted of a signed token.
 
     A request whose identity another provider has established is left as it is.
+
+    Raises: ValueError for what does not go together; KeyException for a key that cannot be used.
     """
 
     def __init__(
@@ -30,6 +32,8 @@ class OAuth2Provider:
         *,
         keys: KeySource | None = None,
         introspector: Introspector | None = None,
+        issuer: str | None = None,
+        audience: str | None = None,
         scopes: Sequence[str] = (),
         **options: Any,
     ) -> None:
@@ -40,8 +44,16 @@ class OAuth2Provider:
         source = keys if keys is not None else key_store
         if source is None and introspector is None:
             raise ValueError("an OAuth2 provider needs keys or an introspector")
-        self._verifier = None if source is None else TokenVerifier(source, algs=algs, **options)
+        if source is None and (algs or options):
+            raise ValueError(
+                f"{', '.join(['algs'] * bool(algs) + sorted(options))} are of signed tokens, and need keys"
+            )
+        self._verifier = (
+            None if source is None else TokenVerifier(source, algs=algs, issuer=issuer, audience=audience, **options)
+        )
         self._introspector = introspector
+        self._issuer = issuer
+        self._audience = audience
         self._scopes = tuple(scopes)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
@@ -49,7 +61,7 @@ class OAuth2Provider:
         if token is None:
             return
         if self._introspector is not None and (self._verifier is None or token.count(".") != 2):
-            auth = self._introspector.verify(token)
+            auth = self._introspector.verify(token, self._issuer, self._audience)
         else:
             assert self._verifier is not None
             auth = self._verifier.verify(token)

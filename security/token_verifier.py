@@ -9,7 +9,7 @@ from cachetools import LRUCache
 from jwt.api_jws import PyJWS
 
 from security.auth import Auth
-from security.claims import LEEWAY_S, auth_of, check_audience, check_issuer, check_times, expiry_of
+from security.claims import LEEWAY_S, identity_of
 from security.compact_token import CompactToken, take_apart
 from security.errors import InvalidToken
 from security.verification_key import ALGORITHMS, KeySource
@@ -23,7 +23,7 @@ class TokenVerifier:
     keys: where keys come from. algs: accepted algorithms, of ALGORITHMS; a key only ever verifies those of its type.
     issuer, audience: what `iss` and `aud` must say, when given. require_exp: whether a token must expire.
     leeway_s: seconds by which times may be missed. remember: how many verified tokens are kept, so that one that is
-    shown again is not verified again; they are forgotten when the keys change, and expire on time.
+    shown again is not verified again; they are not believed once the keys have changed, and expire on time.
     now: the clock, in seconds.
 
     Raises: ValueError when no accepted algorithm remains.
@@ -52,40 +52,37 @@ class TokenVerifier:
         self._now = now
         self._jws = PyJWS(algorithms=sorted(self.algs))
         self._lock = threading.Lock()
-        self._seen: LRUCache[bytes, tuple[Auth, float]] = LRUCache(remember)
-        self._seen_under: int | None = None
+        self._seen: LRUCache[bytes, tuple[Auth, float, int]] = LRUCache(max(1, remember))
 
     def verify(self, token: str) -> Auth:
         """The identity that the token proves. Raises: InvalidToken, with a reason that repeats nothing of it."""
-        generation = self._keys.generation
         fingerprint = sha256(token.encode("utf-8", "surrogatepass")).digest()
         with self._lock:
-            if self._seen_under != generation:
-                self._seen.clear()
-                self._seen_under = generation
             seen = self._seen.get(fingerprint)
-        if seen is not None:
-            auth, expires = seen
+        # what is no token at all must not make the keys be looked for
+        parts = take_apart(token) if seen is None else None
+        generation = self._keys.generation
+        if seen is not None and seen[2] == generation:
+            auth, expires, _ = seen
             if expires + self._leeway_s <= self._now():
                 raise InvalidToken("the token has expired")
             return auth
-        auth, expires = self._verify_anew(token)
+        auth, expires = self._verify_anew(parts or take_apart(token))
         with self._lock:
-            # verified under keys that have changed meanwhile: good for this request, not for later ones
-            if self._seen_under == generation == self._keys.generation:
-                self._seen[fingerprint] = (auth, expires)
+            # remembered under the keys that were there before: should they have changed meanwhile, it is not believed
+            self._seen[fingerprint] = (auth, expires, generation)
         return auth
 
-    def _verify_anew(self, token: str) -> tuple[Auth, float]:
-        parts = take_apart(token)
+    def _verify_anew(self, parts: CompactToken) -> tuple[Auth, float]:
         self._check_signature(parts)
-        claims = parts.claims()
-        check_times(claims, self._now(), self._leeway_s, self._require_exp)
-        if self._issuer is not None:
-            check_issuer(claims, self._issuer)
-        if self._audience is not None:
-            check_audience(claims, self._audience)
-        return auth_of(claims), expiry_of(claims)
+        return identity_of(
+            parts.claims(),
+            self._now(),
+            leeway_s=self._leeway_s,
+            require_exp=self._require_exp,
+            issuer=self._issuer,
+            audience=self._audience,
+        )
 
     def _check_signature(self, parts: CompactToken) -> None:
         if parts.algorithm not in self.algs:

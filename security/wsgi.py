@@ -1,13 +1,15 @@
 """The chain around any WSGI application (PEP 3333), without a framework."""
 
 from collections.abc import Callable, Iterable, Iterator
-from http import HTTPStatus
+from contextlib import contextmanager
 from typing import Any
 
+from security.auth import Auth
 from security.chain import SecurityChain
+from security.context import SecurityContext
 from security.errors import SecurityException
 from security.exchange import Request, Response
-from security.problem import refusal
+from security.problem import phrase, refusal
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -33,8 +35,8 @@ class _WsgiRequest:
     def __init__(self, environ: Environ) -> None:
         self.headers = _Headers(environ)
         self.method = environ.get("REQUEST_METHOD")
-        # WSGI carries bytes as latin-1; the path itself is UTF-8
-        self.path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
+        # WSGI carries bytes as latin-1; the path itself is UTF-8. Frameworks take several first slashes for one.
+        self.path = "/" + environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace").lstrip("/")
         self.scheme = environ.get("wsgi.url_scheme")
         self.host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME")
         self.query_string = environ.get("QUERY_STRING", "").encode("latin-1")
@@ -43,7 +45,7 @@ class _WsgiRequest:
 class SecurityMiddleware:
     """Asks the chain about every request, and lets `application` answer those that it admits.
 
-    While the application answers, and until its answer is sent or given up, the identity is in the chain's context.
+    While the application works on its answer, the identity is in the chain's context.
     """
 
     def __init__(self, application: Application, chain: SecurityChain) -> None:
@@ -54,49 +56,64 @@ class SecurityMiddleware:
         response = Response()
         try:
             self._chain.execute(Request(_WsgiRequest(environ)), response)
+        except UnicodeError:
+            return _reply(start_response, *refusal(SecurityException("the path is not text", 400)))
         except SecurityException as err:
-            return _reply(start_response, *refusal(err))
+            status, headers, body = refusal(err)
+            return _reply(start_response, status, {**response.headers, **headers}, body)
+        context = self._chain.security_context
+        assert context is not None
         if response.modified:
-            self._clear()
+            context.clear_auth()
             return _reply(start_response, response.status_code, response.headers, response.get_response_body())
 
         def start_with_headers(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, [*headers, *response.headers.items()], *exc_info)
 
+        auth = context.get_auth()
         try:
-            answer = self._application(environ, start_with_headers)
-        except BaseException:
-            self._clear()
-            raise
-        return _Answer(answer, self._clear)
-
-    def _clear(self) -> None:
-        if self._chain.security_context is not None:
-            self._chain.security_context.clear_auth()
+            return _Answer(self._application(environ, start_with_headers), context, auth)
+        finally:
+            context.clear_auth()
 
 
 class _Answer:
-    """An application's answer; `close`, which every WSGI server calls, forgets the identity."""
+    """An application's answer. The identity is in the context while a part of it is made, and at no time between:
+    a server may ask for parts of several answers in turn."""
 
-    def __init__(self, parts: Iterable[bytes], forget: Callable[[], None]) -> None:
+    def __init__(self, parts: Iterable[bytes], context: SecurityContext, auth: Auth | None) -> None:
         self._parts = parts
-        self._forget = forget
+        self._context = context
+        self._auth = auth
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._parts)
+        with self._identity():
+            parts = iter(self._parts)
+        while True:
+            with self._identity():
+                part = next(parts, None)
+            if part is None:
+                return
+            yield part
 
     def close(self) -> None:
         """Close the application's own answer as well."""
-        try:
-            close = getattr(self._parts, "close", None)
-            if close is not None:
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            with self._identity():
                 close()
+
+    @contextmanager
+    def _identity(self) -> Iterator[None]:
+        self._context.set_auth(self._auth)
+        try:
+            yield
         finally:
-            self._forget()
+            self._context.clear_auth()
 
 
 def _reply(start_response: StartResponse, status: int, headers: dict[str, str], body: str) -> list[bytes]:
     content = body.encode()
     named = [*headers.items(), ("Content-Length", str(len(content)))]
-    start_response(f"{status} {HTTPStatus(status).phrase}", named)
+    start_response(f"{status} {phrase(status)}", named)
     return [content]

@@ -95,7 +95,7 @@ def test_methods_are_actions(method, action, expected):
 
 def test_an_unknown_method_is_not_allowed_even_where_any_action_is():
     assert not allowed([{"id": "all"}], method="TRACE")
-    assert not allowed([], Auth("s", "system"), method="TRACE")
+    assert not allowed([], Auth("system", "system", roles=["system"]), method="TRACE")
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,11 @@ def test_system_may_do_what_no_policy_denies():
     system = Auth("system", "system", roles=["system"])
     assert allowed([], system, method="DELETE")
     assert not allowed([{"id": "d", "effect": "deny", "subjects": ["system"]}], system)
-    assert not allowed([], Auth("1", "System"))
+    for user_id, username, roles in (
+        ("1", "System", ["system"]), ("u7", "system", ["system"]), ("system", "system", ["user"]),
+        ("system", "system", []), ("system2", "system2", ["system"]),
+    ):  # fmt: skip
+        assert not allowed([], Auth(user_id, username, roles=roles))
 
 
 def test_a_name_that_looks_like_a_pattern_is_only_a_name():
@@ -160,6 +164,10 @@ def test_the_decision_is_what_the_rules_say(policies):
         ([{**FULL, "roles": [1]}], "p", "roles"),
         ([{**FULL, "roles": [""]}], "p", "roles"),
         ([{**FULL, "resources": ["/<(>"]}], "p", "resources"),
+        ([{**FULL, "resources": ["/admin/<.*"]}], "p", "resources"),
+        ([{**FULL, "resources": ["/admin/.*>"]}], "p", "resources"),
+        ([{**FULL, "resources": ["/<[0-9]{1,<}>"]}], "p", "resources"),
+        ([{**FULL, "resources": ["/admin/<a)|(?:.*>"]}], "p", "resources"),
         ([FULL, FULL], "p", "id"),
         ("text", "file", "policies"),
         (None, "file", "policies"),

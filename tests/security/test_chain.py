@@ -9,6 +9,9 @@ from security import (
     Auth,
     BreakChain,
     ContextvarsSecurityContext,
+    InvalidToken,
+    KeyException,
+    PolicyError,
     Request,
     Response,
     SecurityChain,
@@ -17,6 +20,7 @@ from security import (
     is_authenticated_provider,
     public_routes_provider,
 )
+from security.problem import refusal
 
 ANN = Auth("1", "ann", roles=["b", "a"], scopes=["api:read"])
 
@@ -92,6 +96,33 @@ def test_an_error_in_a_provider_is_a_500_that_says_nothing_of_its_inside(context
         run(SecurityChain(context).provider(broken))
     assert caught.value.status_code == 500
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("error", [KeyException("/secret/place", "is broken"), PolicyError("p", "roles", "is wrong")])
+def test_a_mistake_in_the_set_up_is_not_told_to_the_client(context, error):
+    def mistaken(context, request, response):
+        raise error
+
+    with pytest.raises(SecurityException) as caught:
+        run(SecurityChain(context).provider(mistaken))
+    assert (caught.value.status_code, str(caught.value)) == (500, "the request could not be checked")
+
+
+def test_a_message_of_a_provider_cannot_add_headers(context):
+    def refuse(context, request, response):
+        raise InvalidToken('bad user "x"\r\nSet-Cookie: a=b')
+
+    with pytest.raises(SecurityException) as caught:
+        run(SecurityChain(context).provider(refuse).provider(is_authenticated_provider))
+    challenge = caught.value.headers["WWW-Authenticate"]
+    assert challenge.endswith('error_description="bad user ?x???Set-Cookie: a=b"')
+
+
+def test_a_401_always_carries_a_challenge():
+    status, headers, _ = refusal(SecurityException("no", 401))
+    assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="microkubes"')
+    assert refusal(SecurityException("odd", 499))[0] == 499
+    assert '"title":"Refused"' in refusal(SecurityException("odd", 499))[2]
 
 
 def test_a_chain_without_a_context_says_so():

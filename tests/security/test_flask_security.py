@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from microkubes.security import Auth, FlaskSecurity, FlaskSecurityError, KeyStore
+from microkubes.security import Auth, FlaskSecurity, FlaskSecurityError, KeyException, KeyStore
 
 
 @pytest.fixture
@@ -80,6 +80,46 @@ def test_providers_of_ones_own_stand_where_they_are_put(keys_dir):
     app.add_url_rule("/", view_func=sec.secured(lambda: "in"))
     assert app.test_client().get("/").text == "in"
     assert order == ["first", "before_jwt", "after_public", "after_jwt", "last", "final"]
+
+
+def test_no_position_means_last(keys_dir):
+    chain = FlaskSecurity().keys_dir(keys_dir).add_provider(print, None).build_chain()
+    assert chain.providers[0] is print
+
+
+def test_static_files_are_public_routes(keys_dir):
+    app = Flask(__name__)
+    sec = FlaskSecurity().keys_dir(keys_dir).static_files(r".*\.css").jwt().build()
+    app.add_url_rule("/a.css", view_func=sec.secured(lambda: "style"))
+    assert app.test_client().get("/a.css").text == "style"
+
+
+def test_refusals_can_be_plain_text(keys_dir):
+    from microkubes.security.flask import Security
+
+    builder = FlaskSecurity().keys_dir(keys_dir).jwt()
+    sec = Security(builder.build_chain(), builder.build().context, json_response=False)
+    app = Flask(__name__)
+    app.add_url_rule("/", view_func=sec.secured(lambda: "in"))
+    reply = app.test_client().get("/")
+    assert (reply.status_code, reply.text, reply.mimetype) == (401, "authentication required", "text/plain")
+
+
+@pytest.mark.parametrize("demand", [{"issuer": "i"}, {"audience": "a"}, {"scopes": ["api:write"]}])
+def test_jwt_does_not_let_pass_what_oauth2_refuses(keys_dir, demand):
+    with pytest.raises(FlaskSecurityError, match=next(iter(demand))):
+        FlaskSecurity().keys_dir(keys_dir).jwt().oauth2(**demand).build()
+
+
+def test_both_may_demand_the_same(keys_dir):
+    both = {"issuer": "i", "audience": "a"}
+    assert FlaskSecurity().keys_dir(keys_dir).jwt(**both).oauth2(**both).build()
+
+
+def test_a_key_that_is_added_late_stops_the_start_as_well(keys_dir, tmp_path):
+    (tmp_path / "odd.pub").write_text("rubbish")
+    with pytest.raises(KeyException, match=r"odd\.pub"):
+        FlaskSecurity().keys_dir(keys_dir).jwt().use_key("extra", tmp_path / "odd.pub").build()
 
 
 def test_a_position_that_does_not_exist_is_refused(keys_dir):

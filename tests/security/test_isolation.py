@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from flask import Flask
+from flask import Flask, request, stream_with_context
 
 from security import (
     ContextvarsSecurityContext,
@@ -122,12 +122,13 @@ def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens,
             name = source.choice(list(tokens))
             headers = {} if name is None else {"Authorization": f"Bearer {tokens[name]}"}
             reply = client.get("/me", headers=headers)
+            reply.close()
+            if context is not None and sec.context.has_auth():
+                wrong.append("left behind")
             if (reply.status_code, reply.text) != (200, name) and (name is not None or reply.status_code != 401):
                 wrong.append((name, reply.text))
             if client.get("/who").text != "None":
                 wrong.append("who")
-            if context is not None and sec.context.has_auth():
-                wrong.append("left behind")
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
     for thread in threads:
@@ -135,3 +136,53 @@ def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens,
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("context", [None, ThreadLocalSecurityContext, ContextvarsSecurityContext])
+def test_a_guard_before_every_request_leaves_nobody_behind(keys_dir, tokens, make_token, context):
+    app = Flask(__name__)
+    sec = FlaskSecurity(context=context() if context else None).keys_dir(keys_dir).jwt().build()
+
+    @app.before_request
+    def guard():
+        return sec.check(["api:read"])[1] if request.path != "/open" else None
+
+    @app.get("/me")
+    def me():
+        return sec.context.get_auth().username
+
+    @app.get("/open")
+    def open_to_all():
+        return str(sec.context.get_auth())
+
+    client = app.test_client()
+    without_scope = make_token(scopes="")
+    for token, status in ((tokens["user1"], 200), (without_scope, 403), ("rubbish", 401)):
+        with client.get("/me", headers={"Authorization": f"Bearer {token}"}) as reply:
+            assert reply.status_code == status
+        assert client.get("/open").text == "None"
+
+
+def test_the_identity_lasts_until_the_reply_is_made(keys_dir, tokens):
+    app = Flask(__name__)
+    sec = FlaskSecurity().keys_dir(keys_dir).jwt().build()
+    after = []
+
+    @app.get("/outer")
+    @sec.secured
+    def outer():
+        inner()
+        return stream_with_context(f"{sec.context.get_auth().username} " for _ in range(2))
+
+    @sec.secured
+    def inner():
+        return "inner"
+
+    @app.after_request
+    def note(reply):
+        after.append(sec.context.get_auth().username)
+        return reply
+
+    reply = app.test_client().get("/outer", headers={"Authorization": f"Bearer {tokens['user1']}"})
+    assert reply.text == "user1 user1 "
+    assert after == ["user1"]

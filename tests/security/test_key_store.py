@@ -1,6 +1,8 @@
 """The directory of keys: what is read, and how each key that cannot be used is named."""
 
 import stat
+import threading
+import time
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -41,6 +43,26 @@ def test_further_keys_have_names_of_their_own(keys_dir):
     store.add_key("own", keys_dir / "loaner.pub")
     assert store.get_key("own").load() != store.get_private_key("own").load()
     assert store.generation > before
+
+
+def test_a_key_that_is_replaced_while_it_is_parsed_does_not_come_back(keys_dir, monkeypatch):
+    store = KeyStore(keys={"default": keys_dir / "default.pub"})
+    parsing, original = threading.Event(), Key.verification_key
+
+    def slowly(self, name):
+        found = original(self, name)
+        parsing.set()
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(Key, "verification_key", slowly)
+    reader = threading.Thread(target=store.verification_keys)
+    reader.start()
+    parsing.wait(5)
+    store.add_key("default", keys_dir / "loaner.pub")
+    reader.join()
+    replaced = original(Key(keys_dir / "loaner.pub", public=True), "default")
+    assert store.verification_keys()["default"].key == replaced.key
 
 
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])

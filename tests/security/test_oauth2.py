@@ -1,6 +1,7 @@
 """OAuth2 beyond a key file: published keys, discovery, opaque tokens, scopes, issuer and audience."""
 
 import json
+import socket
 import threading
 import time
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from security import (
     InvalidToken,
     JwksKeys,
     JWTProvider,
+    KeyException,
     KeyStore,
     OAuth2Provider,
     Request,
@@ -24,6 +26,7 @@ from security import (
     SecurityException,
     ThreadLocalSecurityContext,
 )
+from security.json_fetch import FetchFailed, fetch_json
 from tests.security.http_server import serving
 
 FIRST, SECOND = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
@@ -385,7 +388,7 @@ def test_an_answer_that_does_not_say_yes_is_a_no(server, clock, answer, reason):
 def test_an_answer_about_somebody_elses_token_is_a_no(server, clock, claims, reason):
     server.tokens["good"].update(claims)
     with pytest.raises(InvalidToken, match=reason):
-        introspector(server, clock, issuer="i", audience="loaner").verify("good")
+        ask(OAuth2Provider(introspector=introspector(server, clock), issuer="i", audience="loaner"), "good")
 
 
 @pytest.mark.parametrize("trouble", ["status", "html", "gone"])
@@ -411,7 +414,141 @@ def test_signed_tokens_are_verified_here_and_opaque_ones_are_asked_about(server,
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("shown", ["\udcff", "é", "x" * 20_000])
+def test_what_cannot_be_a_token_is_not_asked_about(server, clock, shown):
+    with pytest.raises(InvalidToken, match="too long or not ASCII"):
+        introspector(server, clock).verify(shown)
+    assert server.asked == []
+
+
+def test_an_active_token_that_is_refused_is_remembered_as_well(server, clock):
+    provider = OAuth2Provider(introspector=introspector(server, clock), audience="loaner")
+    for _ in range(5):
+        with pytest.raises(InvalidToken, match="audience"):
+            ask(provider, "good")
+    assert len(server.asked) == 1
+
+
+def test_answers_about_two_tokens_are_kept_apart(server, clock):
+    server.tokens = {f"the same beginning, {name}": {"active": True, "sub": name} for name in ("ann", "bob")}
+    asker = introspector(server, clock)
+    for _ in range(2):
+        assert [asker.verify(token).username for token in server.tokens] == ["ann", "bob"]
+
+
+def test_a_secret_is_only_sent_over_https():
+    with pytest.raises(ValueError, match="https"):
+        Introspector("http://issuer.example/introspect", "loaner", "s3cret")
+
+
+@pytest.mark.parametrize("options", [{"algs": ["RS256"]}, {"leeway_s": 1}, {"nonsense": 1}])
+def test_what_cannot_be_held_is_not_accepted(server, clock, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        OAuth2Provider(introspector=introspector(server, clock), **options)
+
+
+def test_a_key_that_cannot_be_used_stops_the_provider(tmp_path):
+    (tmp_path / "odd.pub").write_text("rubbish")
+    with pytest.raises(KeyException, match=r"odd\.pub"):
+        OAuth2Provider(KeyStore(tmp_path))
+
+
+# --- servers that do harm
+
+
+def test_a_server_that_drips_holds_up_nobody_longer_than_the_bound(clock):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            peer = server.accept()[0]
+            with peer:
+                try:
+                    for _ in range(40):
+                        peer.sendall(b"HTTP/1.1 200 OK\r\n" if _ == 0 else b"X: y\r\n")
+                        time.sleep(0.1)
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        keys = JwksKeys(f"http://127.0.0.1:{server.getsockname()[1]}/keys", patience_s=0.5, now=clock)
+        begun = time.monotonic()
+        waiting = [threading.Thread(target=keys.candidates, args=("one",)) for _ in range(8)]
+        for one in waiting:
+            one.start()
+        for one in waiting:
+            one.join()
+        assert time.monotonic() - begun < 3
+        thread.join()
+
+
+def test_what_is_no_token_asks_nobody_for_keys(provider, issuer):
+    for shown in ("a.b.c", "x", "..", token() + "!"):
+        with pytest.raises(InvalidToken):
+            ask(provider, shown)
+    assert issuer.asked == []
+
+
+@pytest.mark.parametrize("content", [b'{"a": "' + b"x" * 1_100_000 + b'"}', b"[" * 200_000])
+def test_a_server_that_floods_is_not_listened_to(content):
+    with serving(lambda *_: (200, content)) as url, pytest.raises(FetchFailed):
+        fetch_json("GET", url)
+
+
+def test_a_redirect_is_not_followed():
+    asked = []
+
+    def answer(method, path, headers, body):
+        asked.append(path)
+        return (302, b"") if path == "/" else (200, b"{}")
+
+    with serving(answer) as url, pytest.raises(FetchFailed, match="answered 302"):
+        fetch_json("GET", f"{url}/")
+    assert asked == ["/"]
+
+
+def test_keys_are_not_trusted_for_ever(provider, issuer, clock):
+    shown = token()
+    assert ask(provider, shown)
+    issuer.status = 500
+    clock.now += 86_000
+    assert ask(provider, shown)
+    clock.now += 1_000
+    with pytest.raises(InvalidToken):
+        ask(provider, shown)
+
+
+def test_a_key_for_encryption_verifies_nothing(provider, issuer):
+    issuer.keys = [jwk(SECOND, "two", use="enc"), {"kty": ["RSA"], "kid": "odd"}, jwk(FIRST, "one")]
+    assert ask(provider, token())
+    with pytest.raises(InvalidToken):
+        ask(provider, token(SECOND, "two"))
+
+
 # --- the memory of verified tokens
+
+
+def test_nothing_need_be_remembered(keys_dir, make_token):
+    provider = JWTProvider(KeyStore(keys_dir), remember=0)
+    assert ask(provider, make_token()) == ask(provider, make_token())
+
+
+def test_a_token_verified_while_the_keys_change_is_not_believed_afterwards(keys_dir, make_token):
+    store = KeyStore(keys={"default": keys_dir / "default.pub"})
+    original = store.candidates
+
+    def change_meanwhile(kid):
+        found = original(kid)
+        store.add_key("default", keys_dir / "loaner.pub")
+        return found
+
+    store.candidates = change_meanwhile
+    provider = JWTProvider(store)
+    shown = make_token()
+    assert ask(provider, shown)
+    store.candidates = original
+    with pytest.raises(InvalidToken):
+        ask(provider, shown)
 
 
 def test_a_token_is_verified_once(keys_dir, make_token, monkeypatch):

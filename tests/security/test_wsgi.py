@@ -98,6 +98,56 @@ def test_public_routes_are_open(application):
     assert ask(application, "/open")[::2] == ("200 OK", b"hello nobody")
 
 
+@pytest.mark.parametrize("path", ["//secret", "///secret", "/secret"])
+def test_several_first_slashes_are_one(chain, make_token, path):
+    chain.providers[-1] = ACLProvider([{"id": "all"}, {"id": "d", "effect": "deny", "resources": ["/secret"]}])
+    application = SecurityMiddleware(lambda *_: [b"secret"], chain)
+    assert ask(application, path, HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "403 Forbidden"
+
+
+def test_a_path_that_is_no_text_is_400(application):
+    told = []
+    application({"PATH_INFO": "/\u4e2d", "REQUEST_METHOD": "GET"}, lambda status, headers: told.append(status))
+    assert told == ["400 Bad Request"]
+
+
+def test_answers_that_are_made_in_turn_keep_their_identities_apart(chain, make_token):
+    def slowly(environ, start_response):
+        start_response("200 OK", [])
+        for _ in range(2):
+            yield chain.security_context.get_auth().username.encode()
+
+    application = SecurityMiddleware(slowly, chain)
+
+    def begin(name):
+        token = make_token(userId=name, username=name)
+        environ = {"PATH_INFO": "/hello", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {token}"}
+        return application(environ, lambda *_: None)
+
+    ann, bob = begin("ann"), begin("bob")
+    anns, bobs = iter(ann), iter(bob)
+    assert [next(anns), next(bobs), next(anns)] == [b"ann", b"bob", b"ann"]
+    ann.close()
+    assert next(bobs) == b"bob"
+    bob.close()
+    assert not chain.security_context.has_auth()
+
+
+def test_an_application_may_still_replace_its_headers_after_an_error(chain, make_token):
+    seen = []
+
+    def application(environ, start_response):
+        try:
+            raise ValueError("late")
+        except ValueError:
+            start_response("500 Oops", [], sys.exc_info())
+        return []
+
+    environ = {"PATH_INFO": "/hello", "REQUEST_METHOD": "GET", "HTTP_AUTHORIZATION": f"Bearer {make_token()}"}
+    SecurityMiddleware(application, chain)(environ, lambda *arguments: seen.append(arguments[2][0]))
+    assert seen == [ValueError]
+
+
 def test_an_application_that_fails_leaves_no_identity_behind(application, chain, make_token):
     with pytest.raises(RuntimeError, match="crash"):
         ask(application, "/crash", HTTP_AUTHORIZATION=f"Bearer {make_token()}")
