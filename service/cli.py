@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service import __version__
+from service.connection import connect
 from service.errors import LoanerError
 from service.load import LoadRefused, load
 from service.logs import configure_logging
@@ -89,8 +90,6 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
     LOANS has rows of loan_id,start_date,initial_amt and EVENTS of loan_id,event_type,post_date,amt; a first row with
     these names is allowed.
     """
-    from service.connection import connect
-
     with _database(ctx) as settings, closing(connect(settings, "posting")) as connection:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -104,7 +103,6 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
                     progress.update(posting, completed=amount, description=f"posted {amount} events")
 
             posting = progress.add_task("posting", total=None)
-
             try:
                 loaded = load(connection, loans, events, again=again, on_progress=on_progress)
             except LoadRefused as err:

@@ -37,8 +37,6 @@ max_connections = 60
 timezone = 'UTC'
 log_timezone = 'UTC'
 """
-
-
 _ADVICE = "restore it, or move the folder away to begin anew"
 
 
@@ -74,6 +72,8 @@ class EmbeddedPostgres:
             self.home = Path("/var/lib/loaner") / hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         self.data = self.home / "data"
         self.port = 0
+        if self._user is not None and self.data.exists():
+            self._user = pwd.getpwuid(self.data.stat().st_uid)  # data stays with the user that made it
 
     @property
     def password(self) -> str:
