@@ -1,7 +1,10 @@
 """The directory of keys: public keys that tokens are trusted under, and a service's own private key."""
 
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -12,6 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from security.errors import KeyException
 from security.verification_key import VerificationKey, verification_key
+
+log = logging.getLogger(__name__)
+
+CHECK_INTERVAL_S = 0.5  # a key that is taken away is trusted no longer than this
+UNKNOWN_KEY_INTERVAL_S = 0.1  # tokens with made-up key ids cannot have the files looked at more often
 
 
 class Key:
@@ -25,6 +33,14 @@ class Key:
         self.public = public
         if not Path(key_file).is_file():
             raise KeyException(self.key_file, "does not exist or is not a file")
+
+    def mark(self) -> tuple[int, int, int]:
+        """What changes when the file does, or when a link leads to another one. Raises: KeyException."""
+        try:
+            found = Path(self.key_file).stat()
+        except OSError as err:
+            raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
+        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self) -> bytes:
         """The file's bytes, whatever they are. Raises: KeyException when it cannot be read."""
@@ -57,57 +73,70 @@ class Key:
         return key
 
 
+@dataclass(frozen=True)
+class _Files:
+    """The key files as they were found at one moment. marks: what tells whether one of them has changed since."""
+
+    public: Mapping[str, Key]
+    private: Mapping[str, Key]
+    marks: Mapping[str, tuple[int, int, int]]
+
+
 class KeyStore:
     """Key files by name. `<name>.pub` is public; `<name>` and `<name>.pem` are private; others are ignored.
 
     dir_path: a directory of them. keys: further ones, {name: file}. Every public key is trusted, once it is parsed
     and checked, which happens when a provider first asks for the keys.
 
+    From then on the files are looked at again, at most every CHECK_INTERVAL_S and at once for a key id that is not
+    known. A change is taken up whole or not at all: while a file of it cannot be used, that file is named in the log
+    and the keys stay as they were. `generation` counts the changes. now: a clock, in seconds.
+
     Raises: KeyException for a directory that cannot be read or a file that is none.
     """
 
     def __init__(
-        self, dir_path: str | PathLike[str] | None = None, keys: Mapping[str, str | PathLike[str]] | None = None
+        self,
+        dir_path: str | PathLike[str] | None = None,
+        keys: Mapping[str, str | PathLike[str]] | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._public: dict[str, Key] = {}
-        self._private: dict[str, Key] = {}
-        self._verification: dict[str, VerificationKey] | None = None
+        self._folder = None if dir_path is None else Path(dir_path)
+        self._named = [(name, Path(file)) for name, file in (keys or {}).items()]
+        self._now = now
         self._lock = threading.RLock()
-        self.generation = 0
-        if dir_path is not None:
-            self._add_directory(Path(dir_path))
-        for name, file in (keys or {}).items():
-            self.add_key(name, file)
-
-    def _add_directory(self, folder: Path) -> None:
-        try:
-            files = sorted(folder.iterdir())
-        except OSError as err:
-            raise KeyException(str(folder), f"is not a readable directory of keys: {err.strerror}") from err
-        for file in files:
-            # Kubernetes puts its own folders (..data) beside the files
-            if not file.name.startswith(".") and file.suffix.lower() in (".pub", ".pem", ""):
-                if file.suffix.lower() != ".pub" and not file.is_file():
-                    continue
-                self.add_key(file.stem, file)
+        self._files = self._look()
+        self._verification: Mapping[str, VerificationKey] | None = None
+        self._generation = 0
+        self._looked_at = now()
+        self._complaint = ""
 
     @property
     def keys(self) -> dict[str, Key]:
         """Every key by name; the public one where there are both."""
-        return {**self._private, **self._public}
+        return {**self._files.private, **self._files.public}
+
+    @property
+    def generation(self) -> int:
+        """How often the keys have changed; looks whether they just have."""
+        self._notice_changes(CHECK_INTERVAL_S)
+        return self._generation
 
     def add_key(self, key_name: str, key_file: str | PathLike[str]) -> None:
         """Add one more key, public if its file's name ends in `.pub`. Raises: KeyException."""
-        public = str(key_file).lower().endswith(".pub")
-        key = Key(key_file, public)
         with self._lock:
-            (self._public if public else self._private)[key_name] = key
+            self._named.append((key_name, Path(key_file)))
+            try:
+                self._files = self._look()
+            except KeyException:
+                self._named.pop()
+                raise
             self._verification = None
-            self.generation += 1
+            self._generation += 1
 
     def get_key(self, name: str = "default", public: bool = True) -> Key:
         """The public (or private) key of this name. Raises: KeyException when there is none."""
-        found = (self._public if public else self._private).get(name)
+        found = (self._files.public if public else self._files.private).get(name)
         if found is None:
             raise KeyException(name, f"there is no {'public' if public else 'private'} key of this name")
         return found
@@ -118,15 +147,14 @@ class KeyStore:
 
     def public_keys(self) -> dict[str, Key]:
         """Every public key by name."""
-        return dict(self._public)
+        return dict(self._files.public)
 
     def verification_keys(self) -> Mapping[str, VerificationKey]:
         """Every public key by name, parsed and checked. Raises: KeyException, naming the first that cannot be used."""
         found = self._verification
         if found is None:
             with self._lock:  # or keys that were replaced while they were parsed could come back
-                found = {name: key.verification_key(name) for name, key in sorted(self._public.items())}
-                self._verification = found
+                found = self._verification = _parsed(self._files)
         return found
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
@@ -134,4 +162,54 @@ class KeyStore:
         keys = self.verification_keys()
         if kid is None:
             return list(keys.values())
+        if kid not in keys:
+            self._notice_changes(UNKNOWN_KEY_INTERVAL_S)
+            keys = self.verification_keys()
         return [keys[kid]] if kid in keys else []
+
+    def _look(self) -> _Files:
+        """The files as they are now. Raises: KeyException."""
+        found: list[tuple[str, Path]] = []
+        if self._folder is not None:
+            try:
+                entries = sorted(self._folder.iterdir())
+            except OSError as err:
+                raise KeyException(str(self._folder), f"is not a readable directory of keys: {err.strerror}") from err
+            for file in entries:
+                kind = file.suffix.lower()
+                # Kubernetes puts folders of its own (..data) beside the files
+                if kind == ".pub" or (kind in (".pem", "") and not file.name.startswith(".") and file.is_file()):
+                    found.append((file.stem, file))
+        public: dict[str, Key] = {}
+        private: dict[str, Key] = {}
+        marks = {}
+        for name, file in [*found, *self._named]:
+            key = Key(file, file.suffix.lower() == ".pub")
+            (public if key.public else private)[name] = key
+            marks[key.key_file] = key.mark()
+        return _Files(public, private, marks)
+
+    def _notice_changes(self, interval_s: float) -> None:
+        """Take up what has changed since the files were last looked at, unless that was a moment ago."""
+        if self._verification is None or self._now() - self._looked_at < interval_s:
+            return
+        if not self._lock.acquire(blocking=False):
+            return  # somebody else is looking
+        try:
+            self._looked_at = self._now()
+            files = self._look()
+            if files.marks != self._files.marks:
+                self._verification, self._files = _parsed(files), files
+                self._generation += 1
+                log.info("the keys have changed; trusted are: %s", ", ".join(files.public) or "none")
+            self._complaint = ""
+        except KeyException as err:
+            if str(err) != self._complaint:
+                log.error("the keys stay as they were, a change cannot be taken up: %s", err)
+                self._complaint = str(err)
+        finally:
+            self._lock.release()
+
+
+def _parsed(files: _Files) -> dict[str, VerificationKey]:
+    return {name: key.verification_key(name) for name, key in sorted(files.public.items())}

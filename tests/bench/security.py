@@ -30,8 +30,11 @@ def main(tokens: int, rounds: int) -> None:
     """Print both, with their spread."""
     with tempfile.TemporaryDirectory() as folder:
         write_key_pair(folder, "default")
-        store = KeyStore(folder)
-        private, public = store.get_private_key().private_key(), store.verification_keys()["default"].key
+        _measure(KeyStore(folder), tokens, rounds)
+
+
+def _measure(store: KeyStore, tokens: int, rounds: int) -> None:
+    private, public = store.get_private_key().private_key(), store.verification_keys()["default"].key
     claims = {
         "iss": "jwt-issuer", "iat": int(time.time()), "nbf": 0, "exp": int(time.time()) + 3600, "sub": "u1",
         "userId": "u1", "username": "ann@example.com", "scopes": "api:read", "roles": "user", "organizations": "acme",
