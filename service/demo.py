@@ -16,7 +16,7 @@ from service.values import date_of, loan_id_of
 
 Value = TypeVar("Value")
 
-CHART_WIDTH, CHART_HEIGHT = 72, 14
+CHART_WIDTH, CHART_HEIGHT = 78, 14  # with its axis
 DEFAULT_LOAN, DEFAULT_DAY = "1", "2020-07-01"
 
 
@@ -42,7 +42,7 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
     steps = sorted({first + (last - first) * column // CHART_WIDTH for column in range(CHART_WIDTH + 1)})
     plotext.clear_figure()
     plotext.theme("clear" if not colours else "pro")
-    plotext.plotsize(CHART_WIDTH + 12, CHART_HEIGHT)
+    plotext.plotsize(CHART_WIDTH, CHART_HEIGHT)
     plotext.title(f"Loan {timeline.loan_id}, balance in {timeline.currency}")
     plotext.plot(steps, [balance // 100 for balance in timeline.balances_at(steps)], marker="hd")
     plotext.vertical_line(day_number(day))
