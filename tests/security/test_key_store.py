@@ -3,21 +3,16 @@
 import stat
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from security import (
-    InvalidToken,
     JWTProvider,
     Key,
     KeyException,
     KeyStore,
-    Request,
-    Response,
-    ThreadLocalSecurityContext,
 )
 from security.key_pair import write_key_pair
 
@@ -175,162 +170,3 @@ def test_a_new_pair_is_private_and_never_written_over(tmp_path):
     assert (tmp_path / "own").read_bytes() == before
     pair = KeyStore(tmp_path)
     assert pair.get_private_key("own").private_key().public_key() == pair.verification_keys()["own"].key
-
-
-# --- keys that change while they are in use
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 0.6  # every look is late enough to be taken
-        return self.now
-
-
-@pytest.fixture
-def pems(keys_dir):
-    """Public keys as bytes: one, and another."""
-    return (keys_dir / "default.pub").read_bytes(), (keys_dir / "loaner.pub").read_bytes()
-
-
-@pytest.fixture
-def folder(tmp_path, pems):
-    (tmp_path / "one.pub").write_bytes(pems[0])
-    return tmp_path
-
-
-@pytest.fixture
-def store(folder):
-    store = KeyStore(folder, now=Clock())
-    store.verification_keys()
-    return store
-
-
-def trusted(store) -> list[str]:
-    _ = store.generation
-    return list(store.verification_keys())
-
-
-def test_a_new_key_and_one_that_is_taken_away_are_noticed(store, folder, pems):
-    before = store.generation
-    (folder / "two.pub").write_bytes(pems[1])
-    assert trusted(store) == ["one", "two"]
-    (folder / "one.pub").unlink()
-    assert trusted(store) == ["two"]
-    assert store.generation == before + 2
-    assert store.candidates("one") == []
-
-
-def test_nothing_is_parsed_again_while_nothing_changes(store, monkeypatch):
-    monkeypatch.setattr(Key, "verification_key", None)
-    before = store.generation
-    assert trusted(store) == ["one"]
-    assert store.generation == before
-
-
-def test_a_key_that_is_written_over_is_noticed(store, folder, pems):
-    (folder / "one.pub").write_bytes(pems[1])
-    before = store.verification_keys()["one"]
-    assert trusted(store) == ["one"]
-    assert store.verification_keys()["one"] != before
-
-
-def test_files_are_not_looked_at_more_often_than_needed(folder, pems):
-    clock = [0.0]
-    store = KeyStore(folder, now=lambda: clock[0])
-    store.verification_keys()
-    (folder / "two.pub").write_bytes(pems[1])
-    clock[0] = 0.4
-    assert trusted(store) == ["one"]
-    clock[0] = 0.5
-    assert trusted(store) == ["one", "two"]
-
-
-def test_an_unknown_key_id_is_looked_for_at_once_and_within_bounds(folder, pems, monkeypatch):
-    clock = [0.0]
-    store = KeyStore(folder, now=lambda: clock[0])
-    store.verification_keys()
-    (folder / "two.pub").write_bytes(pems[1])
-    clock[0] = 0.1
-    assert [key.name for key in store.candidates("two")] == ["two"]
-    looks = []
-    original = KeyStore._look
-    monkeypatch.setattr(KeyStore, "_look", lambda self: looks.append(1) or original(self))
-    for number in range(100):
-        clock[0] += 0.005
-        store.candidates(f"unknown {number}")
-    assert 4 <= len(looks) <= 6
-
-
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"-----BEGIN PUBLIC KEY-----\nMIIB"])
-def test_a_change_is_taken_up_whole_or_not_at_all(store, folder, pems, caplog, content):
-    (folder / "two.pub").write_bytes(pems[1])
-    (folder / "half.pub").write_bytes(content)
-    for _ in range(3):
-        assert trusted(store) == ["one"]
-    assert caplog.text.count("half.pub") == 1  # named once, not at every look
-    (folder / "half.pub").write_bytes(pems[1])
-    assert trusted(store) == ["half", "one", "two"]
-
-
-def test_a_directory_that_is_gone_leaves_the_keys_as_they_were(store, folder, pems, caplog):
-    folder.rename(folder.with_name("elsewhere"))
-    assert trusted(store) == ["one"]
-    assert "not a readable directory" in caplog.text
-    folder.with_name("elsewhere").rename(folder)
-    (folder / "two.pub").write_bytes(pems[1])
-    assert trusted(store) == ["one", "two"]
-
-
-def test_a_swap_of_links_as_kubernetes_makes_it_is_noticed(tmp_path, pems):
-    for number, pem in enumerate(pems):
-        (tmp_path / f"..{number}").mkdir()
-        (tmp_path / f"..{number}" / "key.pub").write_bytes(pem)
-    (tmp_path / "..data").symlink_to("..0")
-    (tmp_path / "key.pub").symlink_to("..data/key.pub")
-    store = KeyStore(tmp_path, now=Clock())
-    before = store.verification_keys()["key"]
-    (tmp_path / "..tmp").symlink_to("..1")
-    (tmp_path / "..tmp").rename(tmp_path / "..data")
-    assert trusted(store) == ["key"]
-    assert store.verification_keys()["key"] != before
-
-
-def test_a_token_of_a_key_that_is_taken_away_is_refused_at_once_in_every_provider(keys_dir, make_token, tmp_path):
-    for name in ("default.pub", "loaner.pub"):
-        (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
-    providers = [JWTProvider(KeyStore(tmp_path, now=Clock())) for _ in range(2)]
-    request = Request(SimpleNamespace(headers={"Authorization": f"Bearer {make_token()}"}))
-    for provider in providers:
-        provider(ThreadLocalSecurityContext(), request, Response())
-    (tmp_path / "default.pub").unlink()
-    for provider in providers:
-        with pytest.raises(InvalidToken):
-            provider(ThreadLocalSecurityContext(), request, Response())
-
-
-def test_threads_that_ask_while_keys_change_see_a_whole_set(folder, pems):
-    store = KeyStore(folder, now=Clock())
-    store.verification_keys()
-    seen, stop = set(), threading.Event()
-
-    def ask() -> None:
-        while not stop.is_set():
-            seen.add(tuple(trusted(store)))
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for _ in range(30):
-        (folder / ".two").write_bytes(pems[1])
-        (folder / ".two").rename(folder / "two.pub")
-        time.sleep(0.005)
-        (folder / "two.pub").unlink()
-        time.sleep(0.005)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert seen <= {("one",), ("one", "two")}
-    assert trusted(store) == ["one"]
