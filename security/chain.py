@@ -65,9 +65,10 @@ class SecurityChain:
             except BreakChain:
                 return
             except InvalidToken as err:
-                log.info("%s refused a token: %s", _name(provider), err)
                 failures.append((_name(provider), str(err)))
             except NotAuthenticated as err:
+                if failures:
+                    log.info("refused a token: %s", "; ".join(f"{name}: {reason}" for name, reason in failures))
                 raise (InvalidToken(failures[0][1], failures) if failures else err) from None
             except (KeyException, PolicyError) as err:
                 log.exception("%s cannot work", _name(provider))
