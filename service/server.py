@@ -26,11 +26,22 @@ STOP_TIMEOUT_S = 15  # requests that are under way get this long when the servic
 def load_worker(settings: Settings) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
-    # Ctrl-C in a terminal reaches every process. The parent tells its workers to stop, once; a worker that is told
-    # twice may not stop at all.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    threading.Thread(target=_stop_once, name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return build_app(settings)
+
+
+def _stop_once() -> None:
+    # Ctrl-C in a terminal, or a service manager, signals every process, and the parent then tells its workers as well.
+    # Of two signals at once the kernel gives one to another thread than the main one, where nobody acts on it and the
+    # worker hangs. So one thread takes the first, and the server's handler hears of it once.
+    signal.sigwait({signal.SIGTERM})
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler):
+        os._exit(0)  # the server has not begun
+    handler(signal.SIGTERM, None)
 
 
 def _follow_parent() -> None:

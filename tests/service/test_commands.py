@@ -261,8 +261,9 @@ def test_production_registers_serves_and_stops(served, bearer):
             status, headers, reply = ask(f"{url}/api/v1/loan/1/2020-02-29")
             assert (status, reply["code"]) == (401, 401)
             assert "bearer" in headers["www-authenticate"].lower()
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
+            assert process.wait(10) == 0
+            assert "Killing" not in told()
             assert "registered loaner" in told()
             assert "Traceback" not in told()
 
