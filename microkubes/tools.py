@@ -30,7 +30,7 @@ def read_config(config_path: str | PathLike[str]) -> dict[str, Any]:
         config = json.loads(Path(config_path).read_text(encoding="utf-8"))
     except OSError as err:
         raise ValueError(f"{config_path} cannot be read: {err.strerror}") from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ValueError(f"{config_path} is not JSON: {err}") from err
     if not isinstance(config, dict):
         raise ValueError(f"{config_path} does not hold a JSON object")

@@ -192,6 +192,9 @@ class Timeline:
         kinds = array("B", kinds)
         signed = array("q", amounts)
         running = array("q", signed)
+        # indexes, not floats: C would truncate some of these and struct refuse others, each in its own way
+        loan_id, version, token = index(loan_id), index(version), index(token)
+        start_day, initial = index(start_day), index(initial)
         balance: cython.longlong = initial
         amount: cython.longlong
         for i in range(count):

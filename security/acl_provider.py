@@ -127,5 +127,5 @@ def _read_file(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise PolicyError("file", str(path), f"cannot be read: {err.strerror}") from err
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise PolicyError("file", str(path), f"is not JSON: {err}") from err

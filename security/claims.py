@@ -23,7 +23,7 @@ def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
         entries = value.replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise InvalidToken(f"the claim {name} is neither a string nor a list of strings")
-        found += entries
+        found += [name for entry in entries for name in entry.split(",") if name]
     return tuple(dict.fromkeys(found))
 
 

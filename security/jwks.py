@@ -9,7 +9,7 @@ from typing import Any
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
-from security.errors import KeyException
+from security.errors import KeyException, SecurityException
 from security.json_fetch import FetchFailed, fetch_json, require_https
 from security.verification_key import VerificationKey, verification_key
 
@@ -53,7 +53,7 @@ class JwksKeys:
         self._now = now
         self._lock = threading.Lock()
         self._keys: tuple[VerificationKey, ...] = ()
-        self._under_way: threading.Event | None = None
+        self._under_way: tuple[threading.Event, float] | None = None  # and until when to wait for it
         self._asked_at: float | None = None
         self._fetched_at: float | None = None
         self._generation = 0
@@ -63,14 +63,19 @@ class JwksKeys:
         """Changes whenever the set does; looks at its age."""
         if self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s:
             self._refresh()
-        if self._keys and self._fetched_at is not None and self._now() - self._fetched_at >= self._max_stale_s:
+        if self._keys and not self._is_known():
             log.warning("the keys are trusted no more: they could not be refreshed for %.0f s", self._max_stale_s)
             self._take(())
         return self._generation
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
-        """The keys of this id, after one more look at the server when it is not known; all keys without an id."""
+        """The keys of this id, after one more look at the server when it is not known; all keys without an id.
+
+        Raises: SecurityException 503 while there is no set of keys to look in.
+        """
         _ = self.generation
+        if not self._keys and not self._is_known():
+            raise SecurityException("the token cannot be checked now", 503, {"Retry-After": "1"})
         if kid is None:
             return self._keys
         found = self._named(kid)
@@ -78,6 +83,9 @@ class JwksKeys:
             self._refresh()
             found = self._named(kid)
         return found
+
+    def _is_known(self) -> bool:
+        return self._fetched_at is not None and self._now() - self._fetched_at < self._max_stale_s
 
     def _named(self, kid: str) -> Sequence[VerificationKey]:
         return [key for key in self._keys if key.name == kid]
@@ -93,11 +101,13 @@ class JwksKeys:
             if mine:
                 if self._asked_at is not None and self._now() - self._asked_at < self._cooldown_s:
                     return
-                self._under_way = threading.Event()
-                threading.Thread(target=self._fetch, args=(self._under_way,), name="jwks", daemon=True).start()
-            done = self._under_way
-        if done is not None and (mine or not self._keys):
-            done.wait(self._patience_s)
+                done = threading.Event()
+                self._under_way = done, time.monotonic() + self._patience_s
+                threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
+            assert self._under_way is not None
+            done, until = self._under_way
+        if mine or not self._keys:
+            done.wait(max(0.0, until - time.monotonic()))
 
     def _fetch(self, done: threading.Event) -> None:
         try:

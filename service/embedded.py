@@ -120,7 +120,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + START_PATIENCE_S
         while True:
             if self.find():
-                log.info("took over the PostgreSQL that was still running on port %d", self.port)
+                log.info("using the PostgreSQL that is running already, on port %d", self.port)
                 return
             self.port = _free_port()
             if self._pg_ctl_start():

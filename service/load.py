@@ -124,9 +124,8 @@ def load(
         files = []
         for path, table, columns in ((loans, "staged_loans", LOANS), (events, "staged_events", EVENTS)):
             digest = hashlib.sha256()
-            rows = _copy(cursor, path, table, columns, digest, on_progress)
+            files.append(_copy(cursor, path, table, columns, digest, on_progress))
             digests[path] = digest.digest()
-            files.append(rows)
         if not again:
             _refuse_loaded(cursor, digests)
         loan_rows, event_rows = files
@@ -135,14 +134,15 @@ def load(
         bad = sorted(loan_rows.bad + _found(cursor, loans, _BAD_LOANS), key=_line)
         bad += sorted(event_rows.bad + _found(cursor, events, _BAD_EVENTS, list(loan_rows.bad_ids)), key=_line)
         if bad:
-            raise LoadRefused(f"{len(bad)} wrong, nothing was loaded", bad)
+            rows = len({(row.file, row.line) for row in bad})
+            raise LoadRefused(f"{len(bad)} mistake(s) in {rows} row(s); nothing was loaded", bad)
         cursor.execute(_CREATE_LOANS)
         created, _ = cursor.fetchone() or (0, None)
         _post(cursor, event_rows.good, on_progress)
-        for rows in files:
+        for read in files:
             cursor.execute(
                 "INSERT INTO loaded_files (digest, file, rows) VALUES (%s, %s, %s)",
-                (digests[rows.path], rows.path.name, rows.good),
+                (digests[read.path], read.path.name, read.good),
             )
     return Loaded(created, event_rows.good, loan_rows.good - created)
 

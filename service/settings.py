@@ -2,11 +2,12 @@
 
 import ipaddress
 import os
-from typing import Annotated
+import re
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
@@ -18,6 +19,18 @@ def _timezone(name: str) -> str:
     except (KeyError, ValueError, OSError) as err:
         raise ValueError("expected the name of a time zone, such as UTC or Europe/Paris") from err
     return name
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._~-]+", text):
+        raise ValueError("expected letters, digits and . _ ~ - only")
+    return text
+
+
+def _path(text: str) -> str:
+    if not re.fullmatch(r"/[A-Za-z0-9._~/-]*", text):
+        raise ValueError("expected a path such as /loaner")
+    return text
 
 
 def _ip_address(address: str) -> str:
@@ -40,7 +53,7 @@ def _http_url(url: str) -> str:
 
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._~-]+$")]
+Name = Annotated[str, AfterValidator(_name)]
 
 
 class Settings(BaseSettings):
@@ -59,9 +72,7 @@ class Settings(BaseSettings):
     threads: int = Field(
         2 * PROCESSORS + 1, ge=1, le=256, description="requests that a worker answers at the same time"
     )
-    log_level: Annotated[str, StringConstraints(pattern="^(DEBUG|INFO|WARNING|ERROR)$", to_upper=True)] = Field(
-        "INFO", description="DEBUG, INFO, WARNING or ERROR"
-    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what is logged, and above")
     timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="where `today` is")
 
     api_gateway_url: Annotated[str, AfterValidator(_http_url)] = Field(
@@ -71,7 +82,7 @@ class Settings(BaseSettings):
     service_name: Name = Field("loaner", description="name of the service and of its route on the gateway")
     service_host: str = Field("loaner.service.consul", min_length=1, description="host at which the gateway finds it")
     service_port: Port | None = Field(None, description="port at which the gateway finds it (default: PORT)")
-    service_path: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._~/-]*$")] = Field(
+    service_path: Annotated[str, AfterValidator(_path)] = Field(
         "/loaner", description="path under which the gateway offers it; stripped before the service"
     )
 

@@ -29,9 +29,6 @@ def start_in_production(settings: Settings) -> None:
 
     Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
     """
-    if settings.psql_host is None:
-        raise SettingsError("PSQL_HOST is not set; export it, or add --standalone for a run that needs no database")
-    check_address(settings)
     from service.server import serve  # here, because it brings the core along, which a standalone run may yet compile
 
     try:
@@ -45,6 +42,7 @@ def start_in_production(settings: Settings) -> None:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
     open_own_issuer(settings, open_keys(settings))
     connect(settings, "reader").close()
+    check_address(settings)
     serve(settings)
 
 

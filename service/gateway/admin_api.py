@@ -63,7 +63,10 @@ class AdminApi:
             before_sleep=self._say_why,
             reraise=True,
         )
-        return retrying(self._ask_once, method, path, entity)
+        try:
+            return retrying(self._ask_once, method, path, entity)
+        except _TryAgain as err:
+            raise RegistrationException(str(err)) from err.__cause__
 
     def _say_why(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:

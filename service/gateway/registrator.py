@@ -29,7 +29,13 @@ class Registrator:
         for argument, value in (("name", name), ("paths", paths), ("host", host)):
             if not value:
                 raise ValueError(f"register() needs {argument}")
-        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": int(port), **options})
+        if isinstance(paths, str):
+            raise ValueError(f"register() needs paths as a list, such as [{paths!r}]")
+        try:
+            number = int(port)
+        except (TypeError, ValueError) as err:
+            raise ValueError(f"register() needs port as a number, not {port!r}") from err
+        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number, **options})
 
     def register_service(self, service: dict[str, Any]) -> None:
         """What a kind of gateway does with a complete definition."""

@@ -1,5 +1,7 @@
 """How the service is doing: for operators, probes and the curious."""
 
+import logging
+
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
@@ -9,6 +11,8 @@ from service.problem import reply
 from service.routes.access import internal, public
 from service.routes.fields import problems
 from service.routes.json_reply import json_reply
+
+log = logging.getLogger(__name__)
 
 
 class StatusReply(BaseModel):
@@ -66,7 +70,8 @@ def operations_routes(health: Health) -> APIBlueprint:
         """Readiness, for probes beside the service; through a gateway it is 404."""
         database = health.database()
         if database != "ok":
-            return reply(503, f"not ready: {database}", "not-ready")
+            log.warning("not ready: %s", database)
+            return reply(503, "not ready: the ledger cannot be read", "not-ready")
         return json_reply({"status": "ok"})
 
     return routes

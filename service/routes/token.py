@@ -120,6 +120,8 @@ def _granted(client: Client) -> list[str]:
             raise _Refused("invalid_request", 'expected JSON such as {"user": "name", "pw": "secret"}')
     else:
         asked = request.form.to_dict()
+        if any(len(request.form.getlist(name)) > 1 for name in asked):  # RFC 6749, section 3.2
+            raise _Refused("invalid_request", "a parameter is there twice")
         basic = request.authorization if request.authorization and request.authorization.type == "basic" else None
         client_id = basic.username if basic else asked.get("client_id")
         secret = basic.password if basic else asked.get("client_secret")

@@ -158,6 +158,13 @@ def test_an_address_where_nobody_listens_is_named():
         KongGatewayRegistrator(url, 0.5).register(**LOANER)
 
 
+def test_a_failure_has_the_name_that_services_know(kong):
+    kong.fail = [DOWN] * 99
+    with pytest.raises(RegistrationException) as caught:
+        register(kong, patience_s=0.1)
+    assert type(caught.value) is RegistrationException
+
+
 def test_a_gateway_that_closes_the_connection_is_given_up_within_the_bound():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -190,6 +197,12 @@ def test_a_gateway_that_never_answers_is_given_up_within_the_bound():
 def test_what_is_missing_is_named(missing):
     with pytest.raises(ValueError, match=missing):
         KongGatewayRegistrator("http://127.0.0.1:1").register(**{**LOANER, missing: None})
+
+
+@pytest.mark.parametrize(("changes", "said"), [({"paths": "/x"}, "as a list"), ({"port": "abc"}, "port as a number")])
+def test_what_is_of_another_kind_is_named(changes, said):
+    with pytest.raises(ValueError, match=said):
+        KongGatewayRegistrator("http://127.0.0.1:1").register(**{**LOANER, **changes})
 
 
 def test_a_registrator_without_a_gateway_says_so():

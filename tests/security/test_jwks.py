@@ -1,5 +1,6 @@
 """Published keys and their discovery: noticed soon, asked for seldom, trusted no longer than is safe."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ from security import (
     InvalidToken,
     JwksKeys,
     OAuth2Provider,
+    SecurityException,
 )
 from tests.security.issuing import CURVE, FIRST, SECOND, SMALL, ask, jwk, token
 
@@ -68,20 +70,21 @@ def test_a_server_in_trouble_leaves_the_last_keys_in_use(provider, issuer, clock
     assert "not refreshed" in caplog.text
 
 
-def test_without_any_key_a_token_is_refused_and_the_server_is_not_flooded(issuer, clock):
+def test_without_any_key_no_token_can_be_checked_and_the_server_is_not_flooded(issuer, clock):
     issuer.status = 500
     provider = OAuth2Provider(keys=JwksKeys(f"{issuer.url}/keys", now=clock))
     for _ in range(20):
-        with pytest.raises(InvalidToken):
+        with pytest.raises(SecurityException) as caught:
             ask(provider, token())
+        assert (caught.value.status_code, caught.value.headers["Retry-After"]) == (503, "1")
     assert len(issuer.asked) == 1
     issuer.status = 200
     clock.now += 11
     assert ask(provider, token()).user_id == "ann"
 
 
-def test_a_server_that_is_not_there_is_a_refusal_and_not_a_fault(clock):
-    with pytest.raises(InvalidToken):
+def test_a_server_that_is_not_there_is_no_fault_of_the_token(clock):
+    with pytest.raises(SecurityException, match="cannot be checked now"):
         ask(OAuth2Provider(keys=JwksKeys("http://127.0.0.1:9/keys", now=clock)), token())
 
 
@@ -139,12 +142,17 @@ def test_a_server_that_drips_holds_up_nobody_longer_than_the_bound(clock):
         thread.start()
         keys = JwksKeys(f"http://127.0.0.1:{server.getsockname()[1]}/keys", patience_s=0.5, now=clock)
         begun = time.monotonic()
-        waiting = [threading.Thread(target=keys.candidates, args=("one",)) for _ in range(8)]
+
+        def wait() -> None:
+            with contextlib.suppress(SecurityException):
+                keys.candidates("one")
+
+        waiting = [threading.Thread(target=wait) for _ in range(8)]
         for one in waiting:
             one.start()
         for one in waiting:
             one.join()
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 1.3  # the bound once, not once for each look
         thread.join()
 
 
@@ -162,7 +170,7 @@ def test_keys_are_not_trusted_for_ever(provider, issuer, clock):
     clock.now += 86_000
     assert ask(provider, shown)
     clock.now += 1_000
-    with pytest.raises(InvalidToken):
+    with pytest.raises(SecurityException, match="cannot be checked now"):
         ask(provider, shown)
 
 
@@ -194,7 +202,7 @@ def test_metadata_that_cannot_be_trusted_gives_no_keys(issuer, clock, metadata, 
     issuer.metadata = {
         name: value.format(url=issuer.url) if isinstance(value, str) else value for name, value in metadata.items()
     }
-    with pytest.raises(InvalidToken):
+    with pytest.raises(SecurityException, match="cannot be checked now"):
         ask(OAuth2Provider(keys=JwksKeys(issuer=issuer.url, now=clock)), token())
     assert "metadata" in caplog.text
     assert "/keys" not in issuer.asked

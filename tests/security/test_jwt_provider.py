@@ -83,6 +83,7 @@ def test_a_kid_of_another_or_of_no_key_is_refused(chain, make_token, kid):
         {"scopes": "api:read,api:write"},
         {"scopes": "api:read api:write"},
         {"scopes": ["api:read", "api:write"]},
+        {"scopes": ["api:read,api:write"]},
         {"scopes": None, "scope": "api:write,api:read"},
         {"scopes": "api:read", "scope": ["api:write"]},
     ],

@@ -115,10 +115,11 @@ def test_a_wrong_setting_is_one_line_and_a_status():
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_a_database_production_does_not_start():
-    done = run()
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "PSQL_HOST is not set" in done.stderr
+def test_without_a_database_production_does_not_start(keys_dir):
+    with running(StandInKong()) as kong:
+        done = run(API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: PSQL_HOST is not set")
 
 
 def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
@@ -173,18 +174,23 @@ def test_postgres_that_is_not_there_stops_the_start(keys_dir):
     assert "Postgres at 127.0.0.1:1" in done.stderr.splitlines()[-1]
 
 
-def test_a_port_that_is_taken_is_named():
+def start_on(settings, **variables: str) -> subprocess.CompletedProcess[str]:
+    with running(StandInKong()) as kong:
+        return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=settings.keys_dir, **variables)
+
+
+def test_a_port_that_is_taken_is_named(settings):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = run(PSQL_HOST="127.0.0.1", PORT=port, LISTEN_HOST="127.0.0.1")
+        done = start_on(settings, PORT=port, LISTEN_HOST="127.0.0.1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: 127.0.0.1:{port} cannot be used")
 
 
-def test_an_address_of_another_machine_is_named():
-    done = run(PSQL_HOST="127.0.0.1", LISTEN_HOST="192.0.2.1")
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "LISTEN_HOST: 192.0.2.1 is no address of this machine" in done.stderr
+def test_an_address_of_another_machine_is_named(settings):
+    done = start_on(settings, LISTEN_HOST="192.0.2.1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Error: LISTEN_HOST: 192.0.2.1 is no address of this machine"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,11 @@ def test_arrays_of_different_lengths_are_refused(loans, posting):
     assert "one length" in str(refused(posting, POST, [1, 1], ["fee"], ["2020-01-01"], ["1"]))
 
 
+def test_no_batch_at_all_is_refused(posting):
+    assert "one length" in str(refused(posting, "SELECT * FROM post_events(NULL, NULL, NULL, NULL)"))
+    assert "one length" in str(refused(posting, "SELECT * FROM post_events('{}', NULL, NULL, NULL)"))
+
+
 @pytest.mark.parametrize("amount", ["-1", "1.001", "NaN", "99999999999999999"])
 def test_a_loan_of_an_impossible_amount_is_refused(posting, amount):
     refused(posting, "SELECT create_loans('{1}', '{2020-01-01}', %s::numeric[], '{USD}')", [amount])

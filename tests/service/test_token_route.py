@@ -60,6 +60,7 @@ def test_a_client_gets_a_token_that_works(client, request_):
         ({"data": b"[" * 200_000, "content_type": "application/json"}, 400, "invalid_request"),
         ({"data": "{", "content_type": "application/json"}, 400, "invalid_request"),
         ({}, 400, "invalid_request"),
+        ({"data": {**form(), "grant_type": ["client_credentials", "x"]}}, 400, "invalid_request"),
     ],
 )
 def test_what_is_wrong_is_said_as_the_standard_says_it(client, request_, status, error):

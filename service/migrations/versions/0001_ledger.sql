@@ -104,7 +104,7 @@ DECLARE
     recorded   timestamptz;
     many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
 BEGIN
-    IF cardinality(loan_ids) <> ANY (counts) THEN
+    IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
 
