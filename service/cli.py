@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import psycopg2
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service import __version__
 from service.connection import connect
@@ -91,20 +92,24 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
     these names is allowed.
     """
     with _database(ctx) as settings, closing(connect(settings, "posting")) as connection:
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
+        amount_column = TextColumn("{task.fields[shown]}")
+        columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
             sizes = sum(path.stat().st_size for path in (loans, events) if path.is_file())
-            reading = progress.add_task("reading", total=sizes)
+            reading = progress.add_task("reading", total=sizes, shown=decimal(sizes))
+            posting = progress.add_task("posting", total=None, start=False, shown="")
 
             def on_progress(step: str, amount: int) -> None:
                 if step == "read":
                     progress.advance(reading, amount)
+                    if progress.tasks[reading].finished:
+                        progress.start_task(posting)
                 else:
-                    progress.update(posting, completed=amount, description=f"posted {amount} events")
+                    progress.update(posting, completed=amount, shown=f"{amount} events")
 
-            posting = progress.add_task("posting", total=None)
             try:
                 loaded = load(connection, loans, events, again=again, on_progress=on_progress)
+                progress.update(posting, total=loaded.events)
             except LoadRefused as err:
                 progress.stop()
                 for row in err.bad_rows:
