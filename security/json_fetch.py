@@ -17,12 +17,22 @@ class FetchFailed(Exception):
     """The server gave no JSON object. The message names the URL and says why, and holds no secret."""
 
 
+def is_protected(url: str) -> bool:
+    """Whether nobody on the way can change what a URL answers: it is https, or http on this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (
+        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    )
+
+
 def require_https(url: str) -> str:
-    """The URL itself. Raises: ValueError unless it is https, or http on this machine."""
-    parts = urlsplit(url)
-    if parts.hostname and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)):
-        return url
-    raise ValueError(f"{url!r} is not an https URL")
+    """The URL itself. Raises: ValueError unless it is protected."""
+    if not is_protected(url):
+        raise ValueError(f"{url!r} is not an https URL")
+    return url
 
 
 def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from security.errors import KeyException, SecurityException
-from security.json_fetch import FetchFailed, fetch_json, require_https
+from security.json_fetch import FetchFailed, fetch_json, is_protected, require_https
 from security.verification_key import VerificationKey, verification_key
 
 log = logging.getLogger(__name__)
@@ -142,17 +142,9 @@ def _discover(issuer: str) -> str:
         raise FetchFailed(f"the metadata of {issuer} names another issuer")
     found = str(metadata.get("jwks_uri"))
     # metadata that came over https must not lead to an unprotected server, of this machine least of all
-    if not found.startswith("https://") and (scheme == "https" or not _is_usable(found)):
+    if not is_protected(found) or (scheme == "https" and not found.startswith("https://")):
         raise FetchFailed(f"the metadata of {issuer} has no usable jwks_uri")
     return found
-
-
-def _is_usable(url: str) -> bool:
-    try:
-        require_https(url)
-    except ValueError:
-        return False
-    return True
 
 
 def _usable(document: dict[str, Any]) -> list[VerificationKey]:

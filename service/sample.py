@@ -30,14 +30,14 @@ class SampleLoan:
         return "".join(f"{self.loan_id},{kind},{day},{to_decimal_string(cents)}\n" for kind, day, cents in self.events)
 
 
-def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1, first_id: int = 1) -> Iterator[SampleLoan]:
+def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1) -> Iterator[SampleLoan]:
     """Loans of December 2019 with events in 2020, in the order of their dates.
 
     Each loan accrues monthly interest of about one percent, pays more often than not, and now and then owes a fee.
     """
     source = random.Random(seed)
     days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
-    for loan_id in range(first_id, first_id + loans):
+    for loan_id in range(1, loans + 1):
         principal = source.randrange(1_000, 50_001) * 100
         payment = max(100, 2 * principal // max(events_per_loan, 1) // 3)
         dates = sorted(source.choices(range(DAYS), k=events_per_loan))

@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,16 +26,12 @@ class _TryAgain(RegistrationException):
 
 
 class AdminApi:
-    """Asks the Admin API at `url`, trying again for at most `patience_s` seconds over all its requests together.
+    """Asks the Admin API at `url`, trying again for at most `patience_s` seconds over all its requests together."""
 
-    sleep: how to wait between tries.
-    """
-
-    def __init__(self, url: str, patience_s: float = 30, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, url: str, patience_s: float) -> None:
         self.url = url
         self._shown_url = without_password(url)
         self._deadline = time.monotonic() + patience_s
-        self._sleep = sleep
         self._session = requests.Session()
 
     def get(self, path: str) -> dict[str, Any] | None:
@@ -59,7 +54,7 @@ class AdminApi:
             retry=retry_if_exception_type(_TryAgain),
             stop=self._out_of_patience,
             wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
-            sleep=lambda seconds: self._sleep(max(0.0, min(seconds, self._deadline - time.monotonic()))),
+            sleep=lambda seconds: time.sleep(max(0.0, min(seconds, self._deadline - time.monotonic()))),
             before_sleep=self._say_why,
             reraise=True,
         )

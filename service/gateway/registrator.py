@@ -20,7 +20,6 @@ class Registrator:
         paths: Sequence[str] | None = None,
         host: str | None = None,
         port: int = 8080,
-        **options: Any,
     ) -> None:
         """Have the gateway send requests for `paths` to `host`:`port`. Safe to call again.
 
@@ -35,7 +34,7 @@ class Registrator:
             number = int(port)
         except (TypeError, ValueError) as err:
             raise ValueError(f"register() needs port as a number, not {port!r}") from err
-        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number, **options})
+        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number})
 
     def register_service(self, service: dict[str, Any]) -> None:
         """What a kind of gateway does with a complete definition."""

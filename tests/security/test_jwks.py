@@ -113,7 +113,9 @@ def test_many_threads_fetch_once(issuer, clock):
     assert issuer.asked == ["/keys"]
 
 
-@pytest.mark.parametrize("url", ["http://issuer.example/keys", "ftp://127.0.0.1/keys", "keys", "https://"])
+@pytest.mark.parametrize(
+    "url", ["http://issuer.example/keys", "ftp://127.0.0.1/keys", "keys", "https://", "http://[::1"]
+)
 def test_keys_are_fetched_safely_or_not_at_all(url):
     with pytest.raises(ValueError, match="https"):
         JwksKeys(url)

@@ -200,6 +200,7 @@ def test_lists_of_an_identity_compare_as_lists_and_stay_as_they_are(make_token, 
     assert auth.roles != ["user"]
     assert auth.organizations == ["org1", "org2"]
     assert auth.namespaces == []
+    assert auth.roles + ["more"] == ["user", "test", "more"]
     with pytest.raises(AttributeError):
         auth.roles.append("admin")
 
