@@ -22,7 +22,8 @@ from security.exchange import Request, Response
 from security.introspection import Introspector
 from security.jwks import JwksKeys
 from security.jwt_provider import JWTProvider
-from security.key_store import Key, KeyStore
+from security.key import Key
+from security.key_store import KeyStore
 from security.oauth2_provider import OAuth2Provider
 from security.wsgi import SecurityMiddleware
 

@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
-from jwt.exceptions import PyJWTError
-
 from security.errors import KeyException, SecurityException
 from security.json_fetch import FetchFailed, fetch_json, is_protected, require_https
-from security.verification_key import VerificationKey, verification_key
+from security.jwk import key_from_jwk
+from security.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +17,6 @@ LIFETIME_S = 300.0  # the set is fetched again at this age
 COOLDOWN_S = 10.0  # and, for a key id that is not in it, at most this often: tokens cannot make a flood
 MAX_STALE_S = 86_400.0  # a server may be out of reach this long before its keys are trusted no more
 PATIENCE_S = 5.0  # how long a request waits for a fetch, whatever the server does
-_READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk}
 
 
 class JwksKeys:
@@ -154,14 +151,11 @@ def _usable(document: dict[str, Any]) -> list[VerificationKey]:
         raise FetchFailed("the JWK set has no list of keys")
     keys = []
     for member in members:
-        if not isinstance(member, dict) or member.get("use", "sig") != "sig":
-            continue
-        read = _READERS.get(str(member.get("kty")))
-        if read is None:
-            continue
         try:
-            public = {name: value for name, value in member.items() if name != "d"}
-            keys.append(verification_key(str(member.get("kid", "")), read(public)))
-        except (PyJWTError, KeyException, ValueError, TypeError) as err:
+            key = key_from_jwk(member)
+        except KeyException as err:
             log.warning("a key of the JWK set is passed over: %s", err)
+            continue
+        if key is not None:
+            keys.append(key)
     return keys

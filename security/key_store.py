@@ -8,69 +8,14 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-
 from security.errors import KeyException
-from security.verification_key import VerificationKey, verification_key
+from security.key import Key, kind_of
+from security.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 0.5  # a key that is taken away is trusted no longer than this
 UNKNOWN_KEY_INTERVAL_S = 0.1  # tokens with made-up key ids cannot have the files looked at more often
-
-
-class Key:
-    """A key's file. public: whether it holds a public key.
-
-    Raises: KeyException when it is not a file.
-    """
-
-    def __init__(self, key_file: str | PathLike[str], public: bool = False) -> None:
-        self.key_file = str(key_file)
-        self.public = public
-        if not Path(key_file).is_file():
-            raise KeyException(self.key_file, "does not exist or is not a file")
-
-    def mark(self) -> tuple[int, int, int]:
-        """What changes when the file does, or when a link leads to another one. Raises: KeyException."""
-        try:
-            found = Path(self.key_file).stat()
-        except OSError as err:
-            raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
-        return found.st_ino, found.st_mtime_ns, found.st_size
-
-    def load(self) -> bytes:
-        """The file's bytes, whatever they are. Raises: KeyException when it cannot be read."""
-        try:
-            return Path(self.key_file).read_bytes()
-        except OSError as err:
-            raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
-
-    def verification_key(self, name: str) -> VerificationKey:
-        """The checked public key (PEM, SPKI or PKCS#1), under this name. Raises: KeyException, naming the file."""
-        try:
-            key = load_pem_public_key(self.load())
-        except (ValueError, UnsupportedAlgorithm) as err:
-            raise KeyException(self.key_file, "is not a public key in PEM (expected BEGIN PUBLIC KEY)") from err
-        try:
-            return verification_key(name, key)
-        except KeyException as err:
-            raise KeyException(self.key_file, str(err).partition(": ")[2]) from err
-
-    def private_key(self) -> RSAPrivateKey | EllipticCurvePrivateKey:
-        """The checked private key (PEM, PKCS#8 or PKCS#1, without a pass phrase). Raises: KeyException."""
-        try:
-            key = load_pem_private_key(self.load(), password=None)
-        except TypeError as err:
-            raise KeyException(self.key_file, "is encrypted; a service's key has no pass phrase") from err
-        except (ValueError, UnsupportedAlgorithm) as err:
-            raise KeyException(self.key_file, "is not a private key in PEM (expected BEGIN PRIVATE KEY)") from err
-        verification_key(self.key_file, key.public_key() if hasattr(key, "public_key") else key)
-        assert isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey)
-        return key
 
 
 @dataclass(frozen=True)
@@ -149,6 +94,10 @@ class KeyStore:
         """Every public key by name."""
         return dict(self._files.public)
 
+    def private_keys(self) -> dict[str, Key]:
+        """Every private key by name."""
+        return dict(self._files.private)
+
     def verification_keys(self) -> Mapping[str, VerificationKey]:
         """Every public key by name, parsed and checked. Raises: KeyException, naming the first that cannot be used."""
         found = self._verification
@@ -175,11 +124,7 @@ class KeyStore:
                 entries = sorted(self._folder.iterdir())
             except OSError as err:
                 raise KeyException(str(self._folder), f"is not a readable directory of keys: {err.strerror}") from err
-            for file in entries:
-                kind = file.suffix.lower()
-                # Kubernetes puts folders of its own (..data) beside the files
-                if kind == ".pub" or (kind in (".pem", "") and not file.name.startswith(".") and file.is_file()):
-                    found.append((file.stem, file))
+            found = [(file.stem, file) for file in entries if kind_of(file)]
         public: dict[str, Key] = {}
         private: dict[str, Key] = {}
         marks = {}

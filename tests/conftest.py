@@ -28,6 +28,22 @@ def pytest_report_header() -> str:
     return f"core under test: {native.IMPLEMENTATION}"
 
 
+_SAID: list[str] = []
+
+
+@pytest.fixture
+def say() -> Callable[[str], None]:
+    """Puts a line of what was measured behind the tests' report."""
+    return _SAID.append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _SAID:
+        terminalreporter.section("measured")
+        for line in _SAID:
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="session")
 def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key directory with the service's own pair and a platform's (`default`)."""

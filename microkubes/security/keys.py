@@ -1,6 +1,7 @@
 """Keys."""
 
 from security.errors import KeyException
-from security.key_store import Key, KeyStore
+from security.key import Key
+from security.key_store import KeyStore
 
 __all__ = ["Key", "KeyException", "KeyStore"]

@@ -3,9 +3,11 @@
 import stat
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from security import (
@@ -92,6 +94,42 @@ def test_a_key_is_bound_to_the_algorithms_of_its_type(tmp_path, keys_dir, curve,
     (tmp_path / "a.pub").write_bytes(ec.generate_private_key(curve).public_key().public_bytes(*PUBLIC))
     assert KeyStore(tmp_path).verification_keys()["a"].algorithms == (algorithm,)
     assert "ES256" not in KeyStore(keys_dir).verification_keys()["default"].algorithms
+
+
+def certificate(key) -> bytes:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "platform")])
+    begun = datetime(2020, 1, 1, tzinfo=UTC)
+    built = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(begun).not_valid_after(begun + timedelta(days=1))
+    )  # fmt: skip
+    return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def test_the_key_of_a_certificate_is_read(tmp_path):
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    (tmp_path / "a.pub").write_bytes(certificate(key))
+    assert KeyStore(tmp_path).verification_keys()["a"].key == key.public_key()
+
+
+def test_text_before_a_key_is_passed_over_and_behind_it_refused(keys_dir, tmp_path):
+    for name, private in (("loaner.pub", False), ("loaner", True)):
+        pem = (keys_dir / name).read_bytes()
+        (tmp_path / name).write_bytes(b"Bag Attributes\n" + pem + b"\n\n")
+        key = Key(tmp_path / name, public=not private)
+        read = key.private_key if private else lambda key=key: key.verification_key("a")
+        read()
+        for rubbish in (b"x", pem, b"\x00"):
+            (tmp_path / name).write_bytes(pem + rubbish)
+            with pytest.raises(KeyException, match=rf"{name}: has something behind its key"):
+                read()
+
+
+def test_a_loop_of_links_is_named(tmp_path):
+    (tmp_path / "a.pub").symlink_to("b.pub")
+    (tmp_path / "b.pub").symlink_to("a.pub")
+    with pytest.raises(KeyException, match=r"a\.pub: does not exist or is not a file"):
+        KeyStore(tmp_path)
 
 
 def test_a_missing_key_is_named(keys_dir):

@@ -1,0 +1,32 @@
+"""Public keys as JSON: what is written can be read again, by us and by another library."""
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt import PyJWKSet
+
+from security.jwk import jwk_set, key_from_jwk
+from security.verification_key import verification_key
+
+
+@pytest.mark.parametrize(
+    ("key", "algorithm"),
+    [
+        (rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256"),
+        (ec.generate_private_key(ec.SECP256R1()), "ES256"),
+        (ec.generate_private_key(ec.SECP521R1()), "ES512"),
+    ],
+)
+def test_a_key_survives_the_way_there_and_back(key, algorithm):
+    key = verification_key("loaner-1", key.public_key())
+    written = json.loads(json.dumps(jwk_set([key])))
+    [jwk] = written["keys"]
+    assert (jwk["kid"], jwk["use"], jwk["alg"]) == ("loaner-1", "sig", algorithm)
+    assert "d" not in jwk
+    assert key_from_jwk(jwk) == key
+    assert PyJWKSet.from_dict(written)["loaner-1"].key == key.key
+
+
+def test_a_set_may_be_empty():
+    assert jwk_set([]) == {"keys": []}
