@@ -6,15 +6,18 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from security.flask_security import Security
 from service import __version__, problem
+from service.clients import Clients
+from service.failed_attempts import FailedAttempts
 from service.health import Health
 from service.reader import BalanceReader
 from service.routes.access import guard
 from service.routes.documentation import documentation_routes
 from service.routes.fields import Problem
+from service.routes.key_set import key_set_routes
 from service.routes.loan import loan_routes
 from service.routes.operations import operations_routes
 from service.routes.token import token_routes
-from service.tokens import Client, TokenIssuer
+from service.token_issuer import TokenIssuer
 
 MAX_BODY_BYTES = 1_000_000
 
@@ -24,14 +27,14 @@ def create_app(
     reader: BalanceReader,
     security: Security,
     health: Health,
-    issuer: TokenIssuer | None = None,
-    client: Client | None = None,
-    token_expires_s: int = 3600,
+    issuer: TokenIssuer,
+    clients: Clients,
+    attempts: FailedAttempts,
     secure_loans: bool = True,
 ) -> Flask:
     """The application. Wiring only: no settings are read and nothing is opened here.
 
-    secure_loans: whether loan routes need a token. issuer, client: what /token needs, 404 without.
+    secure_loans: whether loan routes need a token.
     """
     app = OpenAPI(
         "service",
@@ -59,7 +62,8 @@ def create_app(
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
     app.register_api(loan_routes(reader))
-    app.register_api(token_routes(issuer, client, token_expires_s))
+    app.register_api(token_routes(issuer, clients, attempts))
+    app.register_api(key_set_routes(issuer.keys))
     app.register_api(operations_routes(health))
     app.register_blueprint(documentation_routes(app))
     return app

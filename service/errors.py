@@ -9,6 +9,13 @@ class SettingsError(LoanerError):
     """The service cannot start or a command cannot run as it is set up. The message names the setting."""
 
 
+class NoSigningKey(LoanerError):
+    """This service has no key of its own, so it hands out no tokens."""
+
+    def __init__(self) -> None:
+        super().__init__("there is no key of this service's own to sign with; make one: service.py keys generate")
+
+
 class InvalidRequest(LoanerError):
     """A request that says something the interface does not understand.
 

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
@@ -15,6 +17,7 @@ from granian.server import Server
 
 from service.address import shown
 from service.bootstrap import build_app
+from service.errors import SettingsError
 from service.logs import configure_logging
 from service.settings import Settings
 
@@ -23,14 +26,14 @@ log = logging.getLogger(__name__)
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
-def load_worker(settings: Settings) -> Flask:
+def load_worker(settings: Settings, attempts_file: Path) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_stop_once, name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    return build_app(settings)
+    return build_app(settings, attempts_file)
 
 
 def _stop_once() -> None:
@@ -57,7 +60,7 @@ def serve(settings: Settings, stop_on_hangup: bool = False) -> None:
 
     stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
 
-    Raises: SystemExit when workers keep dying.
+    Raises: SettingsError; SystemExit when workers keep dying.
     """
     server: Any = Server(
         "loaner",
@@ -75,5 +78,14 @@ def serve(settings: Settings, stop_on_hangup: bool = False) -> None:
     if stop_on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
     log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
-    server.serve(target_loader=partial(load_worker, settings), wrap_loader=False)
+    with _shared_folder() as folder:
+        server.serve(target_loader=partial(load_worker, settings, Path(folder) / "attempts"), wrap_loader=False)
     log.info("stopped")
+
+
+def _shared_folder() -> TemporaryDirectory[str]:
+    """A folder for what the workers share while they run."""
+    try:
+        return TemporaryDirectory(prefix="loaner-")
+    except OSError as err:
+        raise SettingsError(f"TMPDIR: no temporary folder can be made: {err.strerror}") from err

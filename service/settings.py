@@ -102,9 +102,14 @@ class Settings(BaseSettings):
 
     keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
     secure_loans: bool = Field(True, description="whether loan routes need a token")
-    client_id: Name = Field("loaner-client", description="the client that may ask for tokens at /token")
-    secret: SecretStr | None = Field(None, description="its secret; without one, /token is 404")
-    access_token_expires: int = Field(3600, ge=1, le=2_592_000, description="seconds a token of /token is valid")
+    clients_file: str = Field(
+        "clients.json", min_length=1, description="file of the clients that may ask for tokens at /token"
+    )
+    client_id: Name = Field("loaner-client", description="one more such client, which may read")
+    secret: SecretStr | None = Field(None, description="its secret; without one, there is no such client")
+    access_token_expires: int = Field(
+        3600, ge=1, le=2_592_000, description="seconds a token of this service's own is valid (standalone: a day)"
+    )
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -20,23 +20,23 @@ from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
-from security import KeyStore
 from security.errors import KeyException
-from security.key_pair import write_key_pair, write_public_half
+from security.key_ring import State
 from service.connection import connect
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
+from service.keys import check_keys, open_key_ring
 from service.load import load
 from service.migrate import migrate
 from service.sample import write_sample
 from service.settings import Settings
-from service.tokens import OWN_KEY, open_keys
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks for a moment
 DATABASE = "loaner"
+DAY_S = 86_400
 USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login, and what it is a member of
 
 
@@ -119,19 +119,17 @@ def build_core() -> None:
         log.warning("the core runs interpreted, which is slower")
 
 
-def make_own_keys(settings: Settings) -> KeyStore:
-    """The key store, with a key pair of the service's own, which is made where there is none. Raises: SettingsError."""
+def make_own_keys(settings: Settings) -> None:
+    """See to it that this service has a key pair of its own to sign with. Raises: SettingsError."""
     folder = Path(settings.keys_dir)
     try:
-        folder.mkdir(exist_ok=True)
-        if not (folder / OWN_KEY).exists():
-            write_key_pair(folder, OWN_KEY)
-            log.info("made a development key pair, %s and %s.pub", folder / OWN_KEY, folder / OWN_KEY)
-        elif not (folder / f"{OWN_KEY}.pub").exists():
-            write_public_half(folder, OWN_KEY)  # of a pair whose making was interrupted
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ring = open_key_ring(settings)
+        if not ring.own(State.ACTIVE):
+            log.info("made a development key pair, %s in %s", ring.generate(), folder)
     except (OSError, KeyException) as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
-    return open_keys(settings)
+    check_keys(settings)
 
 
 def write_auth(**values: str) -> None:
@@ -142,9 +140,10 @@ def write_auth(**values: str) -> None:
     os.replace(draft, ROOT / ".auth")
 
 
-def listen_on_loopback(settings: Settings) -> dict[str, str]:
-    """What to change in the settings so that only this machine is answered, unless LISTEN_HOST says otherwise."""
-    return {} if "listen_host" in settings.model_fields_set else {"listen_host": HOST}
+def standalone_defaults(settings: Settings) -> dict[str, object]:
+    """What a standalone run has unless it is set: only this machine is answered, and tokens last a day."""
+    defaults = {"listen_host": HOST, "access_token_expires": DAY_S}
+    return {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:

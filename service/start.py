@@ -5,23 +5,23 @@ import logging
 import click
 
 from service.address import check_address
+from service.clients import open_clients
 from service.connection import connect
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator, RegistrationException
+from service.keys import check_keys, open_issuer, warn_of_exposure
 from service.settings import Settings
 from service.standalone import (
     build_core,
-    listen_on_loopback,
     make_own_keys,
     standalone,
+    standalone_defaults,
     the_only_standalone_run,
     write_auth,
 )
-from service.tokens import open_keys, open_own_issuer
+from service.token_issuer import Holder
 
 log = logging.getLogger(__name__)
-
-STANDALONE_TOKEN_S = 86_400
 
 
 def start_in_production(settings: Settings) -> None:
@@ -40,7 +40,9 @@ def start_in_production(settings: Settings) -> None:
         )
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
-    open_own_issuer(settings, open_keys(settings))
+    check_keys(settings)
+    warn_of_exposure(settings)
+    open_clients(settings)
     connect(settings, "reader").close()
     check_address(settings)
     serve(settings)
@@ -51,16 +53,16 @@ def start_standalone(settings: Settings) -> None:
 
     Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
     """
-    settings = settings.model_copy(update=listen_on_loopback(settings))
+    settings = settings.model_copy(update=standalone_defaults(settings))
     with the_only_standalone_run():
         check_address(settings)
-        issuer = open_own_issuer(settings, make_own_keys(settings))
-        assert issuer is not None
+        make_own_keys(settings)
+        open_clients(settings)
         build_core()
         from service.server import serve
 
         with standalone(settings) as chosen:
-            token = issuer.issue(chosen.client_id, ["api:read"], STANDALONE_TOKEN_S)
+            token = open_issuer(settings).issue(Holder(chosen.client_id))
             secret = chosen.secret.get_secret_value() if chosen.secret else ""
             write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret)
             log.info("running standalone: no gateway is needed, and none is told")

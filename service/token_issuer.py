@@ -1,101 +1,68 @@
 """Tokens of this service's own, signed with its own key and never with the platform's."""
 
-import hmac
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import jwt
 
-from security import Key, KeyException, KeyStore
-from service.errors import SettingsError
-from service.settings import Settings
+from security.signing_key import SigningKeys
+from service.errors import NoSigningKey
 
-OWN_KEY = "loaner"  # the key pair in the key directory that this service signs with
+READ = ("api:read",)  # what a holder may do unless it is said otherwise
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Whom a token speaks of, and what they may do."""
+
+    name: str
+    scopes: tuple[str, ...] = READ
+    roles: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
 
 
 class TokenIssuer:
-    """Signs tokens with the claims of Microkubes' jwt-issuer (RS256, integer seconds), plus a `kid`.
+    """Signs tokens with the claims of Microkubes' jwt-issuer (integer seconds), plus a `kid`.
 
-    key: an RSA private key. issuer: the claim `iss`. now: the clock, in seconds.
-
-    Raises: KeyException for a key that cannot be used.
+    keys: this service's own. issuer: the claim `iss`. lifetime_s: how long a token is valid. now: the clock, in
+    seconds.
     """
 
-    def __init__(self, key: Key, issuer: str, now: Callable[[], float] = time.time) -> None:
-        self._key = key.private_key()
-        self.public_key = self._key.public_key()
-        self._kid = Path(key.key_file).stem
+    def __init__(self, keys: SigningKeys, issuer: str, lifetime_s: int, now: Callable[[], float] = time.time) -> None:
+        self.keys = keys
         self._issuer = issuer
+        self.lifetime_s = lifetime_s
         self._now = now
 
-    def issue(self, subject: str, scopes: Iterable[str], lifetime_s: int) -> str:
-        """A token that says who `subject` is and what they may do, for so many seconds."""
+    def can_sign(self) -> bool:
+        """Whether there is a key to sign with now."""
+        return self.keys.current() is not None
+
+    def issue(self, holder: Holder, scopes: Sequence[str] | None = None) -> str:
+        """A token that says who the holder is and that they may do this (default: all they may).
+
+        Raises: NoSigningKey.
+        """
+        signing = self.keys.current()
+        if signing is None:
+            raise NoSigningKey
         issued = int(self._now())
         claims = {
             "jti": str(uuid.uuid4()),
             "iss": self._issuer,
             "iat": issued,
             "nbf": 0,
-            "exp": issued + lifetime_s,
-            "sub": subject,
-            "userId": subject,
-            "username": subject,
-            "scopes": " ".join(scopes),
-            "roles": "",
-            "organizations": "",
+            "exp": issued + self.lifetime_s,
+            "sub": holder.name,
+            "userId": holder.name,
+            "username": holder.name,
+            "scopes": " ".join(holder.scopes if scopes is None else scopes),
+            "roles": ",".join(holder.roles),
+            "organizations": ",".join(holder.organizations),
         }
-        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._kid})
-
-
-class Client:
-    """The client that may ask for tokens, and what it may ask for."""
-
-    scopes = ("api:read",)
-
-    def __init__(self, client_id: str, secret: str) -> None:
-        self.client_id = client_id
-        self._secret = secret
-
-    def is_proved_by(self, client_id: str, secret: str) -> bool:
-        """Whether these are the client's. Takes as long for a wrong answer as for a right one."""
-        # JSON can carry halves of surrogate pairs, which are no text but can be compared
-        right_id = hmac.compare_digest(client_id.encode("utf-8", "surrogatepass"), self.client_id.encode())
-        right_secret = hmac.compare_digest(secret.encode("utf-8", "surrogatepass"), self._secret.encode())
-        return right_id and right_secret
-
-
-def open_keys(settings: Settings) -> KeyStore:
-    """The key store. Raises: SettingsError when it cannot be used, naming the file."""
-    try:
-        keys = KeyStore(settings.keys_dir)
-        keys.verification_keys()
-    except KeyException as err:
-        raise SettingsError(f"KEYS_DIR: {err}") from err
-    if not keys.public_keys():
-        raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
-    return keys
-
-
-def open_own_issuer(settings: Settings, keys: KeyStore) -> TokenIssuer | None:
-    """The issuer of this service, or None where it has no private key of its own.
-
-    Raises: SettingsError for a key that cannot be used, or whose public half is missing or another's: its tokens
-    would be refused here.
-    """
-    try:
-        key = keys.get_private_key(OWN_KEY)
-    except KeyException:
-        return None
-    try:
-        issuer = TokenIssuer(key, settings.service_name)
-    except KeyException as err:
-        raise SettingsError(f"KEYS_DIR: {err}") from err
-    public = keys.verification_keys().get(OWN_KEY)
-    if public is None or public.key != issuer.public_key:
-        raise SettingsError(
-            f"KEYS_DIR: {key.key_file}.pub is {'missing' if public is None else 'not the public half of its key'}; "
-            f"make it with: openssl pkey -in {key.key_file} -pubout -out {key.key_file}.pub"
-        )
-    return issuer
+        if holder.namespaces:
+            claims["namespaces"] = ",".join(holder.namespaces)
+        return jwt.encode(claims, signing.key, algorithm=signing.algorithm, headers={"kid": signing.kid})

@@ -6,12 +6,17 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from service.client_file import Client
+from service.clients import Clients
+from service.errors import NoSigningKey
+from service.failed_attempts import FailedAttempts
 from service.problem import reply
 from service.routes.access import public
 from service.routes.fields import problems
 from service.routes.json_reply import json_reply
-from service.tokens import Client, TokenIssuer
+from service.token_issuer import TokenIssuer
 
+_WRONG = "client_id or client_secret is missing or wrong"
 _FORM = "application/x-www-form-urlencoded"
 _REQUEST = {
     "required": True,
@@ -67,36 +72,42 @@ class TokenRefusal(BaseModel):
 class _Refused(Exception):
     """An error of RFC 6749, section 5.2."""
 
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
+    def __init__(self, error: str, description: str, status: int = 400, retry_after_s: int | None = None) -> None:
         super().__init__(description)
         self.error = error
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
-def token_routes(issuer: TokenIssuer | None, client: Client | None, expires_s: int) -> APIBlueprint:
-    """The blueprint `token`. Without an issuer or a client there is nothing to hand out: 404."""
+def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts) -> APIBlueprint:
+    """The blueprint `token`. Without a key to sign with or any client there is nothing to hand out: 404."""
     routes = APIBlueprint("token", __name__, abp_tags=[Tag(name="access", description="Tokens")])
 
     @routes.post(
         "/token",
         summary="A token for a client",
-        responses={200: TokenReply, 400: TokenRefusal, 401: TokenRefusal, **problems(404, 413)},
+        responses={200: TokenReply, 400: TokenRefusal, 401: TokenRefusal, 429: TokenRefusal, **problems(404, 413)},
         openapi_extensions={"requestBody": _REQUEST},
     )
     @public
     def token() -> Response:
         """OAuth2 client credentials by form or HTTP Basic, or JSON with `user` and `pw`."""
-        if issuer is None or client is None:
-            return reply(404, "this service hands out no tokens")
         try:
-            scopes = _granted(client)
+            if not issuer.can_sign() or not clients:
+                raise NoSigningKey
+            client_id, secret, asked = _credentials()
+            client = _proved(clients, attempts, client_id, secret)
+            scopes = _granted(client, asked)
+            signed = issuer.issue(client.holder(), scopes)
+        except NoSigningKey:
+            return reply(404, "this service hands out no tokens")
         except _Refused as err:
             return _refusal(err)
         response = json_reply(
             {
-                "access_token": issuer.issue(client.client_id, scopes, expires_s),
+                "access_token": signed,
                 "token_type": "Bearer",
-                "expires_in": expires_s,
+                "expires_in": issuer.lifetime_s,
                 "scope": " ".join(scopes),
             }
         )
@@ -106,8 +117,8 @@ def token_routes(issuer: TokenIssuer | None, client: Client | None, expires_s: i
     return routes
 
 
-def _granted(client: Client) -> list[str]:
-    """The scopes that this request is granted. Raises: _Refused."""
+def _credentials() -> tuple[str, str, object]:
+    """Who asks, their secret, and the scope that they ask for. Raises: _Refused."""
     asked: dict[str, Any]
     if request.mimetype == "application/json":
         try:
@@ -129,12 +140,32 @@ def _granted(client: Client) -> list[str]:
             raise _Refused("invalid_request", "grant_type is missing; expected client_credentials")
         if asked["grant_type"] != "client_credentials":
             raise _Refused("unsupported_grant_type", "grant_type: expected client_credentials")
-    if not client.is_proved_by(client_id or "", secret or ""):
-        raise _Refused("invalid_client", "client_id or client_secret is missing or wrong", 401)
-    scope = asked.get("scope") or " ".join(client.scopes)
+    if not client_id or not secret:
+        raise _Refused("invalid_client", _WRONG, 401)
+    return client_id, secret, asked.get("scope")
+
+
+def _proved(clients: Clients, attempts: FailedAttempts, client_id: str, secret: str) -> Client:
+    """The client that this is. Raises: _Refused."""
+    address = request.remote_addr or ""
+    wait_s = attempts.wait_s(client_id, address)
+    if wait_s:
+        # the word of RFC 8628, section 3.5, for whoever comes too often
+        raise _Refused("slow_down", f"too many wrong secrets; try again in {wait_s} s", 429, wait_s)
+    client = clients.proved(client_id, secret)
+    if client is None:
+        attempts.failed(client_id, address)
+        raise _Refused("invalid_client", _WRONG, 401)
+    attempts.succeeded(client_id, address)
+    return client
+
+
+def _granted(client: Client, asked: object) -> list[str]:
+    """The scopes that this request is granted: those asked for, which must be the client's. Raises: _Refused."""
+    scope = asked or " ".join(client.scopes)
     if not isinstance(scope, str) or not set(scope.split()) <= set(client.scopes):
-        raise _Refused("invalid_scope", f"scope: expected {' '.join(client.scopes)}")
-    return scope.split()
+        raise _Refused("invalid_scope", f"scope: expected some of {' '.join(client.scopes)}")
+    return list(dict.fromkeys(scope.split())) or list(client.scopes)
 
 
 def _refusal(err: _Refused) -> Response:
@@ -142,6 +173,8 @@ def _refusal(err: _Refused) -> Response:
         {"error": err.error, "error_description": str(err), "code": err.status, "message": str(err)}, err.status
     )
     response.headers["Cache-Control"] = "no-store"
+    if err.retry_after_s is not None:
+        response.headers["Retry-After"] = str(err.retry_after_s)
     if err.status == 401:
         # RFC 6749 wants the scheme that the client used. For a form that is none, and a browser that was told Basic
         # would ask its user for a password.

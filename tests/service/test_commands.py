@@ -12,7 +12,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,85 +19,7 @@ import pytest
 from security.key_pair import write_key_pair
 from tests.conftest import ROOT, sql
 from tests.gateway.stand_in import StandInKong, running
-
-
-def environment(**changes: str) -> dict[str, str]:
-    from service.settings import Settings
-
-    names = {field.upper() for field in Settings.model_fields}
-    return {**{name: value for name, value in os.environ.items() if name not in names}, **changes}
-
-
-def reach(settings) -> dict[str, str]:
-    """The environment that reaches the test's Postgres."""
-    plain = {name.upper(): str(value) for name, value in settings if name.startswith("psql_") and value is not None}
-    secret = {name: getattr(settings, name.lower()).get_secret_value() for name in plain if name.endswith("_PW")}
-    return {**plain, **secret}
-
-
-def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(cwd / "service.py"), *arguments],
-        cwd=cwd, env=environment(**variables), input=stdin, capture_output=True, text=True, timeout=90,
-    )  # fmt: skip
-
-
-def shell(command: str, cwd: Path, *arguments: str) -> str:
-    done = subprocess.run(["bash", "-c", command, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def started(*arguments: str, cwd: Path = ROOT, **variables: str):
-    """A running `python service.py`, asked to stop at the end and ended if it does not."""
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            [sys.executable, str(cwd / "service.py"), *arguments],
-            cwd=cwd, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-        def told() -> str:
-            output.seek(0)
-            return output.read()
-
-        try:
-            yield process, told
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-
-
-def ask(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict, dict]:
-    """Status, headers and JSON of a GET."""
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as reply:
-            return reply.status, dict(reply.headers), json.load(reply)
-    except urllib.error.HTTPError as err:
-        with err:
-            return err.code, dict(err.headers), json.load(err)
-
-
-def wait_until_up(process: subprocess.Popen, url: str, told, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        assert process.poll() is None, told()
-        try:
-            ask(url)
-            return
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    pytest.fail(f"not up after {seconds} s:\n{told()}")
+from tests.service.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 
 
 def test_help_names_every_command():
@@ -146,18 +67,14 @@ def test_registration_comes_before_keys_and_postgres(tmp_path):
     ("name", "content", "said"),
     [
         ("loaner", "rubbish", "is not a private key"),
-        ("loaner.pub", None, "loaner.pub is missing"),
-        ("loaner.pub", "other", "not the public half"),
+        ("loaner.pub", "other", "not the private half of loaner.pub"),
         ("odd.pub", "rubbish", "odd.pub"),
     ],
 )
 def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, content, said):
     folder = tmp_path / "keys"
     shutil.copytree(keys_dir, folder)
-    if content is None:
-        (folder / name).unlink()
-    else:
-        (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
+    (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
     with running(StandInKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
                    PORT=str(free_port()))  # fmt: skip
@@ -370,7 +287,8 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         )
         assert value == f"Bearer {exported.stdout.strip()}"
         assert (clone / ".auth").stat().st_mode & 0o777 == 0o600
-        assert (clone / "keys" / "loaner").stat().st_mode & 0o777 == 0o600
+        [private] = [file for file in (clone / "keys").glob("loaner-*") if not file.suffix]
+        assert private.stat().st_mode & 0o777 == 0o600
         second = run("--standalone", cwd=clone, KEYS_DIR=str(clone / "elsewhere"), **variables)
         assert second.returncode == 1
         assert f"a standalone run is active in {clone} (process {process.pid})" in second.stderr
@@ -429,7 +347,7 @@ def test_a_closed_terminal_stops_a_standalone_run(clone):
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_a_key_pair_whose_making_was_interrupted_is_completed(clone):
+def test_a_key_pair_whose_making_was_interrupted_stays_and_another_one_signs(clone):
     port = free_port()
     (clone / "keys").mkdir(exist_ok=True)
     write_key_pair(clone / "keys", "loaner")
@@ -438,3 +356,5 @@ def test_a_key_pair_whose_making_was_interrupted_is_completed(clone):
         wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
         token = shell("source .auth && echo $JWT", clone).strip()
         assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200
+        assert "loaner is not signed with" in told()
+    assert (clone / "keys" / "loaner").exists()

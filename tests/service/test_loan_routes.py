@@ -106,7 +106,16 @@ def test_a_token_without_api_read_is_403(client, make_token, scopes):
 
 def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
     app = build_app(served)
-    open_routes = {"/", "/token", "/healthcheck", "/version", "/ready", "/api/v1", "/api/v1/openapi.json"}
+    open_routes = {
+        "/",
+        "/token",
+        "/healthcheck",
+        "/version",
+        "/ready",
+        "/api/v1",
+        "/api/v1/openapi.json",
+        "/.well-known/jwks.json",
+    }
     client = app.test_client()
     for rule in app.url_map.iter_rules():
         if rule.rule in open_routes or rule.endpoint == "documentation.static":

@@ -8,7 +8,7 @@ from native import IMPLEMENTATION
 from service import __version__
 from service.bootstrap import build_app
 from service.errors import SettingsError
-from service.tokens import open_keys
+from service.keys import check_keys, open_keys, warn_of_exposure
 from tests.conftest import sql
 
 
@@ -74,7 +74,7 @@ def test_the_document_lists_every_route(client):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}", "/token", "/status",
-        "/healthcheck", "/version", "/ready",
+        "/healthcheck", "/version", "/ready", "/.well-known/jwks.json",
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
@@ -122,5 +122,16 @@ def test_a_key_directory_that_cannot_be_used_stops_the_start(served, tmp_path, c
 def test_a_broken_key_of_its_own_stops_the_start(served, keys_dir, tmp_path):
     (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
     (tmp_path / "loaner").write_text("rubbish")
-    with pytest.raises(SettingsError, match=r"KEYS_DIR.*loaner"):
-        build_app(served.model_copy(update={"keys_dir": str(tmp_path)}))
+    (tmp_path / "loaner.pub").write_bytes((keys_dir / "loaner.pub").read_bytes())
+    with pytest.raises(SettingsError, match=r"KEYS_DIR.*loaner: is not a private key"):
+        check_keys(served.model_copy(update={"keys_dir": str(tmp_path)}))
+
+
+def test_keys_that_lie_open_are_warned_of(served, keys_dir, tmp_path, caplog):
+    for name in ("default.pub", "loaner", "loaner.pub"):
+        (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
+    (tmp_path / "loaner").chmod(0o640)
+    tmp_path.chmod(0o755)
+    warn_of_exposure(served.model_copy(update={"keys_dir": str(tmp_path)}))
+    assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that others may read (mode 0640)" in caplog.text
+    assert f"KEYS_DIR: {tmp_path} holds private keys and is open to all (mode 0755)" in caplog.text

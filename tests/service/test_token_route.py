@@ -5,7 +5,6 @@ import base64
 import pytest
 
 from service.bootstrap import build_app
-from service.tokens import Client
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
 
@@ -99,11 +98,3 @@ def test_without_a_key_of_its_own_there_are_no_tokens(served, keys_dir, tmp_path
 def test_a_body_that_is_too_large_is_refused(client):
     reply = client.post("/token", data={"grant_type": "x" * 2_000_000})
     assert (reply.status_code, reply.content_type) == (413, "application/problem+json")
-
-
-def test_both_id_and_secret_prove_a_client():
-    proved = Client("a", "b").is_proved_by
-    assert proved("a", "b")
-    assert not proved("a", "")
-    assert not proved("", "b")
-    assert not proved("b", "a")

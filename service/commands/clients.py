@@ -1,0 +1,73 @@
+"""Commands about who gets tokens."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from service.client_file import add_client, checked_words, read_clients, remove_client
+from service.clients import open_clients
+from service.keys import open_issuer
+from service.token_issuer import READ, Holder
+
+
+@click.group("client")
+@click.pass_context
+def client_group(ctx: click.Context) -> None:
+    """The clients that may ask for tokens at /token (CLIENTS_FILE)."""
+    settings, _ = ctx.obj
+    ctx.obj = Path(settings.clients_file)
+
+
+@client_group.command("add")
+@click.argument("name")
+@click.option(
+    "--scope", "scopes", multiple=True, default=READ, show_default=True, help="What it may ask for; repeatable."
+)
+@click.option("--role", "roles", multiple=True, help="A Microkubes role that its tokens carry; repeatable.")
+@click.option("--organization", "organizations", multiple=True, help="An organization; repeatable.")
+@click.option("--namespace", "namespaces", multiple=True, help="A namespace; repeatable.")
+@click.pass_obj
+def add_command(
+    path: Path,
+    name: str,
+    scopes: tuple[str, ...],
+    roles: tuple[str, ...],
+    organizations: tuple[str, ...],
+    namespaces: tuple[str, ...],
+) -> None:
+    """Make a client and show its secret, once: only a hash of it is kept."""
+    secret = add_client(path, Holder(name, scopes, roles, organizations, namespaces))
+    click.echo(f"client_id      {name}\nclient_secret  {secret}")
+    click.echo(f"It is not shown again: {path} keeps only its hash.", err=True)
+
+
+@client_group.command("list")
+@click.pass_obj
+def list_command(path: Path) -> None:
+    """Every client of the file and what it may ask for."""
+    for client in read_clients(path):
+        click.echo(f"{client.client_id}  {' '.join(client.scopes)}")
+
+
+@client_group.command("remove")
+@click.argument("name")
+@click.pass_obj
+def remove_command(path: Path, name: str) -> None:
+    """Remove a client. Tokens that it has stay valid until they expire."""
+    remove_client(path, name)
+    click.echo(f"{name} gets no more tokens")
+
+
+@click.command("token")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, help="What it is for; repeatable.  [default: all that NAME may]")
+@click.pass_context
+def token_command(ctx: click.Context, name: str, scopes: Sequence[str]) -> None:
+    """Mint a token, without asking for a secret: for the client NAME, or for a person of that name, who may read."""
+    settings, _ = ctx.obj
+    known = open_clients(settings).by_name().get(name)
+    holder = known.holder() if known else Holder(name, checked_words("scope", scopes) or READ)
+    if not set(scopes) <= set(holder.scopes):
+        raise click.BadParameter(f"the client {name} may ask for {' '.join(holder.scopes)} only", param_hint="--scope")
+    click.echo(open_issuer(settings).issue(holder, scopes or None))

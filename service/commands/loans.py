@@ -1,0 +1,109 @@
+"""Commands about loans: their tables, loading them, made-up ones, a demonstration."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from service.connection import connect
+from service.load import LoadRefused, load
+from service.migrate import migrate
+from service.sample import write_sample
+from service.settings import Settings
+from service.standalone import build_core, standalone
+
+_FILE = click.Path(path_type=Path)
+
+
+@contextmanager
+def _database(ctx: click.Context, alone: bool = False) -> Iterator[Settings]:
+    """Settings that name a running Postgres: the production one, or that of a standalone run."""
+    settings, asked_alone = ctx.obj
+    if asked_alone or alone:
+        with standalone(settings) as chosen:
+            yield chosen
+    else:
+        yield settings
+
+
+@click.command("migrate")
+@click.pass_context
+def migrate_command(ctx: click.Context) -> None:
+    """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
+    with _database(ctx) as settings:
+        migrate(settings)
+    click.echo("the tables are up to date")
+
+
+@click.command("load")
+@click.argument("loans", type=_FILE)
+@click.argument("events", type=_FILE)
+@click.option("--again", is_flag=True, help="Load files even though they were loaded before.")
+@click.pass_context
+def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> None:
+    """Load loans and events from CSV files: all of them, or none (PSQL_POSTING_USER).
+
+    LOANS has rows of loan_id,start_date,initial_amt and EVENTS of loan_id,event_type,post_date,amt; a first row with
+    these names is allowed.
+    """
+    with _database(ctx) as settings, closing(connect(settings, "posting")) as connection:
+        amount_column = TextColumn("{task.fields[shown]}")
+        columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            sizes = sum(path.stat().st_size for path in (loans, events) if path.is_file())
+            reading = progress.add_task("reading", total=sizes, shown=decimal(sizes))
+            posting = progress.add_task("posting", total=None, start=False, shown="")
+
+            def on_progress(step: str, amount: int) -> None:
+                if step == "read":
+                    progress.advance(reading, amount)
+                    if progress.tasks[reading].finished:
+                        progress.start_task(posting)
+                else:
+                    progress.update(posting, completed=amount, shown=f"{amount} events")
+
+            try:
+                loaded = load(connection, loans, events, again=again, on_progress=on_progress)
+                progress.update(posting, total=loaded.events)
+            except LoadRefused as err:
+                progress.stop()
+                for row in err.bad_rows:
+                    click.echo(str(row), err=True)
+                raise
+    known = f" ({loaded.known_loans} more were there already)" if loaded.known_loans else ""
+    click.echo(f"loaded {loaded.loans} loans{known} and {loaded.events} events")
+
+
+@click.command("sample")
+@click.argument("loans_file", metavar="LOANS", type=_FILE)
+@click.argument("events_file", metavar="EVENTS", type=_FILE)
+@click.option("--loans", default=10, show_default=True, type=click.IntRange(1), help="How many loans.")
+@click.option("--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="How many events each.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same files.")
+def sample_command(loans_file: Path, events_file: Path, loans: int, events_per_loan: int, seed: int) -> None:
+    """Write made-up loans and events as CSV files that `load` reads."""
+    try:
+        write_sample(loans_file, events_file, loans, events_per_loan, seed)
+    except OSError as err:
+        raise click.ClickException(f"{err.filename}: {err.strerror}") from err
+    click.echo(f"wrote {loans} loans to {loans_file} and {loans * events_per_loan} events to {events_file}")
+
+
+@click.command("demo")
+@click.pass_context
+def demo_command(ctx: click.Context) -> None:
+    """Ask for a loan and a date, say what was owed, and draw it. Without PSQL_HOST, on standalone sample data."""
+    settings, _ = ctx.obj
+    alone = settings.psql_host is None
+    if alone:
+        build_core()
+    with _database(ctx, alone) as chosen:
+        from service.bootstrap import build_reader
+        from service.demo import run_demo
+
+        run_demo(build_reader(chosen), colours=sys.stdout.isatty())

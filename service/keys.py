@@ -1,0 +1,62 @@
+"""The key directory as the service uses it: what it trusts, and what it signs with."""
+
+import logging
+from pathlib import Path
+
+from security import KeyException, KeyStore
+from security.key_exposure import exposure
+from security.key_ring import KeyRing
+from security.signing_key import SigningKeys, own_names
+from service.errors import SettingsError
+from service.settings import Settings
+from service.token_issuer import TokenIssuer
+
+log = logging.getLogger(__name__)
+
+OWN_KEY = "loaner"  # what the names of the key pairs begin with that this service signs with
+
+
+def open_keys(settings: Settings) -> KeyStore:
+    """The key store. Raises: SettingsError when it cannot be used, naming the file."""
+    try:
+        keys = KeyStore(settings.keys_dir)
+        keys.verification_keys()
+    except KeyException as err:
+        raise SettingsError(f"KEYS_DIR: {err}") from err
+    if not keys.public_keys():
+        raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
+    return keys
+
+
+def check_keys(settings: Settings) -> None:
+    """Look at the whole key directory before serving from it.
+
+    Raises: SettingsError for a key that cannot be used, naming its file.
+    """
+    keys = open_keys(settings)
+    signing = SigningKeys(keys, OWN_KEY)
+    try:
+        for name in signing.pairs():
+            signing.load(name)
+    except KeyException as err:
+        raise SettingsError(f"KEYS_DIR: {err}") from err
+    for name in set(own_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
+        log.warning("KEYS_DIR: %s is not signed with: it has no public half; see: service.py keys check", name)
+
+
+def warn_of_exposure(settings: Settings) -> None:
+    """Say in the log what of the key directory lies open to others."""
+    private = [Path(key.key_file) for key in open_keys(settings).private_keys().values()]
+    for exposed in exposure(Path(settings.keys_dir), private):
+        log.warning("KEYS_DIR: %s %s", exposed.file, exposed.remedy)
+
+
+def open_issuer(settings: Settings, keys: KeyStore | None = None) -> TokenIssuer:
+    """What signs this service's tokens. keys: the key store, if it is open already. Raises: SettingsError."""
+    own_keys = SigningKeys(keys or open_keys(settings), OWN_KEY)
+    return TokenIssuer(own_keys, settings.service_name, settings.access_token_expires)
+
+
+def open_key_ring(settings: Settings) -> KeyRing:
+    """This service's own keys, to be changed."""
+    return KeyRing(settings.keys_dir, OWN_KEY, settings.access_token_expires)
