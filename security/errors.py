@@ -61,11 +61,12 @@ class InsufficientScope(SecurityException):
 
 
 class KeyException(SecurityException):
-    """A key that is missing or cannot be used. name: the key's name or file."""
+    """A key that is missing or cannot be used. name: the key's name or file. reason: what is the matter with it."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"key {name}: {reason}")
         self.name = name
+        self.reason = reason
 
 
 class PolicyError(SecurityException):

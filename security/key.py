@@ -7,9 +7,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 from security.errors import KeyException
+from security.safe_file import Mark, mark
 from security.verification_key import VerificationKey, verification_key
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
@@ -23,9 +24,16 @@ def kind_of(file: Path) -> str | None:
     if suffix == ".pub":
         return "public"
     # Kubernetes puts folders of its own (..data) beside the files
-    if suffix in (".pem", "") and not file.name.startswith(".") and file.is_file():
+    if suffix in (".pem", "") and not file.name.startswith(".") and _is_file(file):
         return "private"
     return None
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a link that leads nowhere one may look
+        return False
 
 
 class Key:
@@ -37,16 +45,15 @@ class Key:
     def __init__(self, key_file: str | PathLike[str], public: bool = False) -> None:
         self.key_file = str(key_file)
         self.public = public
-        if not Path(key_file).is_file():
+        if not _is_file(Path(key_file)):
             raise KeyException(self.key_file, "does not exist or is not a file")
 
-    def mark(self) -> tuple[int, int, int]:
+    def mark(self) -> Mark:
         """What changes when the file does, or when a link leads to another one. Raises: KeyException."""
         try:
-            found = Path(self.key_file).stat()
+            return mark(Path(self.key_file))
         except OSError as err:
             raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
-        return found.st_ino, found.st_mtime_ns, found.st_size
 
     def load(self) -> bytes:
         """The file's bytes, whatever they are. Raises: KeyException when it cannot be read."""
@@ -60,7 +67,7 @@ class Key:
         pem = self._pem()
         try:
             key = load_pem_x509_certificate(pem).public_key() if _CERTIFICATE in pem else load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm) as err:
+        except (ValueError, UnsupportedAlgorithm, InvalidVersion) as err:
             raise KeyException(
                 self.key_file, "is not a public key in PEM (expected BEGIN PUBLIC KEY or BEGIN CERTIFICATE)"
             ) from err
@@ -92,4 +99,4 @@ class Key:
         try:
             return verification_key(name, key)
         except KeyException as err:
-            raise KeyException(self.key_file, str(err).partition(": ")[2]) from err
+            raise KeyException(self.key_file, err.reason) from err

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from security.safe_file import open_private
+
 
 class KeyAudit:
     """Appends to, and reads, `<owner>.log` in a key directory."""
@@ -18,7 +20,7 @@ class KeyAudit:
     def record(self, action: str, key: str, at: str, **more: str) -> None:
         """One more line: who does what to which key, and when. Raises: OSError."""
         line = json.dumps({"at": at, "by": _who(), "action": action, "key": key, **more}).encode()
-        with os.fdopen(os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as file:
+        with os.fdopen(open_private(self.path), "r+b") as file:
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
                 line = b"\n" + line  # behind a line whose writer was killed
             file.write(line + b"\n")
@@ -26,13 +28,14 @@ class KeyAudit:
             os.fsync(file.fileno())
 
     def last(self, action: str) -> Mapping[str, Mapping[str, Any]]:
-        """For each key the last line that tells of this action. What is no line of ours is passed over."""
+        """For each key the last line that tells of this action. What is no line of ours is passed over.
+
+        Raises: OSError for a log that is there and cannot be read.
+        """
         found = {}
-        try:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
+        if not self.path.is_file():  # a pipe would be waited for
             return {}
-        for line in lines:
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:  # a line whose writer was killed
@@ -43,9 +46,9 @@ class KeyAudit:
 
 
 def _who() -> str:
-    """The person: whoever became root with sudo is named as who they were."""
+    """The person, by what the system knows and by what they say: the user id, and the name before sudo."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+        user = "unknown"
+    return f"{user}@{socket.gethostname()} (uid {os.getuid()})"

@@ -1,5 +1,6 @@
 """What is wrong with a directory of keys, and what to do about it."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ def check(ring: KeyRing) -> list[Finding]:
             try:
                 trusted[entry.name] = Key(entry.public, public=True).verification_key(entry.name)
             except KeyException as err:
-                found.append(Finding(str(entry.public), _plain(err)))
+                found.append(Finding(str(entry.public), err.reason))
     if not any(entry.public for entry in entries):
         found.append(Finding(str(ring.directory), "holds no public key (*.pub), so no token could be verified"))
     for entry in entries:
@@ -50,11 +51,6 @@ def check(ring: KeyRing) -> list[Finding]:
     return found
 
 
-def _plain(err: KeyException) -> str:
-    """The message without the file, which is named beside it."""
-    return str(err).partition(": ")[2]
-
-
 def _private(entry: Entry, trusted: dict[str, VerificationKey]) -> Iterator[Finding]:
     for file in entry.private:
         if entry.state is State.PLATFORM:
@@ -63,13 +59,14 @@ def _private(entry: Entry, trusted: dict[str, VerificationKey]) -> Iterator[Find
         try:
             key = Key(file).private_key()
         except KeyException as err:
-            yield Finding(str(file), f"{_plain(err)}; remove the key: keys retire {entry.name}")
+            # whoever may not read a key cannot say that it is bad
+            remedy = f"remove the key: keys retire {entry.name}" if os.access(file, os.R_OK) else "look as its owner"
+            yield Finding(str(file), f"{err.reason}; {remedy}")
             continue
         public = trusted.get(entry.name)
         if public is not None and public.key != key.public_key():
-            yield Finding(
-                str(file), f"is not the private half of {entry.name}.pub; remove the pair: keys retire {entry.name}"
-            )
+            remedy = f"put the right one back, or remove the pair: keys retire {entry.name}"
+            yield Finding(str(file), f"is not the private half of {entry.name}.pub; {remedy}")
     if len(entry.private) > 1:
         yield Finding(entry.name, f"has two private files, {' and '.join(map(str, entry.private))}; remove one of them")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from security.claims import LEEWAY_S
 from security.errors import KeyException
-from security.key import kind_of
+from security.key import Key, kind_of
 from security.key_audit import KeyAudit
 from security.key_pair import write_key_pair
 from security.safe_file import DRAFT, locked, sync_directory
@@ -82,7 +82,10 @@ class KeyRing:
                 public[file.stem] = file
             elif kind == "private":
                 private[file.stem] = (*private.get(file.stem, ()), file)
-        rotations = self.audit.last("rotate")
+        try:
+            rotations = self.audit.last("rotate")
+        except OSError as err:
+            raise KeyException(str(self.audit.path), f"cannot be read: {err.strerror}") from err
         own = own_names(public.keys() | private.keys(), self.owner)
         others = sorted((public.keys() | private.keys()) - set(own))
         found: list[Entry] = []
@@ -141,6 +144,7 @@ class KeyRing:
             first = next((e.name for e in entries.values() if e.state is State.NEXT), None)
             if was is None or was.state is not State.ACTIVE or first != following:
                 raise KeyException(following, "cannot follow any more: somebody else has changed the keys; keys list")
+            self._require_usable(entries[following])
             expires = self.now() + timedelta(seconds=self.lifetime_s + LEEWAY_S + NOTICE_S)
             self._record("rotate", active, successor=following, expires=expires.strftime(_STAMP))
             self._remove(was.private)
@@ -158,13 +162,14 @@ class KeyRing:
         """
         with self._changing():
             entries = {entry.name: entry for entry in self.entries()}
+            names = [name.removesuffix(".pub") for name in names]
             for name in names:
                 if name not in entries:
                     raise KeyException(name, "is not in this directory; see: keys list")
                 if entries[name].state is State.PLATFORM:
-                    raise KeyException(name, "is the platform's: only the platform replaces it")
-            signing = [e.name for e in entries.values() if e.state in (State.ACTIVE, State.NEXT)]
-            if signing and set(signing) <= set(names):
+                    raise KeyException(name, "is not this service's own: whoever put it there removes it")
+            signing = [e for e in entries.values() if e.state in (State.ACTIVE, State.NEXT)]
+            if signing and not any(self._is_usable(entry) for entry in signing if entry.name not in names):
                 self._generate()
             told = []
             for name in dict.fromkeys(names):
@@ -172,8 +177,24 @@ class KeyRing:
                 told.append((name, self._breaks(entry)))
                 self._record("retire", name, was=str(entry.state))
                 # first that it is trusted, then that it signs
-                self._remove([file for file in (entry.public, *entry.private) if file])
+                self._remove([file for file in self._files() if file.stem == name and kind_of(file) == "public"])
+                self._remove(entry.private)
             return told
+
+    def _require_usable(self, entry: Entry) -> None:
+        """Raises: KeyException for a pair that could not sign."""
+        assert entry.public is not None
+        public = Key(entry.public, public=True).verification_key(entry.name).key
+        for file in entry.private:
+            if Key(file).private_key().public_key() != public:
+                raise KeyException(str(file), f"is not the private half of {entry.name}.pub")
+
+    def _is_usable(self, entry: Entry) -> bool:
+        try:
+            self._require_usable(entry)
+        except KeyException:
+            return False
+        return True
 
     def _breaks(self, entry: Entry) -> str:
         if entry.state is State.ACTIVE:
@@ -186,19 +207,26 @@ class KeyRing:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """While nobody else changes keys. Whatever the system refuses is told as a KeyException."""
+        self._files()  # or the lock would be named, and not the directory
+        lock = self.directory / f".{self.owner}.lock"
         try:
-            with locked(self.directory):
+            with locked(lock):
                 for draft in self.drafts():
                     draft.unlink()
                 yield
         except OSError as err:
-            raise KeyException(err.filename or str(self.directory), f"cannot be changed: {err.strerror}") from err
+            named = str(err.filename or lock)
+            named = str(self.directory) if named == str(lock) else named
+            raise KeyException(named, f"cannot be changed: {err.strerror}") from err
 
     def _generate(self) -> str:
         # a name is never used twice, also not for a key that is gone: whoever has kept a copy would mistake it
         known = own_names({e.name for e in self.entries()} | self.audit.last("generate").keys(), self.owner)
         last = _time(known[-1].removeprefix(f"{self.owner}-")) if known else None
-        made = self.now() if last is None else max(self.now(), last + timedelta(seconds=1))
+        try:
+            made = self.now() if last is None else max(self.now(), last + timedelta(seconds=1))
+        except OverflowError as err:
+            raise KeyException(known[-1], "is named for a time after which none can follow; remove it") from err
         name = f"{self.owner}-{made.strftime(_STAMP)}"
         self._record("generate", name)
         write_key_pair(self.directory, name)

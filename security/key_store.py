@@ -1,15 +1,17 @@
 """The directory of keys: public keys that tokens are trusted under, and a service's own private key."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 from security.errors import KeyException
 from security.key import Key, kind_of
+from security.safe_file import Mark
 from security.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
@@ -24,7 +26,7 @@ class _Files:
 
     public: Mapping[str, Key]
     private: Mapping[str, Key]
-    marks: Mapping[str, tuple[int, int, int]]
+    marks: Mapping[str, Mark]
 
 
 class KeyStore:
@@ -35,7 +37,9 @@ class KeyStore:
 
     From then on the files are looked at again, at most every CHECK_INTERVAL_S and at once for a key id that is not
     known. A change is taken up whole or not at all: while a file of it cannot be used, that file is named in the log
-    and the keys stay as they were. `generation` counts the changes. now: a clock, in seconds.
+    and the keys stay as they were. Only a public key whose file is gone is not trusted any more, whatever is wrong
+    with others. `generation` counts the changes. now: a clock, in seconds. strict: whether a key that cannot be used is
+    an error at first; otherwise it is named in the log and left out, as for a process that replaces one that runs.
 
     Raises: KeyException for a directory that cannot be read or a file that is none.
     """
@@ -45,12 +49,14 @@ class KeyStore:
         dir_path: str | PathLike[str] | None = None,
         keys: Mapping[str, str | PathLike[str]] | None = None,
         now: Callable[[], float] = time.monotonic,
+        strict: bool = True,
     ) -> None:
         self._folder = None if dir_path is None else Path(dir_path)
         self._named = [(name, Path(file)) for name, file in (keys or {}).items()]
         self._now = now
+        self._strict = strict
         self._lock = threading.RLock()
-        self._files = self._look()
+        self._files = self._look(strict)
         self._verification: Mapping[str, VerificationKey] | None = None
         self._generation = 0
         self._looked_at = now()
@@ -103,7 +109,7 @@ class KeyStore:
         found = self._verification
         if found is None:
             with self._lock:  # or keys that were replaced while they were parsed could come back
-                found = self._verification = _parsed(self._files)
+                found = self._verification = _parsed(self._files, self._strict)
         return found
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
@@ -116,22 +122,32 @@ class KeyStore:
             keys = self.verification_keys()
         return [keys[kid]] if kid in keys else []
 
-    def _look(self) -> _Files:
+    def _look(self, strict: bool = True) -> _Files:
         """The files as they are now. Raises: KeyException."""
         found: list[tuple[str, Path]] = []
         if self._folder is not None:
             try:
                 entries = sorted(self._folder.iterdir())
             except OSError as err:
-                raise KeyException(str(self._folder), f"is not a readable directory of keys: {err.strerror}") from err
+                unread = KeyException(str(self._folder), f"is not a readable directory of keys: {err.strerror}")
+                if strict:
+                    raise unread from err
+                log.error("%s", unread)
+                entries = []
             found = [(file.stem, file) for file in entries if kind_of(file)]
         public: dict[str, Key] = {}
         private: dict[str, Key] = {}
         marks = {}
         for name, file in [*found, *self._named]:
-            key = Key(file, file.suffix.lower() == ".pub")
+            try:
+                key = Key(file, file.suffix.lower() == ".pub")
+                marks[key.key_file] = key.mark()
+            except KeyException as err:
+                if strict:
+                    raise
+                log.error("left out: %s", err)
+                continue
             (public if key.public else private)[name] = key
-            marks[key.key_file] = key.mark()
         return _Files(public, private, marks)
 
     def _notice_changes(self, interval_s: float) -> None:
@@ -148,13 +164,34 @@ class KeyStore:
                 self._generation += 1
                 log.info("the keys have changed; trusted are: %s", ", ".join(files.public) or "none")
             self._complaint = ""
-        except KeyException as err:
+        except Exception as err:  # whatever a file may hold: requests go on under the last good keys
             if str(err) != self._complaint:
                 log.error("the keys stay as they were, a change cannot be taken up: %s", err)
                 self._complaint = str(err)
+            self._forget_what_is_gone()
         finally:
             self._lock.release()
 
+    def _forget_what_is_gone(self) -> None:
+        """A leaked key must be out at once; a directory that is gone as a whole says nothing of its keys."""
+        if self._folder is None or not self._folder.is_dir():
+            return
+        trusted = self._verification or {}
+        kept = {name: key for name, key in trusted.items() if os.path.exists(self._files.public[name].key_file)}
+        if len(kept) < len(trusted):
+            public = {name: key for name, key in self._files.public.items() if name in kept}
+            self._verification, self._files = kept, replace(self._files, public=public)
+            self._generation += 1
+            log.warning("trusted no more, since they are gone: %s", ", ".join(sorted(trusted.keys() - kept.keys())))
 
-def _parsed(files: _Files) -> dict[str, VerificationKey]:
-    return {name: key.verification_key(name) for name, key in sorted(files.public.items())}
+
+def _parsed(files: _Files, strict: bool = True) -> dict[str, VerificationKey]:
+    found = {}
+    for name, key in sorted(files.public.items()):
+        try:
+            found[name] = key.verification_key(name)
+        except KeyException as err:
+            if strict:
+                raise
+            log.error("left out: %s", err)
+    return found

@@ -18,29 +18,34 @@ from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+ATTEMPTS = "attempts"  # the database of failed attempts
+LEAVING = "leaving"  # the file that says so
+
 
 def build_reader(settings: Settings) -> BalanceReader:
     """Answers from Postgres, without the web."""
     return BalanceReader(PostgresLedger(PooledDatabase(settings)), settings.timezone)
 
 
-def build_app(settings: Settings, attempts_file: Path | None = None) -> Flask:
+def build_app(settings: Settings, shared: Path | None = None) -> Flask:
     """The application over Postgres and the key directory.
 
-    attempts_file: where failed attempts at /token are counted together with other processes.
+    shared: a folder for what this process shares with others: failed attempts at /token, and the sign to leave.
 
-    Raises: SettingsError.
+    A file of keys or clients that cannot be used is named in the log and left out: a start has looked at them before,
+    and a worker that is replaced later must not fail where those that run go on.
     """
-    keys = open_keys(settings)
+    keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
     database = PooledDatabase(settings)
     return create_app(
         reader=BalanceReader(PostgresLedger(database), settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
-        health=Health(database),
+        health=Health(database, shared and shared / LEAVING),
         issuer=open_issuer(settings, keys),
-        clients=open_clients(settings),
-        attempts=FailedAttempts(attempts_file),
+        clients=open_clients(settings, strict=False),
+        attempts=FailedAttempts(shared and shared / ATTEMPTS),
         secure_loans=settings.secure_loans,
+        trusted_proxies=settings.trusted_proxies,
     )

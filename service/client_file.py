@@ -124,7 +124,7 @@ def remove_client(path: Path, name: str) -> None:
 def _changing(path: Path) -> Iterator[list[Client]]:
     """The clients of the file, which is written anew with what becomes of them. Raises: SettingsError."""
     try:
-        with locked(path.parent):
+        with locked(path.with_name(f".{path.name}.lock")):
             clients = read_clients(path) if path.exists() else []
             mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
             yield clients
@@ -150,4 +150,5 @@ def _what(error: Any) -> str:
         if error["loc"][-1] in _PLAIN:
             return "a secret in plain text has no place here; have one made and hashed: python service.py client add"
         return f"is not known; expected {', '.join(Client.model_fields)}"
-    return str(error["msg"]).removeprefix("Value error, ")
+    known = {"model_type": "expected an object", "too_short": "expected at least one", "tuple_type": "expected a list"}
+    return known.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")

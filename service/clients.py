@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from security.safe_file import Mark, mark
 from security.secret_hash import hash_secret, matches
 from service.client_file import Client, read_clients
 from service.errors import SettingsError
@@ -22,7 +23,7 @@ class Clients:
     """Clients by name. A change of the file is taken up whole or not at all; what is wrong with it is logged.
 
     path: the file, or None. It need not exist. client_id, secret: one more client, when there is a secret; it may
-    read. now: a clock, in seconds.
+    read. now: a clock, in seconds. strict: whether a file that cannot be used is an error at first, or only logged.
 
     Raises: SettingsError for a file that cannot be used.
     """
@@ -33,15 +34,21 @@ class Clients:
         client_id: str = "",
         secret: SecretStr | None = None,
         now: Callable[[], float] = time.monotonic,
+        strict: bool = True,
     ) -> None:
         self._path = path
         self._now = now
         self._own = [Client(client_id=client_id, secret_hash=hash_secret(secret.get_secret_value()))] if secret else []
         self._nobody = Client(client_id="-", secret_hash=hash_secret("-"))
         self._lock = threading.Lock()
-        self._mark = self._look()
-        self._clients = self._read()
+        self._mark: Mark | None = None
+        self._complaint = ""
+        self._clients: Mapping[str, Client] = {client.client_id: client for client in self._own}
         self._looked_at = now()
+        if strict:
+            self._take_up(self._look())
+        else:
+            self._notice_changes()
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -49,17 +56,10 @@ class Clients:
 
     def by_name(self) -> Mapping[str, Client]:
         """Every client by its name, as the file is now."""
-        if self._path is not None and self._now() - self._looked_at >= CHECK_INTERVAL_S:
+        if self._now() - self._looked_at >= CHECK_INTERVAL_S:
             with self._lock:
                 self._looked_at = self._now()
-                mark = self._look()
-                if mark != self._mark:
-                    self._mark = mark
-                    try:
-                        self._clients = self._read()
-                        log.info("the clients have changed; there are %d", len(self._clients))
-                    except SettingsError as err:
-                        log.error("the clients stay as they were: %s", err)
+                self._notice_changes()
         return self._clients
 
     def proved(self, client_id: str, secret: str) -> Client | None:
@@ -68,34 +68,40 @@ class Clients:
         right = matches(secret, (client or self._nobody).secret_hash)
         return client if right else None
 
-    def _look(self) -> tuple[int, ...] | None:
-        """What changes when the file does; None while there is none."""
-        if self._path is None:
-            return None
+    def _notice_changes(self) -> None:
         try:
-            found = self._path.stat()
+            found = self._look()
+            if found != self._mark:
+                self._take_up(found)
+                log.info("the clients have changed; there are %d", len(self._clients))
+            self._complaint = ""
+        except SettingsError as err:
+            if str(err) != self._complaint:
+                log.error("the clients stay as they were: %s", err)
+                self._complaint = str(err)
+
+    def _look(self) -> Mark | None:
+        """What changes when the file does; None while there is none. Raises: SettingsError."""
+        try:
+            return None if self._path is None else mark(self._path)
         except FileNotFoundError:
             return None
         except OSError as err:
-            return (err.errno or 0,)  # whoever reads the file says what is wrong
-        return found.st_ino, found.st_mtime_ns, found.st_size
+            raise SettingsError(f"CLIENTS_FILE: {self._path} cannot be read: {err.strerror}") from err
 
-    def _read(self) -> dict[str, Client]:
-        listed = [] if self._path is None or self._mark is None else read_clients(self._path)
-        clients: dict[str, Client] = {}
-        for client in [*self._own, *listed]:
+    def _take_up(self, found: Mark | None) -> None:
+        """Raises: SettingsError; the clients and what they were read from stay as they were then."""
+        clients = {client.client_id: client for client in self._own}
+        for client in read_clients(self._path) if self._path and found else ():
             if client.client_id in clients:
-                raise SettingsError(
-                    f"CLIENTS_FILE: {self._path}: the client {client.client_id} is there twice"
-                    + (" (once as CLIENT_ID)" if client.client_id == self._own[0].client_id else "")
-                )
+                raise SettingsError(f"CLIENTS_FILE: {self._path}: {client.client_id} is the client of CLIENT_ID")
             clients[client.client_id] = client
-        return clients
+        self._clients, self._mark = clients, found
 
 
-def open_clients(settings: Settings) -> Clients:
-    """The clients of these settings. Raises: SettingsError for a file that cannot be used."""
+def open_clients(settings: Settings, strict: bool = True) -> Clients:
+    """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
     path = Path(settings.clients_file)
     if "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
-    return Clients(path, settings.client_id, settings.secret)
+    return Clients(path, settings.client_id, settings.secret, strict=strict)

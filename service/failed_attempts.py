@@ -5,7 +5,8 @@ a steady rate. While a meter is full the next attempt is refused unseen, and doe
 client at an address, one for each client and one for each address; a client that has proved itself at an address
 before is held up there by the first of them only. So whoever guesses neither gets far nor locks others out.
 
-Attempts that are under way at the same moment see the same meters: as many as there are threads may pass beyond.
+Within a process one attempt of a client at an address follows the other; processes that look at the same moment see
+the same meters, so as many more may pass as there are processes.
 """
 
 import logging
@@ -21,6 +22,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+TURNS = 64
 TRUST_S = 86_400.0  # how long it is remembered that a client has proved itself at an address
 
 
@@ -34,19 +36,27 @@ class _Meter:
 
 _PAIR = _Meter(5, 10.0)
 _CLIENT = _Meter(20, 5.0)
-_ADDRESS = _Meter(20, 2.0)
+_ADDRESS = _Meter(1000, 0.1)  # of many clients: so many that none need suffer for another's sake
 
 
 class FailedAttempts:
     """Counts failures in a small database that every process of the service opens.
 
-    path: its file; without one, this process counts for itself. now: the clock, in seconds. A database that does not
-    work is logged, and holds nobody up.
+    path: its file; without one, this process counts for itself. now: a clock that all of them share, in seconds. A
+    database that does not work is logged, and holds nobody up.
     """
 
-    def __init__(self, path: Path | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
+        self._turns = [threading.Lock() for _ in range(TURNS)]
+        try:
+            self._open(path)
+        except sqlite3.Error as err:
+            log.error("failed attempts are counted by each process for itself: %s", err)
+            self._open(None)
+
+    def _open(self, path: Path | None) -> None:
         self._database = sqlite3.connect(
             path or ":memory:", timeout=1.0, isolation_level="IMMEDIATE", check_same_thread=False
         )
@@ -56,6 +66,10 @@ class FailedAttempts:
         # until: when the meter is empty again, or trust ends
         self._database.execute("CREATE TABLE IF NOT EXISTS meters (key BLOB PRIMARY KEY, until REAL) WITHOUT ROWID")
         self._database.execute("CREATE INDEX IF NOT EXISTS meters_until ON meters (until)")
+
+    def turn(self, client_id: str, address: str) -> threading.Lock:
+        """What to hold from asking whether one may try until the outcome is told: else many could try at once."""
+        return self._turns[_key("turn", client_id, _network(address))[0] % TURNS]
 
     def wait_s(self, client_id: str, address: str) -> int:
         """For how many seconds this client may not try again from this address: 0 if it may now."""
@@ -78,8 +92,8 @@ class FailedAttempts:
             ("DELETE FROM meters WHERE until <= ?", (now,)),
             *(
                 (
-                    "INSERT INTO meters VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET until = until + ?",
-                    (key, now + meter.drain_s, meter.drain_s),
+                    "INSERT INTO meters VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET until = min(until + ?3, ?4)",
+                    (key, now + meter.drain_s, meter.drain_s, now + meter.burst * meter.drain_s),
                 )
                 for meter, key in _meters(client_id, address)
             ),
@@ -89,6 +103,10 @@ class FailedAttempts:
         """Remember that the client has proved itself there."""
         trusted = "INSERT INTO meters VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET until = ?2"
         self._write((trusted, (_key("trust", client_id, _network(address)), self._now() + TRUST_S)))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
 
     def _until(self, key: bytes) -> float:
         row = self._database.execute("SELECT until FROM meters WHERE key = ?", (key,)).fetchone()

@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 OWN_KEY = "loaner"  # what the names of the key pairs begin with that this service signs with
 
 
-def open_keys(settings: Settings) -> KeyStore:
-    """The key store. Raises: SettingsError when it cannot be used, naming the file."""
+def open_keys(settings: Settings, strict: bool = True) -> KeyStore:
+    """The key store. strict: see KeyStore. Raises: SettingsError when it cannot be used, naming the file."""
     try:
-        keys = KeyStore(settings.keys_dir)
+        keys = KeyStore(settings.keys_dir, strict=strict)
         keys.verification_keys()
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
-    if not keys.public_keys():
+    if strict and not keys.public_keys():
         raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
     return keys
 

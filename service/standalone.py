@@ -22,6 +22,7 @@ from pydantic import SecretStr
 
 from security.errors import KeyException
 from security.key_ring import State
+from security.safe_file import write_whole
 from service.connection import connect
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
@@ -134,10 +135,8 @@ def make_own_keys(settings: Settings) -> None:
 
 def write_auth(**values: str) -> None:
     """Write `.auth`, which `source .auth` turns into variables of a shell; readable by its owner only."""
-    draft = ROOT / ".auth.new"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.writelines(f"export {name}={value}\n" for name, value in values.items())
-    os.replace(draft, ROOT / ".auth")
+    lines = "".join(f"export {name}={value}\n" for name, value in values.items())
+    write_whole(ROOT / ".auth", lines.encode(), 0o600)
 
 
 def standalone_defaults(settings: Settings) -> dict[str, object]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import click
 
-from service.client_file import add_client, checked_words, read_clients, remove_client
+from service.client_file import add_client, checked_words, remove_client
 from service.clients import open_clients
 from service.keys import open_issuer
+from service.settings import Settings
 from service.token_issuer import READ, Holder
 
 
@@ -16,7 +17,7 @@ from service.token_issuer import READ, Holder
 def client_group(ctx: click.Context) -> None:
     """The clients that may ask for tokens at /token (CLIENTS_FILE)."""
     settings, _ = ctx.obj
-    ctx.obj = Path(settings.clients_file)
+    ctx.obj = settings
 
 
 @client_group.command("add")
@@ -29,7 +30,7 @@ def client_group(ctx: click.Context) -> None:
 @click.option("--namespace", "namespaces", multiple=True, help="A namespace; repeatable.")
 @click.pass_obj
 def add_command(
-    path: Path,
+    settings: Settings,
     name: str,
     scopes: tuple[str, ...],
     roles: tuple[str, ...],
@@ -37,6 +38,9 @@ def add_command(
     namespaces: tuple[str, ...],
 ) -> None:
     """Make a client and show its secret, once: only a hash of it is kept."""
+    if name == settings.client_id:
+        raise click.BadParameter(f"{name} is the client of the settings (CLIENT_ID)", param_hint="NAME")
+    path = Path(settings.clients_file)
     secret = add_client(path, Holder(name, scopes, roles, organizations, namespaces))
     click.echo(f"client_id      {name}\nclient_secret  {secret}")
     click.echo(f"It is not shown again: {path} keeps only its hash.", err=True)
@@ -44,18 +48,18 @@ def add_command(
 
 @client_group.command("list")
 @click.pass_obj
-def list_command(path: Path) -> None:
-    """Every client of the file and what it may ask for."""
-    for client in read_clients(path):
+def list_command(settings: Settings) -> None:
+    """Every client and what it may ask for."""
+    for client in open_clients(settings).by_name().values():
         click.echo(f"{client.client_id}  {' '.join(client.scopes)}")
 
 
 @client_group.command("remove")
 @click.argument("name")
 @click.pass_obj
-def remove_command(path: Path, name: str) -> None:
+def remove_command(settings: Settings, name: str) -> None:
     """Remove a client. Tokens that it has stay valid until they expire."""
-    remove_client(path, name)
+    remove_client(Path(settings.clients_file), name)
     click.echo(f"{name} gets no more tokens")
 
 
@@ -66,8 +70,12 @@ def remove_command(path: Path, name: str) -> None:
 def token_command(ctx: click.Context, name: str, scopes: Sequence[str]) -> None:
     """Mint a token, without asking for a secret: for the client NAME, or for a person of that name, who may read."""
     settings, _ = ctx.obj
+    if not name.strip() or not name.isprintable():
+        raise click.BadParameter("expected somebody's name", param_hint="NAME")
     known = open_clients(settings).by_name().get(name)
     holder = known.holder() if known else Holder(name, checked_words("scope", scopes) or READ)
+    if not known:
+        click.echo(f"{name} is no client of {settings.clients_file}: this is a token for a person", err=True)
     if not set(scopes) <= set(holder.scopes):
         raise click.BadParameter(f"the client {name} may ask for {' '.join(holder.scopes)} only", param_hint="--scope")
     click.echo(open_issuer(settings).issue(holder, scopes or None))

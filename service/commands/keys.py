@@ -45,10 +45,11 @@ def list_command(ring: KeyRing) -> None:
 @click.pass_obj
 def generate_command(ring: KeyRing) -> None:
     """Make a key pair: the first one signs at once, another one is next."""
+    _refuse_while_unread(ring)
     name = ring.generate()
     state = next(entry.state for entry in ring.entries() if entry.name == name)
     click.echo(f"made {name}, which is {state}")
-    _warn(check(ring))
+    _tell(check(ring))
 
 
 @keys_group.command("rotate")
@@ -66,6 +67,7 @@ def rotate_command(ring: KeyRing, wait_s: float) -> None:
 
     Without a next key one is published first, and signs when everybody has had the time to see it.
     """
+    _refuse_while_unread(ring)
     active, following, published_s = ring.prepare()
     left_s = min(wait_s, wait_s - published_s)
     if left_s > 0:
@@ -73,7 +75,7 @@ def rotate_command(ring: KeyRing, wait_s: float) -> None:
         time.sleep(left_s)
     expires = ring.rotate(active, following)
     click.echo(f"{following} signs from now on; {active} verifies until {_shown(expires)}, when its last token expires")
-    _warn(check(ring))
+    _tell(check(ring))
 
 
 @keys_group.command("retire")
@@ -85,7 +87,7 @@ def retire_command(ring: KeyRing, names: Sequence[str]) -> None:
         click.echo(f"{name} is out; that breaks: {breaks}")
     active = ring.own(State.ACTIVE)
     click.echo(f"{active[0].name} signs" if active else "no key signs: /token is 404")
-    _warn(check(ring))
+    _tell(check(ring))
 
 
 @keys_group.command("check")
@@ -97,14 +99,20 @@ def check_command(ctx: click.Context) -> None:
         click.echo(_line(finding))
     if any(finding.wrong for finding in findings):
         ctx.exit(1)
-    click.echo(f"{ctx.obj.directory}: all is well")
+    click.echo(f"{ctx.obj.directory}: {'nothing is wrong' if findings else 'all is well'}")
 
 
-def _warn(findings: Sequence[Finding]) -> None:
-    """Say after a change what keeps running services from taking it up, and what else is wrong."""
+def _refuse_while_unread(ring: KeyRing) -> None:
+    """Raises: KeyException while a public key keeps running services from taking up any change."""
+    for finding in check(ring):
+        if finding.name.endswith(".pub") and finding.wrong:
+            raise KeyException(finding.name, f"{finding.advice}; mend that first, nothing was done")
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    """Say after a change what else there is to do."""
     for finding in findings:
-        if finding.wrong:
-            click.echo(_line(finding), err=True)
+        click.echo(_line(finding), err=True)
 
 
 def _line(finding: Finding) -> str:
@@ -112,16 +120,15 @@ def _line(finding: Finding) -> str:
 
 
 def _kind(entry: Entry) -> str:
-    if entry.public is None and entry.state is not State.UNPUBLISHED:
-        return "private only"
     try:
-        key = (
-            Key(entry.public, public=True).verification_key(entry.name).key
-            if entry.public
-            else Key(entry.private[0]).private_key().public_key()
-        )
+        halves = [Key(entry.public, public=True).verification_key(entry.name).key] if entry.public else []
+        if entry.state is not State.PLATFORM or not halves:
+            halves += [Key(file).private_key().public_key() for file in entry.private]
     except KeyException:
         return "cannot be used"
+    key = halves[0]
+    if any(other != key for other in halves):
+        return "no pair"
     return f"RSA {key.key_size}" if isinstance(key, RSAPublicKey) else f"EC {key.curve.name}"
 
 

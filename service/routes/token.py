@@ -44,6 +44,7 @@ _REQUEST = {
                 "properties": {
                     "user": {"type": "string", "example": "loaner-client"},
                     "pw": {"type": "string", "format": "password", "example": ""},
+                    "scope": {"type": "string", "example": "api:read"},
                 },
             }
         },
@@ -96,7 +97,8 @@ def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts
             if not issuer.can_sign() or not clients:
                 raise NoSigningKey
             client_id, secret, asked = _credentials()
-            client = _proved(clients, attempts, client_id, secret)
+            with attempts.turn(client_id, request.remote_addr or ""):
+                client = _proved(clients, attempts, client_id, secret)
             scopes = _granted(client, asked)
             signed = issuer.issue(client.holder(), scopes)
         except NoSigningKey:
@@ -136,6 +138,8 @@ def _credentials() -> tuple[str, str, object]:
         basic = request.authorization if request.authorization and request.authorization.type == "basic" else None
         client_id = basic.username if basic else asked.get("client_id")
         secret = basic.password if basic else asked.get("client_secret")
+        if basic and ("client_secret" in asked or asked.get("client_id") not in (None, basic.username)):
+            raise _Refused("invalid_request", "the client proves itself twice; expected once")  # section 2.3
         if asked.get("grant_type") is None:
             raise _Refused("invalid_request", "grant_type is missing; expected client_credentials")
         if asked["grant_type"] != "client_credentials":
@@ -164,7 +168,7 @@ def _granted(client: Client, asked: object) -> list[str]:
     """The scopes that this request is granted: those asked for, which must be the client's. Raises: _Refused."""
     scope = asked or " ".join(client.scopes)
     if not isinstance(scope, str) or not set(scope.split()) <= set(client.scopes):
-        raise _Refused("invalid_scope", f"scope: expected some of {' '.join(client.scopes)}")
+        raise _Refused("invalid_scope", f"scope: this client may ask for {' '.join(client.scopes)}")
     return list(dict.fromkeys(scope.split())) or list(client.scopes)
 
 

@@ -1,5 +1,6 @@
 """Keys that change while they are in use: noticed within a second, and taken up whole or not at all."""
 
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -171,3 +172,39 @@ def test_threads_that_ask_while_keys_change_see_a_whole_set(folder, pems):
         thread.join()
     assert seen <= {("one",), ("one", "two")}
     assert trusted(store) == ["one"]
+
+
+def test_a_key_that_is_gone_is_out_whatever_is_wrong_with_others(store, folder, pems, caplog):
+    (folder / "two.pub").write_bytes(pems[1])
+    assert trusted(store) == ["one", "two"]
+    before = store.generation
+    (folder / "half.pub").write_bytes(b"")
+    (folder / "two.pub").unlink()
+    assert trusted(store) == ["one"]
+    assert store.generation > before
+    assert "trusted no more, since they are gone: two" in caplog.text
+    (folder / "half.pub").unlink()
+    (folder / "one.pub").write_bytes(pems[1])
+    assert trusted(store) == ["one"]
+
+
+def test_whatever_a_file_holds_the_last_good_keys_stay(store, folder, monkeypatch, caplog):
+    (folder / "long.pub").symlink_to("x" * 250)
+    (folder / "zz").symlink_to("/proc/1/root/x" if os.geteuid() else "y" * 250)
+    monkeypatch.setattr(Key, "mark", lambda self: 1 // 0)
+    assert trusted(store) == ["one"]
+    assert "stay as they were" in caplog.text
+
+
+def test_a_process_that_replaces_another_leaves_out_what_it_cannot_use(folder, pems, caplog):
+    (folder / "half.pub").write_bytes(b"")
+    (folder / "odd.pub").mkdir()
+    store = KeyStore(folder, now=Clock(), strict=False)
+    assert list(store.verification_keys()) == ["one"]
+    assert "half.pub" in caplog.text
+    assert "odd.pub" in caplog.text
+    (folder / "half.pub").write_bytes(pems[1])
+    (folder / "odd.pub").rmdir()
+    assert trusted(store) == ["half", "one"]
+    empty = KeyStore(folder / "gone", now=Clock(), strict=False)
+    assert trusted(empty) == []

@@ -141,7 +141,9 @@ def test_what_a_retiring_key_breaks_depends_on_the_time(ring, clock):
     assert "nothing" in ring.retire([old])[0][1]
 
 
-@pytest.mark.parametrize(("name", "said"), [("default", "is the platform's"), ("nobody", "is not in this directory")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("default", "is not this service's own"), ("nobody", "is not in this directory")]
+)
 def test_what_is_not_our_own_is_never_removed(ring, name, said):
     own = ring.own(State.ACTIVE)[0].name
     before = sorted(path.name for path in ring.directory.iterdir())
@@ -200,7 +202,7 @@ def test_administrators_at_once_corrupt_nothing(ring):
 
 def test_a_directory_that_cannot_be_written_is_named(ring):
     shutil.rmtree(ring.directory)
-    with pytest.raises(KeyException, match="keys: cannot be changed: No such file"):
+    with pytest.raises(KeyException, match="keys: is not a readable directory"):
         ring.generate()
 
 
@@ -284,3 +286,62 @@ def test_a_kill_at_any_point_leaves_a_directory_that_works(ring, tmp_path, actio
     if action != "retire":  # points of all kinds were hit
         assert told == {"was left by a change that was interrupted", "has no public half, so it does nothing"}
     say(f"keys {action}: killed at {len(copies) - 1} points, and usable after each")
+
+
+@pytest.mark.parametrize("suffix", ["", ".pub"])
+def test_nothing_is_rotated_to_a_pair_that_could_not_sign(ring, suffix):
+    active, following = ring.own(State.ACTIVE)[0].name, ring.generate()
+    (ring.directory / f"{following}{suffix}").write_bytes(b"")
+    with pytest.raises(KeyException, match=following):
+        rotate(ring)
+    assert ring.own(State.ACTIVE)[0].name == active
+    ring.retire([active])
+    signing = SigningKeys(KeyStore(ring.directory, strict=False), "loaner").current()
+    assert signing.kid not in (active, following)
+
+
+def test_a_mismatched_next_pair_is_named(ring):
+    following = ring.generate()
+    shutil.copy(ring.directory / "default.pub", ring.directory / f"{following}.pub")
+    with pytest.raises(KeyException, match=f"is not the private half of {following}.pub"):
+        rotate(ring)
+
+
+def test_every_spelling_of_a_public_key_is_retired(ring):
+    name = ring.own(State.ACTIVE)[0].name
+    shutil.copy(ring.directory / f"{name}.pub", ring.directory / f"{name}.PUB")
+    ring.retire([f"{name}.pub"])
+    assert not list(ring.directory.glob(f"{name}*"))
+
+
+def test_a_name_after_which_none_can_follow_is_named(ring):
+    for suffix in ("", ".pub"):
+        (ring.directory / f"loaner-99991231T235959Z{suffix}").touch()
+    ring.retire([ring.own(State.NEXT)[0].name])
+    write_key_pair(ring.directory, "loaner-99991231T235959Z")
+    ring.retire([ring.own(State.ACTIVE)[0].name])
+    with pytest.raises(KeyException, match="none can follow"):
+        ring.generate()
+
+
+def test_the_audit_log_is_a_plain_file_of_the_directorys_owner(ring, tmp_path):
+    log = ring.directory / "loaner.log"
+    if os.geteuid() == 0:
+        os.chown(ring.directory, 12345, 12346)
+        log.unlink()
+        ring.generate()
+        assert log.stat().st_uid == 12345
+    log.unlink()
+    log.symlink_to(tmp_path / "victim")
+    with pytest.raises(KeyException, match=r"loaner\.log"):
+        ring.retire([ring.own(State.ACTIVE)[0].name])
+    assert not (tmp_path / "victim").exists()
+    log.unlink()
+    os.mkfifo(log)
+    with pytest.raises(KeyException, match="is not a plain file"):
+        ring.retire([ring.own(State.ACTIVE)[0].name])
+    assert len(ring.own(State.ACTIVE)) == 1
+
+
+def test_nobody_else_can_keep_the_keys_locked(ring):
+    assert stat.S_IMODE((ring.directory / ".loaner.lock").stat().st_mode) == 0o600

@@ -62,7 +62,7 @@ def test_clients_are_added_and_removed_one_by_one(path):
     assert [client.client_id for client in read_clients(path)] == ["b"]
     with pytest.raises(SettingsError, match="there is no client a"):
         remove_client(path, "a")
-    assert os.listdir(path.parent) == ["clients.json"]
+    assert sorted(os.listdir(path.parent)) == [".clients.json.lock", "clients.json"]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_client_of_the_settings_is_one_more(path):
     clients = Clients(path, "loaner-client", SecretStr("of the settings"))
     assert set(clients.by_name()) == {"loaner-client", "reports"}
     assert clients.proved("loaner-client", "of the settings").scopes == ("api:read",)
-    with pytest.raises(SettingsError, match=r"the client reports is there twice \(once as CLIENT_ID\)"):
+    with pytest.raises(SettingsError, match="reports is the client of CLIENT_ID"):
         Clients(path, "reports", SecretStr("x"))
 
 
@@ -163,6 +163,37 @@ def test_a_client_that_is_not_known_costs_the_same(path, monkeypatch):
     known, unknown = asked
     assert known == HASH
     assert unknown.split("$")[:4] == known.split("$")[:4]  # the same work
+
+
+def test_a_file_that_may_be_read_at_last_is_taken_up(path):
+    write(path, entry())
+    clients = Clients(path, now=Clock())
+    path.write_text("{")
+    assert clients.proved("reports", "s3cret")
+    write(path, entry("other"))
+    assert clients.proved("other", "s3cret")
+
+
+def test_a_process_that_replaces_another_does_not_fail_for_a_file(path, caplog):
+    path.write_text("{")
+    clients = Clients(path, "loaner-client", SecretStr("of the settings"), now=Clock(), strict=False)
+    assert "is not JSON" in caplog.text
+    assert clients.proved("loaner-client", "of the settings")
+    write(path, entry())
+    assert clients.proved("reports", "s3cret")
+
+
+def test_a_file_keeps_its_owner_and_a_link_stays_one(path, tmp_path):
+    real = tmp_path / "real.json"
+    add_client(real, Holder("a"))
+    path.symlink_to(real)
+    if os.geteuid() == 0:
+        os.chown(real, 12345, 12346)
+    add_client(path, Holder("b"))
+    assert path.is_symlink()
+    assert [client.client_id for client in read_clients(real)] == ["a", "b"]
+    if os.geteuid() == 0:
+        assert (real.stat().st_uid, real.stat().st_gid) == (12345, 12346)
 
 
 def test_a_file_that_is_named_and_missing_is_told_of(path, caplog):

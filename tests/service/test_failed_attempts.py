@@ -1,6 +1,8 @@
 """Wrong secrets are counted: whoever guesses is slowed, and nobody else."""
 
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,9 +67,37 @@ def test_guessing_from_many_addresses_is_slowed_for_the_client(attempts, clock):
 
 
 def test_guessing_many_clients_is_slowed_for_the_address(attempts):
-    assert sum(guess(attempts, 5, client=f"client-{n}") for n in range(100)) == 20
-    assert attempts.wait_s("another", "10.0.0.1") == 2
+    assert sum(guess(attempts, 5, client=f"client-{n}") for n in range(1000)) == 1000
+    assert attempts.wait_s("another", "10.0.0.1") == 1
     assert attempts.wait_s("another", "10.0.0.2") == 0
+
+
+def test_failures_that_come_together_make_nobody_wait_longer(attempts):
+    for _ in range(50):
+        attempts.failed("reports", "10.0.0.1")
+    assert attempts.wait_s("reports", "10.0.0.1") == 10
+
+
+def test_attempts_of_one_client_follow_each_other_and_hold_up_no_other(attempts):
+    looked = []
+
+    def attempt() -> None:
+        with attempts.turn("reports", "10.0.0.1"):
+            if not attempts.wait_s("reports", "10.0.0.1"):
+                looked.append(1)
+                time.sleep(0.001)
+                attempts.failed("reports", "10.0.0.1")
+
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(100):
+            pool.submit(attempt)
+    assert len(looked) == 5
+
+
+def test_a_database_that_cannot_be_opened_is_logged(tmp_path, clock, caplog):
+    attempts = FailedAttempts(tmp_path / "gone" / "attempts", clock)
+    assert "by each process for itself" in caplog.text
+    assert guess(attempts, 1000) == 5
 
 
 def test_addresses_of_one_network_count_as_one(attempts):
@@ -79,8 +109,8 @@ def test_who_has_proved_themselves_at_an_address_is_not_locked_out_by_others(att
     attempts.succeeded("reports", "10.0.0.1")
     for n in range(2, 100):
         guess(attempts, 5, address=f"10.0.0.{n}")
-    for n in range(100):
-        guess(attempts, 5, client=f"client-{n}")
+    for n in range(1000):
+        guess(attempts, 1, client=f"client-{n}")
     assert attempts.wait_s("reports", "10.0.0.1") == 0
     clock.now += 86_400
     for n in range(2, 100):
@@ -107,8 +137,9 @@ def test_what_is_over_is_forgotten(tmp_path, clock):
     clock.now += 60
     attempts.failed("one", "10.0.0.1")
     with sqlite3.connect(tmp_path / "attempts") as database:
-        assert database.execute("SELECT count(*) FROM meters").fetchone() == (3,)
+        kept = database.execute("SELECT count(*) FROM meters").fetchone()
     database.close()
+    assert kept == (3,)
 
 
 def test_names_of_any_kind_and_length_are_counted_apart(attempts):

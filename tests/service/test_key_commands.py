@@ -43,7 +43,7 @@ def test_a_key_from_its_making_to_its_end(place):
     assert f"{first} is out; that breaks: every token it has signed" in out.stdout
     assert f"{second} is out" in out.stdout
     done = run("keys", "check", **place)
-    assert (done.returncode, "all is well" in done.stdout) == (0, True)
+    assert (done.returncode, "nothing is wrong" in done.stdout) == (0, True)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_key_from_its_making_to_its_end(place):
     [
         (["rotate"], "holds no key of this service yet; make one: keys generate"),
         (["rotate", "--wait", "-1"], "--wait"),
-        (["retire", "default"], "key default: is the platform's"),
+        (["retire", "default"], "key default: is not this service's own"),
         (["retire", "../x"], "is not in this directory"),
         (["retire"], "Missing argument"),
     ],
@@ -63,14 +63,18 @@ def test_what_cannot_be_done_is_said_in_a_line(place, arguments, said):
     assert "Traceback" not in done.stderr
 
 
-def test_a_change_says_what_keeps_a_service_from_taking_it_up(place):
-    run("keys", "generate", **place)
+def test_what_keeps_services_from_taking_up_a_change_is_to_be_mended_first(place):
+    first = re.search(f"made ({NAME})", run("keys", "generate", **place).stdout)[1]
     (ROOT / place["KEYS_DIR"] / "half.pub").write_text("-----BEGIN")
-    done = run("keys", "generate", **place)
-    assert done.returncode == 0
-    assert "wrong: " in done.stderr
-    assert "half.pub: is not a public key" in done.stderr
+    for command in (["generate"], ["rotate", "--wait", "0"]):
+        done = run("keys", *command, **place)
+        assert done.returncode == 1
+        assert "half.pub: is not a public key" in done.stderr
+        assert "mend that first, nothing was done" in done.stderr
     assert run("keys", "check", **place).returncode == 1
+    done = run("keys", "retire", f"{first}.pub", **place)  # this cannot wait
+    assert done.returncode == 0
+    assert "half.pub: is not a public key" in done.stderr
 
 
 def test_a_key_directory_that_is_missing_is_named(place):
@@ -103,7 +107,8 @@ def test_a_client_is_made_and_its_secret_shown_once(place):
     assert run("client", "list", **place).stdout == "reports  api:read api:write\n"
     assert "a client reports already" in run("client", "add", "reports", **place).stderr
     assert run("client", "remove", "reports", **place).returncode == 0
-    assert "cannot be read" in run("client", "list", **{**place, "CLIENTS_FILE": "/nowhere"}).stderr
+    assert "/nowhere does not exist" in run("client", "list", **{**place, "CLIENTS_FILE": "/nowhere"}).stderr
+    assert "CLIENT_ID" in run("client", "add", "loaner-client", **place).stderr
 
 
 def test_a_token_for_people_and_clients(place):
@@ -120,6 +125,8 @@ def test_a_token_for_people_and_clients(place):
     person = claims("ann@example.com")
     assert (person["username"], person["scopes"], person["organizations"]) == ("ann@example.com", "api:read", "")
     assert person["exp"] - person["iat"] == 3600
+    for name in ("", " ", "a\nb"):
+        assert "expected somebody's name" in run("token", name, **place).stderr
     assert claims("ann@example.com", "--scope", "api:write")["scopes"] == "api:write"
     client = claims("reports")
     assert (client["sub"], client["scopes"]) == ("reports", "api:write")
