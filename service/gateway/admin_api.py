@@ -1,8 +1,10 @@
-"""A small client of Kong's Admin API."""
+"""A small client of Kong's Admin API: one request at a time, within bounds, and again while that may help."""
 
 import json
 import logging
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,39 +19,89 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 10
 MAX_BYTES = 1_000_000
+MAX_PAGES = 100
 # A gateway that is starting, busy, or has lost its database for a moment; anything else will not get better by itself.
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
+# What asking for an entity, or making or removing one, may rightly be told.
+ANSWERS = frozenset({200, 201, 204, 404, 409})
+
+Entity = dict[str, Any]
 
 
 class _TryAgain(RegistrationException):
     """A failure that may pass."""
 
 
+@dataclass(frozen=True)
+class Access:
+    """How an Admin API lets this service in. headers: such as Kong-Admin-Token or an API key. workspace: of Kong
+    Enterprise. ca_file: certificates that its own is checked against, where the system's are not enough.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    workspace: str | None = None
+    ca_file: str | None = None
+
+
 class AdminApi:
     """Asks the Admin API at `url`, trying again for at most `patience_s` seconds over all its requests together."""
 
-    def __init__(self, url: str, patience_s: float) -> None:
-        self.url = url
-        self._shown_url = without_password(url)
+    def __init__(self, url: str, patience_s: float, access: Access | None = None) -> None:
+        access = access or Access()
+        self.shown_url = without_password(url)
+        self._url = url
+        self._workspace = f"/{access.workspace}" if access.workspace else ""
         self._deadline = time.monotonic() + patience_s
         self._session = requests.Session()
+        self._session.headers.update(access.headers)
+        if access.ca_file:
+            self._session.verify = access.ca_file
 
-    def get(self, path: str) -> dict[str, Any] | None:
-        """The entity at `path`, or None when there is none. Raises: RegistrationException."""
-        return self._ask("GET", path, None)
+    def __enter__(self) -> "AdminApi":
+        return self
 
-    def put(self, path: str, entity: dict[str, Any]) -> dict[str, Any]:
-        """Create or replace the entity at `path` and give it back. Raises: RegistrationException."""
-        found = self._ask("PUT", path, entity)
-        if found is None:
-            raise RegistrationException(f"PUT {self._shown_url}{path} answered 404")
-        return found
-
-    def close(self) -> None:
-        """Close the connection."""
+    def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def _ask(self, method: str, path: str, entity: dict[str, Any] | None) -> dict[str, Any] | None:
+    def node(self) -> Entity:
+        """What the gateway says of itself. Raises: RegistrationException."""
+        return self._ask("GET", "/", None, workspace="")[1] or {}
+
+    def get(self, path: str) -> Entity | None:
+        """The entity at `path`, or None when there is none. Raises: RegistrationException."""
+        status, found = self._ask("GET", path, None)
+        return None if status == 404 else found
+
+    def list(self, path: str) -> Iterator[Entity]:
+        """Every entity of the collection at `path`, page by page. Raises: RegistrationException."""
+        following: str | None = path
+        for _ in range(MAX_PAGES):
+            if following is None:
+                return
+            page = self.get(following) or {}
+            data = page.get("data")
+            yield from (entity for entity in (data if isinstance(data, list) else []) if isinstance(entity, dict))
+            following = page.get("next") if isinstance(page.get("next"), str) else None
+        raise RegistrationException(f"GET {self.shown_url}{path} has no end; is this Kong's Admin API?")
+
+    def write(self, method: str, path: str, entity: Entity | None = None) -> tuple[int, Entity | None]:
+        """Make, change or remove what is at `path`. Returns: 200, 201, 204, 404 or 409, and the entity.
+
+        Raises: RegistrationException for any other answer.
+        """
+        return self._ask(method, path, entity)
+
+    def _database_is_down(self) -> bool:
+        try:
+            _, status = self._ask_once("GET", "/status", None, "")
+        except RegistrationException:
+            return False
+        database = (status or {}).get("database")
+        return isinstance(database, dict) and database.get("reachable") is False
+
+    def _ask(
+        self, method: str, path: str, entity: Entity | None, workspace: str | None = None
+    ) -> tuple[int, Entity | None]:
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain),
             stop=self._out_of_patience,
@@ -59,9 +111,10 @@ class AdminApi:
             reraise=True,
         )
         try:
-            return retrying(self._ask_once, method, path, entity)
+            return retrying(self._ask_once, method, path, entity, self._workspace if workspace is None else workspace)
         except _TryAgain as err:
-            raise RegistrationException(str(err)) from err.__cause__
+            why = " (its database is out of reach)" if self._database_is_down() else ""
+            raise RegistrationException(f"{err}{why}") from err.__cause__
 
     def _say_why(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
@@ -71,13 +124,13 @@ class AdminApi:
     def _out_of_patience(self, state: RetryCallState) -> bool:
         return time.monotonic() >= self._deadline
 
-    def _ask_once(self, method: str, path: str, entity: dict[str, Any] | None) -> dict[str, Any] | None:
-        where = f"{method} {self._shown_url}{path}"
+    def _ask_once(self, method: str, path: str, entity: Entity | None, workspace: str) -> tuple[int, Entity | None]:
+        where = f"{method} {self.shown_url}{workspace}{path}"
         remaining_s = max(0.5, self._deadline - time.monotonic())
         try:
             with self._session.request(
                 method,
-                self.url + path,
+                self._url + workspace + path,
                 json=entity,
                 timeout=(min(CONNECT_TIMEOUT_S, remaining_s), min(READ_TIMEOUT_S, remaining_s)),
                 allow_redirects=False,
@@ -85,23 +138,36 @@ class AdminApi:
             ) as response:
                 status = response.status_code
                 content = _content(response, where, time.monotonic() + remaining_s)
+        except requests.exceptions.SSLError as err:
+            raise RegistrationException(
+                f"{where}: its certificate is not trusted or no TLS is spoken there ({_reason(err)})"
+            ) from err
         except (requests.ConnectionError, requests.Timeout, ProtocolError, ReadTimeoutError) as err:
             raise _TryAgain(f"{where}: {_reason(err)}") from err
-        except (requests.RequestException, HTTPError, UnicodeError) as err:
+        except (requests.RequestException, HTTPError, UnicodeError, OSError) as err:
             raise RegistrationException(f"{where}: {_reason(err)}") from err
-        if status == 404:
-            return None
         try:
             body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
-        if status != 200:
-            said = body.get("message") if isinstance(body, dict) else None
+        if status not in ANSWERS:
             failure = _TryAgain if status in RETRYABLE else RegistrationException
-            raise failure(f"{where} answered {status}: {said or 'no message'}")
+            raise failure(f"{where} answered {status}: {_said(body) or 'no message'}")
+        if status == 204:
+            return status, None
         if not isinstance(body, dict):
-            raise RegistrationException(f"{where} answered no JSON object; is this Kong's Admin API?")
-        return body
+            # also a 404: some other server's page must not pass for an entity that is not there
+            raise RegistrationException(f"{where} answered {status} and no JSON object; is this Kong's Admin API?")
+        return status, body
+
+
+def _said(body: object) -> str | None:
+    """The gateway's own words. Before 1.0 they are the values of the wrong fields."""
+    if not isinstance(body, dict):
+        return None
+    if isinstance(body.get("message"), str):
+        return str(body["message"])
+    return "; ".join(str(value) for value in body.values()) or None
 
 
 def _content(response: requests.Response, where: str, until: float) -> bytes:

@@ -1,80 +1,91 @@
-"""Registration with a Kong gateway of version 3.
-
-Source: Kong's Admin API, "Update Or Create Service / Route": PUT by name is an upsert that answers 200 either way and
-resets what it does not name, so the same PUT twice leaves the same entity.
-"""
+"""Registration with a Kong gateway, of any version: 3, 2, 1, and 0.14, which Microkubes ships."""
 
 import logging
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from service.gateway.admin_api import AdminApi, without_password
-from service.gateway.registrator import RegistrationException, Registrator
+from service.gateway.admin_api import Access, AdminApi, without_password
+from service.gateway.change import Change
+from service.gateway.definition import Definition
+from service.gateway.reconciler import Reconciler, reconciler
+from service.gateway.registrator import Registrator
+from service.gateway.version import version_of
 
 log = logging.getLogger(__name__)
+
+PATIENCE_S = 60  # longer than a gateway and its database take to start
+
+T = TypeVar("T")
+
+_DONE = {"create": "created", "change": "changed", "remove": "removed"}
 
 
 class KongGatewayRegistrator(Registrator):
     """Registers a service and one route of the same name.
 
-    patience_s: seconds to keep trying while the gateway is starting or out of reach.
+    patience_s: seconds to keep trying while the gateway is starting or out of reach. access: how the Admin API lets
+    us in.
     """
 
-    def __init__(self, gw_admin_url: str = "http://localhost:8001", patience_s: float = 30) -> None:
+    def __init__(
+        self,
+        gw_admin_url: str = "http://localhost:8001",
+        patience_s: float = PATIENCE_S,
+        access: Access | None = None,
+    ) -> None:
         super().__init__(gw_admin_url)
         self._patience_s = patience_s
-        self._shown_url = without_password(self.gw_admin_url)
+        self._access = access
+        self.shown_url = without_password(self.gw_admin_url)
 
     def register_service(self, service: dict[str, Any]) -> None:
         """Create or update the service, then its route; never one that somebody else owns.
 
         Raises: RegistrationException.
         """
-        name = service["name"]
-        tags = [f"managed-by:{name}", f"service:{name}"]
-        api = AdminApi(self.gw_admin_url, self._patience_s)
-        try:
-            self._refuse_without_database(api)
-            existing = api.get(f"/services/{name}")
-            self._refuse_foreign("service", name, existing, tags)
-            entity = api.put(
-                f"/services/{name}",
-                {"protocol": "http", "host": service["host"], "port": service["port"], "retries": 5, "tags": tags},
-            )
-            # Route names are global, and a PUT under our service would take another's route from it.
-            route = api.get(f"/routes/{name}")
-            if route is not None and route.get("service") != {"id": entity.get("id")}:
-                raise RegistrationException(f"{self._shown_url}: the route {name} belongs to another service")
-            self._refuse_foreign("route", name, route, tags)
-            api.put(
-                f"/services/{name}/routes/{name}",
-                {
-                    "paths": service["paths"],
-                    "protocols": ["http", "https"],
-                    "strip_path": True,
-                    "preserve_host": False,
-                    "tags": tags,
-                },
-            )
-        finally:
-            api.close()
-        log.info("registered %s with the gateway at %s", name, self._shown_url)
+        changes = self.reconcile(Definition(service["name"], tuple(service["paths"]), service["host"], service["port"]))
+        log.info("registered %s with the gateway at %s (%s)", service["name"], self.shown_url, summary(changes))
 
-    def _refuse_without_database(self, api: AdminApi) -> None:
-        node = api.get("/") or {}
-        configuration = node.get("configuration")
-        if isinstance(configuration, dict) and configuration.get("database") == "off":
-            raise RegistrationException(
-                f"{self._shown_url} runs without a database (DB-less) and takes no registrations: "
-                "declare the service in its configuration file instead"
-            )
+    def reconcile(self, definition: Definition, *, dry_run: bool = False, adopt: bool = False) -> list[Change]:
+        """Bring the gateway to what is declared, and say what changed; nothing is written where nothing differs.
 
-    def _refuse_foreign(self, kind: str, name: str, entity: dict[str, Any] | None, tags: list[str]) -> None:
-        if entity is None:
-            return
-        found = entity.get("tags")
-        owners = [str(tag) for tag in found] if isinstance(found, list) else []
-        if tags[0] not in owners:
-            raise RegistrationException(
-                f"{self._shown_url}: a {kind} named {name} exists and is not ours "
-                f"(tags: {', '.join(owners) or 'none'}); rename this service with SERVICE_NAME, or remove that {kind}"
-            )
+        dry_run: only say what would. adopt: take over what somebody else owns. Raises: RegistrationException.
+        """
+        return self._with(definition, lambda gateway: list(gateway.register()), dry_run, adopt)
+
+    def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
+        """Remove all that is ours. Raises: RegistrationException."""
+        return self._with(definition, lambda gateway: list(gateway.unregister()), dry_run)
+
+    def add_target(self, definition: Definition, target: str) -> list[Change]:
+        """Have the upstream send requests to `host:port`. Raises: RegistrationException."""
+        return self._with(definition, lambda gateway: list(gateway.add_target(target)))
+
+    def remove_target(self, definition: Definition, target: str) -> None:
+        """Have the upstream send no more requests there. Raises: RegistrationException."""
+        self._with(definition, lambda gateway: gateway.remove_target(target))
+
+    def targets(self, definition: Definition) -> list[str]:
+        """The targets of the upstream, and how the gateway finds them. Raises: RegistrationException."""
+        return self._with(definition, lambda gateway: list(gateway.targets()))
+
+    def version(self) -> str:
+        """The gateway's version. Raises: RegistrationException."""
+        with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
+            return str(version_of(api.node(), self.shown_url))
+
+    def patient(self, seconds: float) -> "KongGatewayRegistrator":
+        """The same, with another patience."""
+        return KongGatewayRegistrator(self.gw_admin_url, seconds, self._access)
+
+    def _with(
+        self, definition: Definition, act: Callable[[Reconciler], T], dry_run: bool = False, adopt: bool = False
+    ) -> T:
+        with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
+            version = version_of(api.node(), self.shown_url)
+            return act(reconciler(api, version, definition, dry_run, adopt))
+
+
+def summary(changes: Sequence[Change]) -> str:
+    """Changes in a few words, for a log line."""
+    return ", ".join(f"{change.what} {_DONE[change.action]}" for change in changes) or "nothing changed"

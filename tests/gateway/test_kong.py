@@ -1,17 +1,28 @@
-"""Registration with Kong 3: idempotent, bounded, and never at somebody else's cost."""
+"""Registration with Kong, in each of its dialects: idempotent, bounded, and never at somebody else's cost."""
 
+import json
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from microkubes.gateway import KongGatewayRegistrator, RegistrationException, Registrator
+from service.gateway.admin_api import Access
+from service.gateway.definition import Definition, Plugin
+from service.gateway.version import version_of
+from tests.conftest import ROOT
 from tests.gateway.stand_in import StandInKong, running
 
 LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
 DOWN = (500, b'{"message":"An unexpected error occurred"}', "application/json")
+
+
+VERSIONS = ["3.9.3", "2.8.5", "1.2.0", "1.0.4", "0.14.1"]  # 1.x was not recorded: as 2.8.5, without what it lacks
 
 
 @pytest.fixture
@@ -20,59 +31,354 @@ def kong():
         yield gateway
 
 
+@pytest.fixture(params=VERSIONS)
+def any_kong(request):
+    with running(StandInKong(request.param)) as gateway:
+        yield gateway
+
+
 def register(kong: StandInKong, patience_s: float = 5, **changes) -> None:
     KongGatewayRegistrator(kong.url, patience_s).register(**{**LOANER, **changes})
 
 
-def test_a_first_start_makes_a_service_and_a_route(kong):
-    register(kong)
-    service, route = kong.services["loaner"], kong.routes["loaner"]
+def definition(**changes) -> Definition:
+    return replace(Definition("loaner", ("/loaner",), "loaner.service.consul", 5555), **changes)
+
+
+def reconcile(kong: StandInKong, wanted: Definition, **how) -> list[str]:
+    changes = KongGatewayRegistrator(kong.url, 5).reconcile(wanted, **how)
+    return [f"{change.action} {change.what}" for change in changes]
+
+
+def paths(kong: StandInKong) -> list[str]:
+    return kong.entities["apis"]["loaner"]["uris"] if kong.legacy else kong.routes["loaner"]["paths"]
+
+
+def test_first_start(any_kong):
+    register(any_kong)
+    assert paths(any_kong) == ["/loaner"]
+    if any_kong.legacy:
+        api = any_kong.entities["apis"]["loaner"]
+        assert (api["upstream_url"], api["strip_uri"]) == ("http://loaner.service.consul:5555", True)
+        return
+    service, route = any_kong.services["loaner"], any_kong.routes["loaner"]
     assert (service["host"], service["port"], service["protocol"]) == ("loaner.service.consul", 5555, "http")
-    assert (route["paths"], route["strip_path"], route["service"]["id"]) == (["/loaner"], True, service["id"])
-    assert service["tags"] == route["tags"] == ["managed-by:loaner", "service:loaner"]
+    assert (route["strip_path"], route["preserve_host"]) == (True, False)
+    assert route["service"]["id"] == service["id"]
+    expected = None if any_kong.version == "1.0.4" else ["managed-by:loaner", "service:loaner"]
+    assert service.get("tags") == route.get("tags") == expected
 
 
-def test_a_second_start_leaves_everything_as_it_is(kong):
-    register(kong)
-    before = (dict(kong.services), dict(kong.routes))
-    register(kong)
-    assert (kong.services, kong.routes) == before
+def test_second_start_without_a_write(any_kong):
+    register(any_kong)
+    before = len(any_kong.writes)
+    assert before > 0
+    register(any_kong)
+    assert any_kong.writes[before:] == []
 
 
-def test_a_changed_path_is_brought_up_to_date(kong):
-    register(kong)
-    register(kong, paths=["/loans"])
-    assert kong.routes["loaner"]["paths"] == ["/loans"]
+def test_changed_paths_are_the_only_write(any_kong):
+    register(any_kong)
+    before = len(any_kong.writes)
+    register(any_kong, paths=["/loans", "/balances"])
+    assert paths(any_kong) == ["/loans", "/balances"]
+    [(method, _, written)] = any_kong.writes[before:]
+    assert method == "PATCH"
+    assert set(written) == {"uris"} if any_kong.legacy else {"paths"}
 
 
-def test_a_route_of_somebody_else_is_never_taken(kong):
-    kong.answer("PUT", "/services/other", {"host": "other"})
-    kong.answer("PUT", "/services/other/routes/loaner", {"paths": ["/x"]})
-    with pytest.raises(RegistrationException, match="the route loaner belongs to another service"):
-        register(kong)
-    assert kong.routes["loaner"]["paths"] == ["/x"]
+def test_someone_elses_entity_is_never_taken_and_its_owner_named(any_kong):
+    if any_kong.legacy:
+        any_kong.answer("POST", "/apis/", {"name": "loaner", "uris": "/x", "upstream_url": "http://theirs:1"})
+        said = "http://theirs:1"
+    else:
+        any_kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+        said = "host: theirs"
+    with pytest.raises(RegistrationException, match=rf"is not ours \(.*{said}\).*--adopt"):
+        register(any_kong)
+    assert any_kong.writes == []
 
 
-def test_a_service_of_somebody_else_is_never_taken(kong):
-    kong.answer("PUT", "/services/loaner", {"host": "theirs", "tags": ["managed-by:them"]})
-    with pytest.raises(RegistrationException, match=r"not ours.*managed-by:them"):
-        register(kong)
-    assert kong.services["loaner"]["host"] == "theirs"
+def test_someone_elses_entity_is_adopted_when_that_is_asked_for(any_kong):
+    if any_kong.legacy:
+        any_kong.answer("POST", "/apis/", {"name": "loaner", "uris": "/x", "upstream_url": "http://theirs:1"})
+    else:
+        any_kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+    reconcile(any_kong, definition(), adopt=True)
+    before = len(any_kong.writes)
+    register(any_kong)
+    assert any_kong.writes[before:] == []
+    assert paths(any_kong) == ["/loaner"]
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version != "0.14.1"])
+def test_someone_elses_route_is_never_taken(version):
+    with running(StandInKong(version)) as kong:
+        kong.answer("PUT", "/services/other", {"host": "other"})
+        other = {"service": {"id": kong.services["other"]["id"]}}
+        kong.answer("PUT", "/routes/loaner", {"paths": ["/x"], **other})
+        with pytest.raises(RegistrationException, match=r"a route loaner that is not ours.*service: "):
+            register(kong)
+        assert (kong.routes["loaner"]["paths"], kong.routes["loaner"]["service"]) == (["/x"], other["service"])
+        reconcile(kong, definition(), adopt=True)
+        assert kong.routes["loaner"]["service"] == {"id": kong.services["loaner"]["id"]}
 
 
 def test_a_route_of_somebody_else_under_our_service_is_never_taken(kong):
     register(kong)
     kong.routes["loaner"]["tags"] = ["managed-by:them"]
-    with pytest.raises(RegistrationException, match="a route named loaner exists and is not ours"):
+    with pytest.raises(RegistrationException, match=r"a route loaner that is not ours.*managed-by:them"):
         register(kong, paths=["/x"])
     assert kong.routes["loaner"]["paths"] == ["/loaner"]
 
 
-@pytest.mark.parametrize("entity", [b'{"configuration":"x"}', b'{"id":1,"tags":7}', b'{"tags":{"a":1}}'])
-def test_entities_of_another_shape_are_refused_and_no_fault(kong, entity):
-    kong.fail = [(200, entity, "application/json")] * 9
-    with pytest.raises(RegistrationException, match="not ours"):
+def test_what_others_have_set_on_our_entities_stays(kong):
+    register(kong)
+    kong.services["loaner"] |= {"read_timeout": 5, "tags": [*kong.services["loaner"]["tags"], "team:a"]}
+    register(kong, host="elsewhere")
+    service = kong.services["loaner"]
+    assert (service["host"], service["read_timeout"]) == ("elsewhere", 5)
+    assert "team:a" in service["tags"]
+    kong.services["loaner"]["tags"].remove("service:loaner")
+    register(kong, host="elsewhere")
+    assert kong.services["loaner"]["tags"] == ["managed-by:loaner", "team:a", "service:loaner"]
+
+
+@pytest.mark.parametrize(
+    ("version", "written"), [("3.9.3", "~/loans/\\d+"), ("2.8.5", "/loans/\\d+"), ("1.0.4", "/loans/\\d+")]
+)
+def test_a_regular_expression_is_written_as_the_gateway_knows_it(version, written):
+    with running(StandInKong(version)) as kong:
+        register(kong, paths=["~/loans/\\d+"])
+        assert paths(kong) == [written]
+
+
+def test_a_gateway_without_regular_expressions_says_so():
+    with running(StandInKong("0.14.1")) as kong:
+        with pytest.raises(RegistrationException, match=r"Kong 0\.14\.1\) knows no regular expressions"):
+            register(kong, paths=["~/x"])
+        assert kong.writes == []
+
+
+@pytest.mark.parametrize(
+    "version", ["3.9.3.1", "3.4.3.12-enterprise-edition", "3.10.0", "2.8.5", "1.5.1", "1.1.0", "0.13.1", "10.0.0-rc.1"]
+)
+def test_every_spelling_of_a_version_is_understood(version):
+    number = version_of({"version": version, "configuration": {}}, "").number
+    assert number[0] == int(version.split(".")[0])
+
+
+@pytest.mark.parametrize("node", [{}, {"version": "3"}, {"version": 3}, {"version": "3.9.3"}, {"version": None}])
+def test_what_names_no_version_is_no_gateway(kong, node):
+    kong.fail = [(200, json.dumps(node).encode(), "application/json")]
+    with pytest.raises(RegistrationException, match="is this Kong's Admin API"):
         register(kong)
+
+
+def test_a_data_plane_is_refused():
+    with pytest.raises(RegistrationException, match="control plane"):
+        version_of({"version": "3.9.3", "configuration": {"role": "data_plane"}}, "http://kong")
+
+
+def test_a_gateway_without_a_database_is_refused_by_its_name():
+    with running(StandInKong(database="off")) as kong:
+        with pytest.raises(RegistrationException, match="DB-less"):
+            register(kong)
+        assert kong.writes == []
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(any_kong):
+    changes = KongGatewayRegistrator(any_kong.url, 5).reconcile(definition(), dry_run=True)
+    assert any_kong.writes == []
+    assert all(str(change).startswith("+ ") for change in changes)
+    register(any_kong)
+    before = len(any_kong.writes)
+    [change] = KongGatewayRegistrator(any_kong.url, 5).reconcile(definition(paths=("/x",)), dry_run=True)
+    assert "['/loaner'] -> ['/x']" in str(change)
+    assert any_kong.writes[before:] == []
+
+
+def test_unregistering_removes_all_that_is_ours_and_nothing_else(any_kong):
+    register(any_kong)
+    registrator = KongGatewayRegistrator(any_kong.url, 5)
+    assert registrator.unregister(definition(), dry_run=True) != []
+    assert paths(any_kong) == ["/loaner"]
+    registrator.unregister(definition())
+    assert not any_kong.services
+    assert not any_kong.routes
+    assert not any_kong.entities["apis"]
+    assert registrator.unregister(definition()) == []
+
+
+def test_unregistering_leaves_what_is_someone_elses(kong):
+    kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+    with pytest.raises(RegistrationException, match="is not ours"):
+        KongGatewayRegistrator(kong.url, 5).unregister(definition())
+    assert "loaner" in kong.services
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_an_upstream_gets_and_loses_its_targets(version):
+    with running(StandInKong(version)) as kong:
+        wanted, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
+        assert reconcile(kong, wanted) == ["create upstream loaner.upstream", "create service loaner",
+                                           "create route loaner"]  # fmt: skip
+        assert reconcile(kong, wanted) == []
+        upstream = kong.entities["upstreams"]["loaner.upstream"]
+        assert upstream["healthchecks"]["active"]["http_path"] == "/ready"
+        assert upstream["healthchecks"]["active"]["timeout"] == 1  # what is not declared is as it was
+        assert kong.services["loaner"]["host"] == "loaner.upstream"
+        for target in ("10.0.0.1:5555", "[::1]:5555"):
+            assert registrator.add_target(wanted, target)
+            before = len(kong.writes)
+            assert registrator.add_target(wanted, target) == []
+            assert kong.writes[before:] == []
+        kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] = 0
+        assert registrator.add_target(wanted, "10.0.0.1:5555")
+        assert kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] == 100
+        assert registrator.targets(wanted) == ["10.0.0.1:5555 HEALTHY", "[::1]:5555 HEALTHY"]
+        registrator.remove_target(wanted, "10.0.0.1:5555")
+        registrator.remove_target(wanted, "10.0.0.1:5555")  # gone already
+        assert list(kong.targets["loaner.upstream"]) == ["[::1]:5555"]
+        registrator.unregister(wanted)
+        assert not kong.entities["upstreams"]
+
+
+LIMIT = Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})
+CORRELATION = Plugin("correlation-id", {"config": {"header_name": "X-Request-ID"}})
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_plugins_are_brought_to_what_is_declared(version):
+    with running(StandInKong(version)) as kong:
+        assert "create plugin rate-limiting" in reconcile(kong, definition(plugins=[LIMIT, CORRELATION]))
+        assert reconcile(kong, definition(plugins=[LIMIT, CORRELATION])) == []
+        limit = next(p for p in kong.entities["plugins"].values() if p["name"] == "rate-limiting")
+        assert limit["config"]["hide_client_headers"] is False  # what is not declared is as it was
+        stricter = Plugin("rate-limiting", {"config": {"minute": 60, "policy": "local"}})
+        assert reconcile(kong, definition(plugins=[stricter])) == [
+            "change plugin rate-limiting", "remove plugin correlation-id",
+        ]  # fmt: skip
+        [limit] = kong.entities["plugins"].values()
+        assert (limit["config"]["minute"], limit["config"]["hide_client_headers"]) == (60, False)
+        assert reconcile(kong, definition()) == []  # nothing declared is not the same as none
+        limit["tags"] = None
+        with pytest.raises(RegistrationException, match="a plugin rate-limiting that is not ours"):
+            reconcile(kong, definition(plugins=[LIMIT]))
+
+
+def test_our_public_keys_are_made_known_to_the_gateways_own_jwt_plugin(kong):
+    jwt = Plugin("jwt", {"config": {"key_claim_name": "kid"}})
+    wanted = definition(plugins=[jwt], jwt_keys={"loaner-1": "PEM 1", "loaner-2": "PEM 2"})
+    reconcile(kong, wanted)
+    assert {k: v["rsa_public_key"] for k, v in kong.jwt_keys.items()} == wanted.jwt_keys
+    assert reconcile(kong, wanted) == []
+    assert reconcile(kong, replace(wanted, jwt_keys={"loaner-2": "PEM 2"})) == ["remove jwt key loaner-1"]
+
+
+@pytest.mark.parametrize("version", ["1.0.4", "0.14.1"])
+def test_what_an_old_gateway_cannot_do_is_said(version):
+    with running(StandInKong(version)) as kong:
+        with pytest.raises(RegistrationException, match=rf"Kong {version}\).*from 1\.1 on"):
+            reconcile(kong, definition(plugins=[LIMIT]))
+        assert kong.writes == []
+
+
+def test_the_admin_api_is_shown_what_lets_us_in(kong):
+    access = Access({"Kong-Admin-Token": "t0ken", "apikey": "k3y"})
+    KongGatewayRegistrator(f"{kong.url}", 5, access).reconcile(definition())
+    assert all((h["Kong-Admin-Token"], h["apikey"]) == ("t0ken", "k3y") for h in kong.headers)
+
+
+def test_a_workspace_stands_before_every_path_but_the_gateways_own(kong):
+    kong.answer = lambda method, path, body, ask=kong.answer: ask(method, path.replace("/team/", "/"), body)
+    KongGatewayRegistrator(kong.url, 5, Access(workspace="team")).reconcile(definition())
+    assert kong.requests[0][1] == "/"
+    assert all(path.startswith("/team/") for _, path, _ in kong.requests[1:])
+
+
+def test_many_pages_are_read_to_their_end(kong):
+    reconcile(kong, definition(plugins=[LIMIT]))
+    path = "/services/loaner/plugins"
+    pages = {path: {"data": [], "next": f"{path}?offset=1"}, f"{path}?offset=1": kong.answer("GET", path, None)[1]}
+    kong.answer = lambda method, path, body, ask=kong.answer: (
+        (200, pages[path]) if path in pages else ask(method, path, body)
+    )
+    assert reconcile(kong, definition(plugins=[LIMIT])) == []
+    pages[f"{path}?offset=1"] = pages[path]  # and one that has no end
+    with pytest.raises(RegistrationException, match="has no end"):
+        reconcile(kong, definition(plugins=[LIMIT]))
+
+
+def test_a_gateway_whose_database_is_down_and_comes_back_is_waited_for(kong):
+    kong.database_up = False
+    timer = threading.Timer(1.5, lambda: setattr(kong, "database_up", True))
+    timer.start()
+    register(kong, patience_s=10)
+    timer.join()
+    assert "loaner" in kong.routes
+
+
+def test_a_gateway_whose_database_stays_down_is_named_so(kong):
+    kong.database_up = False
+    with pytest.raises(RegistrationException, match=r"answered 500.*\(its database is out of reach\)"):
+        register(kong, patience_s=0.5)
+
+
+def test_a_gateway_that_starts_20_s_after_the_service_is_waited_for():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    failures = []
+
+    def wait() -> None:
+        try:
+            KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)  # with the patience it has by default
+        except RegistrationException as err:
+            failures.append(err)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(20)
+    with running(StandInKong(), port) as kong:
+        thread.join(30)
+        assert failures == []
+        assert "loaner" in kong.routes
+
+
+# What each process of the next test does.
+JOIN = """
+import sys, time
+from service.gateway.kong import KongGatewayRegistrator
+from service.gateway.definition import Definition, Plugin
+url, number, begin = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+plugins = [Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})]
+wanted = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
+time.sleep(max(0, begin - time.time()))
+registrator = KongGatewayRegistrator(url)
+registrator.reconcile(wanted)
+registrator.add_target(wanted, f"10.0.0.{number}:5555")
+"""
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_16_processes_that_register_at_once_end_in_the_same_state(version, say):
+    with running(StandInKong(version)) as kong:
+        begin = time.time() + 8  # when all of them have started
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", JOIN, kong.url, str(n), str(begin)], cwd=ROOT, stderr=subprocess.PIPE
+            )
+            for n in range(16)
+        ]
+        failed = [told for process in processes if (told := process.communicate(timeout=90)[1])]
+        assert failed == []
+        assert all(process.returncode == 0 for process in processes)
+        assert (list(kong.services), list(kong.routes)) == (["loaner"], ["loaner"])
+        assert len(kong.targets["loaner.upstream"]) == 16
+        assert len(kong.entities["plugins"]) == 1
+    say(f"16 processes at once with Kong {version}: one service, one route, 16 targets, no failure, "
+        f"{len(kong.writes)} writes")  # fmt: skip
 
 
 def test_a_gateway_that_drips_is_given_up_within_the_bound():
@@ -108,13 +414,6 @@ def test_a_gateway_that_floods_is_refused(kong):
     kong.fail = [(200, b" " * 1_100_000, "application/json")]
     with pytest.raises(RegistrationException, match="more than 1000000 bytes"):
         register(kong)
-
-
-def test_a_gateway_without_a_database_is_refused_by_its_name():
-    with running(StandInKong(database="off")) as kong:
-        with pytest.raises(RegistrationException, match="DB-less"):
-            register(kong)
-        assert kong.writes == []
 
 
 def test_a_gateway_that_comes_back_is_waited_for(kong):

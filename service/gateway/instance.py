@@ -1,0 +1,104 @@
+"""One running instance as a member of the platform: it joins when it is ready, keeps what it declared, and leaves."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from service.gateway.consul_agent import ConsulAgent, ConsulUnavailable
+from service.gateway.definition import Definition
+from service.gateway.kong import KongGatewayRegistrator
+from service.gateway.registrator import RegistrationException
+
+log = logging.getLogger(__name__)
+
+READY_INTERVAL_S = 0.2
+PATIENCE_S = 5.0
+
+
+class Instance:
+    """declare: what is wanted of the gateway, as it is now. host, port: where this instance is reached. consul: the
+    agent that makes it known, if it does so itself. ready: whether it can answer. interval_s: seconds between two looks
+    at what the gateway has.
+    """
+
+    def __init__(
+        self,
+        registrator: KongGatewayRegistrator,
+        declare: Callable[[], Definition],
+        host: str,
+        port: int,
+        ready: Callable[[], bool],
+        interval_s: float,
+        consul: ConsulAgent | None = None,
+    ) -> None:
+        self._registrator = registrator.patient(PATIENCE_S)
+        self._declare = declare
+        self._definition = declare()
+        self._host = host
+        self._port = port
+        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._name = f"{self._definition.name}-{host}-{port}"
+        self._ready = ready
+        self._interval_s = interval_s
+        self._consul = consul
+        self._stop = threading.Event()
+        self._complaint = ""
+        self._thread = threading.Thread(target=self._live, name="instance", daemon=True)
+
+    def start(self) -> None:
+        """Join as soon as it is ready, and repair from time to time what others change; in the background."""
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Have no more requests sent here. What does not answer is logged and left alone."""
+        self._stop.set()
+        self._thread.join(2 * PATIENCE_S)
+        if self._definition.upstream is not None:
+            self._try(lambda: self._registrator.remove_target(self._definition, self._target))
+        if self._consul is not None:
+            self._try(self._be_unknown)
+        log.info("left the platform")
+
+    def _live(self) -> None:
+        while not self._ready():
+            if self._stop.wait(READY_INTERVAL_S):
+                return
+        self._join()
+        while not self._stop.wait(self._interval_s):
+            self._try(self._repair)
+            self._join()
+
+    def _join(self) -> None:
+        """Be known to the gateway and to Consul, unless that is so."""
+        if self._definition.upstream is not None and not self._stop.is_set():
+            self._try(self._be_target)
+        if self._consul is not None and not self._stop.is_set():
+            self._try(self._be_known)
+
+    def _be_target(self) -> None:
+        if self._registrator.add_target(self._definition, self._target):
+            log.info("%s takes requests from the gateway", self._target)
+
+    def _be_known(self) -> None:
+        assert self._consul is not None
+        if not self._consul.knows(self._name):
+            self._consul.register(self._definition.name, self._name, self._host, self._port, "/healthcheck")
+            log.info("known to the Consul agent at %s as %s", self._consul.url, self._name)
+
+    def _be_unknown(self) -> None:
+        assert self._consul is not None
+        self._consul.deregister(self._name)
+
+    def _repair(self) -> None:
+        for change in self._registrator.reconcile(self._declare()):
+            log.warning("the gateway had changed and was put right: %s", " ".join(str(change).split()))
+
+    def _try(self, act: Callable[[], object]) -> None:
+        """Act; say what fails, and each failure once for as long as it lasts."""
+        try:
+            act()
+            self._complaint = ""
+        except (RegistrationException, ConsulUnavailable) as err:
+            if str(err) != self._complaint:
+                log.warning("%s", err)
+            self._complaint = str(err)

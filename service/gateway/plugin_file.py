@@ -1,0 +1,47 @@
+"""The file of plugins that the gateway is to run for the service, in YAML or JSON."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.gateway.definition import Plugin
+from service.gateway.registrator import RegistrationException
+
+
+class _Plugin(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
+    enabled: bool = True
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    plugins: list[_Plugin]
+
+
+def read_plugins(path: Path) -> Sequence[Plugin]:
+    """The plugins that a file declares. Raises: RegistrationException naming the file and what is wrong."""
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except OSError as err:
+        raise RegistrationException(f"{path} cannot be read: {err.strerror}") from err
+    except (yaml.YAMLError, RecursionError, ValueError) as err:
+        mark = getattr(err, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise RegistrationException(f"{path} is neither YAML nor JSON{where}") from err
+    try:
+        declared = _File.model_validate(document).plugins
+    except ValidationError as err:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in err.errors())
+        raise RegistrationException(f"{path}: {wrong}") from None
+    names = [plugin.name for plugin in declared]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RegistrationException(f"{path}: {', '.join(twice)} is declared twice")
+    return [Plugin(plugin.name, {"enabled": plugin.enabled, "config": plugin.config}) for plugin in declared]
