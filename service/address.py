@@ -16,6 +16,12 @@ def shown(settings: Settings) -> str:
     return f"{host}:{settings.port}"
 
 
+def own_url(settings: Settings) -> str:
+    """Where this machine itself reaches the service."""
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
+    return f"http://{anywhere.get(settings.listen_host) or shown(settings).rpartition(':')[0]}:{settings.port}"
+
+
 def check_address(settings: Settings) -> None:
     """Raises: SettingsError when the address cannot be listened on.
 

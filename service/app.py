@@ -2,14 +2,15 @@
 
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from security.flask_security import Security
 from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
+from service.proxy import TrustedProxies
 from service.reader import BalanceReader
+from service.request_id import identify_requests
 from service.routes.access import guard
 from service.routes.documentation import documentation_routes
 from service.routes.fields import Problem
@@ -31,10 +32,11 @@ def create_app(
     clients: Clients,
     attempts: FailedAttempts,
     secure_loans: bool = True,
+    trusted_proxies: str = "",
 ) -> Flask:
     """The application. Wiring only: no settings are read and nothing is opened here.
 
-    secure_loans: whether loan routes need a token.
+    secure_loans: whether loan routes need a token. trusted_proxies: networks whose X-Forwarded-* headers count.
     """
     app = OpenAPI(
         "service",
@@ -58,7 +60,8 @@ def create_app(
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=1, x_prefix=1)  # type: ignore[method-assign]
+    app.wsgi_app = TrustedProxies(app.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
+    identify_requests(app)
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
     app.register_api(loan_routes(reader))

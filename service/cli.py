@@ -1,4 +1,7 @@
-"""The command line: `python service.py` serves; sub-commands are for people."""
+"""The command line: `python service.py` serves; sub-commands are for people.
+
+What takes long to import is imported by the commands that need it: people wait for each of them.
+"""
 
 import click
 import psycopg2
@@ -6,9 +9,11 @@ import psycopg2
 from security import KeyException
 from service import __version__
 from service.commands.clients import client_group, token_command
+from service.commands.gateway import gateway_group, register_command, unregister_command
 from service.commands.keys import keys_group
 from service.commands.loans import demo_command, load_command, migrate_command, sample_command
 from service.errors import LoanerError
+from service.gateway import RegistrationException
 from service.logs import configure_logging
 from service.settings import load_settings
 
@@ -19,7 +24,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
-        except (LoanerError, KeyException) as err:
+        except (LoanerError, KeyException, RegistrationException) as err:
             raise click.ClickException(str(err)) from err
         except ImportError as err:
             if err.name != "native":
@@ -38,6 +43,10 @@ class _Group(click.Group):
 def main(ctx: click.Context, alone: bool) -> None:
     """Loaner: what a loan owed, on any day. Without a command, serve."""
     settings = load_settings()
+    if alone:
+        from service.standalone import standalone_defaults
+
+        settings = settings.model_copy(update=standalone_defaults(settings))
     configure_logging(settings.log_level)
     ctx.obj = (settings, alone)
     if ctx.invoked_subcommand is None:
@@ -57,5 +66,8 @@ for command in (
     keys_group,
     client_group,
     token_command,
+    register_command,
+    unregister_command,
+    gateway_group,
 ):
     main.add_command(command)

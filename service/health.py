@@ -1,5 +1,7 @@
 """Whether the service can do its work, truthfully."""
 
+from pathlib import Path
+
 from native import IMPLEMENTATION
 from service import __version__
 from service.database import Database
@@ -13,9 +15,15 @@ class Health:
     version = __version__
     core = IMPLEMENTATION
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, leaving: Path | None = None) -> None:
+        """leaving: a file that appears when this instance takes no more requests."""
         self._database = database
+        self._leaving = leaving
         self._revision = newest_revision()
+
+    def is_leaving(self) -> bool:
+        """Whether this instance is about to stop."""
+        return self._leaving is not None and self._leaving.exists()
 
     def database(self) -> str:
         """ "ok", or what is wrong with the database in words that hold no secret."""

@@ -16,31 +16,39 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from service.address import shown
-from service.bootstrap import build_app
+from service.bootstrap import ATTEMPTS, LEAVING, build_app
 from service.errors import SettingsError
+from service.failed_attempts import FailedAttempts
+from service.gateway.instance import Instance
 from service.logs import configure_logging
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
 
+STOPPING = "stopping"  # the file that lets workers stop
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
-def load_worker(settings: Settings, attempts_file: Path) -> Flask:
+def load_worker(settings: Settings, shared: Path) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    threading.Thread(target=_stop_once, name="stop-once", daemon=True).start()
+    threading.Thread(target=_stop_once, args=(shared / STOPPING,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    return build_app(settings, attempts_file)
+    return build_app(settings, shared)
 
 
-def _stop_once() -> None:
-    # Ctrl-C in a terminal, or a service manager, signals every process, and the parent then tells its workers as well.
-    # Of two signals at once the kernel gives one to another thread than the main one, where nobody acts on it and the
-    # worker hangs. So one thread takes the first, and the server's handler hears of it once.
-    signal.sigwait({signal.SIGTERM})
+def _stop_once(stopping: Path) -> None:
+    # Ctrl-C in a terminal, or a service manager, signals every process, and the parent then tells its workers as well,
+    # once it has left the gateway: until then requests come in. Of two signals at once the kernel gives one to another
+    # thread than the main one, where nobody acts on it and the worker hangs. So one thread takes them, and the server's
+    # handler hears of it once.
+    parent = multiprocessing.parent_process()
+    while True:
+        signal.sigwait({signal.SIGTERM})
+        if stopping.exists() or not stopping.parent.exists() or parent is None or not parent.is_alive():
+            break
     handler = signal.getsignal(signal.SIGTERM)
     if not callable(handler):
         os._exit(0)  # the server has not begun
@@ -55,9 +63,10 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(settings: Settings, stop_on_hangup: bool = False) -> None:
+def serve(settings: Settings, *, instance: Instance | None = None, stop_on_hangup: bool = False) -> None:
     """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
 
+    instance: this process as a member of a platform, which joins when it can answer, and leaves before it stops.
     stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
 
     Raises: SettingsError; SystemExit when workers keep dying.
@@ -75,17 +84,66 @@ def serve(settings: Settings, stop_on_hangup: bool = False) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
     )
-    if stop_on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        server.on_startup(lambda: signal.signal(signal.SIGHUP, server.signal_handler_interrupt))
-    log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
     with _shared_folder() as folder:
-        server.serve(target_loader=partial(load_worker, settings, Path(folder) / "attempts"), wrap_loader=False)
+        FailedAttempts(Path(folder) / ATTEMPTS).close()  # made by one, before many open it
+        farewell = _Farewell(server, Path(folder), instance, settings.drain_s)
+        server.on_startup(lambda: farewell.listen(stop_on_hangup))
+        if instance is not None:
+            instance.start()
+        log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
+        server.serve(target_loader=partial(load_worker, settings, Path(folder)), wrap_loader=False)
     log.info("stopped")
+
+
+class _Farewell:
+    """From the first signal to stop until the workers are told: nobody sends requests here any more by then."""
+
+    def __init__(self, server: Any, shared: Path, instance: Instance | None, drain_s: float) -> None:
+        self._server = server
+        self._shared = shared
+        self._instance = instance
+        self._drain_s = drain_s
+        self._at_once = threading.Event()
+        self._begun = False
+
+    def listen(self, on_hangup: bool) -> None:
+        """Take the signals that the server has just taken."""
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
+        for number in numbers:
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        if self._begun:
+            self._at_once.set()  # whoever asks twice is in a hurry
+        else:
+            self._begun = True
+            threading.Thread(target=self._leave, name="farewell").start()
+
+    def _leave(self) -> None:
+        try:
+            self._tell(LEAVING)  # /ready is 503 from now on
+            if self._instance is not None:
+                log.info("leaving; requests are answered for another %.0f s", self._drain_s)
+                self._instance.leave()
+                # a gateway's workers, and whoever has looked up our name, hear of it in their own time
+                self._at_once.wait(self._drain_s)
+        finally:
+            self._tell(STOPPING)
+            self._server.signal_handler_interrupt()
+
+    def _tell(self, sign: str) -> None:
+        try:
+            self._shared.mkdir(exist_ok=True)  # somebody may have cleaned up
+            (self._shared / sign).touch()
+        except OSError as err:
+            log.error("the workers cannot be told: %s", err)
 
 
 def _shared_folder() -> TemporaryDirectory[str]:
     """A folder for what the workers share while they run."""
     try:
-        return TemporaryDirectory(prefix="loaner-")
+        return TemporaryDirectory(prefix="loaner-", ignore_cleanup_errors=True)
     except OSError as err:
         raise SettingsError(f"TMPDIR: no temporary folder can be made: {err.strerror}") from err

@@ -40,6 +40,14 @@ def _ip_address(address: str) -> str:
         raise ValueError("expected an IP address, such as 0.0.0.0 or 127.0.0.1") from err
 
 
+def _networks(text: str) -> str:
+    try:
+        networks = [str(ipaddress.ip_network(part.strip())) for part in text.split(",") if part.strip()]
+    except ValueError as err:
+        raise ValueError("expected addresses or networks with commas between, such as 10.0.0.0/8, ::1") from err
+    return ", ".join(networks)
+
+
 def _http_url(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -78,10 +86,34 @@ class Settings(BaseSettings):
     api_gateway_url: Annotated[str, AfterValidator(_http_url)] = Field(
         "http://localhost:8001", description="Kong's Admin API"
     )
-    gateway_timeout_s: float = Field(30, gt=0, le=3600, description="seconds to keep trying to register")
+    api_gateway_token: SecretStr | None = Field(None, description="what it is sent as Kong-Admin-Token")
+    api_gateway_key: SecretStr | None = Field(None, description="API key of an Admin API behind key-auth")
+    api_gateway_key_header: Name = Field("apikey", description="the header that carries it")
+    api_gateway_workspace: Name | None = Field(None, description="workspace of Kong Enterprise")
+    api_gateway_ca: str | None = Field(None, description="file of certificates that its own is checked against")
+    gateway_timeout_s: float = Field(60, gt=0, le=3600, description="seconds to keep trying to register")
+    gateway_interval_s: float = Field(30, ge=1, le=86_400, description="seconds between two looks at what it has")
+    gateway_plugins: str | None = Field(None, description="file of plugins that it runs for this service")
+    gateway_proxy_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="the gateway's proxy: serve when it routes here"
+    )
     service_name: Name = Field("loaner", description="name of the service and of its route on the gateway")
     service_host: str = Field("loaner.service.consul", min_length=1, description="host at which the gateway finds it")
     service_port: Port | None = Field(None, description="port at which the gateway finds it (default: PORT)")
+    service_discovery: Literal["consul", "upstream"] = Field(
+        "consul", description="whether the gateway finds it by SERVICE_HOST, or instances are targets of an upstream"
+    )
+    instance_host: str | None = Field(
+        None, min_length=1, description="address of this instance (default: the one that the gateway sees)"
+    )
+    drain_s: float = Field(5, ge=0, le=300, description="seconds between leaving the gateway and taking no requests")
+    consul_agent_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
+        None, description="local Consul agent to register with; none if that is done from outside"
+    )
+    consul_token: SecretStr | None = Field(None, description="token for the agent")
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        "127.0.0.1, ::1", description="addresses or networks whose X-Forwarded-* headers are believed"
+    )
     service_path: Annotated[str, AfterValidator(_path)] = Field(
         "/loaner", description="path under which the gateway offers it; stripped before the service"
     )
@@ -119,7 +151,9 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
-    except (OSError, UnicodeDecodeError) as err:
+    except OSError as err:
+        raise SettingsError(f"{err.filename} cannot be read: {err.strerror}") from None
+    except UnicodeDecodeError as err:
         raise SettingsError(f".env or .auth cannot be read: {err}") from None
     except ValidationError as err:
         wrong = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]

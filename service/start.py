@@ -1,6 +1,8 @@
 """The two ways in which the service starts: as a member of the platform, or standalone."""
 
 import logging
+import signal
+import sys
 
 import click
 
@@ -8,14 +10,16 @@ from service.address import check_address
 from service.clients import open_clients
 from service.connection import connect
 from service.errors import SettingsError
-from service.gateway import KongGatewayRegistrator, RegistrationException
+from service.gateway import RegistrationException
+from service.gateway.kong import summary
+from service.gateway.routed import wait_until_routed
 from service.keys import check_keys, open_issuer, warn_of_exposure
+from service.membership import definition_of, instance_of, registrator_of
 from service.settings import Settings
 from service.standalone import (
     build_core,
     make_own_keys,
     standalone,
-    standalone_defaults,
     the_only_standalone_run,
     write_auth,
 )
@@ -31,21 +35,27 @@ def start_in_production(settings: Settings) -> None:
     """
     from service.server import serve  # here, because it brings the core along, which a standalone run may yet compile
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
+    registrator = registrator_of(settings)
+    definition = definition_of(settings)
     try:
-        KongGatewayRegistrator(settings.api_gateway_url, settings.gateway_timeout_s).register(
-            name=settings.service_name,
-            paths=[settings.service_path],
-            host=settings.service_host,
-            port=settings.service_port or settings.port,
-        )
+        changes = registrator.reconcile(definition)
+        log.info("registered %s with the gateway at %s (%s)", definition.name, registrator.shown_url, summary(changes))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
+    if settings.gateway_proxy_url is not None:
+        try:
+            wait_until_routed(
+                f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck", settings.gateway_timeout_s
+            )
+        except RegistrationException as err:
+            raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)
     connect(settings, "reader").close()
     check_address(settings)
-    serve(settings)
+    serve(settings, instance=instance_of(settings, registrator))
 
 
 def start_standalone(settings: Settings) -> None:
@@ -53,18 +63,18 @@ def start_standalone(settings: Settings) -> None:
 
     Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
     """
-    settings = settings.model_copy(update=standalone_defaults(settings))
     with the_only_standalone_run():
         check_address(settings)
         make_own_keys(settings)
-        open_clients(settings)
         build_core()
         from service.server import serve
 
         with standalone(settings) as chosen:
+            open_clients(chosen)
             token = open_issuer(settings).issue(Holder(chosen.client_id))
             secret = chosen.secret.get_secret_value() if chosen.secret else ""
-            write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret)
+            lifetime = str(chosen.access_token_expires)  # for the commands, which do not know of the run
+            write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret, ACCESS_TOKEN_EXPIRES=lifetime)
             log.info("running standalone: no gateway is needed, and none is told")
             _greet(chosen, token)
             serve(chosen, stop_on_hangup=True)

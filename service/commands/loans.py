@@ -12,10 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.connection import connect
 from service.load import LoadRefused, load
-from service.migrate import migrate
 from service.sample import write_sample
 from service.settings import Settings
-from service.standalone import build_core, standalone
 
 _FILE = click.Path(path_type=Path)
 
@@ -25,6 +23,8 @@ def _database(ctx: click.Context, alone: bool = False) -> Iterator[Settings]:
     """Settings that name a running Postgres: the production one, or that of a standalone run."""
     settings, asked_alone = ctx.obj
     if asked_alone or alone:
+        from service.standalone import standalone
+
         with standalone(settings) as chosen:
             yield chosen
     else:
@@ -35,6 +35,8 @@ def _database(ctx: click.Context, alone: bool = False) -> Iterator[Settings]:
 @click.pass_context
 def migrate_command(ctx: click.Context) -> None:
     """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
+    from service.migrate import migrate
+
     with _database(ctx) as settings:
         migrate(settings)
     click.echo("the tables are up to date")
@@ -101,6 +103,8 @@ def demo_command(ctx: click.Context) -> None:
     settings, _ = ctx.obj
     alone = settings.psql_host is None
     if alone:
+        from service.standalone import build_core
+
         build_core()
     with _database(ctx, alone) as chosen:
         from service.bootstrap import build_reader

@@ -68,6 +68,8 @@ def operations_routes(health: Health) -> APIBlueprint:
     @internal
     def ready() -> Response:
         """Readiness, for probes beside the service; through a gateway it is 404."""
+        if health.is_leaving():
+            return reply(503, "not ready: this instance is leaving", "not-ready")
         database = health.database()
         if database != "ok":
             log.warning("not ready: %s", database)

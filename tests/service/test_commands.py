@@ -191,24 +191,32 @@ def test_production_registers_serves_and_stops(served, bearer):
             assert "Traceback" not in told()
 
 
-def test_a_worker_that_dies_is_replaced(served, bearer):
+def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(served, bearer, tmp_path):
+    keys = shutil.copytree(served.keys_dir, tmp_path / "keys")
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
     with running(StandInKong()) as kong:
-        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "PORT": str(port),
-                     "WORKERS": "1", "LISTEN_HOST": "127.0.0.1"}  # fmt: skip
+        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
+                     "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
+                     "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp")}  # fmt: skip
+        (tmp_path / "tmp").mkdir()
         with started(**variables) as (process, told):
             wait_until_up(process, url, told)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            (keys / "half.pub").write_text("-----BEGIN")
+            (tmp_path / "clients.json").write_text("{")
+            shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as whoever cleans up does
             os.kill(int(children[0]), signal.SIGKILL)
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
                 try:
                     if ask(url, bearer)[0] == 200:
-                        return
+                        break
                 except (urllib.error.URLError, ConnectionError):
                     time.sleep(0.2)
-            pytest.fail(told())
+            assert "half.pub" in told()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, told()
 
 
 def test_files_are_loaded_from_the_command_line(settings, tmp_path):

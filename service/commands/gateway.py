@@ -1,0 +1,72 @@
+"""Commands about the gateway: what registering would change, doing it, undoing it, and how things stand."""
+
+from collections.abc import Sequence
+
+import click
+
+from service.gateway import RegistrationException
+from service.gateway.change import Change
+from service.gateway.routed import wait_until_routed
+from service.membership import definition_of, registrator_of
+
+PATIENCE_S = 5  # a person waits
+
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+
+
+@click.command("register")
+@_DRY_RUN
+@click.option("--adopt", is_flag=True, help="Take over a service or route of this name that somebody else owns.")
+@click.pass_context
+def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
+    """Register with the gateway, as a start does (API_GATEWAY_URL)."""
+    settings, _ = ctx.obj
+    registrator = registrator_of(settings).patient(PATIENCE_S)
+    _show(registrator.reconcile(definition_of(settings), dry_run=dry_run, adopt=adopt))
+
+
+@click.command("unregister")
+@_DRY_RUN
+@click.pass_context
+def unregister_command(ctx: click.Context, dry_run: bool) -> None:
+    """Remove from the gateway all that is ours."""
+    settings, _ = ctx.obj
+    _show(registrator_of(settings).patient(PATIENCE_S).unregister(definition_of(settings), dry_run=dry_run))
+
+
+@click.group("gateway")
+def gateway_group() -> None:
+    """The gateway (API_GATEWAY_URL)."""
+
+
+@gateway_group.command("status")
+@click.pass_context
+def status_command(ctx: click.Context) -> None:
+    """Which gateway it is, whether it has what we declare, and whether it routes here. Status 1 if not."""
+    settings, _ = ctx.obj
+    registrator, definition = registrator_of(settings).patient(PATIENCE_S), definition_of(settings)
+    click.echo(f"gateway   {registrator.shown_url}, Kong {registrator.version()}")
+    changes = registrator.reconcile(definition, dry_run=True)
+    click.echo(f"declared  {'as it should be' if not changes else 'differs:'}")
+    for change in changes:
+        click.echo(str(change))
+    for target in registrator.targets(definition):
+        click.echo(f"target    {target}")
+    routed = True
+    if settings.gateway_proxy_url is not None:
+        url = f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck"
+        try:
+            wait_until_routed(url, PATIENCE_S)
+            click.echo(f"proxy     {url} is routed here")
+        except RegistrationException as err:
+            routed = False
+            click.echo(f"proxy     {err}")
+    if changes or not routed:
+        ctx.exit(1)
+
+
+def _show(changes: Sequence[Change]) -> None:
+    for change in changes:
+        click.echo(str(change))
+    if not changes:
+        click.echo("nothing to change")

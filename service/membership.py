@@ -1,0 +1,107 @@
+"""From settings to a member of the platform: how the gateway is reached, and what it is asked for."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from service.address import own_url
+from service.errors import SettingsError
+from service.gateway import KongGatewayRegistrator, RegistrationException
+from service.gateway.admin_api import Access
+from service.gateway.definition import Definition
+from service.gateway.instance import Instance
+from service.gateway.plugin_file import read_plugins
+from service.keys import open_issuer
+from service.settings import Settings
+
+READY_TIMEOUT_S = 5
+
+
+def registrator_of(settings: Settings) -> KongGatewayRegistrator:
+    """Who registers with this gateway."""
+    headers = {}
+    if settings.api_gateway_token:
+        headers["Kong-Admin-Token"] = settings.api_gateway_token.get_secret_value()
+    if settings.api_gateway_key:
+        headers[settings.api_gateway_key_header] = settings.api_gateway_key.get_secret_value()
+    if settings.api_gateway_ca and not Path(settings.api_gateway_ca).is_file():
+        raise SettingsError(f"API_GATEWAY_CA: {settings.api_gateway_ca} is not a file")
+    access = Access(headers, settings.api_gateway_workspace, settings.api_gateway_ca)
+    return KongGatewayRegistrator(settings.api_gateway_url, settings.gateway_timeout_s, access)
+
+
+def definition_of(settings: Settings) -> Definition:
+    """What this service wants of the gateway. Raises: SettingsError for a file of plugins that cannot be used."""
+    plugins = None
+    if settings.gateway_plugins is not None:
+        try:
+            plugins = read_plugins(Path(settings.gateway_plugins))
+        except RegistrationException as err:
+            raise SettingsError(f"GATEWAY_PLUGINS: {err}") from err
+    return Definition(
+        settings.service_name,
+        (settings.service_path,),
+        settings.service_host,
+        settings.service_port or settings.port,
+        health_path="/ready" if settings.service_discovery == "upstream" else None,
+        plugins=plugins,
+        jwt_keys=_public_keys(settings) if any(plugin.name == "jwt" for plugin in plugins or ()) else {},
+    )
+
+
+def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
+    """This process as a member of the platform."""
+    consul = None
+    if settings.consul_agent_url is not None:
+        from service.gateway.consul_agent import ConsulAgent
+
+        token = settings.consul_token.get_secret_value() if settings.consul_token else None
+        consul = ConsulAgent(settings.consul_agent_url, token)
+    return Instance(
+        registrator,
+        lambda: definition_of(settings),
+        settings.instance_host or _address_towards(settings.api_gateway_url),
+        settings.service_port or settings.port,
+        ready=_asks(f"{own_url(settings)}/ready"),
+        interval_s=settings.gateway_interval_s,
+        consul=consul,
+    )
+
+
+def _asks(url: str) -> Callable[[], bool]:
+    session = requests.Session()
+    session.trust_env = False  # no proxy stands between us and ourselves
+
+    def is_ready() -> bool:
+        try:
+            with session.get(url, timeout=READY_TIMEOUT_S) as reply:
+                return reply.status_code == 200
+        except requests.RequestException:
+            return False
+
+    return is_ready
+
+
+def _address_towards(url: str) -> str:
+    """The address of this machine from which a server is reached. Nothing is sent."""
+    parts = urlsplit(url)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            parts.hostname, parts.port or 80, type=socket.SOCK_DGRAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError as err:
+        raise SettingsError(f"INSTANCE_HOST: cannot be found out ({err.strerror}); set it") from err
+
+
+def _public_keys(settings: Settings) -> dict[str, str]:
+    return {
+        key.name: key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        for key in open_issuer(settings).keys.public()
+    }

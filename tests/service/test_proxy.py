@@ -1,0 +1,110 @@
+"""Behind a proxy: what is believed of whom, links under a prefix, and one id for each request."""
+
+import logging
+import re
+
+import pytest
+
+from service.bootstrap import build_app
+from service.errors import SettingsError
+from service.settings import load_settings
+
+PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
+
+
+@pytest.fixture
+def ask(served):
+    """Ask for the documentation as from an address, behind proxies of these networks."""
+
+    def ask(peer: str, networks: str, **headers: str):
+        client = build_app(served.model_copy(update={"trusted_proxies": networks})).test_client()
+        return client.get("/api/v1", headers={**PREFIX, **headers}, environ_base={"REMOTE_ADDR": peer})
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("peer", "networks", "believed"),
+    [
+        ("127.0.0.1", "127.0.0.1/32, ::1/128", True),
+        ("10.1.2.3", "127.0.0.1/32, ::1/128", False),
+        ("10.1.2.3", "10.0.0.0/8", True),
+        ("::ffff:10.1.2.3", "10.0.0.0/8", True),
+        ("fd00::5", "10.0.0.0/8, fd00::/8", True),
+        ("11.1.2.3", "10.0.0.0/8", False),
+        ("", "10.0.0.0/8", False),
+        ("10.1.2.3", "", False),
+    ],
+)
+def test_only_configured_proxies_are_believed(ask, peer, networks, believed, caplog):
+    page = ask(peer, networks)
+    assert ('<base href="/loaner/api/v1/">' in page.text) == believed
+    assert ("is not among TRUSTED_PROXIES" in caplog.text) == (not believed)
+
+
+def test_who_is_passed_over_is_named_once(ask, served, caplog):
+    client = build_app(served).test_client()
+    for _ in range(3):
+        client.get("/api/v1", headers=PREFIX, environ_base={"REMOTE_ADDR": "10.0.0.1"})
+    assert caplog.text.count("10.0.0.1 sends X-Forwarded-Prefix") == 1
+
+
+def test_whatever_is_believed_internal_routes_are_not_reachable_through_a_proxy(served):
+    client = build_app(served).test_client()
+    for peer in ("127.0.0.1", "10.0.0.1"):
+        for header in ("X-Forwarded-For", "Via", "Forwarded"):
+            reply = client.get("/ready", headers={header: "x"}, environ_base={"REMOTE_ADDR": peer})
+            assert reply.status_code == 404
+        assert client.get("/ready", environ_base={"REMOTE_ADDR": peer}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("networks", "ok"), [("10.0.0.0/8, ::1", True), ("localhost", False), ("10.0.0.1/8", False), ("10.0.0.0/33", False)]
+)
+def test_networks_are_checked(networks, ok):
+    if ok:
+        assert load_settings(trusted_proxies=networks).trusted_proxies == "10.0.0.0/8, ::1/128"
+    else:
+        with pytest.raises(SettingsError, match="TRUSTED_PROXIES: expected addresses or networks"):
+            load_settings(trusted_proxies=networks)
+
+
+def test_wrong_secrets_count_for_the_client_behind_the_proxy(served):
+    client = build_app(served).test_client()
+
+    def guess(address: str) -> int:
+        headers = {"X-Forwarded-For": address}
+        return client.post("/token", json={"user": "loaner-client", "pw": "wrong"}, headers=headers).status_code
+
+    assert [guess("203.0.113.1") for _ in range(7)] == [401] * 5 + [429] * 2
+    assert guess("203.0.113.2") == 401
+
+
+@pytest.mark.parametrize("header", ["X-Request-ID", "X-Kong-Request-Id", "Kong-Request-ID"])
+def test_the_gateways_request_id_is_taken_logged_and_returned(served, header, caplog):
+    client = build_app(served).test_client()
+    with caplog.at_level(logging.INFO):
+        reply = client.get("/1/2020-01-31?secret=x", headers={header: "7dd8722b-5604#3"})
+    assert reply.headers["X-Request-ID"] == "7dd8722b-5604#3"
+    assert re.search(r"127\.0\.0\.1 GET /1/2020-01-31 401 \d+\.\d ms", caplog.text)
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "é", '"'])
+def test_an_id_that_is_none_is_replaced(served, given):
+    reply = build_app(served).test_client().get("/version", headers={"X-Request-ID": given})
+    assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["X-Request-ID"])
+
+
+def test_an_id_from_a_stranger_is_replaced(served):
+    reply = build_app(served).test_client().get(
+        "/version", headers={"X-Request-ID": "mine"}, environ_base={"REMOTE_ADDR": "10.0.0.1"}
+    )  # fmt: skip
+    assert reply.headers["X-Request-ID"] != "mine"
+
+
+def test_a_path_cannot_write_lines_of_its_own(served, caplog):
+    with caplog.at_level(logging.INFO):
+        build_app(served).test_client().get("/a%0aINFO forged%1b[31m/%c3%a9")
+    assert "\nINFO forged" not in caplog.text
+    assert "\x1b" not in caplog.text
