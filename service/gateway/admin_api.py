@@ -54,8 +54,8 @@ class AdminApi:
         self._deadline = time.monotonic() + patience_s
         self._session = requests.Session()
         self._session.headers.update(access.headers)
-        if access.ca_file:
-            self._session.verify = access.ca_file
+        # told with each request: a session's own would give way to REQUESTS_CA_BUNDLE of the environment
+        self._ca_file = access.ca_file
 
     def __enter__(self) -> "AdminApi":
         return self
@@ -134,6 +134,7 @@ class AdminApi:
                 json=entity,
                 timeout=(min(CONNECT_TIMEOUT_S, remaining_s), min(READ_TIMEOUT_S, remaining_s)),
                 allow_redirects=False,
+                verify=self._ca_file,
                 stream=True,
             ) as response:
                 status = response.status_code

@@ -7,11 +7,13 @@ which it also takes the defaults of entities.
 import copy
 import json
 import re
+import ssl
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import recording
@@ -300,8 +302,8 @@ def _schema_violation(fields: dict[str, Any], told: str) -> tuple[int, Any]:
 
 
 @contextmanager
-def running(kong: StandInKong, port: int = 0) -> Iterator[StandInKong]:
-    """Serve it on a loopback port, a free one unless it is given."""
+def running(kong: StandInKong, port: int = 0, certificate: Path | None = None) -> Iterator[StandInKong]:
+    """Serve it on a loopback port, a free one unless it is given. certificate: and its key, in PEM, to speak TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -333,9 +335,13 @@ def running(kong: StandInKong, port: int = 0) -> Iterator[StandInKong]:
         request_queue_size = 128
 
     server = Server(("127.0.0.1", port), Handler)
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
-    kong.url = f"http://127.0.0.1:{server.server_port}"
+    kong.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield kong
     finally:

@@ -8,8 +8,13 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from microkubes.gateway import KongGatewayRegistrator, RegistrationException, Registrator
 from service.gateway.admin_api import Access
@@ -288,6 +293,34 @@ def test_the_admin_api_is_shown_what_lets_us_in(kong):
     access = Access({"Kong-Admin-Token": "t0ken", "apikey": "k3y"})
     KongGatewayRegistrator(f"{kong.url}", 5, access).reconcile(definition())
     assert all((h["Kong-Admin-Token"], h["apikey"]) == ("t0ken", "k3y") for h in kong.headers)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A certificate of 127.0.0.1 that only itself vouches for, and its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gateway")])
+    now = datetime.now(UTC)
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    built = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+        .add_extension(addresses, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = tmp_path / "gateway.pem"
+    path.write_bytes(built.sign(key, hashes.SHA256()).public_bytes(pem) + private)
+    return path
+
+
+def test_a_gateway_with_a_certificate_of_its_own_authority_is_trusted_when_that_is(certificate):
+    with running(StandInKong(), certificate=certificate) as kong:
+        with pytest.raises(RegistrationException, match="its certificate is not trusted"):
+            register(kong)
+        KongGatewayRegistrator(kong.url, 5, Access(ca_file=str(certificate))).reconcile(definition())
+        assert "loaner" in kong.routes
 
 
 def test_a_workspace_stands_before_every_path_but_the_gateways_own(kong):

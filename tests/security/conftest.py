@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from security import JwksKeys, OAuth2Provider
+from tests.clocks import Clock
 from tests.security.http_server import serving
-from tests.security.issuing import FIRST, Clock, jwk
+from tests.security.issuing import FIRST, jwk
 
 
 @pytest.fixture

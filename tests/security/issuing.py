@@ -39,11 +39,3 @@ def ask(provider, shown: str | None, context=None) -> Auth | None:
     headers = {} if shown is None else {"Authorization": f"Bearer {shown}"}
     provider(context, Request(SimpleNamespace(headers=headers, path="/", method="GET")), Response())
     return context.get_auth()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now

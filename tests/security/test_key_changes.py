@@ -16,15 +16,7 @@ from security import (
     Response,
     ThreadLocalSecurityContext,
 )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 0.6  # every look is late enough to be taken
-        return self.now
+from tests.clocks import Ticking
 
 
 @pytest.fixture
@@ -41,7 +33,7 @@ def folder(tmp_path, pems):
 
 @pytest.fixture
 def store(folder):
-    store = KeyStore(folder, now=Clock())
+    store = KeyStore(folder, now=Ticking())
     store.verification_keys()
     return store
 
@@ -128,7 +120,7 @@ def test_a_swap_of_links_as_kubernetes_makes_it_is_noticed(tmp_path, pems):
         (tmp_path / f"..{number}" / "key.pub").write_bytes(pem)
     (tmp_path / "..data").symlink_to("..0")
     (tmp_path / "key.pub").symlink_to("..data/key.pub")
-    store = KeyStore(tmp_path, now=Clock())
+    store = KeyStore(tmp_path, now=Ticking())
     before = store.verification_keys()["key"]
     (tmp_path / "..tmp").symlink_to("..1")
     (tmp_path / "..tmp").rename(tmp_path / "..data")
@@ -139,7 +131,7 @@ def test_a_swap_of_links_as_kubernetes_makes_it_is_noticed(tmp_path, pems):
 def test_a_token_of_a_key_that_is_taken_away_is_refused_at_once_in_every_provider(keys_dir, make_token, tmp_path):
     for name in ("default.pub", "loaner.pub"):
         (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
-    providers = [JWTProvider(KeyStore(tmp_path, now=Clock())) for _ in range(2)]
+    providers = [JWTProvider(KeyStore(tmp_path, now=Ticking())) for _ in range(2)]
     request = Request(SimpleNamespace(headers={"Authorization": f"Bearer {make_token()}"}))
     for provider in providers:
         provider(ThreadLocalSecurityContext(), request, Response())
@@ -150,7 +142,7 @@ def test_a_token_of_a_key_that_is_taken_away_is_refused_at_once_in_every_provide
 
 
 def test_threads_that_ask_while_keys_change_see_a_whole_set(folder, pems):
-    store = KeyStore(folder, now=Clock())
+    store = KeyStore(folder, now=Ticking())
     store.verification_keys()
     seen, stop = set(), threading.Event()
 
@@ -199,12 +191,12 @@ def test_whatever_a_file_holds_the_last_good_keys_stay(store, folder, monkeypatc
 def test_a_process_that_replaces_another_leaves_out_what_it_cannot_use(folder, pems, caplog):
     (folder / "half.pub").write_bytes(b"")
     (folder / "odd.pub").mkdir()
-    store = KeyStore(folder, now=Clock(), strict=False)
+    store = KeyStore(folder, now=Ticking(), strict=False)
     assert list(store.verification_keys()) == ["one"]
     assert "half.pub" in caplog.text
     assert "odd.pub" in caplog.text
     (folder / "half.pub").write_bytes(pems[1])
     (folder / "odd.pub").rmdir()
     assert trusted(store) == ["half", "one"]
-    empty = KeyStore(folder / "gone", now=Clock(), strict=False)
+    empty = KeyStore(folder / "gone", now=Ticking(), strict=False)
     assert trusted(empty) == []

@@ -19,19 +19,13 @@ from security.key_check import check
 from security.key_pair import write_key_pair
 from security.key_ring import KeyRing, State
 from security.signing_key import SigningKeys
+from tests.clocks import Clock
 from tests.conftest import ROOT
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture

@@ -7,16 +7,9 @@ import pytest
 from security import KeyException, KeyStore
 from security.key_pair import write_key_pair
 from security.signing_key import SigningKeys, own_names
+from tests.clocks import Ticking
 
 OLD, NEW = "loaner-20260101T000000Z", "loaner-20260201T000000Z"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 1
-        return self.now
 
 
 @pytest.fixture
@@ -29,7 +22,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def signing(folder):
-    store = KeyStore(folder, now=Clock())
+    store = KeyStore(folder, now=Ticking())
     store.verification_keys()
     return SigningKeys(store, "loaner")
 

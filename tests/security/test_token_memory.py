@@ -15,7 +15,8 @@ from security import (
     Response,
     ThreadLocalSecurityContext,
 )
-from tests.security.issuing import Clock, ask
+from tests.clocks import Clock
+from tests.security.issuing import ask
 
 
 def test_nothing_need_be_remembered(keys_dir, make_token):

@@ -14,16 +14,9 @@ from service.clients import Clients, open_clients
 from service.errors import SettingsError
 from service.settings import load_settings
 from service.token_issuer import Holder
+from tests.clocks import Ticking
 
 HASH = hash_secret("s3cret")
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        self.now += 1
-        return self.now
 
 
 @pytest.fixture
@@ -109,7 +102,7 @@ def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said
     assert "plain-text" not in str(caught.value)
 
     write(path, entry())
-    clients = Clients(path, now=Clock())
+    clients = Clients(path, now=Ticking())
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     for _ in range(3):
         assert clients.proved("reports", "s3cret")  # a running service goes on as it was
@@ -125,7 +118,7 @@ def test_a_directory_in_place_of_the_file_is_named(path):
 
 
 def test_changes_are_noticed(path):
-    clients = Clients(path, now=Clock())
+    clients = Clients(path, now=Ticking())
     assert not clients
     write(path, entry())
     assert clients.proved("reports", "s3cret")
@@ -137,7 +130,7 @@ def test_changes_are_noticed(path):
 
 def test_a_file_that_goes_while_it_is_looked_at_leaves_the_clients(path, caplog):
     write(path, entry())
-    clients = Clients(path, now=Clock())
+    clients = Clients(path, now=Ticking())
     path.unlink()
     path.symlink_to(path)  # a loop
     assert clients.proved("reports", "s3cret")
@@ -167,7 +160,7 @@ def test_a_client_that_is_not_known_costs_the_same(path, monkeypatch):
 
 def test_a_file_that_may_be_read_at_last_is_taken_up(path):
     write(path, entry())
-    clients = Clients(path, now=Clock())
+    clients = Clients(path, now=Ticking())
     path.write_text("{")
     assert clients.proved("reports", "s3cret")
     write(path, entry("other"))
@@ -176,7 +169,7 @@ def test_a_file_that_may_be_read_at_last_is_taken_up(path):
 
 def test_a_process_that_replaces_another_does_not_fail_for_a_file(path, caplog):
     path.write_text("{")
-    clients = Clients(path, "loaner-client", SecretStr("of the settings"), now=Clock(), strict=False)
+    clients = Clients(path, "loaner-client", SecretStr("of the settings"), now=Ticking(), strict=False)
     assert "is not JSON" in caplog.text
     assert clients.proved("loaner-client", "of the settings")
     write(path, entry())

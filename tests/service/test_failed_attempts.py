@@ -7,18 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.failed_attempts import FailedAttempts
-
-
-class Clock:
-    now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clocks import Clock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_800_000_000.0)
 
 
 @pytest.fixture
