@@ -39,11 +39,13 @@ def build_app(settings: Settings, shared: Path | None = None) -> Flask:
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
     database = PooledDatabase(settings)
+    issuer = open_issuer(settings, keys)
+    issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
         reader=BalanceReader(PostgresLedger(database), settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
         health=Health(database, shared and shared / LEAVING),
-        issuer=open_issuer(settings, keys),
+        issuer=issuer,
         clients=open_clients(settings, strict=False),
         attempts=FailedAttempts(shared and shared / ATTEMPTS),
         secure_loans=settings.secure_loans,

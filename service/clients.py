@@ -102,6 +102,6 @@ class Clients:
 def open_clients(settings: Settings, strict: bool = True) -> Clients:
     """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
     path = Path(settings.clients_file)
-    if "clients_file" in settings.model_fields_set and not path.exists():
+    if strict and "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
     return Clients(path, settings.client_id, settings.secret, strict=strict)

@@ -15,6 +15,8 @@ from service.gateway.admin_api import Access
 from service.gateway.definition import Definition
 from service.gateway.instance import Instance
 from service.gateway.plugin_file import read_plugins
+from service.gateway.routed import wait_until_routed
+from service.gateway.url import without_password
 from service.keys import open_issuer
 from service.settings import Settings
 
@@ -59,17 +61,34 @@ def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Inst
     if settings.consul_agent_url is not None:
         from service.gateway.consul_agent import ConsulAgent
 
+        if urlsplit(settings.consul_agent_url).path:
+            raise SettingsError("CONSUL_AGENT_URL: expected a URL without a path, such as http://127.0.0.1:8500")
         token = settings.consul_token.get_secret_value() if settings.consul_token else None
         consul = ConsulAgent(settings.consul_agent_url, token)
     return Instance(
         registrator,
         lambda: definition_of(settings),
-        settings.instance_host or _address_towards(settings.api_gateway_url),
+        (settings.instance_host or _address_towards(settings.api_gateway_url)).strip("[]"),
         settings.service_port or settings.port,
         ready=_asks(f"{own_url(settings)}/ready"),
         interval_s=settings.gateway_interval_s,
         consul=consul,
     )
+
+
+def check_routed(settings: Settings, patience_s: float) -> str | None:
+    """Wait until the gateway's proxy routes here, if it is known where it is. Returns: what was asked.
+
+    Raises: SettingsError when the time is over.
+    """
+    if settings.gateway_proxy_url is None:
+        return None
+    url = f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck"
+    try:
+        wait_until_routed(url, patience_s, settings.api_gateway_ca)
+    except RegistrationException as err:
+        raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
+    return without_password(url)
 
 
 def _asks(url: str) -> Callable[[], bool]:
@@ -100,8 +119,8 @@ def _address_towards(url: str) -> str:
         raise SettingsError(f"INSTANCE_HOST: cannot be found out ({err.strerror}); set it") from err
 
 
-def _public_keys(settings: Settings) -> dict[str, str]:
+def _public_keys(settings: Settings) -> dict[str, tuple[str, str]]:
     return {
-        key.name: key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        key.name: (key.algorithms[0], key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
         for key in open_issuer(settings).keys.public()
     }

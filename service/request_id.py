@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from ipaddress import ip_address
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -44,6 +45,14 @@ def _given() -> str | None:
             if value and re.fullmatch(r"[A-Za-z0-9._:#-]{1,128}", value):
                 return value
     return None
+
+
+def _address() -> str:
+    """Whence it comes: an address, whatever a proxy says."""
+    try:
+        return str(ip_address(request.remote_addr or ""))
+    except ValueError:
+        return "-"
 
 
 def _shown() -> str:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,8 @@ from service.settings import Settings
 log = logging.getLogger(__name__)
 
 STOPPING = "stopping"  # the file that lets workers stop
+RENEWING = "renewing"  # the file that lets those stop which have begun before it was written
+LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
@@ -34,25 +37,30 @@ def load_worker(settings: Settings, shared: Path) -> Flask:
     configure_logging(settings.log_level)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    threading.Thread(target=_stop_once, args=(shared / STOPPING,), name="stop-once", daemon=True).start()
+    threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return build_app(settings, shared)
 
 
-def _stop_once(stopping: Path) -> None:
+def _stop_once(shared: Path) -> None:
     # Ctrl-C in a terminal, or a service manager, signals every process, and the parent then tells its workers as well,
     # once it has left the gateway: until then requests come in. Of two signals at once the kernel gives one to another
     # thread than the main one, where nobody acts on it and the worker hangs. So one thread takes them, and the server's
     # handler hears of it once.
     parent = multiprocessing.parent_process()
+    begun = time.time()
     while True:
         signal.sigwait({signal.SIGTERM})
-        if stopping.exists() or not stopping.parent.exists() or parent is None or not parent.is_alive():
+        if parent is None or not parent.is_alive() or not shared.exists() or (shared / STOPPING).exists():
             break
-    handler = signal.getsignal(signal.SIGTERM)
-    if not callable(handler):
-        os._exit(0)  # the server has not begun
-    handler(signal.SIGTERM, None)
+        if (shared / RENEWING).exists() and (shared / RENEWING).stat().st_mtime > begun:
+            break
+    while True:
+        handler = signal.getsignal(signal.SIGTERM)
+        if not callable(handler):
+            os._exit(0)  # the server has not begun
+        handler(signal.SIGTERM, None)
+        time.sleep(1)  # should it have begun this very moment, it has not heard
 
 
 def _follow_parent() -> None:
@@ -91,7 +99,14 @@ def serve(settings: Settings, *, instance: Instance | None = None, stop_on_hangu
         if instance is not None:
             instance.start()
         log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
-        server.serve(target_loader=partial(load_worker, settings, Path(folder)), wrap_loader=False)
+        try:
+            server.serve(target_loader=partial(load_worker, settings, Path(folder)), wrap_loader=False)
+        except SystemExit:
+            if not farewell.begun:
+                raise
+            log.warning("workers died while this instance was leaving")
+        finally:
+            farewell.leave()
     log.info("stopped")
 
 
@@ -104,29 +119,45 @@ class _Farewell:
         self._instance = instance
         self._drain_s = drain_s
         self._at_once = threading.Event()
-        self._begun = False
+        self._left = False
+        self.begun = False
 
     def listen(self, on_hangup: bool) -> None:
         """Take the signals that the server has just taken."""
-        numbers = [signal.SIGINT, signal.SIGTERM]
-        if on_hangup and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-            numbers.append(signal.SIGHUP)
-        for number in numbers:
-            signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        if not on_hangup:
+            signal.signal(signal.SIGHUP, self._renew)
+        elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._on_signal)
+
+    def leave(self) -> None:
+        """Leave the platform, once, within a bound."""
+        if self._instance is not None and not self._left:
+            self._left = True
+            leaving = threading.Thread(target=self._instance.leave, name="leave", daemon=True)
+            leaving.start()
+            deadline = time.monotonic() + LEAVE_S
+            while leaving.is_alive() and time.monotonic() < deadline and not self._at_once.is_set():
+                leaving.join(0.05)
+
+    def _renew(self, *_: object) -> None:
+        self._tell(RENEWING)
+        self._server.signal_handler_reload()
 
     def _on_signal(self, *_: object) -> None:
-        if self._begun:
+        if self.begun:
             self._at_once.set()  # whoever asks twice is in a hurry
         else:
-            self._begun = True
-            threading.Thread(target=self._leave, name="farewell").start()
+            self.begun = True
+            threading.Thread(target=self._say_farewell, name="farewell").start()
 
-    def _leave(self) -> None:
+    def _say_farewell(self) -> None:
         try:
             self._tell(LEAVING)  # /ready is 503 from now on
             if self._instance is not None:
                 log.info("leaving; requests are answered for another %.0f s", self._drain_s)
-                self._instance.leave()
+                self.leave()
                 # a gateway's workers, and whoever has looked up our name, hear of it in their own time
                 self._at_once.wait(self._drain_s)
         finally:

@@ -11,10 +11,8 @@ from service.clients import open_clients
 from service.connection import connect
 from service.errors import SettingsError
 from service.gateway import RegistrationException
-from service.gateway.kong import summary
-from service.gateway.routed import wait_until_routed
 from service.keys import check_keys, open_issuer, warn_of_exposure
-from service.membership import definition_of, instance_of, registrator_of
+from service.membership import check_routed, definition_of, instance_of, registrator_of
 from service.settings import Settings
 from service.standalone import (
     build_core,
@@ -37,19 +35,11 @@ def start_in_production(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
     registrator = registrator_of(settings)
-    definition = definition_of(settings)
     try:
-        changes = registrator.reconcile(definition)
-        log.info("registered %s with the gateway at %s (%s)", definition.name, registrator.shown_url, summary(changes))
+        registrator.declare(definition_of(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
-    if settings.gateway_proxy_url is not None:
-        try:
-            wait_until_routed(
-                f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck", settings.gateway_timeout_s
-            )
-        except RegistrationException as err:
-            raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
+    check_routed(settings, settings.gateway_timeout_s)
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import click
 
-from service.gateway import RegistrationException
+from service.errors import SettingsError
 from service.gateway.change import Change
-from service.gateway.routed import wait_until_routed
-from service.membership import definition_of, registrator_of
+from service.membership import check_routed, definition_of, registrator_of
 
 PATIENCE_S = 5  # a person waits
 
@@ -53,14 +52,13 @@ def status_command(ctx: click.Context) -> None:
     for target in registrator.targets(definition):
         click.echo(f"target    {target}")
     routed = True
-    if settings.gateway_proxy_url is not None:
-        url = f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck"
-        try:
-            wait_until_routed(url, PATIENCE_S)
+    try:
+        url = check_routed(settings, PATIENCE_S)
+        if url is not None:
             click.echo(f"proxy     {url} is routed here")
-        except RegistrationException as err:
-            routed = False
-            click.echo(f"proxy     {err}")
+    except SettingsError as err:
+        routed = False
+        click.echo(f"proxy     {err}")
     if changes or not routed:
         ctx.exit(1)
 

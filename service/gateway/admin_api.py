@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from service.gateway.registrator import RegistrationException
+from service.gateway.url import without_password
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 10
 MAX_BYTES = 1_000_000
 MAX_PAGES = 100
+MAX_TOLD = 300  # characters of what a gateway says of an error
 # A gateway that is starting, busy, or has lost its database for a moment; anything else will not get better by itself.
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 # What asking for an entity, or making or removing one, may rightly be told.
@@ -54,8 +55,9 @@ class AdminApi:
         self._deadline = time.monotonic() + patience_s
         self._session = requests.Session()
         self._session.headers.update(access.headers)
-        # told with each request: a session's own would give way to REQUESTS_CA_BUNDLE of the environment
-        self._ca_file = access.ca_file
+        # The gateway is a neighbour: no proxy stands between, and what .netrc or the environment have is for others.
+        self._session.trust_env = False
+        self._session.verify = access.ca_file or True
 
     def __enter__(self) -> "AdminApi":
         return self
@@ -134,7 +136,6 @@ class AdminApi:
                 json=entity,
                 timeout=(min(CONNECT_TIMEOUT_S, remaining_s), min(READ_TIMEOUT_S, remaining_s)),
                 allow_redirects=False,
-                verify=self._ca_file,
                 stream=True,
             ) as response:
                 status = response.status_code
@@ -163,12 +164,11 @@ class AdminApi:
 
 
 def _said(body: object) -> str | None:
-    """The gateway's own words. Before 1.0 they are the values of the wrong fields."""
+    """The gateway's own words, in a line. Before 1.0 they are the values of the wrong fields."""
     if not isinstance(body, dict):
         return None
-    if isinstance(body.get("message"), str):
-        return str(body["message"])
-    return "; ".join(str(value) for value in body.values()) or None
+    told = [body["message"]] if isinstance(body.get("message"), str) else body.values()
+    return " ".join("; ".join(map(str, told)).split())[:MAX_TOLD] or None
 
 
 def _content(response: requests.Response, where: str, until: float) -> bytes:
@@ -181,12 +181,6 @@ def _content(response: requests.Response, where: str, until: float) -> bytes:
         if time.monotonic() > until:
             raise _TryAgain(f"{where}: took too long to answer")
     return content
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown: without what stands before an @."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _reason(err: Exception) -> str:

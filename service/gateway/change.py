@@ -1,8 +1,11 @@
 """The difference between what is declared and what a gateway has."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from service.gateway.definition import MARK
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,19 @@ class Change:
         sign = {"create": "+", "change": "~", "remove": "-"}[self.action]
         lines = [f"{sign} {self.what}"]
         for name, (before, after) in self.fields.items():
+            before, after = _shown(before), _shown(after)
             lines.append(f"    {name}: {after}" if self.action == "create" else f"    {name}: {before} -> {after}")
         return "\n".join(lines)
+
+
+def _shown(value: Any) -> Any:
+    """A value as it may be shown: plugins are configured with passwords and the like."""
+    if not isinstance(value, Mapping):
+        return value
+    return {
+        name: "***" if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE) else _shown(inner)
+        for name, inner in value.items()
+    }
 
 
 def creation(what: str, declared: Mapping[str, Any]) -> Change:
@@ -38,8 +52,11 @@ def differences(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[s
         has = found.get(name)
         if name == "tags":
             tags = [str(tag) for tag in has] if isinstance(has, list) else []
-            if not set(value) <= set(tags):
-                wrong[name] = (has, tags + [tag for tag in value if tag not in tags])
+            # theirs stay, and so do ours, but for the mark of another declaration
+            kept = [tag for tag in tags if tag in value or not tag.startswith(MARK)]
+            wanted = kept + [tag for tag in value if tag not in kept]
+            if wanted != tags:
+                wrong[name] = (has, wanted)
         elif isinstance(value, Mapping) and isinstance(has, Mapping):
             inner = differences(has, value)
             if inner:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 import requests
 from consul import Check, Consul, ConsulException
 
+from service.gateway.url import with_port, without_password
+
 TIMEOUT_S = 5
 CHECK_INTERVAL = "5s"
 CHECK_TIMEOUT = "3s"
@@ -22,24 +24,22 @@ class ConsulUnavailable(Exception):
 class ConsulAgent:
     """The agent at `url`, to which one instance of a service is made known. token: for an agent with access rules."""
 
-    def __init__(self, url: str, token: str | None = None, ca_file: str | None = None) -> None:
-        self.url = url
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self.url = without_password(url)
         parts = urlsplit(url)
+        host = parts.hostname or "127.0.0.1"
         self._consul: Any = Consul(
-            host=parts.hostname or "127.0.0.1",
+            host=f"[{host}]" if ":" in host else host,
             port=parts.port or (443 if parts.scheme == "https" else 8500),
             scheme=parts.scheme,
             token=token,
-            verify=ca_file or True,
             connections_timeout=TIMEOUT_S,
         )
 
     def register(self, name: str, instance: str, host: str, port: int, health_path: str) -> None:
         """Make an instance known, with a check of its health. Safe to call again. Raises: ConsulUnavailable."""
-        shown = f"[{host}]" if ":" in host else host
-        check = Check.http(
-            f"http://{shown}:{port}{health_path}", CHECK_INTERVAL, timeout=CHECK_TIMEOUT, deregister=FORGET_AFTER
-        )
+        url = f"http://{with_port(host, port)}{health_path}"
+        check = Check.http(url, CHECK_INTERVAL, timeout=CHECK_TIMEOUT, deregister=FORGET_AFTER)
         self._ask(
             lambda: self._consul.agent.service.register(
                 name, service_id=instance, address=host, port=port, tags=["microkubes"], check=check

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
+
+MARK = "declared:"  # what a tag begins with that tells of the declaration
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Definition:
 
     paths: where the gateway offers it; they are stripped. host, port: where the gateway finds it. health_path: not
     None if it is found through an upstream of the gateway, whose targets are checked there; then host does not matter.
-    plugins: the service's plugins; None if they are nobody's business here. jwt_keys: public keys by key id, in PEM,
-    that the plugin `jwt` is to accept, if it is among them.
+    plugins: the service's plugins; None if they are nobody's business here. jwt_keys: public keys by key id, as
+    (algorithm, PEM), that the plugin `jwt` is to accept, if it is among them.
     """
 
     name: str
@@ -29,7 +32,13 @@ class Definition:
     port: int
     health_path: str | None = None
     plugins: Sequence[Plugin] | None = None
-    jwt_keys: Mapping[str, str] = field(default_factory=dict)
+    jwt_keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    @property
+    def mark(self) -> str:
+        """What tells this declaration from that of another release."""
+        told = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins))
+        return f"{MARK}{sha256(told.encode()).hexdigest()[:12]}"
 
     @property
     def tags(self) -> list[str]:

@@ -3,11 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable
+from ipaddress import IPv6Address
 
 from service.gateway.consul_agent import ConsulAgent, ConsulUnavailable
 from service.gateway.definition import Definition
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.registrator import RegistrationException
+from service.gateway.url import with_port
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +38,15 @@ class Instance:
         self._definition = declare()
         self._host = host
         self._port = port
-        self._target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        # a gateway keeps addresses of IPv6 written out, and finds them by their letters
+        self._target = with_port(IPv6Address(host).exploded if ":" in host else host, port)
         self._name = f"{self._definition.name}-{host}-{port}"
         self._ready = ready
         self._interval_s = interval_s
         self._consul = consul
+        self._marks = {self._definition.mark}
         self._stop = threading.Event()
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self._thread = threading.Thread(target=self._live, name="instance", daemon=True)
 
     def start(self) -> None:
@@ -90,15 +94,21 @@ class Instance:
         self._consul.deregister(self._name)
 
     def _repair(self) -> None:
-        for change in self._registrator.reconcile(self._declare()):
+        definition = self._declare()
+        self._marks.add(definition.mark)
+        for change in self._registrator.reconcile(definition, repairing=self._marks):
             log.warning("the gateway had changed and was put right: %s", " ".join(str(change).split()))
 
     def _try(self, act: Callable[[], object]) -> None:
-        """Act; say what fails, and each failure once for as long as it lasts."""
+        """Act; say what fails, and each failure once for as long as it lasts. Nothing that fails ends the thread: the
+        next time may be better.
+        """
+        name = getattr(act, "__name__", "leave")
         try:
             act()
-            self._complaint = ""
-        except (RegistrationException, ConsulUnavailable) as err:
-            if str(err) != self._complaint:
-                log.warning("%s", err)
-            self._complaint = str(err)
+            self._complaints.pop(name, None)
+        except Exception as err:
+            if self._complaints.get(name) != str(err):
+                known = isinstance(err, RegistrationException | ConsulUnavailable)
+                log.warning("%s", err, exc_info=not known)
+            self._complaints[name] = str(err)

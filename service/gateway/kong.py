@@ -1,14 +1,15 @@
 """Registration with a Kong gateway, of any version: 3, 2, 1, and 0.14, which Microkubes ships."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from service.gateway.admin_api import Access, AdminApi, without_password
+from service.gateway.admin_api import Access, AdminApi
 from service.gateway.change import Change
 from service.gateway.definition import Definition
 from service.gateway.reconciler import Reconciler, reconciler
 from service.gateway.registrator import Registrator
+from service.gateway.url import without_password
 from service.gateway.version import version_of
 
 log = logging.getLogger(__name__)
@@ -43,15 +44,29 @@ class KongGatewayRegistrator(Registrator):
 
         Raises: RegistrationException.
         """
-        changes = self.reconcile(Definition(service["name"], tuple(service["paths"]), service["host"], service["port"]))
-        log.info("registered %s with the gateway at %s (%s)", service["name"], self.shown_url, summary(changes))
+        self.declare(Definition(service["name"], tuple(service["paths"]), service["host"], service["port"]))
 
-    def reconcile(self, definition: Definition, *, dry_run: bool = False, adopt: bool = False) -> list[Change]:
+    def declare(self, definition: Definition) -> None:
+        """Bring the gateway to what is declared, and log it. Raises: RegistrationException."""
+        changes = self.reconcile(definition)
+        log.info("registered %s with the gateway at %s (%s)", definition.name, self.shown_url, _summary(changes))
+
+    def reconcile(
+        self,
+        definition: Definition,
+        *,
+        dry_run: bool = False,
+        adopt: bool = False,
+        repairing: Collection[str] | None = None,
+    ) -> list[Change]:
         """Bring the gateway to what is declared, and say what changed; nothing is written where nothing differs.
 
-        dry_run: only say what would. adopt: take over what somebody else owns. Raises: RegistrationException.
+        dry_run: only say what would. adopt: take over what somebody else owns. repairing: the marks of declarations
+        that are ours; what another release of this service has declared is left alone then.
+
+        Raises: RegistrationException.
         """
-        return self._with(definition, lambda gateway: list(gateway.register()), dry_run, adopt)
+        return self._with(definition, lambda gateway: list(gateway.register(repairing)), dry_run, adopt)
 
     def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
         """Remove all that is ours. Raises: RegistrationException."""
@@ -86,6 +101,6 @@ class KongGatewayRegistrator(Registrator):
             return act(reconciler(api, version, definition, dry_run, adopt))
 
 
-def summary(changes: Sequence[Change]) -> str:
+def _summary(changes: Sequence[Change]) -> str:
     """Changes in a few words, for a log line."""
     return ", ".join(f"{change.what} {_DONE[change.action]}" for change in changes) or "nothing changed"

@@ -5,13 +5,13 @@ what it does not name; PATCH merges. So a PUT makes what is not there, also when
 changes it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from service.gateway.admin_api import AdminApi, Entity
 from service.gateway.change import Change, creation, differences, overlaid
-from service.gateway.definition import Definition, Plugin
+from service.gateway.definition import MARK, Definition, Plugin
 from service.gateway.registrator import RegistrationException
 from service.gateway.version import GatewayVersion
 
@@ -23,8 +23,10 @@ class Reconciler(Protocol):
     an error, unless it is to be adopted.
     """
 
-    def register(self) -> Iterator[Change]:
-        """Make what is missing and change what differs. Raises: RegistrationException."""
+    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
+        """Make what is missing and change what differs. repairing: the marks of our own declarations, if what another
+        release has declared is to be left alone. Raises: RegistrationException.
+        """
         ...
 
     def unregister(self) -> Iterator[Change]:
@@ -95,12 +97,14 @@ class _Base:
 class ServicesReconciler(_Base):
     """Gateways from 1.0 on: a service, a route, and where wanted an upstream and plugins."""
 
-    def register(self) -> Iterator[Change]:
+    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
         """See Reconciler."""
         wanted = self.definition
         name = wanted.name
         if wanted.plugins and not self.version.has_tags:
             raise RegistrationException(f"{self._gateway()} has no tags to know our plugins by; from 1.1 on it has")
+        if repairing is not None and self._is_anothers(repairing):
+            return
         if wanted.upstream is not None:
             upstream = f"/upstreams/{wanted.upstream}"
             _, change = self._bring(f"upstream {wanted.upstream}", upstream, upstream, self._upstream())
@@ -109,7 +113,7 @@ class ServicesReconciler(_Base):
             f"service {name}",
             f"/services/{name}",
             f"/services/{name}",
-            {"protocol": "http", "host": wanted.target_host, "port": wanted.port, "retries": 5, **self.tags},
+            {"protocol": "http", "host": wanted.target_host, "port": wanted.port, "retries": 5, **self._marked()},
         )
         yield from change
         # Route names are global, and a PUT under our service would take another's route from it: so it is looked for
@@ -129,24 +133,35 @@ class ServicesReconciler(_Base):
             },
         )
         yield from change
+        if wanted.upstream is None:
+            yield from self._drop(f"upstreams/{wanted.name}.upstream")
         if wanted.plugins is not None:
             yield from self._plugins(wanted.plugins)
             if any(plugin.name == "jwt" for plugin in wanted.plugins):
                 yield from self._jwt_keys()
+            else:
+                yield from self._drop(f"consumers/{wanted.name}")
 
     def unregister(self) -> Iterator[Change]:
         """See Reconciler."""
         name = self.definition.name
-        for kind in ("routes", "services", "upstreams", "consumers"):
-            named = f"{name}.upstream" if kind == "upstreams" else name
-            what = f"{kind[:-1]} {named}"
-            found = self.api.get(f"/{kind}/{named}")
-            if found is None:
-                continue
-            self._refuse_foreign(what, self._is_ours(kind, found), self._owner(found))
-            if not self.dry_run:
-                self.api.write("DELETE", f"/{kind}/{named}")
-            yield Change("remove", what)
+        # everything is looked at before anything is removed
+        service, route = self.api.get(f"/services/{name}"), self.api.get(f"/routes/{name}")
+        if service is not None:
+            self._refuse_foreign(f"service {name}", self._is_ours("services", service), self._owner(service))
+            for other in self.api.list(f"/services/{name}/routes"):
+                if other.get("name") != name:
+                    raise RegistrationException(
+                        f"{self._gateway()}: the service {name} has a route {other.get('name') or other.get('id')} that"
+                        " is not ours; nothing was removed"
+                    )
+        if route is not None:
+            self._refuse_foreign(f"route {name}", self._is_ours("routes", route), self._owner(route))
+        for what, found in ((f"routes/{name}", route), (f"services/{name}", service)):
+            if found is not None:
+                yield self._remove(what)
+        yield from self._drop(f"upstreams/{name}.upstream")
+        yield from self._drop(f"consumers/{name}")
 
     def add_target(self, target: str) -> Iterator[Change]:
         """See Reconciler."""
@@ -193,8 +208,38 @@ class ServicesReconciler(_Base):
         fields = differences(found, declared)
         if not fields:
             return found, []
-        changed = found if self.dry_run else self._write("PATCH", path, overlaid(found, declared))
-        return changed, [Change("change", what, fields)]
+        change = [Change("change", what, fields)]
+        if self.dry_run:
+            return found, change
+        status, changed = self.api.write("PATCH", path, overlaid(found, declared))
+        if status == 404:  # gone this very moment
+            changed = self._write("PUT", made_at, declared)
+        return changed, change
+
+    def _marked(self) -> Entity:
+        """The tags of the service, which tell also which declaration it is."""
+        return {"tags": [*self.definition.tags, self.definition.mark]} if self.version.has_tags else {}
+
+    def _is_anothers(self, ours: Collection[str]) -> bool:
+        """Whether the service is as another release has declared it, which has started after us. Two that undid each
+        other would never come to rest.
+        """
+        tags = (self.api.get(f"/services/{self.definition.name}") or {}).get("tags")
+        marks = [tag for tag in tags if str(tag).startswith(MARK)] if isinstance(tags, list) else []
+        return bool(marks) and not set(marks) & set(ours)
+
+    def _drop(self, what: str) -> Iterator[Change]:
+        """Remove an entity that is ours and declared no more; leave anybody else's."""
+        if self.version.has_tags:
+            found = self.api.get(f"/{what}")
+            if found is not None and self._is_ours(what.partition("/")[0], found):
+                yield self._remove(what)
+
+    def _remove(self, what: str) -> Change:
+        if not self.dry_run:
+            self.api.write("DELETE", f"/{what}")
+        kind, _, name = what.partition("/")
+        return Change("remove", f"{kind[:-1]} {name}")
 
     def _is_ours(self, kind: str, entity: Entity) -> bool:
         """By its tag; on a gateway without tags, by what it points to."""
@@ -203,8 +248,10 @@ class ServicesReconciler(_Base):
             return isinstance(tags, list) and self.definition.tags[0] in tags
         if kind == "routes":
             service = self.api.get(f"/services/{self.definition.name}") or {}
-            return entity.get("service") == {"id": service.get("id")}
-        return kind == "upstreams" or entity.get("host") == self.definition.target_host
+            return self._is_ours("services", service) and entity.get("service") == {"id": service.get("id")}
+        if kind == "upstreams":
+            return self.definition.upstream is not None
+        return entity.get("host") in (self.definition.host, f"{self.definition.name}.upstream")
 
     def _owner(self, entity: Entity) -> str:
         tags = entity.get("tags")
@@ -253,13 +300,19 @@ class ServicesReconciler(_Base):
         _, change = self._bring(f"consumer {name}", f"/consumers/{name}", f"/consumers/{name}", dict(self.tags))
         yield from change
         path = f"/consumers/{name}/jwt"
-        found = {str(entity.get("key")): entity for entity in self.api.list(path)}
-        for kid, pem in self.definition.jwt_keys.items():
-            if found.pop(kid, None) is None:
-                if not self.dry_run:
-                    credential = {"key": kid, "algorithm": "RS256", "rsa_public_key": pem, **self.tags}
-                    self.api.write("POST", path, credential)
-                yield Change("create", f"jwt key {kid}")
+        found = {str(entity.get("key")): entity for entity in ([] if change and self.dry_run else self.api.list(path))}
+        for kid, (algorithm, pem) in self.definition.jwt_keys.items():
+            declared = {"key": kid, "algorithm": algorithm, "rsa_public_key": pem, **self.tags}
+            entity = found.pop(kid, None)
+            if entity is not None:
+                self._refuse_foreign(f"jwt key {kid}", self._is_ours("jwt", entity), self._owner(entity))
+                if not differences(entity, declared):
+                    continue
+            if not self.dry_run:
+                if entity is not None:
+                    self.api.write("DELETE", f"{path}/{entity.get('id')}")
+                self._write("POST", path, declared)
+            yield Change("create", f"jwt key {kid}")
         for kid, entity in found.items():
             if self._is_ours("jwt", entity):
                 if not self.dry_run:
@@ -270,7 +323,7 @@ class ServicesReconciler(_Base):
 class ApisReconciler(_Base):
     """Gateways before 1.0: one entity under `/apis/`, which is both service and route."""
 
-    def register(self) -> Iterator[Change]:
+    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
         """See Reconciler."""
         wanted = self.definition
         if wanted.upstream is not None or wanted.plugins:

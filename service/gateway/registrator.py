@@ -1,5 +1,6 @@
 """What registering with any gateway takes."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,10 +31,17 @@ class Registrator:
                 raise ValueError(f"register() needs {argument}")
         if isinstance(paths, str):
             raise ValueError(f"register() needs paths as a list, such as [{paths!r}]")
+        if not re.fullmatch(r"[A-Za-z0-9._~-]+", str(name)):
+            raise ValueError(f"register() needs a name of letters, digits and . _ ~ -, not {name!r}")
+        for path in paths or ():
+            if not isinstance(path, str) or not path.startswith(("/", "~/")):
+                raise ValueError(f"register() needs paths such as '/loaner', not {path!r}")
         try:
             number = int(port)
         except (TypeError, ValueError) as err:
             raise ValueError(f"register() needs port as a number, not {port!r}") from err
+        if not 1 <= number <= 65535 or isinstance(port, bool):
+            raise ValueError(f"register() needs a port from 1 to 65535, not {port!r}")
         self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number})
 
     def register_service(self, service: dict[str, Any]) -> None:

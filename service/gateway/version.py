@@ -42,7 +42,7 @@ def version_of(node: dict[str, Any], shown_url: str) -> GatewayVersion:
 
     Raises: RegistrationException for one that takes no registrations, or is none.
     """
-    digits = re.match(r"\d+(\.\d+)+", str(node.get("version")))
+    digits = re.match(r"[0-9]{1,6}(\.[0-9]{1,6})+", str(node.get("version")))
     configuration = node.get("configuration")
     if digits is None or not isinstance(configuration, dict):
         raise RegistrationException(f"GET {shown_url}/ names no version; is this Kong's Admin API?")

@@ -16,6 +16,7 @@ from service.routes.fields import problems
 from service.routes.json_reply import json_reply
 from service.token_issuer import TokenIssuer
 
+_NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
 _WRONG = "client_id or client_secret is missing or wrong"
 _FORM = "application/x-www-form-urlencoded"
 _REQUEST = {
@@ -113,7 +114,7 @@ def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts
                 "scope": " ".join(scopes),
             }
         )
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.update(_NOT_KEPT)
         return response
 
     return routes
@@ -176,7 +177,7 @@ def _refusal(err: _Refused) -> Response:
     response = json_reply(
         {"error": err.error, "error_description": str(err), "code": err.status, "message": str(err)}, err.status
     )
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update(_NOT_KEPT)
     if err.retry_after_s is not None:
         response.headers["Retry-After"] = str(err.retry_after_s)
     if err.status == 401:

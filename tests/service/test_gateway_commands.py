@@ -35,7 +35,7 @@ def test_what_would_change_is_shown_done_and_undone(kong, tmp_path):
     assert (status.returncode, status.stdout.splitlines()[0]) == (0, f"gateway   {kong.url}, Kong 3.9.3")
     assert "declared  as it should be" in status.stdout
     changed = run("register", "--dry-run", **place, SERVICE_PATH="/loans").stdout
-    assert changed == "~ route loaner\n    paths: ['/loaner'] -> ['/loans']\n"
+    assert "~ route loaner\n    paths: ['/loaner'] -> ['/loans']\n" in changed
     assert run("unregister", "--dry-run", **place).stdout == "- route loaner\n- service loaner\n"
     assert "loaner" in kong.services
     run("unregister", **place)

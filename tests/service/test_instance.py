@@ -83,6 +83,72 @@ def test_what_others_change_on_the_gateway_is_put_right_and_logged(kong, variabl
         until(lambda: "was put right: ~ route loaner" in told())
 
 
+def test_a_file_of_plugins_that_is_broken_for_a_moment_ends_nothing(kong, variables, tmp_path):
+    path = tmp_path / "plugins.yaml"
+    path.write_text("plugins: []")
+    with started(**variables, GATEWAY_PLUGINS=str(path), PORT=str(free_port())) as (_, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        path.write_text("plugins: [")
+        until(lambda: "neither YAML nor JSON" in told(), told=told)
+        path.write_text("plugins: [{name: rate-limiting, config: {minute: 60}}]")
+        until(lambda: kong.entities["plugins"], told=told)
+        kong.targets[UPSTREAM].clear()
+        until(lambda: kong.targets[UPSTREAM], told=told)
+
+
+def test_an_instance_of_an_address_of_ipv6_leaves_as_well(kong, variables):
+    port = free_port()
+    written = f"[fd00:0000:0000:0000:0000:0000:0000:0005]:{port}"  # as a gateway keeps it
+    with started(**variables, INSTANCE_HOST="[fd00::5]", PORT=str(port)) as (process, told):
+        until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], told=told)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not kong.targets[UPSTREAM], told=told)
+        assert process.wait(30) == 0
+
+
+def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/1/2020-02-29"
+    answers: list[int | str] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                answers.append(requests.get(url, headers=bearer, timeout=20).status_code)
+            except requests.RequestException as err:
+                answers.append(repr(err))
+
+    def workers(parent: int) -> set[str]:
+        return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+
+    with started(**variables, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        before = workers(process.pid)
+        callers = [threading.Thread(target=call) for _ in range(2)]
+        for caller in callers:
+            caller.start()
+        process.send_signal(signal.SIGHUP)
+        until(lambda: not before & workers(process.pid), told=told)
+        stop.set()
+        for caller in callers:
+            caller.join()
+        assert "after it refused" not in told()
+        assert set(answers) == {200}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_gateway_that_does_not_answer_does_not_hold_up_the_end(kong, variables):
+    with started(**variables, PORT=str(free_port())) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        kong.database_up = False
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+        assert time.monotonic() - begun < 5 + 2 + 10  # leaving, draining, stopping
+
+
 def test_a_gateway_that_goes_away_is_told_of_once_and_harms_nobody(kong, variables):
     port = free_port()
     with started(**variables, PORT=str(port)) as (process, told):
