@@ -175,7 +175,8 @@ def test_production_registers_serves_and_stops(served, bearer):
     url = f"http://127.0.0.1:{port}"
     with running(StandInKong()) as kong:
         variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "PORT": str(port),
-                     "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3"}  # fmt: skip
+                     "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
+                     "DRAIN_S": "0"}  # fmt: skip
         with started(**variables) as (process, told):
             wait_until_up(process, f"{url}/healthcheck", told)
             assert (kong.services["loaner"]["host"], kong.services["loaner"]["port"]) == ("10.1.2.3", port)
@@ -185,8 +186,7 @@ def test_production_registers_serves_and_stops(served, bearer):
             assert (status, reply["code"]) == (401, 401)
             assert "bearer" in headers["www-authenticate"].lower()
             os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
-            assert process.wait(10) == 0
-            assert "Killing" not in told()
+            assert process.wait(12) == 0  # workers that did not stop would be killed after 15 s
             assert "registered loaner" in told()
             assert "Traceback" not in told()
 
@@ -198,7 +198,8 @@ def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(s
     with running(StandInKong()) as kong:
         variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
                      "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
-                     "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp")}  # fmt: skip
+                     "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),
+                     "DRAIN_S": "0"}  # fmt: skip
         (tmp_path / "tmp").mkdir()
         with started(**variables) as (process, told):
             wait_until_up(process, url, told)
@@ -324,7 +325,6 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         assert process.wait(30) == 0
         assert time.monotonic() - begun < 10
         assert "Traceback" not in told()
-        assert "Killing" not in told()
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 

@@ -55,8 +55,7 @@ def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, var
         status, _, reply = ask(f"{url}/ready")
         assert (status, "leaving" in reply["message"]) == (503, True)
         assert ask(f"{url}/version")[0] == 200  # and goes on answering meanwhile
-        assert process.wait(20) == 0
-        assert "Killing" not in told()
+        assert process.wait(14) == 0  # workers that did not stop would be killed after 15 s
         assert "Traceback" not in told()
 
 
@@ -129,11 +128,12 @@ def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
         for caller in callers:
             caller.start()
         process.send_signal(signal.SIGHUP)
+        begun = time.monotonic()
         until(lambda: not before & workers(process.pid), told=told)
+        assert time.monotonic() - begun < 14  # or they were killed after 15 s
         stop.set()
         for caller in callers:
             caller.join()
-        assert "after it refused" not in told()
         assert set(answers) == {200}
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -164,13 +164,12 @@ def test_a_gateway_that_goes_away_is_told_of_once_and_harms_nobody(kong, variabl
         assert process.wait(30) == 0
 
 
-@pytest.mark.parametrize("wait_s", [0.6, 1.2, 2.0])
-def test_a_signal_during_the_start_ends_it(variables, wait_s):
+def test_a_signal_while_the_gateway_is_waited_for_ends_it(variables):
     unreachable = {**variables, "API_GATEWAY_URL": f"http://127.0.0.1:{free_port()}"}
     with started(**unreachable, PORT=str(free_port())) as (process, told):
-        time.sleep(wait_s)
+        until(lambda: "trying again" in told(), told=told)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) in ((0, -signal.SIGTERM) if wait_s < 1 else (0,)), told()
+        assert process.wait(10) == 0
         assert "Traceback" not in told()
 
 

@@ -34,7 +34,8 @@ def serving(served, place):
     port = free_port()
     with running(StandInKong()) as kong:
         variables = {**reach(served), **place, "API_GATEWAY_URL": kong.url, "PORT": str(port), "WORKERS": "2",
-                     "SECRET": "s3cret-of-the-client", "LISTEN_HOST": "127.0.0.1"}  # fmt: skip
+                     "SECRET": "s3cret-of-the-client",
+                     "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}  # fmt: skip
         with started(**variables) as (process, told):
             url = f"http://127.0.0.1:{port}"
             wait_until_up(process, f"{url}/healthcheck", told)
