@@ -15,6 +15,7 @@ from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
 from service.reader import BalanceReader
 from service.settings import Settings
+from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)
 
@@ -27,10 +28,11 @@ def build_reader(settings: Settings) -> BalanceReader:
     return BalanceReader(PostgresLedger(PooledDatabase(settings)), settings.timezone)
 
 
-def build_app(settings: Settings, shared: Path | None = None) -> Flask:
+def build_app(settings: Settings, shared: Path | None = None, credentials: CurrentCredentials | None = None) -> Flask:
     """The application over Postgres and the key directory.
 
     shared: a folder for what this process shares with others: failed attempts at /token, and the sign to leave.
+    credentials: who reads from Postgres, if Vault says so.
 
     A file of keys or clients that cannot be used is named in the log and left out: a start has looked at them before,
     and a worker that is replaced later must not fail where those that run go on.
@@ -38,7 +40,7 @@ def build_app(settings: Settings, shared: Path | None = None) -> Flask:
     keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
-    database = PooledDatabase(settings)
+    database = PooledDatabase(settings, credentials)
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(

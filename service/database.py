@@ -14,6 +14,7 @@ from sqlalchemy.pool import QueuePool
 from service.connection import connect_bounded, wait
 from service.errors import DatabaseUnavailable
 from service.settings import Settings
+from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,21 @@ class Database(Protocol):
 
 
 class PooledDatabase:
-    """Read-only queries over at most `psql_pool_size` connections. now: a clock, in seconds."""
+    """Read-only queries over at most `psql_pool_size` connections.
 
-    def __init__(self, settings: Settings, now: Callable[[], float] = time.monotonic) -> None:
+    credentials: who reads, if that changes; connections of those before are given up as they come back. now: a clock,
+    in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: CurrentCredentials | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._credentials = credentials
+        self._generation = credentials.generation if credentials else 0
         self._now = now
         self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
@@ -59,7 +71,11 @@ class PooledDatabase:
                     return cursor.fetchone()
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 raise DatabaseUnavailable("Postgres took too long to answer") from err
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
+            except (
+                psycopg2.OperationalError,
+                psycopg2.InterfaceError,
+                psycopg2.errors.InsufficientPrivilege,  # of a session whose role has been dropped
+            ) as err:
                 log.warning("Postgres broke off (attempt %d): %s", attempt, str(err).strip().partition("\n")[0])
                 failure = err
         raise DatabaseUnavailable("Postgres broke off the connection") from failure
@@ -72,6 +88,7 @@ class PooledDatabase:
     def _connection(self) -> Iterator[Connection]:
         if self._down is not None and self._now() < self._down[0]:
             raise DatabaseUnavailable(self._down[1])
+        self._notice_credentials()
         pool = self._pool
         try:
             pooled: Any = pool.connect()
@@ -79,6 +96,9 @@ class PooledDatabase:
             raise DatabaseUnavailable("every connection to Postgres is in use") from err
         try:
             yield pooled.dbapi_connection
+        except psycopg2.errors.InsufficientPrivilege:
+            pooled.dbapi_connection.close()
+            raise
         except psycopg2.Error:
             raise
         except BaseException:
@@ -88,19 +108,27 @@ class PooledDatabase:
             if pooled.dbapi_connection.closed:
                 pooled.invalidate()
                 self._replace(pool)
+            elif self._pool is not pool:
+                pooled.invalidate()  # of credentials that are about to die
             pooled.close()
 
     def _open(self) -> Connection:
         try:
-            connection = connect_bounded(self._settings)
+            settings = self._credentials.read().in_settings(self._settings) if self._credentials else self._settings
+            connection = connect_bounded(settings)
         except DatabaseUnavailable as err:
             self._down = (self._now() + DOWN_S, str(err))
             raise
         self._down = None
         return connection
 
+    def _notice_credentials(self) -> None:
+        if self._credentials is not None and self._credentials.generation != self._generation:
+            self._generation = self._credentials.generation
+            self._replace(self._pool)
+
     def _replace(self, pool: QueuePool) -> None:
-        """One connection was found dead; the others that wait beside it likely are, too."""
+        """A connection was found dead, or is about to be; those that wait beside it are, too."""
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()

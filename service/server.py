@@ -23,6 +23,7 @@ from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
 from service.logs import configure_logging
 from service.settings import Settings
+from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +33,14 @@ LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
-def load_worker(settings: Settings, shared: Path) -> Flask:
+def load_worker(settings: Settings, shared: Path, credentials: SharedCredentials | None) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    return build_app(settings, shared)
+    return build_app(settings, shared, credentials)
 
 
 def _stop_once(shared: Path) -> None:
@@ -71,11 +72,18 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def serve(settings: Settings, *, instance: Instance | None = None, stop_on_hangup: bool = False) -> None:
+def serve(
+    settings: Settings,
+    *,
+    instance: Instance | None = None,
+    credentials: SharedCredentials | None = None,
+    stop_on_hangup: bool = False,
+) -> None:
     """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
 
     instance: this process as a member of a platform, which joins when it can answer, and leaves before it stops.
-    stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
+    credentials: who reads from Postgres, if Vault says so. stop_on_hangup: whether to stop as well when the terminal is
+    closed; otherwise SIGHUP renews the workers.
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
@@ -100,7 +108,7 @@ def serve(settings: Settings, *, instance: Instance | None = None, stop_on_hangu
             instance.start()
         log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
         try:
-            server.serve(target_loader=partial(load_worker, settings, Path(folder)), wrap_loader=False)
+            server.serve(target_loader=partial(load_worker, settings, Path(folder), credentials), wrap_loader=False)
         except SystemExit:
             if not farewell.begun:
                 raise

@@ -132,6 +132,23 @@ class Settings(BaseSettings):
     psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
+    use_vault: bool | None = Field(
+        None,
+        description="whether Vault says who reads (default: in production, unless PSQL_PW is set)",
+    )
+    vault_addr: Annotated[str, AfterValidator(_http_url)] = Field("http://127.0.0.1", description="Vault's address")
+    vault_port: Port = Field(8200, description="its port, unless the address names one")
+    vault_ca: str | None = Field(None, description="file of certificates that its own is checked against")
+    vault_token: SecretStr | None = Field(None, description="token for Vault")
+    vault_token_file: str | None = Field(None, description="file of such a token, as an agent writes it")
+    vault_role_id: str | None = Field(None, description="AppRole to log in with")
+    vault_secret_id: SecretStr | None = Field(None, description="its secret")
+    vault_secret_id_file: str | None = Field(None, description="file of its secret")
+    vault_kubernetes_role: str | None = Field(None, description="role to log in with as a Kubernetes service account")
+    vault_role: Name = Field("readonly", description="database role whose credentials read")
+    vault_mount: str = Field("database", min_length=1, description="where Vault's database secrets are")
+    vault_timeout_s: float = Field(10, gt=0, le=3600, description="seconds to keep trying at the start")
+
     keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
     secure_loans: bool = Field(True, description="whether loan routes need a token")
     clients_file: str = Field(

@@ -3,6 +3,8 @@
 import logging
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -22,6 +24,7 @@ from service.standalone import (
     write_auth,
 )
 from service.token_issuer import Holder
+from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +46,27 @@ def start_in_production(settings: Settings) -> None:
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)
-    connect(settings, "reader").close()
-    check_address(settings)
-    serve(settings, instance=instance_of(settings, registrator))
+    with _credentials(settings) as credentials:
+        connect(credentials.read().in_settings(settings) if credentials else settings, "reader").close()
+        check_address(settings)
+        serve(settings, instance=instance_of(settings, registrator), credentials=credentials)
+
+
+@contextmanager
+def _credentials(settings: Settings) -> Iterator[SharedCredentials | None]:
+    """Who reads from Postgres, kept alive meanwhile, if Vault says so. Raises: SettingsError; VaultUnavailable."""
+    if settings.use_vault is False or (settings.use_vault is None and settings.psql_pw is not None):
+        yield None
+        return
+    from service.vault.lease import VaultLease
+
+    shared = SharedCredentials()
+    lease = VaultLease(settings, shared.publish)
+    lease.start(settings.vault_timeout_s)
+    try:
+        yield shared
+    finally:
+        lease.stop()
 
 
 def start_standalone(settings: Settings) -> None:

@@ -1,0 +1,1 @@
+"""Credentials for Postgres that Vault makes, renews and takes back."""

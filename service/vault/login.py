@@ -1,0 +1,112 @@
+"""How this service proves itself to Vault."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import hvac
+import requests
+from hvac.exceptions import VaultError
+
+from service.errors import LoanerError, SettingsError
+from service.settings import Settings
+
+TIMEOUT_S = 5
+KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+
+class VaultUnavailable(LoanerError):
+    """Vault does not do what it was asked. The message names its address and what it said. may_pass: whether it makes
+    sense to ask again.
+    """
+
+    def __init__(self, message: str, may_pass: bool) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a login gave. lease_s: how long it lasts; 0 for ever. renewable: whether it can last longer. ours: whether
+    it was made for us, so that we may make another one, and revoke it at the end.
+    """
+
+    lease_s: float
+    renewable: bool
+    ours: bool
+
+
+def vault_url(settings: Settings) -> str:
+    """Where Vault is."""
+    parts = urlsplit(settings.vault_addr)
+    return settings.vault_addr if parts.port else f"{settings.vault_addr}:{settings.vault_port}"
+
+
+def open_vault(settings: Settings) -> hvac.Client:
+    """A client that has not logged in yet. Raises: SettingsError."""
+    if settings.vault_ca and not Path(settings.vault_ca).is_file():
+        raise SettingsError(f"VAULT_CA: {settings.vault_ca} is not a file")
+    session = requests.Session()
+    session.trust_env = False  # a .netrc or a proxy of the environment is for others
+    session.verify = settings.vault_ca or True
+    return hvac.Client(url=vault_url(settings), timeout=TIMEOUT_S, session=session, verify=session.verify)
+
+
+def log_in(client: hvac.Client, settings: Settings) -> Token:
+    """Log in with what the settings name: AppRole, Kubernetes, a token, or a file of one.
+
+    Raises: SettingsError when they name nothing, or a file that cannot be read; hvac's and requests' errors.
+    """
+    if settings.vault_role_id:
+        secret = _secret(settings.vault_secret_id, settings.vault_secret_id_file, "VAULT_SECRET_ID_FILE")
+        return _token(client.auth.approle.login(settings.vault_role_id, secret)["auth"])
+    if settings.vault_kubernetes_role:
+        jwt = _read(KUBERNETES_TOKEN, "VAULT_KUBERNETES_ROLE")
+        return _token(client.auth.kubernetes.login(settings.vault_kubernetes_role, jwt)["auth"])
+    token = _secret(settings.vault_token, settings.vault_token_file, "VAULT_TOKEN_FILE")
+    if token is None:
+        raise SettingsError(
+            "VAULT_TOKEN is not set; set it, or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_KUBERNETES_ROLE,"
+            " or USE_VAULT=false to read as PSQL_USER"
+        )
+    client.token = token
+    known = client.auth.token.lookup_self()["data"]
+    return Token(float(known.get("ttl") or 0), bool(known.get("renewable")), ours=False)
+
+
+def failure(settings: Settings, err: Exception) -> VaultUnavailable:
+    """What went wrong, in a line without secrets."""
+    where = f"Vault at {_shown(vault_url(settings))}"
+    if isinstance(err, VaultError):
+        said = " ".join(str(entry) for entry in err.errors or ["no reason given"])
+        passing = type(err).__name__ in ("VaultDown", "InternalServerError", "BadGateway", "RateLimitExceeded")
+        return VaultUnavailable(f"{where}: {' '.join(said.split())[:300]}", passing)
+    if isinstance(err, requests.exceptions.SSLError):
+        return VaultUnavailable(f"{where}: its certificate is not trusted (VAULT_CA)", False)
+    if isinstance(err, requests.Timeout):
+        return VaultUnavailable(f"{where}: timed out", True)
+    if isinstance(err, requests.RequestException):
+        return VaultUnavailable(f"{where}: cannot be reached", True)
+    return VaultUnavailable(f"{where}: answered what cannot be understood ({type(err).__name__})", True)
+
+
+def _token(auth: dict[str, object]) -> Token:
+    return Token(float(str(auth["lease_duration"])), bool(auth["renewable"]), ours=True)
+
+
+def _secret(value: object, file: str | None, setting: str) -> str | None:
+    if value is not None:
+        return str(value.get_secret_value())  # type: ignore[attr-defined]
+    return None if file is None else _read(Path(file), setting)
+
+
+def _read(file: Path, setting: str) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as err:
+        raise SettingsError(f"{setting}: {file} cannot be read: {getattr(err, 'strerror', 'not text')}") from err
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,202 @@
+"""A stand-in for Vault: it answers as the recorded server does, and makes and drops real roles of Postgres."""
+
+import json
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from psycopg2 import sql
+
+from service.connection import connect
+
+DENIED = (403, {"errors": ["permission denied"]})
+SEALED = (503, {"errors": ["error performing token check: Vault is sealed"]})
+
+
+class StandInVault:
+    """Tokens and leases with their ends. `sealed`, `delay_s` and `deny` make it misbehave.
+
+    settings: the Postgres in which roles are made. lease_s, max_s: of credentials; token_s, token_max_s: of tokens.
+    """
+
+    def __init__(self, settings, lease_s=4.0, max_s=9.0, token_s=20.0, token_max_s=1000.0) -> None:
+        self.settings = settings
+        self.lease_s, self.max_s = lease_s, max_s
+        self.token_s, self.token_max_s = token_s, token_max_s
+        self.sealed = False
+        self.deny = False
+        self.delay_s = 0.0
+        self.secret_id = "right-secret"
+        self.tokens: dict[str, dict[str, float]] = {"root-token": {"ends": float("inf"), "made": 0.0}}
+        self.leases: dict[str, dict[str, Any]] = {}
+        self.made: list[str] = []
+        self.requests: list[tuple[str, str]] = []
+        self.url = ""
+        self._lock = threading.RLock()
+
+    def answer(self, method: str, path: str, token: str | None, body: Any) -> tuple[int, Any]:
+        """Status and JSON for one request."""
+        with self._lock:
+            self.expire()
+            if path == "/v1/sys/health":
+                return (503 if self.sealed else 200), {
+                    "initialized": True,
+                    "sealed": self.sealed,
+                    "standby": self.sealed,
+                }
+            if self.sealed:
+                return SEALED
+            if path in ("/v1/auth/approle/login", "/v1/auth/kubernetes/login"):
+                if body.get("secret_id", body.get("jwt")) != self.secret_id:
+                    return 400, {"errors": ["invalid secret id"]}
+                return 200, {"auth": self._auth(self.make_token()), "data": None, "lease_duration": 0}
+            if token is None:
+                return 400, {"errors": ["missing client token"]}
+            if self.deny or token not in self.tokens:
+                return DENIED
+            known = self.tokens[token]
+            match path.removeprefix("/v1/").split("/"):
+                case ["auth", "token", "renew-self"]:
+                    known["ends"] = min(time.time() + self.token_s, known["made"] + self.token_max_s)
+                    return 200, {"auth": self._auth(token), "data": None}
+                case ["auth", "token", "lookup-self"]:
+                    ttl = 0 if known["ends"] == float("inf") else int(known["ends"] - time.time())
+                    return 200, {"data": {"ttl": ttl, "renewable": ttl > 0}}
+                case ["auth", "token", "revoke-self"]:
+                    self.revoke_token(token)
+                    return 204, None
+                case ["database", "creds", "readonly"]:
+                    return 200, self._credentials(token)
+                case ["database", "creds", role]:
+                    if token == "root-token":
+                        return 400, {"errors": [f"unknown role: {role}"]}
+                    return 403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]}
+                case ["sys", "leases", "renew"]:
+                    return self._renew(body["lease_id"])
+                case ["sys", "leases", "revoke"]:
+                    self.revoke(body["lease_id"])
+                    return 204, None
+            return 403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]}
+
+    def make_token(self) -> str:
+        token = "s." + secrets.token_hex(12)
+        self.tokens[token] = {"made": time.time(), "ends": time.time() + self.token_s}
+        return token
+
+    def revoke_token(self, token: str) -> None:
+        """Its leases die with it."""
+        with self._lock:
+            self.tokens.pop(token, None)
+            for lease_id, lease in list(self.leases.items()):
+                if lease["token"] == token:
+                    self.revoke(lease_id)
+
+    def revoke(self, lease_id: str) -> None:
+        with self._lock:
+            lease = self.leases.pop(lease_id, None)
+            if lease is not None:
+                with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
+                    cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(lease["user"])))
+
+    def expire(self) -> None:
+        """End what has come to its end."""
+        with self._lock:
+            now = time.time()
+            for lease_id in [lease_id for lease_id, lease in self.leases.items() if lease["ends"] <= now]:
+                self.revoke(lease_id)
+            for token in [token for token, known in self.tokens.items() if known["ends"] <= now]:
+                self.revoke_token(token)
+
+    def _auth(self, token: str) -> dict[str, Any]:
+        left = max(0, round(self.tokens[token]["ends"] - time.time()))
+        return {"client_token": token, "policies": ["app", "default"], "lease_duration": left, "renewable": True}
+
+    def _credentials(self, token: str) -> dict[str, Any]:
+        user, password = f"v-approle-readonly-{secrets.token_hex(10)}", secrets.token_hex(10)
+        with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
+            made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s VALID UNTIL %s IN ROLE loaner_reader")
+            until = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(time.time() + self.max_s + 5))
+            cursor.execute(made.format(sql.Identifier(user)), (password, until))
+        lease_id = f"database/creds/readonly/{secrets.token_hex(12)}"
+        now = time.time()
+        self.leases[lease_id] = {"user": user, "token": token, "ends": now + self.lease_s, "made": now}
+        self.made.append(user)
+        data = {"username": user, "password": password}
+        return {"lease_id": lease_id, "renewable": True, "lease_duration": int(self.lease_s), "data": data}
+
+    def _renew(self, lease_id: str) -> tuple[int, Any]:
+        lease = self.leases.get(lease_id)
+        if lease is None:
+            return 400, {"errors": ["lease not found"]}
+        lease["ends"] = min(time.time() + self.lease_s, lease["made"] + self.max_s)
+        left = round(lease["ends"] - time.time())
+        warnings = None
+        if left < self.lease_s:
+            capped = f'TTL of "{self.lease_s:.0f}s" exceeded the effective max_ttl of "{left}s"'
+            warnings = [f"{capped}; TTL value is capped accordingly"]
+        return 200, {
+            "lease_id": lease_id,
+            "renewable": True,
+            "lease_duration": left,
+            "data": None,
+            "warnings": warnings,
+        }
+
+
+@contextmanager
+def running(vault: StandInVault) -> Iterator[StandInVault]:
+    """Serve it on a free loopback port; what ends there ends on time."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length) or b"null") if length else {}
+            vault.requests.append((self.command, self.path))
+            time.sleep(vault.delay_s)
+            status, members = vault.answer(self.command, self.path, self.headers.get("X-Vault-Token"), body)
+            content = b"" if members is None else json.dumps(members).encode()
+            try:
+                self.send_response(status)
+                if status != 204:
+                    self.send_header("Content-Length", str(len(content)))
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(content)
+            except OSError:
+                pass  # whoever asked has gone
+
+        do_GET = do_PUT = do_POST = do_DELETE = do_LIST = _serve  # noqa: N815  (the library's names)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stop = threading.Event()
+
+    def reap() -> None:
+        while not stop.wait(0.1):
+            vault.expire()
+
+    threads = [
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}),
+        threading.Thread(target=reap),
+    ]
+    for thread in threads:
+        thread.start()
+    vault.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield vault
+    finally:
+        stop.set()
+        server.shutdown()
+        for thread in threads:
+            thread.join()
+        server.server_close()
+        for lease_id in list(vault.leases):
+            vault.revoke(lease_id)
