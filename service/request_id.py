@@ -13,6 +13,7 @@ from service.logs import request_id
 
 HEADER = "X-Request-ID"
 # what Kong 3 adds by itself, and what its plugin correlation-id sends by default
+PROBES = ("/healthcheck", "/ready")
 TAKEN_FROM = (HEADER, "X-Kong-Request-Id", "Kong-Request-ID")
 
 log = logging.getLogger("service.access")
@@ -29,11 +30,11 @@ def identify_requests(app: Flask) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         response.headers[HEADER] = request_id.get()
-        if log.isEnabledFor(logging.INFO):
+        # probes that find all well come every second
+        level = logging.DEBUG if request.path in PROBES and response.status_code == 200 else logging.INFO
+        if log.isEnabledFor(level):
             took_ms = (time.perf_counter() - g.begun) * 1000 if "begun" in g else 0.0
-            log.info(
-                "%s %s %s %d %.1f ms", request.remote_addr, request.method, _shown(), response.status_code, took_ms
-            )
+            log.log(level, "%s %s %s %d %.1f ms", _address(), request.method, _shown(), response.status_code, took_ms)
         return response
 
 

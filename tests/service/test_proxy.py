@@ -108,3 +108,13 @@ def test_a_path_cannot_write_lines_of_its_own(served, caplog):
         build_app(served).test_client().get("/a%0aINFO forged%1b[31m/%c3%a9")
     assert "\nINFO forged" not in caplog.text
     assert "\x1b" not in caplog.text
+
+
+def test_an_address_that_is_none_is_not_logged(served, caplog):
+    client = build_app(served).test_client()
+    with caplog.at_level(logging.INFO):
+        client.get("/version", headers={"X-Forwarded-For": "1.2.3.4 ERROR faked"})
+        client.get("/healthcheck")
+    assert "faked" not in caplog.text
+    assert "- GET /version 200" in caplog.text
+    assert "/healthcheck" not in caplog.text  # probes that find all well come every second

@@ -10,7 +10,6 @@ import pytest
 
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
-from tests.service.conftest import served as served
 from tests.service.processes import ask, free_port, reach, run, started, wait_until_up
 from tests.vault.stand_in import StandInVault, running
 from tests.vault.test_lease import roles, until
