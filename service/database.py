@@ -69,14 +69,15 @@ class PooledDatabase:
                     cursor.execute(sql, parameters or None)
                     wait(connection, self._settings.psql_statement_timeout_s + GRACE_S)
                     return cursor.fetchone()
+            except psycopg2.errors.InsufficientPrivilege as err:
+                failure: Exception = err
+                if self._credentials is None:
+                    raise DatabaseUnavailable(f"PSQL_USER may not read: {_first_line(err)}") from err
+                self._credentials.refuse(self._generation)  # a session whose role has been dropped
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 raise DatabaseUnavailable("Postgres took too long to answer") from err
-            except (
-                psycopg2.OperationalError,
-                psycopg2.InterfaceError,
-                psycopg2.errors.InsufficientPrivilege,  # of a session whose role has been dropped
-            ) as err:
-                log.warning("Postgres broke off (attempt %d): %s", attempt, str(err).strip().partition("\n")[0])
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
+                log.warning("Postgres broke off (attempt %d): %s", attempt, _first_line(err))
                 failure = err
         raise DatabaseUnavailable("Postgres broke off the connection") from failure
 
@@ -97,7 +98,8 @@ class PooledDatabase:
         try:
             yield pooled.dbapi_connection
         except psycopg2.errors.InsufficientPrivilege:
-            pooled.dbapi_connection.close()
+            if self._credentials is not None:
+                pooled.dbapi_connection.close()
             raise
         except psycopg2.Error:
             raise
@@ -118,6 +120,8 @@ class PooledDatabase:
             connection = connect_bounded(settings)
         except DatabaseUnavailable as err:
             self._down = (self._now() + DOWN_S, str(err))
+            if self._credentials is not None and ("authentication failed" in str(err) or "not exist" in str(err)):
+                self._credentials.refuse(self._generation)
             raise
         self._down = None
         return connection
@@ -132,3 +136,7 @@ class PooledDatabase:
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip().partition("\n")[0]

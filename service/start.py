@@ -61,7 +61,7 @@ def _credentials(settings: Settings) -> Iterator[SharedCredentials | None]:
     from service.vault.lease import VaultLease
 
     shared = SharedCredentials()
-    lease = VaultLease(settings, shared.publish)
+    lease = VaultLease(settings, shared)
     lease.start(settings.vault_timeout_s)
     try:
         yield shared

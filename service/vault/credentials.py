@@ -38,6 +38,10 @@ class CurrentCredentials(Protocol):
         """The credentials."""
         ...
 
+    def refuse(self, generation: int) -> None:
+        """Say that Postgres does not accept these."""
+        ...
+
 
 class SharedCredentials:
     """Memory that a process shares with those that it starts. One of them publishes, all may read.
@@ -50,11 +54,20 @@ class SharedCredentials:
         context = get_context("spawn")
         self._count = context.RawValue("Q", 0)
         self._memory = context.RawArray("c", _BYTES)
+        self._refused = context.RawValue("Q", 0)
 
     @property
     def generation(self) -> int:
         """Changes whenever the credentials do."""
         return int(self._count.value) // 2
+
+    def refuse(self, generation: int) -> None:
+        """Say that Postgres does not accept the credentials of this generation."""
+        self._refused.value = generation
+
+    def is_refused(self) -> bool:
+        """Whether somebody has said so of those that are in use."""
+        return bool(self._refused.value) and int(self._refused.value) == self.generation
 
     def publish(self, credentials: Credentials) -> None:
         """Have everybody use these. Raises: ValueError for what is longer than the memory."""

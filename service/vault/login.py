@@ -1,12 +1,12 @@
 """How this service proves itself to Vault."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import hvac
 import requests
-from hvac.exceptions import VaultError
+from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized, UnsupportedOperation, VaultError
 
 from service.errors import LoanerError, SettingsError
 from service.settings import Settings
@@ -27,19 +27,22 @@ class VaultUnavailable(LoanerError):
 
 @dataclass(frozen=True)
 class Token:
-    """What a login gave. lease_s: how long it lasts; 0 for ever. renewable: whether it can last longer. ours: whether
-    it was made for us, so that we may make another one, and revoke it at the end.
+    """What a login gave. lease_s: how long it lasts; 0 for ever. renewable: whether it can last longer. made: whether
+    it was made for us, so that we may have another one made, and revoke it at the end.
     """
 
+    value: str = field(repr=False)
     lease_s: float
     renewable: bool
-    ours: bool
+    made: bool
 
 
 def vault_url(settings: Settings) -> str:
     """Where Vault is."""
     parts = urlsplit(settings.vault_addr)
-    return settings.vault_addr if parts.port else f"{settings.vault_addr}:{settings.vault_port}"
+    return (
+        settings.vault_addr if parts.port else parts._replace(netloc=f"{parts.netloc}:{settings.vault_port}").geturl()
+    )
 
 
 def open_vault(settings: Settings) -> hvac.Client:
@@ -59,10 +62,10 @@ def log_in(client: hvac.Client, settings: Settings) -> Token:
     """
     if settings.vault_role_id:
         secret = _secret(settings.vault_secret_id, settings.vault_secret_id_file, "VAULT_SECRET_ID_FILE")
-        return _token(client.auth.approle.login(settings.vault_role_id, secret)["auth"])
+        return _made(client.auth.approle.login(settings.vault_role_id, secret)["auth"])
     if settings.vault_kubernetes_role:
         jwt = _read(KUBERNETES_TOKEN, "VAULT_KUBERNETES_ROLE")
-        return _token(client.auth.kubernetes.login(settings.vault_kubernetes_role, jwt)["auth"])
+        return _made(client.auth.kubernetes.login(settings.vault_kubernetes_role, jwt)["auth"])
     token = _secret(settings.vault_token, settings.vault_token_file, "VAULT_TOKEN_FILE")
     if token is None:
         raise SettingsError(
@@ -71,7 +74,14 @@ def log_in(client: hvac.Client, settings: Settings) -> Token:
         )
     client.token = token
     known = client.auth.token.lookup_self()["data"]
-    return Token(float(known.get("ttl") or 0), bool(known.get("renewable")), ours=False)
+    return Token(token, float(known.get("ttl") or 0), bool(known.get("renewable")), made=False)
+
+
+def token_in_file(settings: Settings) -> str | None:
+    """The token as its file has it now, if that is how to log in. Raises: SettingsError."""
+    if settings.vault_token_file is None or settings.vault_token or settings.vault_role_id:
+        return None
+    return _read(Path(settings.vault_token_file), "VAULT_TOKEN_FILE")
 
 
 def failure(settings: Settings, err: Exception) -> VaultUnavailable:
@@ -79,10 +89,12 @@ def failure(settings: Settings, err: Exception) -> VaultUnavailable:
     where = f"Vault at {_shown(vault_url(settings))}"
     if isinstance(err, VaultError):
         said = " ".join(str(entry) for entry in err.errors or ["no reason given"])
-        passing = type(err).__name__ in ("VaultDown", "InternalServerError", "BadGateway", "RateLimitExceeded")
-        return VaultUnavailable(f"{where}: {' '.join(said.split())[:300]}", passing)
+        refused = InvalidRequest, Unauthorized, Forbidden, InvalidPath, UnsupportedOperation
+        return VaultUnavailable(f"{where}: {' '.join(said.split())[:300]}", not isinstance(err, refused))
     if isinstance(err, requests.exceptions.SSLError):
         return VaultUnavailable(f"{where}: its certificate is not trusted (VAULT_CA)", False)
+    if isinstance(err, requests.exceptions.InvalidHeader):
+        return VaultUnavailable(f"{where}: the token cannot be sent; expected one line", False)
     if isinstance(err, requests.Timeout):
         return VaultUnavailable(f"{where}: timed out", True)
     if isinstance(err, requests.RequestException):
@@ -90,8 +102,8 @@ def failure(settings: Settings, err: Exception) -> VaultUnavailable:
     return VaultUnavailable(f"{where}: answered what cannot be understood ({type(err).__name__})", True)
 
 
-def _token(auth: dict[str, object]) -> Token:
-    return Token(float(str(auth["lease_duration"])), bool(auth["renewable"]), ours=True)
+def _made(auth: dict[str, object]) -> Token:
+    return Token(str(auth["client_token"]), float(str(auth["lease_duration"])), bool(auth["renewable"]), made=True)
 
 
 def _secret(value: object, file: str | None, setting: str) -> str | None:

@@ -11,13 +11,14 @@ from pydantic import SecretStr
 
 from service.connection import connect
 from service.database import PooledDatabase
-from service.errors import SettingsError
+from service.errors import DatabaseUnavailable, SettingsError
 from service.settings import load_settings
 from service.vault import login
 from service.vault.credentials import Credentials, SharedCredentials
 from service.vault.lease import VaultLease
-from service.vault.login import VaultUnavailable
-from tests.vault.stand_in import StandInVault, running
+from service.vault.login import VaultUnavailable, vault_url
+from tests.conftest import sql
+from tests.vault.stand_in import DENIED, StandInVault, running
 
 RECORDING = Path(__file__).parent / "recordings" / "vault-1.8.json"
 
@@ -40,7 +41,7 @@ def configured(settings, vault, **changes):
 def leased(settings, patience_s: float = 2):
     """Credentials that are kept alive meanwhile: the lease, and where they are published."""
     shared = SharedCredentials()
-    lease = VaultLease(settings, shared.publish)
+    lease = VaultLease(settings, shared)
     lease.start(patience_s)
     try:
         yield lease, shared
@@ -194,7 +195,7 @@ def test_what_is_taken_away_is_asked_for_anew(settings, vault, fault):
         database = PooledDatabase(chosen, shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
-        if fault == "lease gone":
+        if fault == "lease gone":  # noticed by whoever renews it
             vault.revoke(next(iter(vault.leases)))
         else:
             vault.revoke_token(next(token for token in vault.tokens if token != "root-token"))
@@ -211,6 +212,144 @@ def test_a_token_at_its_end_is_replaced_with_its_credentials(settings, vault):
         until(lambda: shared.read().user != first)
         until(lambda: first not in roles(settings))
         assert shared.read().user in roles(settings)
+
+
+def test_a_token_that_cannot_be_renewed_does_not_keep_the_lease_from_being(settings, vault):
+    vault.lease_s, vault.max_s, vault.token_s = 3.0, 60.0, 60.0
+    ask = vault.answer
+    vault.answer = lambda m, p, t, b: DENIED if p.endswith("renew-self") else ask(m, p, t, b)
+    token = vault.make_token()
+    vault.tokens[token]["ends"] = time.time() + 3  # as Vault tells at first; it lasts longer
+    with leased(configured(settings, vault, vault_role_id=None, vault_token=token)) as (lease, _):
+        vault.tokens[token]["ends"] = time.time() + 60
+        time.sleep(6)
+        assert lease.remaining_s() > 0.5
+
+
+def test_credentials_that_fail_after_a_new_login_are_asked_for_again(settings, vault):
+    vault.token_s, vault.token_max_s, vault.lease_s, vault.max_s = 3.0, 5.0, 60.0, 600.0
+    ask, failing = vault.answer, []
+
+    def answer(method, path, token, body):
+        if path.endswith("creds/readonly") and len(vault.made) == 1 and len(failing) < 2:
+            failing.append(path)
+            return 500, {"errors": ["the database is starting up"]}
+        return ask(method, path, token, body)
+
+    vault.answer = answer
+    with leased(configured(settings, vault)) as (_, shared):
+        first = shared.read().user
+        until(lambda: first not in roles(settings))
+        assert shared.read().user in roles(settings)  # in time
+    assert failing
+
+
+def test_a_file_that_holds_another_token_is_read_again(settings, vault, tmp_path):
+    vault.token_s = 4.0
+    path = tmp_path / "token"
+    path.write_text(vault.make_token())
+    vault.tokens[path.read_text()]["made"] = -1000.0  # it lasts no longer
+    with leased(configured(settings, vault, vault_role_id=None, vault_token_file=str(path))) as (_, shared):
+        first = shared.read().user
+        vault.token_s = 60.0
+        path.write_text(vault.make_token())
+        until(lambda: shared.read().user != first, 3)
+        until(lambda: first not in roles(settings))
+        assert shared.read().user in roles(settings)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (500, "bad"), (503, []), (502, None), (200, []), (200, {"lease_duration": 1e300}), (200, {"auth": 1}),
+        (200, {"lease_duration": "x"}), (200, {"lease_duration": -1}), (504, {"errors": ["gateway timeout"]}),
+    ],
+)  # fmt: skip
+def test_whatever_is_answered_for_a_while_the_credentials_are_kept_alive(settings, vault, odd):
+    vault.lease_s, vault.max_s = 4.0, 60.0
+    with leased(configured(settings, vault)) as (lease, shared):
+        ask = vault.answer
+        vault.answer = lambda *_: odd
+        until(lambda: lease.remaining_s() < 1.2)
+        vault.answer = ask
+        until(lambda: lease.remaining_s() > 2)
+        assert shared.read().user in roles(settings)
+
+
+@pytest.mark.parametrize(
+    "odd", [(500, "bad"), (200, {"data": None}), (200, {"data": {"username": None, "password": 7}, "lease_id": "x",
+                                                        "lease_duration": 10}),
+            (200, {"data": {"username": "a", "password": "b"}, "lease_id": "x", "lease_duration": 0})]
+)  # fmt: skip
+def test_a_start_that_is_answered_oddly_ends_in_a_line_and_leaves_nothing(settings, vault, odd):
+    ask = vault.answer
+    vault.answer = lambda m, p, t, b: odd if "creds" in p else ask(m, p, t, b)
+    with pytest.raises(VaultUnavailable) as caught:
+        VaultLease(configured(settings, vault), SharedCredentials()).start(1)
+    assert len(str(caught.value).splitlines()) == 1
+    assert set(vault.tokens) == {"root-token"}
+    assert roles(settings) == set()
+
+
+def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings, vault, caplog):
+    vault.lease_s, vault.max_s = 600.0, 6000.0
+    chosen = configured(settings, vault)
+    with leased(chosen) as (_, shared):
+        database = PooledDatabase(chosen, shared)
+        first = shared.read().user
+        assert database.row("SELECT count(*) FROM loans") == (0,)
+        vault.revoke(next(iter(vault.leases)))
+
+        def answers() -> bool:
+            try:
+                return database.row("SELECT count(*) FROM loans") == (0,)
+            except DatabaseUnavailable:
+                return False
+
+        until(answers, 5)
+        assert shared.read().user != first
+        assert "Postgres refuses the credentials" in caplog.text
+        database.close()
+
+
+def test_every_lease_of_a_token_that_was_given_to_us_is_given_back(settings, vault):
+    vault.lease_s, vault.max_s = 3.0, 3.0
+    with leased(configured(settings, vault, vault_role_id=None, vault_token="root-token")):
+        until(lambda: len(vault.made) >= 2)
+        assert len(roles(settings)) == 2
+    assert roles(settings) == set()
+    assert "root-token" in vault.tokens
+
+
+def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
+    with leased(configured(settings, vault)) as (lease, _):
+        vault.delay_s = 8
+        begun = time.monotonic()
+        lease.stop()
+        assert time.monotonic() - begun < 7
+        vault.delay_s = 0
+
+
+def test_a_plain_user_without_rights_is_told_so(settings, admin):
+    sql(admin, "CREATE ROLE without_rights LOGIN PASSWORD 'pw'")
+    plain = settings.model_copy(update={"psql_user": "without_rights", "psql_pw": SecretStr("pw")})
+    database = PooledDatabase(plain)
+    with pytest.raises(DatabaseUnavailable, match="PSQL_USER may not read: permission denied for table loans"):
+        database.row("SELECT count(*) FROM loans")
+    database.close()
+    sql(admin, "DROP ROLE without_rights")
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("http://vault", "http://vault:8200"),
+        ("https://vault.example/sub", "https://vault.example:8200/sub"),
+        ("https://vault:443", "https://vault:443"),
+    ],
+)
+def test_a_port_is_added_where_there_is_none(address, url):
+    assert vault_url(load_settings(vault_addr=address)) == url
 
 
 def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
@@ -245,7 +384,7 @@ def test_what_cannot_be_had_is_named_and_no_secret_is(settings, vault, changes, 
     plain = {"vault_addr": vault.url, "vault_role_id": "app", "vault_secret_id": "right-secret", **changes}
     chosen = load_settings(**plain).model_copy(update={"psql_host": "127.0.0.1"})
     with pytest.raises(error) as caught:
-        VaultLease(chosen, lambda _: None).start(0.3)
+        VaultLease(chosen, SharedCredentials()).start(0.3)
     assert said in str(caught.value)
     assert "secret" not in str(caught.value).replace("invalid secret id", "")
     assert len(str(caught.value).splitlines()) == 1
@@ -255,7 +394,7 @@ def test_a_vault_that_stays_sealed_is_given_up_within_the_bound(settings, vault)
     vault.sealed = True
     begun = time.monotonic()
     with pytest.raises(VaultUnavailable, match="Vault is sealed"):
-        VaultLease(configured(settings, vault), lambda _: None).start(1)
+        VaultLease(configured(settings, vault), SharedCredentials()).start(1)
     assert time.monotonic() - begun < 5
 
 
