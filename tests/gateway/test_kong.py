@@ -497,7 +497,7 @@ registrator.add_target(wanted, f"10.0.0.{number}:5555")
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_16_processes_that_register_at_once_end_in_the_same_state(version, say):
     with running(StandInKong(version)) as kong:
-        begin = time.time() + 8  # when all of them have started
+        begin = time.time() + 6  # when all of them have started
         processes = [
             subprocess.Popen(
                 [sys.executable, "-c", JOIN, kong.url, str(n), str(begin)], cwd=ROOT, stderr=subprocess.PIPE

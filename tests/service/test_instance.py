@@ -174,7 +174,7 @@ def test_a_signal_while_the_gateway_is_waited_for_ends_it(variables):
 
 
 def test_a_signal_between_registering_and_serving_ends_it_cleanly(kong, variables):
-    for wait_s in (0.1, 0.4, 1.0):
+    for wait_s in (0.1, 0.7):
         kong.targets.clear()
         with started(**variables, PORT=str(free_port())) as (process, told):
             until(lambda: "registered loaner" in told(), told=told)
@@ -247,11 +247,11 @@ def listens(port: int) -> bool:
 
 
 class GatewayProxy:
-    """nginx in the data path: it sends requests to the targets that the stand-in gateway has, a second after it learns
+    """nginx in the data path: it sends requests to the targets that the stand-in gateway has, a while after it learns
     of them, as a gateway's workers do.
     """
 
-    DELAY_S = 1.0
+    DELAY_S = 0.6
 
     def __init__(self, kong: StandInKong, reload_with) -> None:
         self._kong = kong
@@ -302,7 +302,7 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
     ):
 
         def start(port: int):
-            running_one = stack.enter_context(started(**{**variables, "DRAIN_S": "3"}, PORT=str(port)))
+            running_one = stack.enter_context(started(**{**variables, "DRAIN_S": "2"}, PORT=str(port)))
             until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), told=running_one[1])
             time.sleep(GatewayProxy.DELAY_S + 0.5)
             return running_one

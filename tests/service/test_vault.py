@@ -37,14 +37,14 @@ def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(ser
             except OSError:
                 time.sleep(0.01)  # a connection of the worker that was killed
 
-    with running(StandInVault(served)) as vault, running_kong(StandInKong()) as kong:
+    with running(StandInVault(served, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port)}
         with started(**variables) as (process, told):
             wait_until_up(process, url, told)
             callers = [threading.Thread(target=call) for _ in range(3)]
             for caller in callers:
                 caller.start()
-            time.sleep(5)
+            time.sleep(3)
             vault.sealed = True
             time.sleep(1)
             vault.sealed = False
