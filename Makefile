@@ -10,8 +10,8 @@ help: ## show this
 run: .venv/run ## start a standalone service on http://localhost:5555
 	@$(BIN)/python service.py --standalone
 
-test: .venv/test core ## run every test (PYTEST=... passes arguments on)
-	@$(BIN)/python -m pytest $(PYTEST)
+test: .venv/test core ## run every test, two files at a time (PYTEST=... passes arguments on)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
 
 coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
 	@$(BIN)/python -m pytest -q tests/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95

@@ -55,7 +55,8 @@ def start_in_production(settings: Settings) -> None:
 @contextmanager
 def _credentials(settings: Settings) -> Iterator[SharedCredentials | None]:
     """Who reads from Postgres, kept alive meanwhile, if Vault says so. Raises: SettingsError; VaultUnavailable."""
-    if settings.use_vault is False or (settings.use_vault is None and settings.psql_pw is not None):
+    unasked = settings.use_vault is None and settings.psql_pw is not None
+    if settings.use_vault is False or unasked or settings.psql_host is None:  # without a host, connecting says so
         yield None
         return
     from service.vault.lease import VaultLease

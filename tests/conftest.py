@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import jwt
 import psycopg2
@@ -35,6 +36,16 @@ _SAID: list[str] = []
 def say() -> Callable[[str], None]:
     """Puts a line of what was measured behind the tests' report."""
     return _SAID.append
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # one of several processes: the first one tells
+        session.config.workeroutput["said"] = _SAID
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _SAID.extend(getattr(node, "workeroutput", {}).get("said", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -86,7 +86,8 @@ def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, con
 
 def test_postgres_that_is_not_there_stops_the_start(keys_dir):
     with running(StandInKong()) as kong:
-        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
+        place = {"API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys_dir), "USE_VAULT": "false"}
+        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", **place)
     assert done.returncode == 1
     assert "Postgres at 127.0.0.1:1" in done.stderr.splitlines()[-1]
 
