@@ -56,12 +56,11 @@ def _stop_once(shared: Path) -> None:
             break
         if (shared / RENEWING).exists() and (shared / RENEWING).stat().st_mtime > begun:
             break
-    while True:
-        handler = signal.getsignal(signal.SIGTERM)
-        if not callable(handler):
-            os._exit(0)  # the server has not begun
-        handler(signal.SIGTERM, None)
-        time.sleep(1)  # should it have begun this very moment, it has not heard
+    handler = signal.getsignal(signal.SIGTERM)
+    if not callable(handler):
+        os._exit(0)  # the server has not begun
+    time.sleep(0.2)  # should it have begun this very moment, it would not hear
+    handler(signal.SIGTERM, None)  # once: at a second time it drops the requests that are under way
 
 
 def _follow_parent() -> None:

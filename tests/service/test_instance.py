@@ -59,6 +59,28 @@ def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, var
         assert "Traceback" not in told()
 
 
+def test_a_request_that_is_under_way_is_finished(kong, variables):
+    port = free_port()
+    body = b"grant_type=client_credentials&client_id=a&client_secret=b"
+    head = (
+        "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with started(**{**variables, "DRAIN_S": "0", "SECRET": "x"}, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(head.encode() + body[:10])
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(5)  # longer than anything but this request takes to stop
+            client.sendall(body[10:])
+            reply = b""
+            while piece := client.recv(4096):
+                reply += piece
+        assert reply.startswith(b"HTTP/1.1 401"), reply
+        assert process.wait(20) == 0
+
+
 def test_whoever_asks_twice_to_stop_is_in_a_hurry(kong, variables):
     port = free_port()
     with started(**{**variables, "DRAIN_S": "60"}, PORT=str(port)) as (process, told):
