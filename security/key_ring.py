@@ -151,7 +151,7 @@ class KeyRing:
             for entry in self.own(State.RETIRING):
                 if entry.expires is not None and entry.expires <= self.now():
                     self._record("remove", entry.name)
-                    self._remove([file for file in (entry.public,) if file])
+                    self._distrust(entry.name)
             if not self.own(State.NEXT):
                 self._generate()
             return expires
@@ -177,7 +177,7 @@ class KeyRing:
                 told.append((name, self._breaks(entry)))
                 self._record("retire", name, was=str(entry.state))
                 # first that it is trusted, then that it signs
-                self._remove([file for file in self._files() if file.stem == name and kind_of(file) == "public"])
+                self._distrust(name)
                 self._remove(entry.private)
             return told
 
@@ -243,6 +243,10 @@ class KeyRing:
 
     def _record(self, action: str, name: str, **more: str) -> None:
         self.audit.record(action, name, self.now().strftime(_STAMP), **more)
+
+    def _distrust(self, name: str) -> None:
+        """Remove the public key of this name, in every spelling of its file's."""
+        self._remove([file for file in self._files() if file.stem == name and kind_of(file) == "public"])
 
     def _remove(self, files: Sequence[Path]) -> None:
         for file in files:

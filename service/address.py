@@ -5,6 +5,7 @@ import socket
 import time
 
 from service.errors import SettingsError
+from service.gateway.url import with_port
 from service.settings import Settings
 
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
@@ -12,14 +13,13 @@ PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to lea
 
 def shown(settings: Settings) -> str:
     """host:port, as it stands in a URL."""
-    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    return f"{host}:{settings.port}"
+    return with_port(settings.listen_host, settings.port)
 
 
 def own_url(settings: Settings) -> str:
     """Where this machine itself reaches the service."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
-    return f"http://{anywhere.get(settings.listen_host) or shown(settings).rpartition(':')[0]}:{settings.port}"
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return f"http://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
 
 
 def check_address(settings: Settings) -> None:

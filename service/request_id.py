@@ -5,15 +5,14 @@ import re
 import time
 import uuid
 from ipaddress import ip_address
-from typing import Any
 
 from flask import Flask, Response, g, request
 
 from service.logs import request_id
 
 HEADER = "X-Request-ID"
-# what Kong 3 adds by itself, and what its plugin correlation-id sends by default
 PROBES = ("/healthcheck", "/ready")
+# what Kong 3 adds by itself, and what its plugin correlation-id sends by default
 TAKEN_FROM = (HEADER, "X-Kong-Request-Id", "Kong-Request-ID")
 
 log = logging.getLogger("service.access")
@@ -58,5 +57,5 @@ def _address() -> str:
 
 def _shown() -> str:
     """The path, in characters that a log line may hold, and without a query."""
-    path: Any = request.full_path.partition("?")[0]
+    path = request.path
     return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else repr(path)

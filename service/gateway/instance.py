@@ -58,7 +58,7 @@ class Instance:
         self._stop.set()
         self._thread.join(2 * PATIENCE_S)
         if self._definition.upstream is not None:
-            self._try(lambda: self._registrator.remove_target(self._definition, self._target))
+            self._try(self._be_no_target)
         if self._consul is not None:
             self._try(self._be_unknown)
         log.info("left the platform")
@@ -83,6 +83,9 @@ class Instance:
         if self._registrator.add_target(self._definition, self._target):
             log.info("%s takes requests from the gateway", self._target)
 
+    def _be_no_target(self) -> None:
+        self._registrator.remove_target(self._definition, self._target)
+
     def _be_known(self) -> None:
         assert self._consul is not None
         if not self._consul.knows(self._name):
@@ -103,7 +106,7 @@ class Instance:
         """Act; say what fails, and each failure once for as long as it lasts. Nothing that fails ends the thread: the
         next time may be better.
         """
-        name = getattr(act, "__name__", "leave")
+        name = act.__name__
         try:
             act()
             self._complaints.pop(name, None)

@@ -9,6 +9,7 @@ import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized, UnsupportedOperation, VaultError
 
 from service.errors import LoanerError, SettingsError
+from service.gateway.url import without_password
 from service.settings import Settings
 
 TIMEOUT_S = 5
@@ -86,7 +87,7 @@ def token_in_file(settings: Settings) -> str | None:
 
 def failure(settings: Settings, err: Exception) -> VaultUnavailable:
     """What went wrong, in a line without secrets."""
-    where = f"Vault at {_shown(vault_url(settings))}"
+    where = f"Vault at {without_password(vault_url(settings))}"
     if isinstance(err, VaultError):
         said = " ".join(str(entry) for entry in err.errors or ["no reason given"])
         refused = InvalidRequest, Unauthorized, Forbidden, InvalidPath, UnsupportedOperation
@@ -117,8 +118,3 @@ def _read(file: Path, setting: str) -> str:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as err:
         raise SettingsError(f"{setting}: {file} cannot be read: {getattr(err, 'strerror', 'not text')}") from err
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
