@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from security.errors import InvalidToken
+from security.unique_members import unique_members
 
 MAX_TOKEN_CHARS = 16_384  # a larger token is refused before anything parses it
 
@@ -67,18 +68,11 @@ def _bytes_of(part: str) -> bytes:
 
 def _json_object(data: bytes, what: str) -> dict[str, Any]:
     try:
-        members = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        members = json.loads(data.decode("utf-8"), object_pairs_hook=unique_members, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as err:
         raise InvalidToken(f"the token's {what} is not JSON with each member once") from err
     if not isinstance(members, dict):
         raise InvalidToken(f"the token's {what} is not a JSON object")
-    return members
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is there twice")
     return members
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from security.safe_file import locked, write_whole
 from security.secret_hash import PATTERN, hash_secret
+from security.unique_members import unique_members
 from service.errors import SettingsError
 from service.settings import Name
 from service.token_issuer import READ, Holder
@@ -70,7 +71,7 @@ class _File(BaseModel):
 def read_clients(path: Path) -> list[Client]:
     """The clients of a file. Raises: SettingsError naming each wrong field; none of them is repeated."""
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=_members)
+        document = json.loads(path.read_bytes(), object_pairs_hook=unique_members)
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
     except (ValueError, RecursionError) as err:
@@ -132,13 +133,6 @@ def _changing(path: Path) -> Iterator[list[Client]]:
             write_whole(path, json.dumps({"clients": [], **document}, indent=2).encode() + b"\n", mode)
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be changed: {err.strerror}") from err
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a member is there twice")
-    return members
 
 
 def _where(location: tuple[int | str, ...]) -> str:

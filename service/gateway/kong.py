@@ -5,10 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from service.gateway.admin_api import Access, AdminApi
+from service.gateway.apis_dialect import ApisDialect
 from service.gateway.change import Change
 from service.gateway.definition import Definition
-from service.gateway.reconciler import Reconciler, reconciler
+from service.gateway.reconciler import Reconciler
 from service.gateway.registrator import Registrator
+from service.gateway.services_dialect import ServicesDialect
 from service.gateway.url import without_password
 from service.gateway.version import version_of
 
@@ -98,7 +100,8 @@ class KongGatewayRegistrator(Registrator):
     ) -> T:
         with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
             version = version_of(api.node(), self.shown_url)
-            return act(reconciler(api, version, definition, dry_run, adopt))
+            dialect = ServicesDialect if version.has_services else ApisDialect
+            return act(dialect(api, version, definition, dry_run, adopt))
 
 
 def _summary(changes: Sequence[Change]) -> str:

@@ -5,17 +5,14 @@ what it does not name; PATCH merges. So a PUT makes what is not there, also when
 changes it.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from service.gateway.admin_api import AdminApi, Entity
-from service.gateway.change import Change, creation, differences, overlaid
-from service.gateway.definition import MARK, Definition, Plugin
+from service.gateway.change import Change
+from service.gateway.definition import Definition
 from service.gateway.registrator import RegistrationException
 from service.gateway.version import GatewayVersion
-
-CHECK_INTERVAL_S = 1  # how often a gateway asks an instance whether it is ready
 
 
 class Reconciler(Protocol):
@@ -46,16 +43,9 @@ class Reconciler(Protocol):
         ...
 
 
-def reconciler(
-    api: AdminApi, version: GatewayVersion, definition: Definition, dry_run: bool = False, adopt: bool = False
-) -> Reconciler:
-    """The one that speaks this gateway's dialect. Raises: RegistrationException for what it cannot do."""
-    if version.has_services:
-        return ServicesReconciler(api, version, definition, dry_run, adopt)
-    return ApisReconciler(api, version, definition, dry_run, adopt)
+class Dialect:
+    """What all dialects have in common: how paths are written, and that what is somebody else's stays theirs."""
 
-
-class _Base:
     def __init__(
         self, api: AdminApi, version: GatewayVersion, definition: Definition, dry_run: bool, adopt: bool
     ) -> None:
@@ -73,317 +63,24 @@ class _Base:
             return path
         if self.version.has_services:
             return path[1:]
-        raise RegistrationException(f"{self._gateway()} knows no regular expressions in paths, such as {path}")
+        raise RegistrationException(f"{self.shown()} knows no regular expressions in paths, such as {path}")
 
-    def _gateway(self) -> str:
+    def shown(self) -> str:
+        """The gateway, as messages name it."""
         return f"{self.api.shown_url} (Kong {self.version})"
 
-    def _refuse_foreign(self, what: str, ours: bool, owner: str) -> None:
+    def refuse_foreign(self, what: str, ours: bool, owner: str) -> None:
+        """Raises: RegistrationException for what is not ours, unless it is to be adopted."""
         if not ours and not self.adopt:
             raise RegistrationException(
-                f"{self._gateway()}: there is a {what} that is not ours ({owner}); rename this service with"
+                f"{self.shown()}: there is a {what} that is not ours ({owner}); rename this service with"
                 " SERVICE_NAME, remove it there, or take it over: service.py register --adopt"
             )
 
-    def _write(self, method: str, path: str, entity: Entity) -> Entity:
-        """Raises: RegistrationException, also for what is gone or in the way."""
+    def write(self, method: str, path: str, entity: Entity) -> Entity:
+        """Make or change an entity. Raises: RegistrationException, also for what is gone or in the way."""
         status, found = self.api.write(method, path, entity)
         if status not in (200, 201) or found is None:
             said = (found or {}).get("message", "no message")
             raise RegistrationException(f"{method} {self.api.shown_url}{path} answered {status}: {said}")
         return found
-
-
-class ServicesReconciler(_Base):
-    """Gateways from 1.0 on: a service, a route, and where wanted an upstream and plugins."""
-
-    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
-        """See Reconciler."""
-        wanted = self.definition
-        name = wanted.name
-        if wanted.plugins and not self.version.has_tags:
-            raise RegistrationException(f"{self._gateway()} has no tags to know our plugins by; from 1.1 on it has")
-        if repairing is not None and self._is_anothers(repairing):
-            return
-        if wanted.upstream is not None:
-            upstream = f"/upstreams/{wanted.upstream}"
-            _, change = self._bring(f"upstream {wanted.upstream}", upstream, upstream, self._upstream())
-            yield from change
-        service, change = self._bring(
-            f"service {name}",
-            f"/services/{name}",
-            f"/services/{name}",
-            {"protocol": "http", "host": wanted.target_host, "port": wanted.port, "retries": 5, **self._marked()},
-        )
-        yield from change
-        # Route names are global, and a PUT under our service would take another's route from it: so it is looked for
-        # under its name alone.
-        nested = f"/services/{name}/routes/{name}" if self.version.has_nested_routes else f"/routes/{name}"
-        _, change = self._bring(
-            f"route {name}",
-            f"/routes/{name}",
-            nested,
-            {
-                "paths": self.paths,
-                "protocols": ["http", "https"],
-                "strip_path": True,
-                "preserve_host": False,
-                **({} if service is None else {"service": {"id": service.get("id")}}),
-                **self.tags,
-            },
-        )
-        yield from change
-        if wanted.upstream is None:
-            yield from self._drop(f"upstreams/{wanted.name}.upstream")
-        if wanted.plugins is not None:
-            yield from self._plugins(wanted.plugins)
-            if any(plugin.name == "jwt" for plugin in wanted.plugins):
-                yield from self._jwt_keys()
-            else:
-                yield from self._drop(f"consumers/{wanted.name}")
-
-    def unregister(self) -> Iterator[Change]:
-        """See Reconciler."""
-        name = self.definition.name
-        # everything is looked at before anything is removed
-        service, route = self.api.get(f"/services/{name}"), self.api.get(f"/routes/{name}")
-        if service is not None:
-            self._refuse_foreign(f"service {name}", self._is_ours("services", service), self._owner(service))
-            for other in self.api.list(f"/services/{name}/routes"):
-                if other.get("name") != name:
-                    raise RegistrationException(
-                        f"{self._gateway()}: the service {name} has a route {other.get('name') or other.get('id')} that"
-                        " is not ours; nothing was removed"
-                    )
-        if route is not None:
-            self._refuse_foreign(f"route {name}", self._is_ours("routes", route), self._owner(route))
-        for what, found in ((f"routes/{name}", route), (f"services/{name}", service)):
-            if found is not None:
-                yield self._remove(what)
-        yield from self._drop(f"upstreams/{name}.upstream")
-        yield from self._drop(f"consumers/{name}")
-
-    def add_target(self, target: str) -> Iterator[Change]:
-        """See Reconciler."""
-        path = f"/upstreams/{self.definition.upstream}/targets"
-        if any(found.get("target") == target and found.get("weight") != 0 for found in self.api.list(path)):
-            return
-        status, found = self.api.write("POST", path, {"target": target, "weight": 100, **self.tags})
-        if status == 409:
-            status, found = self.api.write("PATCH", f"{path}/{target}", {"weight": 100})
-        if status not in (200, 201):
-            raise RegistrationException(f"POST {self.api.shown_url}{path} answered {status}: {found}")
-        yield Change("create", f"target {target}")
-
-    def remove_target(self, target: str) -> None:
-        """See Reconciler."""
-        path = f"/upstreams/{self.definition.upstream}/targets/{target}"
-        self.api.write("DELETE", path)
-
-    def targets(self) -> Iterator[str]:
-        """See Reconciler."""
-        if self.definition.upstream is not None:
-            for found in self.api.list(f"/upstreams/{self.definition.upstream}/health"):
-                yield f"{found.get('target')} {found.get('health', 'of unknown health')}"
-
-    def _upstream(self) -> Entity:
-        # A gateway takes an instance that does not answer out of the way by itself, and back in. A target is checked
-        # directly, past the gateway's own routes.
-        active = {
-            "type": "http",
-            "http_path": self.definition.health_path,
-            "healthy": {"interval": CHECK_INTERVAL_S, "successes": 1},
-            "unhealthy": {"interval": CHECK_INTERVAL_S, "http_failures": 1, "tcp_failures": 2, "timeouts": 3},
-        }
-        return {"healthchecks": {"active": active}, **self.tags}
-
-    def _bring(self, what: str, path: str, made_at: str, declared: Entity) -> tuple[Entity | None, list[Change]]:
-        """Have an entity be as declared. Returns: it, unless it is only to be made, and what changes."""
-        found = self.api.get(path)
-        if found is None:
-            entity = None if self.dry_run else self._write("PUT", made_at, declared)
-            # whose route it is goes without saying
-            return entity, [creation(what, {name: value for name, value in declared.items() if name != "service"})]
-        self._refuse_foreign(what, self._is_ours(path.split("/")[1], found), self._owner(found))
-        fields = differences(found, declared)
-        if not fields:
-            return found, []
-        change = [Change("change", what, fields)]
-        if self.dry_run:
-            return found, change
-        status, changed = self.api.write("PATCH", path, overlaid(found, declared))
-        if status == 404:  # gone this very moment
-            changed = self._write("PUT", made_at, declared)
-        return changed, change
-
-    def _marked(self) -> Entity:
-        """The tags of the service, which tell also which declaration it is."""
-        return {"tags": [*self.definition.tags, self.definition.mark]} if self.version.has_tags else {}
-
-    def _is_anothers(self, ours: Collection[str]) -> bool:
-        """Whether the service is as another release has declared it, which has started after us. Two that undid each
-        other would never come to rest.
-        """
-        tags = (self.api.get(f"/services/{self.definition.name}") or {}).get("tags")
-        marks = [tag for tag in tags if str(tag).startswith(MARK)] if isinstance(tags, list) else []
-        return bool(marks) and not set(marks) & set(ours)
-
-    def _drop(self, what: str) -> Iterator[Change]:
-        """Remove an entity that is ours and declared no more; leave anybody else's."""
-        if self.version.has_tags:
-            found = self.api.get(f"/{what}")
-            if found is not None and self._is_ours(what.partition("/")[0], found):
-                yield self._remove(what)
-
-    def _remove(self, what: str) -> Change:
-        if not self.dry_run:
-            self.api.write("DELETE", f"/{what}")
-        kind, _, name = what.partition("/")
-        return Change("remove", f"{kind[:-1]} {name}")
-
-    def _is_ours(self, kind: str, entity: Entity) -> bool:
-        """By its tag; on a gateway without tags, by what it points to."""
-        if self.version.has_tags:
-            tags = entity.get("tags")
-            return isinstance(tags, list) and self.definition.tags[0] in tags
-        if kind == "routes":
-            service = self.api.get(f"/services/{self.definition.name}") or {}
-            return self._is_ours("services", service) and entity.get("service") == {"id": service.get("id")}
-        if kind == "upstreams":
-            return self.definition.upstream is not None
-        return entity.get("host") in (self.definition.host, f"{self.definition.name}.upstream")
-
-    def _owner(self, entity: Entity) -> str:
-        tags = entity.get("tags")
-        told = [f"tags: {', '.join(map(str, tags)) if isinstance(tags, list) and tags else 'none'}"]
-        if entity.get("host"):
-            told.append(f"host: {entity['host']}")
-        if isinstance(entity.get("service"), dict):
-            told.append(f"service: {entity['service'].get('id')}")
-        return ", ".join(told)
-
-    def _plugins(self, wanted: Sequence[Plugin]) -> Iterator[Change]:
-        path = f"/services/{self.definition.name}/plugins"
-        found = {
-            str(entity.get("name")): entity
-            for entity in self.api.list(path)
-            if not entity.get("route") and not entity.get("consumer")
-        }
-        for plugin in wanted:
-            what = f"plugin {plugin.name}"
-            declared = {**plugin.fields, **self.tags}
-            entity = found.pop(plugin.name, None)
-            if entity is None:
-                if not self.dry_run:
-                    status, _ = self.api.write("POST", path, {"name": plugin.name, **declared})
-                    if status not in (201, 409):  # 409: another instance was faster
-                        raise RegistrationException(f"POST {self.api.shown_url}{path} answered {status}")
-                yield creation(what, declared)
-                continue
-            self._refuse_foreign(what, self._is_ours("plugins", entity), self._owner(entity))
-            fields = differences(entity, declared)
-            if fields:
-                if not self.dry_run:
-                    self._write("PATCH", f"/plugins/{entity.get('id')}", overlaid(entity, declared))
-                yield Change("change", what, fields)
-        for name, entity in found.items():
-            if self._is_ours("plugins", entity):
-                if not self.dry_run:
-                    self.api.write("DELETE", f"/plugins/{entity.get('id')}")
-                yield Change("remove", f"plugin {name}")
-
-    def _jwt_keys(self) -> Iterator[Change]:
-        """Have the plugin `jwt` know our public keys: as credentials of a consumer of the service's name, each by its
-        key id. Source: Kong's documentation of the JWT plugin.
-        """
-        name = self.definition.name
-        _, change = self._bring(f"consumer {name}", f"/consumers/{name}", f"/consumers/{name}", dict(self.tags))
-        yield from change
-        path = f"/consumers/{name}/jwt"
-        found = {str(entity.get("key")): entity for entity in ([] if change and self.dry_run else self.api.list(path))}
-        for kid, (algorithm, pem) in self.definition.jwt_keys.items():
-            declared = {"key": kid, "algorithm": algorithm, "rsa_public_key": pem, **self.tags}
-            entity = found.pop(kid, None)
-            if entity is not None:
-                self._refuse_foreign(f"jwt key {kid}", self._is_ours("jwt", entity), self._owner(entity))
-                if not differences(entity, declared):
-                    continue
-            if not self.dry_run:
-                if entity is not None:
-                    self.api.write("DELETE", f"{path}/{entity.get('id')}")
-                self._write("POST", path, declared)
-            yield Change("create", f"jwt key {kid}")
-        for kid, entity in found.items():
-            if self._is_ours("jwt", entity):
-                if not self.dry_run:
-                    self.api.write("DELETE", f"{path}/{entity.get('id')}")
-                yield Change("remove", f"jwt key {kid}")
-
-
-class ApisReconciler(_Base):
-    """Gateways before 1.0: one entity under `/apis/`, which is both service and route."""
-
-    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
-        """See Reconciler."""
-        wanted = self.definition
-        if wanted.upstream is not None or wanted.plugins:
-            raise RegistrationException(
-                f"{self._gateway()} is too old for SERVICE_DISCOVERY=upstream and for GATEWAY_PLUGINS; from 1.1 on it"
-                " can"
-            )
-        what = f"api {wanted.name}"
-        declared = {
-            "uris": self.paths,
-            "upstream_url": f"http://{wanted.host}:{wanted.port}",
-            "strip_uri": True,
-            "preserve_host": False,
-        }
-        found = self.api.get(f"/apis/{wanted.name}")
-        if found is None:
-            if not self.dry_run:
-                status, answer = self.api.write("POST", "/apis/", {"name": wanted.name, **_written(declared)})
-                if status == 409:  # another instance was faster, or a path is somebody else's
-                    found = self.api.get(f"/apis/{wanted.name}")
-                    if found is None:
-                        raise RegistrationException(f"POST {self.api.shown_url}/apis/ answered 409: {answer}")
-            if found is None:
-                yield creation(what, declared)
-                return
-        self._refuse_foreign(what, self._is_ours(found), f"upstream_url: {found.get('upstream_url')}")
-        fields = differences(found, declared)
-        if fields:
-            if not self.dry_run:
-                self._write("PATCH", f"/apis/{wanted.name}", _written(overlaid(found, declared)))
-            yield Change("change", what, fields)
-
-    def unregister(self) -> Iterator[Change]:
-        """See Reconciler."""
-        name = self.definition.name
-        found = self.api.get(f"/apis/{name}")
-        if found is not None:
-            self._refuse_foreign(f"api {name}", self._is_ours(found), f"upstream_url: {found.get('upstream_url')}")
-            if not self.dry_run:
-                self.api.write("DELETE", f"/apis/{name}")
-            yield Change("remove", f"api {name}")
-
-    def add_target(self, target: str) -> Iterator[Change]:
-        """See Reconciler; there are none."""
-        yield from ()
-
-    def remove_target(self, target: str) -> None:
-        """See Reconciler; there are none."""
-
-    def targets(self) -> Iterator[str]:
-        """See Reconciler; there are none."""
-        yield from ()
-
-    def _is_ours(self, entity: Entity) -> bool:
-        try:
-            return urlsplit(str(entity.get("upstream_url"))).hostname == self.definition.host.lower()
-        except ValueError:
-            return False
-
-
-def _written(fields: Entity) -> Entity:
-    """Lists as this gateway takes them: one string with commas."""
-    return {name: ",".join(value) if isinstance(value, list) else value for name, value in fields.items()}
