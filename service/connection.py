@@ -1,5 +1,6 @@
-"""One connection to Postgres, and how long to wait for it."""
+"""One connection to Postgres: to which of its servers, and how long to wait for it."""
 
+import re
 import select
 import time
 from typing import Any, Literal
@@ -8,49 +9,103 @@ import psycopg2
 from psycopg2 import extensions
 from psycopg2.extensions import connection as Connection
 
-from service.errors import DatabaseUnavailable, SettingsError
+from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
+from service.host_order import HostOrder
+from service.postgres_hosts import Host, parse_hosts
 from service.settings import Settings
 
 Role = Literal["reader", "posting", "admin"]
+Want = Literal["any", "primary", "replica"]
+
+
+def hosts_of(settings: Settings) -> tuple[Host, ...]:
+    """The servers of the database, in the order of PSQL_HOST. Raises: SettingsError when it is not set."""
+    if settings.psql_host is None:
+        raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
+    return parse_hosts(settings.psql_host, settings.psql_port)
+
+
+def has_replicas(settings: Settings) -> bool:
+    """Whether PSQL_HOST names more than one server."""
+    return settings.psql_host is not None and len(hosts_of(settings)) > 1
 
 
 def connect(settings: Settings, role: Role) -> Connection:
-    """A connection for commands, which wait as long as their work takes.
+    """A connection for commands, which wait as long as their work takes; those that write get the primary.
 
-    Raises: SettingsError when the role is not set up; DatabaseUnavailable when Postgres does not answer.
+    It takes at most `psql_connect_timeout_s` for each host.
+
+    Raises: SettingsError when the role is not set up; DatabaseUnavailable when no host answers that will do.
     """
-    parameters = _parameters(settings, role)
+    hosts = hosts_of(settings)
     try:
-        made: Connection = psycopg2.connect(connect_timeout=settings.psql_connect_timeout_s, **parameters)
+        made: Connection = psycopg2.connect(
+            host=",".join(host.name for host in hosts),
+            port=",".join(str(host.port) for host in hosts),
+            target_session_attrs="any" if role == "reader" else "read-write",
+            connect_timeout=settings.psql_connect_timeout_s,
+            **_parameters(settings, role),
+        )
         return made
     except psycopg2.OperationalError as err:
-        raise _unavailable(settings, err) from err
+        # one line for each host that was tried, and indented advice
+        lines = [line for line in str(err).strip().splitlines() if not line[:1].isspace()]
+        reason = "; ".join(lines if len(hosts) > 1 else lines[:1]) or "no reason given"
+        raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
 
 
-def connect_bounded(settings: Settings) -> Connection:
+def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | None = None) -> Connection:
     """A reader's connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
     (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
 
-    Raises: SettingsError; DatabaseUnavailable.
+    want: what its server has to be. order: in which to try several, and told which failed. They share
+    `psql_connect_timeout_s`, and each is given a second at least.
+
+    Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
     """
+    hosts = hosts_of(settings)
+    share_s = max(1.0, settings.psql_connect_timeout_s / len(hosts))
+    order = order or HostOrder(shuffled=want == "replica")
+    reasons: list[str] = []
+    let_in = False
+    for host in order.of(hosts):
+        try:
+            connection, is_replica = _connect_to(host, settings, share_s)
+        except (psycopg2.OperationalError, TimeoutError) as err:
+            reasons.append(f"{host}: {_reason(err)}")
+        else:
+            let_in = True
+            if want == "any" or is_replica == (want == "replica"):
+                return connection
+            connection.close()
+            reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
+        order.failed(host)
+    told = "; ".join(reasons)
+    # one that lets them in is right: a replica may not have heard yet of a new user
+    refused = not let_in and ("authentication failed" in told or "not exist" in told)
+    missing = "Postgres at" if want == "any" else f"there is no {want} of Postgres:"
+    raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
+
+
+def _connect_to(host: Host, settings: Settings, timeout_s: float) -> tuple[Connection, bool]:
+    """A connection that only reads, and whether its server is a replica."""
+    deadline = time.monotonic() + timeout_s
     parameters = _parameters(settings, "reader")
-    timeout_s = settings.psql_connect_timeout_s
-    connection: Connection | None = None
+    connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
     try:
-        connection = psycopg2.connect(async_=True, **parameters)
         wait(connection, timeout_s)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SET default_transaction_read_only = on; SET statement_timeout = %s",
+                "SET default_transaction_read_only = on; SET statement_timeout = %s; SELECT pg_is_in_recovery()",
                 (int(settings.psql_statement_timeout_s * 1000),),
             )
-            wait(connection, timeout_s)
-        return connection
-    except (psycopg2.OperationalError, TimeoutError) as err:
-        if connection is not None:
-            connection.close()
-        raise _unavailable(settings, err) from err
+            wait(connection, deadline - time.monotonic())
+            row = cursor.fetchone()
+        return connection, row is not None and bool(row[0])
+    except BaseException:
+        connection.close()
+        raise
 
 
 def wait(connection: Connection, timeout_s: float) -> None:
@@ -76,13 +131,9 @@ def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
         "posting": (settings.psql_posting_user, settings.psql_posting_pw),
         "admin": (settings.psql_admin_user, settings.psql_admin_pw),
     }[role]
-    if settings.psql_host is None:
-        raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
     if user is None:
         raise SettingsError(f"PSQL_{role.upper()}_USER is not set; export it and PSQL_{role.upper()}_PW")
     return {
-        "host": settings.psql_host,
-        "port": settings.psql_port,
         "dbname": settings.psql_db,
         "user": user,
         "password": password.get_secret_value() if password else None,
@@ -90,6 +141,7 @@ def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
     }
 
 
-def _unavailable(settings: Settings, err: Exception) -> DatabaseUnavailable:
-    reason = str(err).strip().partition("\n")[0] or "no reason given"
-    return DatabaseUnavailable(f"Postgres at {settings.psql_host}:{settings.psql_port}: {reason}")
+def _reason(err: Exception) -> str:
+    """The first line of what went wrong, without the host, which is told beside it."""
+    line = str(err).strip().partition("\n")[0] or "no reason given"
+    return re.sub(r"^connection to server .*? failed: ", "", line)

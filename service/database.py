@@ -11,8 +11,9 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.connection import connect_bounded, wait
-from service.errors import DatabaseUnavailable
+from service.connection import Want, connect_bounded, wait
+from service.errors import CredentialsRefused, DatabaseUnavailable
+from service.host_order import HostOrder
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 
@@ -35,7 +36,8 @@ class PooledDatabase:
     """Read-only queries over at most `psql_pool_size` connections.
 
     credentials: who reads, if that changes; connections of those before are given up as they come back. now: a clock,
-    in seconds.
+    in seconds. want: which of several servers to read from. A connection to a replica that becomes the primary goes on
+    until its age retires it: what it reads is newer than asked for.
     """
 
     def __init__(
@@ -43,11 +45,14 @@ class PooledDatabase:
         settings: Settings,
         credentials: CurrentCredentials | None = None,
         now: Callable[[], float] = time.monotonic,
+        want: Want = "any",
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._generation = credentials.generation if credentials else 0
         self._now = now
+        self._want = want
+        self._order = HostOrder(shuffled=want == "replica", now=now)
         self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
@@ -117,10 +122,10 @@ class PooledDatabase:
     def _open(self) -> Connection:
         try:
             settings = self._credentials.read().in_settings(self._settings) if self._credentials else self._settings
-            connection = connect_bounded(settings)
+            connection = connect_bounded(settings, self._want, self._order)
         except DatabaseUnavailable as err:
             self._down = (self._now() + DOWN_S, str(err))
-            if self._credentials is not None and ("authentication failed" in str(err) or "not exist" in str(err)):
+            if self._credentials is not None and isinstance(err, CredentialsRefused):
                 self._credentials.refuse(self._generation)
             raise
         self._down = None

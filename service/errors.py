@@ -41,3 +41,7 @@ class DatabaseUnavailable(LoanerError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class CredentialsRefused(DatabaseUnavailable):
+    """Postgres answers, and does not let these credentials in."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
+from service.postgres_hosts import normalised
 
 
 def _timezone(name: str) -> str:
@@ -118,8 +119,12 @@ class Settings(BaseSettings):
         "/loaner", description="path under which the gateway offers it; stripped before the service"
     )
 
-    psql_host: str | None = Field(None, description="Postgres host; needed in production")
-    psql_port: Port = Field(5432, description="Postgres port")
+    psql_port: Port = Field(
+        5432, description="Postgres port, of hosts that name none"
+    )  # before them: they are compared
+    psql_host: Annotated[str, AfterValidator(normalised)] | None = Field(
+        None, description="Postgres hosts, a primary and its replicas, with commas between; needed in production"
+    )
     psql_db: str = Field("loaner", min_length=1, description="Postgres database")
     psql_user: str = Field("loaner", min_length=1, description="user that reads (a member of loaner_reader)")
     psql_pw: SecretStr | None = Field(None, description="its password")

@@ -57,6 +57,7 @@ def test_an_empty_value_is_no_value(monkeypatch):
         ("SERVICE_NAME", "my service"),
         ("SERVICE_PATH", "loaner"),
         ("PSQL_PORT", "x"),
+        ("PSQL_HOST", "db1,,db2"),
         ("PSQL_STATEMENT_TIMEOUT_S", "0"),
         ("SECURE_LOANS", "perhaps"),
         ("ACCESS_TOKEN_EXPIRES", "never"),

@@ -1,0 +1,139 @@
+"""A primary and its streaming replicas, which tests stop, start, promote and hold back as they like."""
+
+import os
+import shutil
+import tempfile
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psycopg2
+
+from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
+from service.migrate import migrate
+from service.settings import Settings
+from service.standalone import DATABASE, create_database, create_users, settings_of
+
+PATIENCE_S = 10
+# What these servers hold is not missed, and a replica looks for its primary often.
+_HASTE = "fsync = off\nwal_init_zero = off\nwal_keep_size = 64MB\nwal_retrieve_retry_interval = 100ms\n"
+
+
+class Server(EmbeddedPostgres):
+    """A server that keeps its port when it is started again, so that others find it where it was."""
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop it; open connections are closed, and with "immediate" nothing else is waited for."""
+        if (self.data / "postmaster.pid").exists():
+            self.control("stop", "-m", mode)
+
+    def start_again(self) -> None:
+        """Start it at the port where it was, unless it is running."""
+        if not (self.data / "postmaster.pid").exists():
+            assert self._pg_ctl_start(), self._log_end()
+
+    def _create(self) -> None:
+        super()._create()
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(_HASTE)
+
+    def control(self, action: str, *arguments: str) -> None:
+        """Have pg_ctl do something, and wait until it is done."""
+        done = self._run("pg_ctl", action, "-D", str(self.data), "-w", "-t", "30", *arguments)
+        assert done.returncode == 0, done.stdout + self._log_end()
+
+    def ask(self, sql: str) -> object:
+        """The first column of the first row of a query, asked by the superuser; None without rows."""
+        reach = {"host": HOST, "port": self.port, "user": SUPERUSER, "password": self.password, "dbname": DATABASE}
+        with closing(psycopg2.connect(**reach)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+                row = cursor.fetchone() if cursor.description else None
+        return row and row[0]
+
+
+class Replica(Server):
+    """A server that follows another one, as soon as it is started, until it is promoted."""
+
+    def __init__(self, home: Path, primary: Server) -> None:
+        super().__init__(home)
+        self._primary = primary
+
+    def secret(self, name: str) -> str:
+        """Its users are the primary's, and so are their passwords."""
+        return self._primary.secret(name)
+
+    def promote(self) -> None:
+        """Make it a primary; connections to it stay."""
+        self.control("promote")
+
+    def pause(self) -> None:
+        """Have it show nothing that the primary does from now on."""
+        self.ask("SELECT pg_wal_replay_pause()")
+        self._until("SELECT pg_get_wal_replay_pause_state() = 'paused'")
+
+    def resume(self) -> None:
+        """Let it catch up."""
+        self.ask("SELECT pg_wal_replay_resume()")
+
+    def catch_up(self) -> None:
+        """Wait until it shows all that the primary has done so far."""
+        self._until(f"SELECT pg_last_wal_replay_lsn() >= '{self._primary.ask('SELECT pg_current_wal_flush_lsn()')}'")
+
+    def _until(self, condition: str) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.ask(condition):
+            assert time.monotonic() < deadline, condition
+            time.sleep(0.01)
+
+    def _create(self) -> None:
+        self.data.mkdir(mode=0o700)
+        if self._user is not None:
+            os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+        origin = f"host={HOST} port={self._primary.port} user={SUPERUSER} password={self.password}"
+        made = self._run("pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync", "-d", origin)
+        assert made.returncode == 0, made.stdout
+
+
+@contextmanager
+def running(server: Server):
+    """A server, started, and at the end stopped and removed."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(server.home)
+
+
+@contextmanager
+def primary_of_its_own():
+    """A primary with the service's tables and users, and a folder for replicas beside it."""
+    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
+    folder.chmod(0o755)
+    try:
+        with running(Server(folder / "primary")) as primary:
+            create_database(primary, DATABASE)
+            chosen = settings_of(primary, Settings.model_construct())
+            migrate(chosen)
+            create_users(chosen, primary)
+            yield primary
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def replica_of(primary: Server):
+    """A replica that has caught up; it is gone afterwards, so a test may do with it what it likes."""
+    folder = Path(tempfile.mkdtemp(prefix="replica-", dir=primary.home.parent))
+    folder.chmod(0o755)
+    with running(Replica(folder / "server", primary)) as replica:
+        replica.catch_up()
+        yield replica
+
+
+def reaching(*servers: Server) -> Settings:
+    """Settings that name these servers in this order."""
+    hosts = ", ".join(f"{HOST}:{server.port}" for server in servers)
+    return settings_of(servers[0], Settings.model_construct()).model_copy(update={"psql_host": hosts})
