@@ -10,7 +10,7 @@ import click
 
 from service.address import check_address
 from service.clients import open_clients
-from service.connection import connect
+from service.connection import connect_bounded
 from service.errors import SettingsError
 from service.gateway import RegistrationException
 from service.keys import check_keys, open_issuer, warn_of_exposure
@@ -47,7 +47,7 @@ def start_in_production(settings: Settings) -> None:
     warn_of_exposure(settings)
     open_clients(settings)
     with _credentials(settings) as credentials:
-        connect(credentials.read().in_settings(settings) if credentials else settings, "reader").close()
+        connect_bounded(credentials.read().in_settings(settings) if credentials else settings).close()
         check_address(settings)
         serve(settings, instance=instance_of(settings, registrator), credentials=credentials)
 
