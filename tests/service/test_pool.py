@@ -1,0 +1,102 @@
+"""The pool: no connection is lost to a failure, none grows old, and whoever finds none is told so soon."""
+
+import threading
+import time
+from contextlib import closing
+from types import SimpleNamespace
+
+import psycopg2
+import pytest
+import sqlalchemy.pool.base
+
+from service.bootstrap import build_app
+from service.connection import connect
+from service.database import RECYCLE_S, PooledDatabase
+from service.errors import DatabaseUnavailable
+from tests.conftest import sql
+
+PROCESS = "SELECT pg_backend_pid()"
+READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
+
+
+@pytest.fixture
+def single(settings):
+    """A pool of one connection, so that one that is lost is missed."""
+    few = {"psql_pool_size": 1, "psql_pool_timeout_s": 0.2, "psql_statement_timeout_s": 0.1}
+    database = PooledDatabase(settings.model_copy(update=few))
+    yield database
+    database.close()
+
+
+def test_a_connection_is_replaced_when_it_is_half_an_hour_old(single, admin, monkeypatch):
+    passed = [0.0]
+    clock = SimpleNamespace(time=lambda: time.time() + passed[0])
+    monkeypatch.setattr(sqlalchemy.pool.base, "time", clock)
+    first = single.row(PROCESS)
+    passed[0] = RECYCLE_S - 60
+    assert single.row(PROCESS) == first
+    passed[0] = RECYCLE_S + 1
+    second = single.row(PROCESS)
+    assert second != first
+    passed[0] += RECYCLE_S - 60
+    assert single.row(PROCESS) == second
+    deadline = time.monotonic() + 5
+    while sql(admin, READERS, "loaner reader") != [(1,)]:  # the old one is closed
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_no_failure_loses_a_connection(single, admin):
+    def end_it():
+        sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
+        assert single.row("SELECT 1") == (1,)
+
+    def fail_within():
+        with pytest.raises(ZeroDivisionError), single._connection():
+            raise ZeroDivisionError
+
+    def refuse(error, query):
+        with pytest.raises(error):
+            single.row(query)
+
+    for _ in range(5):
+        end_it()
+        fail_within()
+        refuse(psycopg2.errors.DivisionByZero, "SELECT 1 / 0")
+        refuse(psycopg2.errors.SyntaxError, "SELEC")
+        refuse(psycopg2.errors.ReadOnlySqlTransaction, "CREATE TABLE t ()")
+        refuse(DatabaseUnavailable, "SELECT pg_sleep(5)")
+        refuse(DatabaseUnavailable, "SELECT * FROM loaded_files")
+        assert single.row("SELECT 1") == (1,)
+        assert single._pool.checkedout() == 0
+    assert sql(admin, READERS, "loaner reader") == [(1,)]
+
+
+def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_none_is_lost(served, bearer):
+    size = 2
+    application = build_app(served.model_copy(update={"psql_pool_size": size, "psql_pool_timeout_s": 0.5}))
+    replies = []
+
+    def ask():
+        begun = time.monotonic()
+        reply = application.test_client().get("/1/2020-02-29", headers=bearer)
+        replies.append((reply.status_code, reply.headers.get("Retry-After"), time.monotonic() - begun))
+
+    with closing(connect(served, "admin")) as owner:
+        with owner.cursor() as cursor:
+            cursor.execute("LOCK TABLE loans, loan_events")
+        threads = [threading.Thread(target=ask) for _ in range(size + 3)]
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 5
+        while len(replies) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert [(status, after) for status, after, _ in replies] == [(503, "1")] * 3
+        assert max(taken for _, _, taken in replies) < 1
+        owner.rollback()
+        for thread in threads:
+            thread.join()
+    assert [status for status, _, _ in replies[3:]] == [200] * size
+    for _ in range(3 * size):
+        ask()
+        assert replies[-1][0] == 200
