@@ -33,6 +33,7 @@ bench: .venv/test core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.core
 	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
+	@$(BIN)/python -m tests.bench.http
 
 clean: ## remove what was built; data (.local) and keys stay
 	rm -rf .venv build native/*.c native/*.so

@@ -71,6 +71,23 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def new_server(settings: Settings) -> Any:
+    """The server that `serve` runs, without an application."""
+    return Server(
+        "loaner",
+        address=settings.listen_host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        websockets=False,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        workers_kill_timeout=STOP_TIMEOUT_S,
+    )
+
+
 def serve(
     settings: Settings,
     *,
@@ -86,19 +103,7 @@ def serve(
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
-    server: Any = Server(
-        "loaner",
-        address=settings.listen_host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=settings.workers,
-        blocking_threads=settings.threads,
-        http=HTTPModes.http1,
-        websockets=False,
-        log_level=LogLevels.warning,
-        respawn_failed_workers=True,
-        workers_kill_timeout=STOP_TIMEOUT_S,
-    )
+    server = new_server(settings)
     with _shared_folder() as folder:
         FailedAttempts(Path(folder) / ATTEMPTS).close()  # made by one, before many open it
         farewell = _Farewell(server, Path(folder), instance, settings.drain_s)

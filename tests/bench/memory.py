@@ -1,0 +1,27 @@
+"""The memory of timelines that a process keeps."""
+
+import tracemalloc
+
+import native
+
+DAY = 18_262  # 2020-01-01
+
+
+def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
+    """How many bytes this many timelines of this many events take, with all that belongs to them."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        kept = [_timeline(loan_id, events) for loan_id in range(1, count + 1)]
+        after, _ = tracemalloc.get_traced_memory()
+        assert len(kept) == count
+        return after - before
+    finally:
+        tracemalloc.stop()
+
+
+def _timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
+    return native.Timeline.build(
+        loan_id=loan_id, version=events, token=1, start_day=DAY, initial=10**6, currency="USD",
+        days=range(DAY, DAY + events), kinds=[native.FEE] * events, amounts=[100] * events, tx_ids=range(events),
+    )  # fmt: skip

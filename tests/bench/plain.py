@@ -1,0 +1,97 @@
+"""What one would write without second thoughts: Flask on waitress, ORM models, a sum of Decimals for each request.
+
+It asks nobody for a token, and has as many processes, threads and database connections as the service.
+"""
+
+import logging
+import multiprocessing
+import signal
+import socket
+import sys
+from datetime import date
+from decimal import Decimal
+
+import waitress
+from flask import Flask, Response, abort, jsonify
+from sqlalchemy import URL, ForeignKey, create_engine, select
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from service.settings import Settings
+
+BACKLOG = 1024  # as waitress has it
+
+
+class Base(DeclarativeBase):
+    """The tables of the service's own migrations."""
+
+
+class Loan(Base):
+    """A loan's terms."""
+
+    __tablename__ = "loans"
+    loan_id: Mapped[int] = mapped_column(primary_key=True)
+    start_date: Mapped[date]
+    initial_amt: Mapped[Decimal]
+    currency: Mapped[str]
+    version: Mapped[int]
+
+
+class LoanEvent(Base):
+    """What happened to a loan."""
+
+    __tablename__ = "loan_events"
+    loan_id: Mapped[int] = mapped_column(ForeignKey("loans.loan_id"), primary_key=True)
+    tx_id: Mapped[int] = mapped_column(primary_key=True)
+    event_type: Mapped[str]
+    post_date: Mapped[date]
+    amt: Mapped[Decimal]
+    reverses: Mapped[int | None]
+
+
+def serve(settings: Settings) -> None:
+    """Answer until SIGTERM, in as many processes as there are workers, on one socket."""
+    spawn = multiprocessing.get_context("spawn")
+    with socket.create_server((settings.listen_host, settings.port), backlog=BACKLOG) as listening:
+        processes = [
+            spawn.Process(target=_work, args=(settings, listening), daemon=True) for _ in range(settings.workers)
+        ]
+        for process in processes:
+            process.start()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # daemons end with this process
+    for process in processes:
+        process.join()
+
+
+def _work(settings: Settings, listening: socket.socket) -> None:
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits for a thread
+    waitress.serve(create_app(settings), sockets=[listening], threads=settings.threads)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The application over the service's tables."""
+    assert settings.psql_pw is not None
+    url = URL.create(
+        "postgresql+psycopg2", settings.psql_user, settings.psql_pw.get_secret_value(),
+        settings.psql_host, settings.psql_port, settings.psql_db,
+    )  # fmt: skip
+    engine = create_engine(url, pool_size=settings.psql_pool_size, max_overflow=0)
+    app = Flask("plain")
+
+    @app.get("/api/v1/loan/<int:loan_id>/<day>")
+    def balance(loan_id: int, day: str) -> Response:
+        until = date.fromisoformat(day)
+        with Session(engine) as session:
+            loan = session.get(Loan, loan_id) or abort(404)
+            events = select(LoanEvent).where(LoanEvent.loan_id == loan_id, LoanEvent.post_date <= until)
+            owed = Decimal(0)
+            if loan.start_date <= until:
+                owed = loan.initial_amt + sum(_signed(event) for event in session.scalars(events))
+            return jsonify(
+                loan_id=loan_id, date=day, balance=f"{owed:.2f}", currency=loan.currency, version=loan.version
+            )
+
+    return app
+
+
+def _signed(event: LoanEvent) -> Decimal:
+    return -event.amt if (event.event_type == "payment") != (event.reverses is not None) else event.amt
