@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 STOPPING = "stopping"  # the file that lets workers stop
 RENEWING = "renewing"  # the file that lets those stop which have begun before it was written
+BEGINNING_S = 2  # a worker needs less than this until it can be told to stop
 LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
@@ -56,10 +57,10 @@ def _stop_once(shared: Path) -> None:
             break
         if (shared / RENEWING).exists() and (shared / RENEWING).stat().st_mtime > begun:
             break
+    time.sleep(max(0.0, begun + BEGINNING_S - time.time()))  # while it begins, the server does not hear
     handler = signal.getsignal(signal.SIGTERM)
     if not callable(handler):
         os._exit(0)  # the server has not begun
-    time.sleep(0.2)  # should it have begun this very moment, it would not hear
     handler(signal.SIGTERM, None)  # once: at a second time it drops the requests that are under way
 
 
