@@ -11,9 +11,9 @@ from psycopg2.extensions import connection as Connection
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.connection import Want, connect_bounded, wait
-from service.errors import CredentialsRefused, DatabaseUnavailable
-from service.host_order import HostOrder
+from service.connection import Want, wait
+from service.connector import Connector
+from service.errors import DatabaseUnavailable
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 
@@ -47,12 +47,11 @@ class PooledDatabase:
         now: Callable[[], float] = time.monotonic,
         want: Want = "any",
     ) -> None:
+        self.want = want
         self._settings = settings
-        self._credentials = credentials
-        self._generation = credentials.generation if credentials else 0
+        self._connector = Connector(settings, credentials, want, now)
+        self._generation = self._connector.generation
         self._now = now
-        self._want = want
-        self._order = HostOrder(shuffled=want == "replica", now=now)
         self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
@@ -76,15 +75,18 @@ class PooledDatabase:
                     return cursor.fetchone()
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
-                if self._credentials is None:
+                if not self._connector.refuse(self._generation):  # a session whose role has been dropped
                     raise DatabaseUnavailable(f"PSQL_USER may not read: {_first_line(err)}") from err
-                self._credentials.refuse(self._generation)  # a session whose role has been dropped
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 raise DatabaseUnavailable("Postgres took too long to answer") from err
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
                 log.warning("Postgres broke off (attempt %d): %s", attempt, _first_line(err))
                 failure = err
         raise DatabaseUnavailable("Postgres broke off the connection") from failure
+
+    def renew(self) -> None:
+        """Make every connection anew: those in use are given up as they come back."""
+        self._replace(self._pool)
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -103,8 +105,7 @@ class PooledDatabase:
         try:
             yield pooled.dbapi_connection
         except psycopg2.errors.InsufficientPrivilege:
-            if self._credentials is not None:
-                pooled.dbapi_connection.close()
+            pooled.dbapi_connection.close()
             raise
         except psycopg2.Error:
             raise
@@ -121,20 +122,17 @@ class PooledDatabase:
 
     def _open(self) -> Connection:
         try:
-            settings = self._credentials.read().in_settings(self._settings) if self._credentials else self._settings
-            connection = connect_bounded(settings, self._want, self._order)
+            connection = self._connector.connect()
         except DatabaseUnavailable as err:
             self._down = (self._now() + DOWN_S, str(err))
-            if self._credentials is not None and isinstance(err, CredentialsRefused):
-                self._credentials.refuse(self._generation)
             raise
         self._down = None
         return connection
 
     def _notice_credentials(self) -> None:
-        if self._credentials is not None and self._credentials.generation != self._generation:
-            self._generation = self._credentials.generation
-            self._replace(self._pool)
+        if self._connector.generation != self._generation:
+            self._generation = self._connector.generation
+            self.renew()
 
     def _replace(self, pool: QueuePool) -> None:
         """A connection was found dead, or is about to be; those that wait beside it are, too."""

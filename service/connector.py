@@ -1,0 +1,53 @@
+"""The reader's way to Postgres, whoever the reader is at the moment."""
+
+import time
+from collections.abc import Callable
+
+from psycopg2.extensions import connection as Connection
+
+from service.connection import Want, connect_bounded
+from service.errors import CredentialsRefused
+from service.host_order import HostOrder
+from service.settings import Settings
+from service.vault.credentials import CurrentCredentials
+
+
+class Connector:
+    """Makes connections that only read, with the credentials of the moment.
+
+    credentials: who reads, if that changes. want: which of several servers to read from. now: a clock, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        credentials: CurrentCredentials | None = None,
+        want: Want = "any",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._credentials = credentials
+        self._want = want
+        self._order = HostOrder(shuffled=want == "replica", now=now)
+
+    @property
+    def generation(self) -> int:
+        """Changes whenever connections should be made anew."""
+        return self._credentials.generation if self._credentials else 0
+
+    def connect(self) -> Connection:
+        """A connection. Raises: SettingsError; DatabaseUnavailable."""
+        if self._credentials is None:
+            return connect_bounded(self._settings, self._want, self._order)
+        generation = self.generation
+        try:
+            return connect_bounded(self._credentials.read().in_settings(self._settings), self._want, self._order)
+        except CredentialsRefused:
+            self._credentials.refuse(generation)
+            raise
+
+    def refuse(self, generation: int) -> bool:
+        """Say that a role of this generation has lost its rights. Returns: whether there will be another one."""
+        if self._credentials is not None:
+            self._credentials.refuse(generation)
+        return self._credentials is not None
