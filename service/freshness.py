@@ -1,0 +1,145 @@
+"""Whether what a cache holds may still be said. The contract: a reply includes every event that was committed more than
+`max_staleness_s` before the request.
+
+The rule knows no database. A listener tells it what it hears from the primary, and readers ask it about a timeline that
+some cache or replica gave them. It stands on four facts of Postgres:
+
+- A snapshot's *xmin* is the oldest transaction still open in it: whatever has a lower number is over, and if it was
+  committed, the snapshot shows it. A timeline carries the xmin of the snapshot it was read in, as its *token*.
+- A snapshot's *xmax* is above the number of every transaction that was over by then.
+- Who listens is told of every commit after its LISTEN was committed, in the order of commits, and of none before.
+- What was committed, and its notification sent, before a round trip begins has arrived when that has ended.
+
+A timeline may be said if all three hold:
+
+1. **Its token is at or above the floor.** The floor is the xmax of a snapshot taken after LISTEN was committed. What
+   nobody told of was committed before LISTEN, so its number is below the floor. Without this comparison: an event is
+   committed while nobody listens; the timeline that was cached before it is found again, and no one knows better. (If
+   the snapshot were taken before LISTEN, an event could be committed between the two: neither told nor below.)
+2. **Its version is not below what was told of its loan.** Without it: an event is committed and told; another process,
+   which has read the loan before, writes what it read to the shared cache only now.
+3. **A round trip that began less than `max_staleness_s` ago has ended.** Without it: the connection is cut or silent,
+   events are committed, and nothing is told. (It counts from its beginning: what is committed while it is under way may
+   be told after it.)
+
+Memory is bounded. **Forgetting what was told raises the floor above the transaction's number**: a timeline with such a
+token was read when that transaction was over, and shows its event, and those of the transactions that held the loan's
+lock before. Without it: told, forgotten, and a timeline from before the event is found. (The floor does not sink: what
+is forgotten may have been told before what raised it.) A notification for many loans raises it at once.
+
+When listening begins anew the floor is that of the new snapshot: every transaction told before is over, so below it.
+
+Numbers and versions mean something within one *cluster* only: one system identifier, WAL timeline and database. After a
+failover the new primary may give them again, to other events. So whatever is cached is kept under the cluster's name,
+and judged under that name.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NamedTuple
+
+MOST_TOLD = 100_000  # loans whose told version is remembered: about 20 MB
+_NOTHING = (0, 0)
+
+
+def boot_clock() -> float:
+    """Seconds that also pass while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class Doubt(StrEnum):
+    """Why a timeline may not be said as it is."""
+
+    CLUSTER = "cluster"  # it is of another one
+    FLOOR = "floor"  # something may have happened before anyone listened
+    TOLD = "told"  # a newer version is known of
+    SILENCE = "silence"  # the primary has not been heard of for too long
+
+
+class Verdict(NamedTuple):
+    """What is to be thought of a timeline.
+
+    doubt: None if it may be said. known_at: if so, whatever was committed before is in it (a reading of the clock).
+    """
+
+    doubt: Doubt | None
+    known_at: float
+
+
+class Freshness:
+    """What is known of the newest versions of loans. Safe to use from many threads.
+
+    max_staleness_s: the contract, see above; 0 trusts nothing. most_told: how many loans' versions are remembered.
+    now: a clock, in seconds.
+    """
+
+    def __init__(
+        self, max_staleness_s: float, most_told: int = MOST_TOLD, now: Callable[[], float] = boot_clock
+    ) -> None:
+        self.max_staleness_s = max_staleness_s
+        self.now = now
+        self._most_told = most_told
+        self._lock = threading.Lock()
+        self._cluster: str | None = None
+        self._floor = 0
+        self._heard = float("-inf")
+        self._told: OrderedDict[int, tuple[int, int]] = OrderedDict()
+
+    # What a listener says
+
+    def listening(self, cluster: str, xmax: int, begun: float) -> None:
+        """LISTEN is committed. cluster: whose; xmax: of a snapshot taken since; begun: when that was asked for."""
+        with self._lock:
+            self._cluster = cluster
+            self._floor = xmax
+            self._told.clear()
+            self._heard = begun
+
+    def told(self, loan_id: int, version: int, transaction: int) -> None:
+        """An event was committed: the loan's version that it made, and the number of its transaction."""
+        with self._lock:
+            self._told[loan_id] = (version, transaction)
+            self._told.move_to_end(loan_id)
+            if len(self._told) > self._most_told:
+                _, (_, forgotten) = self._told.popitem(last=False)
+                self._floor = max(self._floor, forgotten + 1)
+
+    def told_of_many(self, transaction: int) -> None:
+        """Events of more loans than are worth naming were committed."""
+        with self._lock:
+            self._floor = transaction + 1  # whoever sees it over sees over what was told before it, too
+
+    def heard(self, begun: float) -> None:
+        """A round trip has ended, and all that it brought was told. begun: when it began."""
+        with self._lock:
+            self._heard = begun
+
+    # What readers ask
+
+    @property
+    def cluster(self) -> str | None:
+        """What cached timelines are kept under; None until a listener has said so."""
+        return self._cluster
+
+    def silence_s(self) -> float | None:
+        """Seconds since the beginning of the last round trip; None if there was none."""
+        return self.now() - self._heard if self._cluster is not None else None
+
+    def judge(self, cluster: str | None, loan_id: int, version: int, token: int) -> Verdict:
+        """Whether a timeline may be said now. cluster: what it was kept under."""
+        with self._lock:
+            return Verdict(self._doubt(cluster, loan_id, version, token), self._heard)
+
+    def _doubt(self, cluster: str | None, loan_id: int, version: int, token: int) -> Doubt | None:
+        if cluster != self._cluster:
+            return Doubt.CLUSTER
+        if self.now() - self._heard >= self.max_staleness_s:
+            return Doubt.SILENCE
+        if token < self._floor:
+            return Doubt.FLOOR
+        if version < self._told.get(loan_id, _NOTHING)[0]:
+            return Doubt.TOLD
+        return None
