@@ -17,6 +17,7 @@ __all__ = [
     "FEE",
     "IMPLEMENTATION",
     "INTEREST",
+    "LAYOUT_VERSION",
     "PAYMENT",
     "REVERSAL",
     "Timeline",
@@ -63,6 +64,7 @@ IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or (
 )
 
 _timeline = load("timeline", IMPLEMENTATION)
+LAYOUT_VERSION: int = _timeline.LAYOUT_VERSION
 FEE: int = _timeline.FEE
 INTEREST: int = _timeline.INTEREST
 PAYMENT: int = _timeline.PAYMENT

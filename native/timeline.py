@@ -22,6 +22,8 @@ REVERSAL = 0x80  # a flag beside the kind: the event counts with the opposite si
 MAGIC = b"LNTL"
 LAYOUT_VERSION = 1
 HEADER = struct.Struct("<4sHHqqQqi4sQQ")
+TOKEN = struct.Struct("<Q")
+TOKEN_AT = 24
 EVENT_SIZE = 29  # 3 columns of 8 bytes, one of 4, one of 1
 
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
@@ -226,6 +228,23 @@ class Timeline:
     def __len__(self):
         """How many events the ledger holds."""
         return self._count
+
+    @property
+    def nbytes(self):
+        """How many bytes `bytes(timeline)` has."""
+        return HEADER.size + self._count * EVENT_SIZE
+
+    def restamped(self, token):
+        """The same ledger with another token: it was read again, and nothing had changed.
+
+        Raises: OverflowError for a token that does not fit.
+        """
+        data = bytearray(self._view)
+        try:
+            TOKEN.pack_into(data, TOKEN_AT, index(token))
+        except struct.error as err:
+            raise OverflowError(f"token {token} does not fit 64 bits") from err
+        return Timeline(bytes(data))
 
     @property
     def loan_id(self):

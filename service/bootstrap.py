@@ -7,14 +7,20 @@ from flask import Flask
 
 from security.flask_security import FlaskSecurity
 from service.app import create_app
+from service.cache import RecentTimelines, open_memcached
 from service.clients import open_clients
+from service.connection import has_replicas
+from service.connector import Connector
 from service.database import PooledDatabase
 from service.failed_attempts import FailedAttempts
+from service.freshness import Freshness
 from service.health import Health
 from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
+from service.listener import Listener
 from service.reader import BalanceReader
 from service.settings import Settings
+from service.timelines import Timelines
 from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)
@@ -24,29 +30,52 @@ LEAVING = "leaving"  # the file that says so
 
 
 def build_reader(settings: Settings) -> BalanceReader:
-    """Answers from Postgres, without the web."""
-    return BalanceReader(PostgresLedger(PooledDatabase(settings)), settings.timezone)
+    """Answers from Postgres, without the web and without caches."""
+    freshness = Freshness(settings.max_staleness_s)
+    return BalanceReader(Timelines(PostgresLedger(PooledDatabase(settings)), freshness), settings.timezone)
 
 
-def build_app(settings: Settings, shared: Path | None = None, credentials: CurrentCredentials | None = None) -> Flask:
-    """The application over Postgres and the key directory.
+def build_app(
+    settings: Settings,
+    shared: Path | None = None,
+    credentials: CurrentCredentials | None = None,
+    listens: bool = False,
+) -> Flask:
+    """The application over Postgres, its caches and the key directory.
 
     shared: a folder for what this process shares with others: failed attempts at /token, and the sign to leave.
-    credentials: who reads from Postgres, if Vault says so.
+    credentials: who reads from Postgres, if Vault says so. listens: whether to hear of new events, in a thread that
+    goes on for as long as the process; without, nothing that is cached counts.
 
     A file of keys or clients that cannot be used is named in the log and left out: a start has looked at them before,
     and a worker that is replaced later must not fail where those that run go on.
+
+    Raises: SettingsError.
     """
     keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
-    database = PooledDatabase(settings, credentials)
+    several = has_replicas(settings)
+    primary = PooledDatabase(settings, credentials, want="primary" if several else "any")
+    replica = PooledDatabase(settings, credentials, want="replica") if several else None
+    freshness = Freshness(settings.max_staleness_s)
+    memcached = open_memcached(settings)
+    recent = RecentTimelines(settings.cache_bytes)
+    timelines = Timelines(
+        PostgresLedger(primary),
+        freshness,
+        caches=(recent, memcached) if memcached else (recent,),
+        replica=PostgresLedger(replica) if replica else None,
+    )
+    if listens and settings.max_staleness_s:
+        databases = [database for database in (primary, replica) if database]
+        Listener(freshness, Connector(settings, credentials, primary.want), databases).start()
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
-        reader=BalanceReader(PostgresLedger(database), settings.timezone),
+        reader=BalanceReader(timelines, settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
-        health=Health(database, shared and shared / LEAVING),
+        health=Health(primary, freshness, memcached, shared and shared / LEAVING),
         issuer=issuer,
         clients=open_clients(settings, strict=False),
         attempts=FailedAttempts(shared and shared / ATTEMPTS),

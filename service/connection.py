@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
 from service.host_order import HostOrder
-from service.postgres_hosts import Host, parse_hosts
+from service.hosts import Host, parse_hosts
 from service.settings import Settings
 
 Role = Literal["reader", "posting", "admin"]

@@ -53,7 +53,7 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
 
 def _timeline(reader: BalanceReader, text: str) -> Timeline:
     try:
-        return reader.timeline(loan_id_of(text))
+        return reader.loan(loan_id_of(text)).timeline
     except UnknownLoan as err:
         raise ValueError(str(err)) from err
 

@@ -35,6 +35,15 @@ class UnknownLoan(LoanerError):
         self.loan_id = loan_id
 
 
+class VersionNotReached(LoanerError):
+    """A loan does not have the version, yet, that the caller wants to see."""
+
+    def __init__(self, loan_id: int, version: int, min_version: int) -> None:
+        super().__init__(f"loan {loan_id} is at version {version}, below the min_version {min_version}")
+        self.loan_id = loan_id
+        self.version = version
+
+
 class DatabaseUnavailable(LoanerError):
     """Postgres cannot be asked now. retry_after_s: when it makes sense to try again."""
 

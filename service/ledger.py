@@ -6,8 +6,11 @@ from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database
 from service.errors import UnknownLoan
 
+_NO_VERSION = -1
+
 # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
-# are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18.
+# are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. Of a loan whose version is known, no
+# events are read.
 _TIMELINE = f"""
     SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
            pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids
@@ -23,7 +26,7 @@ _TIMELINE = f"""
                    (amt * 100)::bigint AS amount,
                    tx_id
             FROM loan_events
-            WHERE loan_id = l.loan_id
+            WHERE loan_id = l.loan_id AND l.version <> %s
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
@@ -34,8 +37,11 @@ _TIMELINE = f"""
 class Ledger(Protocol):
     """Where timelines come from."""
 
-    def timeline(self, loan_id: int) -> Timeline:
-        """The loan's ledger. Raises: UnknownLoan, DatabaseUnavailable."""
+    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
+        """The loan's ledger. held: one that was read before; if it still stands, it is only given a newer token.
+
+        Raises: UnknownLoan, DatabaseUnavailable.
+        """
         ...
 
 
@@ -45,12 +51,17 @@ class PostgresLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def timeline(self, loan_id: int) -> Timeline:
-        """The loan's ledger as Postgres has it now. Raises: UnknownLoan, DatabaseUnavailable."""
-        row = self._database.row(_TIMELINE, (loan_id,))
+    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
+        """The loan's ledger as this database has it now. held: as it was before, or None.
+
+        Raises: UnknownLoan, DatabaseUnavailable.
+        """
+        row = self._database.row(_TIMELINE, (held.version if held else _NO_VERSION, loan_id))
         if row is None:
             raise UnknownLoan(loan_id)
         version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids = row
+        if held is not None and version == held.version:
+            return held.restamped(int(xmin))
         return Timeline.build(
             loan_id=loan_id,
             version=version,

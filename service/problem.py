@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from security.problem import MEDIA_TYPE, problem
-from service.errors import DatabaseUnavailable, InvalidRequest, UnknownLoan
+from service.errors import DatabaseUnavailable, InvalidRequest, UnknownLoan, VersionNotReached
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,10 @@ def register(app: Flask) -> None:
     @app.errorhandler(UnknownLoan)
     def unknown(err: UnknownLoan) -> Response:
         return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
+
+    @app.errorhandler(VersionNotReached)
+    def not_reached(err: VersionNotReached) -> Response:
+        return reply(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
 
     @app.errorhandler(DatabaseUnavailable)
     def unavailable(err: DatabaseUnavailable) -> Response:

@@ -1,11 +1,11 @@
-"""Answers about loans: the one place that knows where a timeline is looked for, and in which order."""
+"""Answers about loans, for people and programs."""
 
 from dataclasses import dataclass
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from native import Timeline, day_number
-from service.ledger import Ledger
+from native import day_number
+from service.timelines import Known, Timelines
 
 
 @dataclass(frozen=True)
@@ -22,23 +22,27 @@ class Balance:
 class BalanceReader:
     """Reads balances. timezone: where "today" is."""
 
-    def __init__(self, ledger: Ledger, timezone: str = "UTC") -> None:
-        self._ledger = ledger
+    def __init__(self, timelines: Timelines, timezone: str = "UTC") -> None:
+        self._timelines = timelines
         self._zone = ZoneInfo(timezone)
 
     def today(self) -> date:
         """The date now in the service's time zone."""
         return datetime.now(self._zone).date()
 
-    def timeline(self, loan_id: int) -> Timeline:
-        """The loan's whole ledger. Raises: UnknownLoan, DatabaseUnavailable."""
-        return self._ledger.timeline(loan_id)
+    def loan(self, loan_id: int, min_version: int = 0) -> Known:
+        """The loan's whole ledger, of this version at least.
 
-    def balance(self, loan_id: int, day: date) -> Balance:
-        """What the loan owed at the end of the day. Raises: UnknownLoan, DatabaseUnavailable."""
-        return self.balance_of(self.timeline(loan_id), day)
+        Raises: UnknownLoan, DatabaseUnavailable, VersionNotReached.
+        """
+        return self._timelines.find(loan_id, min_version)
+
+    def as_of(self, known: Known) -> datetime:
+        """Up to when whatever was committed is in it."""
+        return self._timelines.as_of(known)
 
     @staticmethod
-    def balance_of(timeline: Timeline, day: date) -> Balance:
+    def balance_of(known: Known, day: date) -> Balance:
         """What the loan of this ledger owed at the end of the day."""
+        timeline = known.timeline
         return Balance(timeline.loan_id, day, timeline.balance_at(day_number(day)), timeline.currency, timeline.version)

@@ -41,7 +41,7 @@ def load_worker(settings: Settings, shared: Path, credentials: SharedCredentials
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    return build_app(settings, shared, credentials)
+    return build_app(settings, shared, credentials, listens=True)
 
 
 def _stop_once(shared: Path) -> None:

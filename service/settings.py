@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
-from service.postgres_hosts import normalised
+from service.hosts import normalised
 
 
 def _timezone(name: str) -> str:
@@ -60,6 +60,15 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _postgres_hosts(text: str, info: ValidationInfo) -> str:
+    return normalised(text, info.data.get("psql_port", 0))
+
+
+def _memcached_hosts(text: str) -> str:
+    return normalised(text, MEMCACHED_PORT)
+
+
+MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -122,7 +131,7 @@ class Settings(BaseSettings):
     psql_port: Port = Field(
         5432, description="Postgres port, of hosts that name none"
     )  # before them: they are compared
-    psql_host: Annotated[str, AfterValidator(normalised)] | None = Field(
+    psql_host: Annotated[str, AfterValidator(_postgres_hosts)] | None = Field(
         None, description="Postgres hosts, a primary and its replicas, with commas between; needed in production"
     )
     psql_db: str = Field("loaner", min_length=1, description="Postgres database")
@@ -136,6 +145,20 @@ class Settings(BaseSettings):
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
     psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
+
+    max_staleness_s: float = Field(
+        5, ge=0, le=3600, description="a reply includes every event that was committed so long before; 0 caches nothing"
+    )
+    cache_bytes: int = Field(64_000_000, ge=0, description="bytes of timelines that each worker keeps")
+    memcached_servers: Annotated[str, AfterValidator(_memcached_hosts)] | None = Field(
+        None, description="memcached servers with commas between; none if not set"
+    )
+    cache_secret: SecretStr | None = Field(
+        None, min_length=16, description="what marks values in memcached as ours; the same for every instance"
+    )
+    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may take for anything")
+    memcached_tls: bool = Field(False, description="whether memcached is spoken to over TLS")
+    memcached_ca: str | None = Field(None, description="file of certificates that its own is checked against")
 
     use_vault: bool | None = Field(
         None,

@@ -34,7 +34,9 @@ def start_in_production(settings: Settings) -> None:
 
     Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
     """
-    from service.server import serve  # here, because it brings the core along, which a standalone run may yet compile
+    # here, because they bring the core along, which a standalone run may yet compile
+    from service.cache import open_memcached
+    from service.server import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
     registrator = registrator_of(settings)
@@ -46,6 +48,7 @@ def start_in_production(settings: Settings) -> None:
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)
+    open_memcached(settings)
     with _credentials(settings) as credentials:
         connect_bounded(credentials.read().in_settings(settings) if credentials else settings).close()
         check_address(settings)
@@ -79,10 +82,12 @@ def start_standalone(settings: Settings) -> None:
         check_address(settings)
         make_own_keys(settings)
         build_core()
+        from service.cache import open_memcached
         from service.server import serve
 
         with standalone(settings) as chosen:
             open_clients(chosen)
+            open_memcached(chosen)
             token = open_issuer(settings).issue(Holder(chosen.client_id))
             secret = chosen.secret.get_secret_value() if chosen.secret else ""
             lifetime = str(chosen.access_token_expires)  # for the commands, which do not know of the run

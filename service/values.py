@@ -3,7 +3,7 @@
 import re
 from datetime import date
 
-MAX_LOAN_ID = 2**63 - 1
+MAX_LOAN_ID = 2**63 - 1  # and the highest version
 EVENT_TYPES = ("fee", "interest", "payment")
 
 
@@ -11,6 +11,13 @@ def loan_id_of(text: str) -> int:
     """A loan's id."""
     if not re.fullmatch(r"[0-9]{1,19}", text) or not 0 < int(text) <= MAX_LOAN_ID:
         raise ValueError(f"expected a whole number from 1 to {MAX_LOAN_ID}")
+    return int(text)
+
+
+def version_of(text: str) -> int:
+    """A loan's version: how many events it has."""
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > MAX_LOAN_ID:
+        raise ValueError(f"expected a whole number from 0 to {MAX_LOAN_ID}")
     return int(text)
 
 

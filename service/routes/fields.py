@@ -1,11 +1,12 @@
 """The fields that requests and replies are made of: each parsed strictly, and documented where it is parsed."""
 
 from datetime import date
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from service.values import MAX_LOAN_ID, date_of, loan_id_of
+from service.values import MAX_LOAN_ID, date_of, loan_id_of, version_of
 
 LoanId = Annotated[
     int,
@@ -25,6 +26,24 @@ Version = Annotated[
     int,
     Field(description="how many events the loan has", json_schema_extra={"example": 10}),
 ]
+MinVersion = Annotated[
+    int,
+    BeforeValidator(version_of),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
+    Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
+]
+
+
+class Query(BaseModel):
+    """The parameters of a query. The framework asks for the schema of each with every request: it is made once."""
+
+    @classmethod
+    @cache
+    def model_json_schema(  # type: ignore[override]
+        cls, *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """The schema, which nobody may change."""
+        return super().model_json_schema(*args, **kwargs)
 
 
 class Problem(BaseModel):
@@ -50,6 +69,7 @@ def problems(*statuses: int) -> dict[int | str, Any]:
         401: "no valid token",
         403: "the token lacks the scope",
         404: "there is no such thing",
+        412: "the loan does not have that version yet",
         413: "the body is too large",
         503: "the ledger cannot be read now; `Retry-After` says when to try again",
     }

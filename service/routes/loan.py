@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from native import day_of
 from service.money import to_decimal_string
 from service.reader import Balance, BalanceReader
-from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
-from service.routes.json_reply import json_reply
+from service.representation import represent
+from service.routes.fields import Currency, Day, LoanId, MinVersion, Money, Query, Version, problems
+from service.timelines import Known
 
-_REFUSALS = problems(400, 401, 403, 404, 503)
+_REFUSALS = problems(400, 401, 403, 404, 412, 503)
 
 
 class LoanPath(BaseModel):
@@ -25,6 +26,12 @@ class LoanDayPath(LoanPath):
     """One loan on one day."""
 
     date: Day
+
+
+class Wishes(Query):
+    """What else a caller may say."""
+
+    min_version: MinVersion = 0
 
 
 class BalanceReply(BaseModel):
@@ -59,6 +66,14 @@ def _members(balance: Balance) -> dict[str, Any]:
     }
 
 
+def _reply(reader: BalanceReader, known: Known, members: dict[str, Any]) -> Response:
+    body, headers = represent(members, reader.as_of(known))
+    response = Response(body, headers=headers)
+    if "If-None-Match" in request.headers:
+        response.make_conditional(request)
+    return response
+
+
 def loan_routes(reader: BalanceReader) -> APIBlueprint:
     """The blueprint `loan`, answered by `reader`."""
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
@@ -70,10 +85,11 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         responses={200: BalanceReply, **_REFUSALS},
         security=secured,
     )
-    def balance(path: LoanDayPath) -> Response:
+    def balance(path: LoanDayPath, query: Wishes) -> Response:
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
         Before the loan starts, nothing."""
-        return json_reply(_members(reader.balance(path.loan_id, path.date)))
+        known = reader.loan(path.loan_id, query.min_version)
+        return _reply(reader, known, _members(reader.balance_of(known, path.date)))
 
     @routes.get(
         "/<loan_id>/<date>",
@@ -81,9 +97,10 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         responses={200: BalanceReply, **_REFUSALS},
         security=secured,
     )
-    def balance_short(path: LoanDayPath) -> Response:
+    def balance_short(path: LoanDayPath, query: Wishes) -> Response:
         """The same as `/api/v1/loan/{loan_id}/{date}`."""
-        return json_reply(_members(reader.balance(path.loan_id, path.date)))
+        known = reader.loan(path.loan_id, query.min_version)
+        return _reply(reader, known, _members(reader.balance_of(known, path.date)))
 
     @routes.get(
         "/api/v1/loan/<loan_id>",
@@ -91,15 +108,13 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         responses={200: LoanReply, **_REFUSALS},
         security=secured,
     )
-    def loan(path: LoanPath) -> Response:
+    def loan(path: LoanPath, query: Wishes) -> Response:
         """What was agreed, and what is owed today."""
-        timeline, today = reader.timeline(path.loan_id), reader.today()
-        return json_reply(
-            {
-                "start_date": day_of(timeline.start_day).isoformat(),
-                "initial_amt": to_decimal_string(timeline.initial),
-                **_members(reader.balance_of(timeline, today)),
-            }
-        )
+        known = reader.loan(path.loan_id, query.min_version)
+        terms = {
+            "start_date": day_of(known.timeline.start_day).isoformat(),
+            "initial_amt": to_decimal_string(known.timeline.initial),
+        }
+        return _reply(reader, known, terms | _members(reader.balance_of(known, reader.today())))
 
     return routes

@@ -22,6 +22,24 @@ class StatusReply(BaseModel):
     version: str = Field(json_schema_extra={"example": "0.1.0"})
     core: str = Field(description="compiled or interpreted", json_schema_extra={"example": "compiled"})
     database: str = Field(description="ok, or what is wrong", json_schema_extra={"example": "ok"})
+    heard_s: float | None = Field(
+        description="seconds since the primary was last heard of new events; null if it is not listened to",
+        json_schema_extra={"example": 0.4},
+    )
+    memcached: dict[str, str] = Field(
+        description="ok or down, for each server", json_schema_extra={"example": {"memcached:11211": "ok"}}
+    )
+
+
+class ReadyReply(BaseModel):
+    """What requests depend on. memcached may be down, and the primary unheard: replies take longer then."""
+
+    status: str = Field(json_schema_extra={"example": "ok"})
+    database: str = Field(json_schema_extra={"example": "ok"})
+    listener: str = Field(description="ok or silent", json_schema_extra={"example": "ok"})
+    memcached: dict[str, str] = Field(
+        description="ok or down, for each server", json_schema_extra={"example": {"memcached:11211": "ok"}}
+    )
 
 
 class VersionReply(BaseModel):
@@ -49,7 +67,14 @@ def operations_routes(health: Health) -> APIBlueprint:
     def status() -> Response:
         """Versions and dependencies, for whoever has a token."""
         return json_reply(
-            {"status": "running", "version": health.version, "core": health.core, "database": health.database()}
+            {
+                "status": "running",
+                "version": health.version,
+                "core": health.core,
+                "database": health.database(),
+                "heard_s": health.heard_s(),
+                "memcached": health.memcached(),
+            }
         )
 
     @routes.get("/healthcheck", summary="The process answers", responses={200: AliveReply})
@@ -64,7 +89,7 @@ def operations_routes(health: Health) -> APIBlueprint:
         """The release."""
         return json_reply({"version": health.version})
 
-    @routes.get("/ready", summary="Requests can be answered", responses={200: AliveReply, **problems(503)})
+    @routes.get("/ready", summary="Requests can be answered", responses={200: ReadyReply, **problems(503)})
     @internal
     def ready() -> Response:
         """Readiness, for probes beside the service; through a gateway it is 404."""
@@ -74,6 +99,7 @@ def operations_routes(health: Health) -> APIBlueprint:
         if database != "ok":
             log.warning("not ready: %s", database)
             return reply(503, "not ready: the ledger cannot be read", "not-ready")
-        return json_reply({"status": "ok"})
+        return json_reply({"status": "ok", "database": database, "listener": health.listener(),
+                           "memcached": health.memcached()})  # fmt: skip
 
     return routes

@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 
 import click
 import jwt
@@ -24,25 +25,32 @@ from service.settings import PROCESSORS
 from tests.bench import bare, plain
 from tests.bench.contender import Contender, ask, running
 from tests.bench.ledger import EVENTS, LOANS, LONG, MIDDLE, SHORT, loaded, path_of, reply_of, sample
+from tests.bench.memcached import memcached
 from tests.bench.memory import bytes_of_timelines
 from tests.bench.wrk import Run, WrongReply, wrk
 
-BARE, HOT, FROM_POSTGRES, PLAIN = "bare route", "hot loan", "loans from Postgres", "plain implementation"
+BARE, HOT, PLAIN = "bare route", "hot loan", "plain implementation"
+FROM_MEMCACHED, FROM_POSTGRES = "loans from memcached", "loans from Postgres"
 SHORT_LOAN, LONG_LOAN = f"hot loan of {SHORT} events", f"hot loan of {LONG} events"
 # of requests per second: the first, the second, what the ratio is to be at least
 TARGETS = [
-    (HOT, BARE, 0.80), (FROM_POSTGRES, BARE, 0.25), (HOT, PLAIN, 8.0), (FROM_POSTGRES, PLAIN, 2.5),
-    (LONG_LOAN, SHORT_LOAN, 1 / 1.1),
+    (HOT, BARE, 0.80), (FROM_MEMCACHED, BARE, 0.45), (FROM_POSTGRES, BARE, 0.25), (HOT, PLAIN, 8.0),
+    (FROM_POSTGRES, PLAIN, 2.5), (LONG_LOAN, SHORT_LOAN, 1 / 1.1),
 ]  # fmt: skip
 
 
-def contenders(loans: list[SampleLoan]) -> list[Contender]:
-    """Who is compared. Settings that are not known yet are passed over."""
+def contenders(loans: list[SampleLoan], memcached_servers: str) -> list[Contender]:
+    """Who is compared."""
     hot, short, long = loans[0], *loans[LOANS:]
     many = [path_of(loan) for loan in loans[:LOANS]]
     return [
         Contender(BARE, [path_of(hot)], serve=partial(bare.serve, path=path_of(hot), body=reply_of(hot))),
         Contender(HOT, [path_of(hot)]),
+        Contender(
+            FROM_MEMCACHED,
+            many,
+            {"cache_bytes": 0, "memcached_servers": memcached_servers, "cache_secret": token_urlsafe()},
+        ),
         Contender(FROM_POSTGRES, many, {"cache_bytes": 0}),
         Contender(PLAIN, many, serve=plain.serve),
         Contender(SHORT_LOAN, [path_of(short)]),
@@ -60,8 +68,8 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
     if shutil.which("wrk") is None:
         sys.exit("wrk is not there: apt install wrk, or brew install wrk")
     loans = sample()
-    compared = contenders(loans)
     with ExitStack() as stack:
+        compared = contenders(loans, stack.enter_context(memcached()))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         reach = stack.enter_context(loaded(loans, folder))

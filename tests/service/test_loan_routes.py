@@ -150,10 +150,10 @@ def test_postgres_that_is_gone_is_503_with_retry_after(served, bearer):
 
 
 def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatch, caplog):
-    def fail(self, loan_id, day):
+    def fail(*_):
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("service.reader.BalanceReader.balance", fail)
+    monkeypatch.setattr("service.reader.BalanceReader.loan", fail)
     reply = build_app(served).test_client().get("/1/2020-01-01", headers=bearer)
     assert (reply.status_code, reply.content_type) == (500, PROBLEM)
     assert "hunter2" not in reply.text

@@ -13,7 +13,8 @@ from tests.conftest import sql
 
 
 def test_status_tells_whoever_has_a_token(client, bearer):
-    expected = {"status": "running", "version": __version__, "core": IMPLEMENTATION, "database": "ok"}
+    expected = {"status": "running", "version": __version__, "core": IMPLEMENTATION, "database": "ok",
+                "heard_s": None, "memcached": {}}  # fmt: skip
     assert client.get("/status", headers=bearer).json == expected
 
 
@@ -78,8 +79,8 @@ def test_the_document_lists_every_route(client):
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
-    assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "503"}
-    assert {parameter["name"] for parameter in balance["parameters"]} == {"loan_id", "date"}
+    assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "412", "503"}
+    assert {parameter["name"] for parameter in balance["parameters"]} == {"loan_id", "date", "min_version"}
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip

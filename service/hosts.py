@@ -1,10 +1,8 @@
-"""The servers of one database, as PSQL_HOST names them: a primary, and replicas of it."""
+"""Several servers that do one thing, as a setting names them: those of a database, those of a cache."""
 
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address
-
-from pydantic import ValidationInfo
 
 from service.gateway.url import with_port
 
@@ -36,9 +34,9 @@ def parse_hosts(text: str, default_port: int) -> tuple[Host, ...]:
     return hosts
 
 
-def normalised(text: str, info: ValidationInfo) -> str:
-    """The same hosts, written in one way; a validator, for settings whose `psql_port` is known. Raises: ValueError."""
-    parse_hosts(text, info.data.get("psql_port", 0))
+def normalised(text: str, default_port: int) -> str:
+    """The same hosts, written in one way. Raises: ValueError."""
+    parse_hosts(text, default_port)
     return ", ".join(with_port(name, port) if port else name for name, port in _parts(text))
 
 

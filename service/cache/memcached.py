@@ -1,0 +1,117 @@
+"""Timelines in memcached, which all processes share. It may be down, slow, full, or in other hands."""
+
+import logging
+import ssl
+from hashlib import blake2b
+from typing import Any
+
+from pymemcache.client.base import PooledClient
+from pymemcache.client.rendezvous import RendezvousHash
+from pymemcache.exceptions import MemcacheError, MemcacheServerError
+
+from native import LAYOUT_VERSION, Timeline
+from service.cache.breaker import Breaker
+from service.cache.seal import Seal
+from service.hosts import Host
+
+log = logging.getLogger(__name__)
+
+EXPIRES_S = 86_400  # what nobody asks for goes; more than 30 days would be taken for a date
+MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which counts the key as well
+
+_BROKEN = (OSError, MemcacheError, RuntimeError)  # the last: its pool of connections is exhausted
+
+
+class _Server:
+    """One memcached of several."""
+
+    def __init__(self, host: Host, timeout_s: float, connections: int, tls: ssl.SSLContext | None) -> None:
+        self.host = host
+        self.breaker = Breaker()
+        self.client: Any = PooledClient(
+            (host.name, host.port),
+            connect_timeout=timeout_s,
+            timeout=timeout_s,
+            no_delay=True,
+            max_pool_size=connections,
+            default_noreply=False,  # a refusal that nobody reads would be taken for the next answer
+            tls_context=tls,
+        )
+
+
+class MemcachedTimelines:
+    """A ring of servers: each loan has its place on one of them (rendezvous hashing), and few move when servers come or
+    go. A server that does not answer is left alone for a while; nothing is known of its loans meanwhile.
+
+    secret: known to whoever may write here. timeout_s: how long a server may take for anything. connections: to each
+    server. tls: how to check servers that speak TLS.
+    """
+
+    def __init__(
+        self,
+        hosts: tuple[Host, ...],
+        secret: str,
+        timeout_s: float,
+        connections: int,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._seal = Seal(secret)
+        self._servers = {str(host): _Server(host, timeout_s, connections, tls) for host in hosts}
+        self._ring = RendezvousHash(list(self._servers), hash_function=_score)
+
+    def get(self, cluster: str, loan_id: int) -> Timeline | None:
+        """The loan's timeline as somebody of ours put it there, or None."""
+        key = _key(cluster, loan_id)
+        value = self._ask(loan_id, "get", key)
+        if value is None:
+            return None
+        content = self._seal.open(key, value)
+        try:
+            timeline = Timeline(content) if content is not None else None
+        except ValueError as err:
+            log.warning("memcached: what is kept of loan %d is no timeline: %s", loan_id, err)
+            return None
+        if timeline is None or timeline.loan_id != loan_id:
+            log.warning("memcached: what is kept of loan %d is not ours", loan_id)
+            return None
+        return timeline
+
+    def put(self, cluster: str, timeline: Timeline) -> None:
+        """Have it kept, if that can be done."""
+        if timeline.nbytes < MAX_ITEM_BYTES:
+            key = _key(cluster, timeline.loan_id)
+            self._ask(timeline.loan_id, "set", key, self._seal.close(key, bytes(timeline)), EXPIRES_S)
+
+    def state(self) -> dict[str, str]:
+        """ "ok" or "down" of each server."""
+        return {name: "down" if server.breaker.is_open else "ok" for name, server in self._servers.items()}
+
+    def close(self) -> None:
+        """Close every connection."""
+        for server in self._servers.values():
+            server.client.close()
+
+    def _ask(self, loan_id: int, command: str, *arguments: object) -> Any:
+        server = self._servers[self._ring.get_node(loan_id)]
+        if not server.breaker.allows():
+            return None
+        try:
+            answer = getattr(server.client, command)(*arguments)
+        except MemcacheServerError as err:
+            log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
+            answer = None
+        except _BROKEN as err:
+            if server.breaker.failed():
+                log.warning("memcached at %s is left alone: %s", server.host, err)
+            return None
+        if server.breaker.succeeded():
+            log.info("memcached at %s answers again", server.host)
+        return answer
+
+
+def _key(cluster: str, loan_id: int) -> str:
+    return f"loaner:{LAYOUT_VERSION}:{cluster}:{loan_id}"
+
+
+def _score(text: str, seed: int) -> int:
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")

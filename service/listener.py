@@ -1,0 +1,123 @@
+"""Hears from the primary which loans have new events. One thread, with a connection of its own outside the pool."""
+
+import logging
+import select
+import threading
+from collections.abc import Iterable
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from service.connection import wait
+from service.connector import Connector
+from service.database import PooledDatabase
+from service.errors import LoanerError
+from service.freshness import Freshness
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "loaner"  # as the posting function has it
+ROUND_TRIP_S = 1.0
+ANSWER_S = 3.0  # a primary that does not answer for so long is asked for another connection
+RETRY_S = 0.5
+
+# The timeline is that of the WAL that is being written, which a promotion changes at once.
+_SNAPSHOT = """
+    SELECT format('%s.%s.%s', (SELECT system_identifier FROM pg_control_system()),
+                  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+                  (SELECT oid FROM pg_database WHERE datname = current_database())),
+           pg_snapshot_xmax(pg_current_snapshot())::text
+"""
+
+
+class Listener:
+    """Keeps `freshness` informed for as long as the process lives, and connects again whenever it has to.
+
+    connector: makes connections to the primary. databases: have their connections made anew when another cluster than
+    before is heard, before anything is cached under its name.
+    """
+
+    def __init__(self, freshness: Freshness, connector: Connector, databases: Iterable[PooledDatabase] = ()) -> None:
+        self._freshness = freshness
+        self._connector = connector
+        self._databases = databases
+        self._round_trip_s = min(ROUND_TRIP_S, freshness.max_staleness_s / 3)
+        self._stopped = threading.Event()
+        self._asked_at = 0.0
+        self._is_down = False
+        self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                generation = self._connector.generation
+                with closing(self._connector.connect()) as connection:
+                    self._begin(connection)
+                    while not self._stopped.is_set() and self._connector.generation == generation:
+                        self._go_on(connection)
+            except (LoanerError, psycopg2.Error, TimeoutError, OSError, ValueError) as err:
+                if not self._is_down:
+                    log.warning("the primary is not heard; caches count for a while yet: %s", _first_line(err))
+                self._is_down = True
+                self._stopped.wait(RETRY_S)
+
+    def _begin(self, connection: Connection) -> None:
+        _ask(connection, f"LISTEN {CHANNEL}")  # in autocommit, so that it counts before the snapshot is taken
+        self._asked_at = self._freshness.now()
+        cluster, xmax = _ask(connection, _SNAPSHOT)
+        if cluster != self._freshness.cluster:
+            log.info("listening to cluster %s, before: %s", cluster, self._freshness.cluster)
+            for database in self._databases:
+                database.renew()
+        self._freshness.listening(cluster, int(xmax), self._asked_at)
+        self._tell(connection)
+        if self._is_down:
+            log.info("the primary is heard again")
+            self._is_down = False
+
+    def _go_on(self, connection: Connection) -> None:
+        self._wait_for_notifications(connection, self._asked_at + self._round_trip_s)
+        if self._freshness.now() >= self._asked_at + self._round_trip_s:
+            self._asked_at = self._freshness.now()
+            _ask(connection, "SELECT 1")
+            self._tell(connection)
+            self._freshness.heard(self._asked_at)
+
+    def _wait_for_notifications(self, connection: Connection, until: float) -> None:
+        poller = select.poll()
+        poller.register(connection.fileno(), select.POLLIN)
+        if poller.poll(max(0.0, until - self._freshness.now()) * 1000):
+            self._tell(connection)
+
+    def _tell(self, connection: Connection) -> None:
+        connection.poll()  # what came along with the last answer is noticed only now
+        notifications, connection.notifies[:] = list(connection.notifies), []
+        for notification in notifications:
+            loan, version, transaction = notification.payload.split()
+            if loan == "*":
+                self._freshness.told_of_many(int(transaction))
+            else:
+                self._freshness.told(int(loan), int(version), int(transaction))
+
+
+def _ask(connection: Connection, sql: str) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        wait(connection, ANSWER_S)
+        row = cursor.fetchone() if cursor.description else None
+    return row or ()
+
+
+def _first_line(err: Exception) -> str:
+    return str(err).strip().partition("\n")[0]

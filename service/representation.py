@@ -1,0 +1,24 @@
+"""A reply about a loan: its bytes, and headers that say which one it is and how fresh."""
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+ETAG_BYTES = 12
+
+
+def represent(members: dict[str, Any], as_of: datetime) -> tuple[bytes, list[tuple[str, str]]]:
+    """The body and headers of a reply. as_of: whatever was committed before is in it.
+
+    Its ETag is a digest of the body, which names the loan, its version and the date: replies that differ in anything
+    have different ones, even where a failover has given a version to another event.
+    """
+    body = orjson.dumps(members)
+    return body, [
+        ("Content-Type", "application/json"),
+        ("ETag", f'"{blake2b(body, digest_size=ETAG_BYTES).hexdigest()}"'),
+        ("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+        ("Cache-Control", "private, no-cache"),  # whoever keeps it has to ask whether it still stands
+    ]

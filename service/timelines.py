@@ -1,0 +1,127 @@
+"""Where a loan's timeline is looked for, and in which order: this process, memcached, a replica, the primary."""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from native import Timeline
+from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
+from service.freshness import Freshness
+from service.ledger import Ledger
+from service.single_flight import SingleFlight
+
+log = logging.getLogger(__name__)
+
+
+class Cache(Protocol):
+    """Something that keeps timelines under the name of a cluster, and may forget them."""
+
+    def get(self, cluster: str, loan_id: int) -> Timeline | None:
+        """What is kept, or None. It may be old."""
+        ...
+
+    def put(self, cluster: str, timeline: Timeline) -> None:
+        """Have it kept, if that can be done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness)."""
+
+    timeline: Timeline
+    at: float
+
+
+class Timelines:
+    """Finds timelines that are as fresh as the contract asks (see service/freshness.py).
+
+    caches: the nearest first. replica: a ledger that may lag, and is believed only as a cache is.
+    """
+
+    def __init__(
+        self, primary: Ledger, freshness: Freshness, caches: tuple[Cache, ...] = (), replica: Ledger | None = None
+    ) -> None:
+        self._primary = primary
+        self._freshness = freshness
+        self._caches = caches
+        self._replica = replica
+        self._flights: SingleFlight[tuple[str | None, int], Known] = SingleFlight()
+
+    def find(self, loan_id: int, min_version: int = 0) -> Known:
+        """The loan's timeline, of this version at least.
+
+        Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
+        """
+        known = self._find(loan_id)
+        if known.timeline.version < min_version:
+            known = self._ask_primary(self._freshness.cluster, loan_id, known.timeline)
+        if known.timeline.version < min_version:
+            raise VersionNotReached(loan_id, known.timeline.version, min_version)
+        return known
+
+    def recent(self, loan_id: int) -> Known | None:
+        """The loan's timeline if the nearest cache has it and it may be said; nothing is waited for."""
+        cluster = self._freshness.cluster
+        if cluster is None or not self._caches:
+            return None
+        return self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
+
+    def as_of(self, known: Known) -> datetime:
+        """Up to when whatever was committed is in it, by the clock on the wall."""
+        return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
+
+    def _find(self, loan_id: int) -> Known:
+        asked_at = self._freshness.now()
+        known = self.recent(loan_id)
+        while known is None or known.at < asked_at - self._freshness.max_staleness_s:
+            # another thread may have begun before we were asked; what it finds may be too old for us, once
+            cluster = self._freshness.cluster
+            known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+        return known
+
+    def _fetch(self, cluster: str | None, loan_id: int) -> Known:
+        held: Timeline | None = None
+        if cluster is not None:
+            for number, cache in enumerate(self._caches):
+                found = cache.get(cluster, loan_id)
+                known = self._if_trusted(cluster, found)
+                if known is not None:
+                    self._keep(cluster, known.timeline, self._caches[:number])
+                    return known
+                if found is not None and (held is None or found.version > held.version):
+                    held = found
+        return self._ask_replica(cluster, loan_id, held) or self._ask_primary(cluster, loan_id, held)
+
+    def _ask_replica(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known | None:
+        if self._replica is None or cluster is None:
+            return None
+        try:
+            found = self._replica.timeline(loan_id, held)
+        except (UnknownLoan, DatabaseUnavailable):
+            return None  # perhaps only there
+        if held is not None and found.version < held.version:
+            return None  # it lags
+        known = self._if_trusted(cluster, found)
+        if known is not None:
+            self._keep(cluster, found, self._caches)
+        return known
+
+    def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
+        known_at = self._freshness.now()
+        found = self._primary.timeline(loan_id, held)
+        if cluster is not None:
+            self._keep(cluster, found, self._caches)
+        return Known(found, known_at)
+
+    def _if_trusted(self, cluster: str, found: Timeline | None) -> Known | None:
+        if found is None:
+            return None
+        doubt, known_at = self._freshness.judge(cluster, found.loan_id, found.version, found.token)
+        return Known(found, known_at) if doubt is None else None
+
+    def _keep(self, cluster: str, timeline: Timeline, caches: tuple[Cache, ...]) -> None:
+        for cache in caches:
+            cache.put(cluster, timeline)
