@@ -7,7 +7,13 @@ from typing import Any
 
 from security.acl_provider import ACLProvider
 from security.auth import Auth
-from security.chain import Provider, SecurityChain, is_authenticated_provider, public_routes_provider
+from security.chain import (
+    Provider,
+    SecurityChain,
+    is_authenticated_provider,
+    public_routes_provider,
+    scopes_provider,
+)
 from security.context import ContextvarsSecurityContext, SecurityContext, ThreadLocalSecurityContext
 from security.errors import (
     BreakChain,
@@ -59,6 +65,7 @@ __all__ = [
     "ThreadLocalSecurityContext",
     "is_authenticated_provider",
     "public_routes_provider",
+    "scopes_provider",
 ]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from security.context import SecurityContext
 from security.errors import (
     BreakChain,
+    InsufficientScope,
     InvalidToken,
     KeyException,
     NotAuthenticated,
@@ -90,6 +91,19 @@ def is_authenticated_provider(context: SecurityContext, req: Request, resp: Resp
     """The provider that ends a chain: raises 401 unless one before it has established an identity."""
     if not context.has_auth():
         raise NotAuthenticated()
+
+
+def scopes_provider(*scopes: str) -> Provider:
+    """A provider that raises 403 unless the identity has been granted all of these; 401 when there is no identity."""
+
+    def check_scopes(context: SecurityContext, req: Request, resp: Response) -> None:
+        auth = context.get_auth()
+        if auth is None:
+            raise NotAuthenticated()
+        if not auth.has_scopes(scopes):
+            raise InsufficientScope(" ".join(scopes))
+
+    return check_scopes
 
 
 def public_routes_provider(*patterns: str | re.Pattern[str]) -> Provider:

@@ -9,9 +9,15 @@ from flask import Response as FlaskResponse
 from flask import after_this_request, current_app, g, has_app_context, make_response, request
 
 from security.acl_provider import ACLProvider
-from security.chain import Provider, SecurityChain, is_authenticated_provider, public_routes_provider
+from security.chain import (
+    Provider,
+    SecurityChain,
+    is_authenticated_provider,
+    public_routes_provider,
+    scopes_provider,
+)
 from security.context import SecurityContext
-from security.errors import InsufficientScope, NotAuthenticated, SecurityException
+from security.errors import SecurityException
 from security.exchange import Request, Response
 from security.jwt_provider import JWTProvider
 from security.key_store import KeyStore
@@ -62,10 +68,11 @@ class Security:
 
         Returns: (whether the view may run, the reply to give instead of the view's, if any).
         """
-        response = Response()
+        asked, response = Request(request), Response()
         try:
-            self.security_chain.execute(Request(request), response)
-            self._check_scopes(scopes)
+            self.security_chain.execute(asked, response)
+            if needed := tuple(scopes):
+                scopes_provider(*needed)(self.context, asked, response)
         except SecurityException as err:
             self.context.clear_auth()
             status, headers, body = refusal(err)
@@ -82,16 +89,6 @@ class Security:
         reply.headers.update(headers)
         reply.call_on_close(self.context.clear_auth)
         return reply
-
-    def _check_scopes(self, scopes: Iterable[str]) -> None:
-        needed = list(scopes)
-        if not needed:
-            return
-        auth = self.context.get_auth()
-        if auth is None:
-            raise NotAuthenticated()
-        if not auth.has_scopes(needed):
-            raise InsufficientScope(" ".join(needed))
 
     def secured(self, view: View | None = None, *, scopes: Iterable[str] = ()) -> Any:
         """Guard a view: `@sec.secured` below `@app.route`, or `@sec.secured(scopes=["api:write"])`."""

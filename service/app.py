@@ -8,6 +8,7 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
+from service.hot_loans import HotLoans
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
 from service.request_id import identify_requests
@@ -60,6 +61,8 @@ def create_app(
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    chain = security.security_chain if secure_loans else None
+    app.wsgi_app = HotLoans(app.wsgi_app, reader, chain)  # type: ignore[method-assign]
     app.wsgi_app = TrustedProxies(app.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
     identify_requests(app)
     problem.register(app)

@@ -6,7 +6,21 @@ from typing import Any
 
 import orjson
 
+from service.money import to_decimal_string
+from service.reader import Balance
+
 ETAG_BYTES = 12
+
+
+def balance_members(balance: Balance) -> dict[str, Any]:
+    """What a reply says of a balance."""
+    return {
+        "loan_id": balance.loan_id,
+        "date": balance.day.isoformat(),
+        "balance": to_decimal_string(balance.balance),
+        "currency": balance.currency,
+        "version": balance.version,
+    }
 
 
 def represent(members: dict[str, Any], as_of: datetime) -> tuple[bytes, list[tuple[str, str]]]:

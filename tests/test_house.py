@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from security import SecurityChain
 from service.app import create_app
 from service.settings import Settings
 from tests.conftest import ROOT
@@ -83,7 +84,7 @@ def test_the_example_settings_are_settings():
 def test_every_route_is_in_the_readme():
     app = create_app(
         reader=None,
-        security=None,
+        security=SimpleNamespace(security_chain=SecurityChain()),
         health=None,
         issuer=SimpleNamespace(keys=None),
         clients=None,

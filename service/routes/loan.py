@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from native import day_of
 from service.money import to_decimal_string
-from service.reader import Balance, BalanceReader
-from service.representation import represent
+from service.reader import BalanceReader
+from service.representation import balance_members, represent
 from service.routes.fields import Currency, Day, LoanId, MinVersion, Money, Query, Version, problems
 from service.timelines import Known
 
@@ -56,16 +56,6 @@ class LoanReply(BaseModel):
     version: Version
 
 
-def _members(balance: Balance) -> dict[str, Any]:
-    return {
-        "loan_id": balance.loan_id,
-        "date": balance.day.isoformat(),
-        "balance": to_decimal_string(balance.balance),
-        "currency": balance.currency,
-        "version": balance.version,
-    }
-
-
 def _reply(reader: BalanceReader, known: Known, members: dict[str, Any]) -> Response:
     body, headers = represent(members, reader.as_of(known))
     response = Response(body, headers=headers)
@@ -89,7 +79,7 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
         Before the loan starts, nothing."""
         known = reader.loan(path.loan_id, query.min_version)
-        return _reply(reader, known, _members(reader.balance_of(known, path.date)))
+        return _reply(reader, known, balance_members(reader.balance_of(known, path.date)))
 
     @routes.get(
         "/<loan_id>/<date>",
@@ -100,7 +90,7 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
     def balance_short(path: LoanDayPath, query: Wishes) -> Response:
         """The same as `/api/v1/loan/{loan_id}/{date}`."""
         known = reader.loan(path.loan_id, query.min_version)
-        return _reply(reader, known, _members(reader.balance_of(known, path.date)))
+        return _reply(reader, known, balance_members(reader.balance_of(known, path.date)))
 
     @routes.get(
         "/api/v1/loan/<loan_id>",
@@ -115,6 +105,6 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
             "start_date": day_of(known.timeline.start_day).isoformat(),
             "initial_amt": to_decimal_string(known.timeline.initial),
         }
-        return _reply(reader, known, terms | _members(reader.balance_of(known, reader.today())))
+        return _reply(reader, known, terms | balance_members(reader.balance_of(known, reader.today())))
 
     return routes

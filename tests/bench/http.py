@@ -25,9 +25,9 @@ from service.settings import PROCESSORS
 from tests.bench import bare, plain
 from tests.bench.contender import Contender, ask, running
 from tests.bench.ledger import EVENTS, LOANS, LONG, MIDDLE, SHORT, loaded, path_of, reply_of, sample
-from tests.bench.memcached import memcached
 from tests.bench.memory import bytes_of_timelines
 from tests.bench.wrk import Run, WrongReply, wrk
+from tests.memcached import memcached
 
 BARE, HOT, PLAIN = "bare route", "hot loan", "plain implementation"
 FROM_MEMCACHED, FROM_POSTGRES = "loans from memcached", "loans from Postgres"
@@ -69,7 +69,7 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
         sys.exit("wrk is not there: apt install wrk, or brew install wrk")
     loans = sample()
     with ExitStack() as stack:
-        compared = contenders(loans, stack.enter_context(memcached()))
+        compared = contenders(loans, stack.enter_context(memcached()).address)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         reach = stack.enter_context(loaded(loans, folder))

@@ -8,18 +8,14 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from microkubes.gateway import KongGatewayRegistrator, RegistrationException, Registrator
 from service.gateway.admin_api import Access
 from service.gateway.definition import Definition, Plugin
 from service.gateway.version import version_of
+from tests.certificates import write_certificate
 from tests.conftest import ROOT
 from tests.gateway.stand_in import StandInKong, running
 
@@ -397,22 +393,7 @@ def test_the_admin_api_is_shown_what_lets_us_in(kong):
 
 @pytest.fixture
 def certificate(tmp_path):
-    """A certificate of 127.0.0.1 that only itself vouches for, and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gateway")])
-    now = datetime.now(UTC)
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
-    built = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
-        .add_extension(addresses, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    )  # fmt: skip
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = tmp_path / "gateway.pem"
-    path.write_bytes(built.sign(key, hashes.SHA256()).public_bytes(pem) + private)
-    return path
+    return write_certificate(tmp_path / "gateway.pem")
 
 
 def test_a_gateway_with_a_certificate_of_its_own_authority_is_trusted_when_that_is(certificate):
