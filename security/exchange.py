@@ -31,7 +31,7 @@ class Request:
     def get_header(self, header: str) -> str | None:
         """A header's value, or None."""
         headers = self.headers
-        return headers.get(header) if headers else None
+        return headers.get(header) if headers is not None else None  # whether it is empty takes counting
 
     def get_data(self) -> Any:
         """The raw body, or None."""

@@ -1,5 +1,8 @@
 """The Flask application, put together from its parts."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
@@ -11,7 +14,7 @@ from service.health import Health
 from service.hot_loans import HotLoans
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
-from service.request_id import identify_requests
+from service.request_log import RequestLog
 from service.routes.access import guard
 from service.routes.documentation import documentation_routes
 from service.routes.fields import Problem
@@ -22,6 +25,11 @@ from service.routes.token import token_routes
 from service.token_issuer import TokenIssuer
 
 MAX_BODY_BYTES = 1_000_000
+
+
+class _Application(OpenAPI):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        return func  # nothing here is a coroutine, and finding out takes longer than most of what is called
 
 
 def create_app(
@@ -39,7 +47,7 @@ def create_app(
 
     secure_loans: whether loan routes need a token. trusted_proxies: networks whose X-Forwarded-* headers count.
     """
-    app = OpenAPI(
+    app = _Application(
         "service",
         info=Info(
             title="Loaner",
@@ -62,9 +70,8 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    app.wsgi_app = HotLoans(app.wsgi_app, reader, chain)  # type: ignore[method-assign]
-    app.wsgi_app = TrustedProxies(app.wsgi_app, trusted_proxies)  # type: ignore[method-assign]
-    identify_requests(app)
+    logged = RequestLog(HotLoans(app.wsgi_app, reader, chain))
+    app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
     app.register_api(loan_routes(reader))

@@ -1,6 +1,7 @@
 """Where log lines go: standard error, one line each, with the id of the request that they belong to."""
 
 import logging
+import time
 from contextvars import ContextVar
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -8,12 +9,26 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
 def configure_logging(level: str) -> None:
     """Log this level and above, for the whole process."""
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s", level=level, force=True
-    )
+    logging.basicConfig(level=level, force=True)
     for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"))
         handler.addFilter(_add_request_id)
+    for unused in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
+        setattr(logging, unused, None)  # what a line does not show is not found out for each of them
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+class _Formatter(logging.Formatter):
+    """Writes the time out once a second."""
+
+    _written = (0, "")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802  (logging's name)
+        second, text = self._written
+        if second != int(record.created):
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
+            self._written = int(record.created), text
+        return f"{text},{int(record.msecs):03d}"
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

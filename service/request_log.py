@@ -1,0 +1,82 @@
+"""A line in the log for each request, and one name for it wherever it is told of: taken or made here, and returned."""
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+from werkzeug.wsgi import get_path_info
+
+from service.logs import request_id
+
+HEADER = "X-Request-ID"
+PROBES = ("/healthcheck", "/ready")
+# what Kong 3 adds by itself, and what its plugin correlation-id sends by default
+TAKEN_FROM = ("HTTP_X_REQUEST_ID", "HTTP_X_KONG_REQUEST_ID", "HTTP_KONG_REQUEST_ID")
+_ID = re.compile(r"[A-Za-z0-9._:#-]{1,128}")
+
+log = logging.getLogger("service.access")
+
+
+class RequestLog:
+    """WSGI middleware, within TrustedProxies: whatever is logged during a request has its id, and so has the reply."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begun = time.perf_counter()
+        name = _given(environ) or os.urandom(16).hex()
+        request_id.set(name)  # for what a reply logs while it is sent as well; the next request sets its own
+        status = "500"  # of an application that fails before it answers
+
+        def start(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            nonlocal status
+            status = line[:3]
+            return start_response(line, [*headers, (HEADER, name)], *exc_info)
+
+        try:
+            return self._application(environ, start)  # type: ignore[no-any-return]
+        finally:
+            _write(environ, status, time.perf_counter() - begun)
+
+
+def _write(environ: dict[str, Any], status: str, took_s: float) -> None:
+    path = _path(environ)
+    # probes that find all well come every second
+    level = logging.DEBUG if path in PROBES and status == "200" else logging.INFO
+    if log.isEnabledFor(level):
+        method = environ["REQUEST_METHOD"]
+        log.log(level, "%s %s %s %s %.1f ms", _address(environ.get("REMOTE_ADDR")), method, path, status, took_s * 1000)
+
+
+def _given(environ: dict[str, Any]) -> str | None:
+    """The id that a proxy of ours gives; whatever else may come in such a header must not get into the log."""
+    if environ.get("loaner.trusted_proxy"):
+        for name in TAKEN_FROM:
+            value = environ.get(name)
+            if value and _ID.fullmatch(value):
+                return str(value)
+    return None
+
+
+@lru_cache(1024)
+def _address(told: str | None) -> str:
+    """Whence it comes: an address, whatever a proxy says."""
+    try:
+        return str(ip_address(told or ""))
+    except ValueError:
+        return "-"
+
+
+def _path(environ: dict[str, Any]) -> str:
+    """The path, in characters that a log line may hold, and without a query."""
+    path: str = environ.get("PATH_INFO", "")
+    if path.isascii() and path.isprintable():
+        return "/" + path.lstrip("/")
+    path = "/" + get_path_info(environ).lstrip("/")
+    return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else repr(path)

@@ -1,0 +1,56 @@
+"""The log of requests, around an application that may do anything."""
+
+import logging
+
+import pytest
+from werkzeug.test import Client, create_environ
+
+from service.logs import configure_logging, request_id
+from service.request_log import RequestLog
+
+
+def test_a_request_whose_application_fails_is_logged_as_well(caplog):
+    def fails(environ, start_response):
+        raise LookupError
+
+    with caplog.at_level(logging.INFO), pytest.raises(LookupError):
+        RequestLog(fails)(create_environ("/a//b"), None)
+    assert " GET /a//b 500 " in caplog.text
+
+
+def test_what_is_logged_while_a_reply_is_sent_has_the_id_that_it_returns():
+    said = []
+
+    def answers(environ, start_response):
+        start_response("200 OK", [("X-Other", "1")])
+        said.append(request_id.get())
+        return (said.append(request_id.get()) or b"" for _ in range(2))
+
+    reply = Client(RequestLog(answers)).get("/", buffered=True)
+    assert said == [reply.headers["X-Request-ID"]] * 3
+    assert reply.headers["X-Other"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("/a b", "/a b"), ("//a", "/a"), ("/é", "/\\xe9"), ("/\n", "'/\\n'"), ("", "/"), ("/é\n", "'/é\\n'")],
+)
+def test_a_path_is_shown_on_one_line(caplog, path, shown):
+    with caplog.at_level(logging.INFO):
+        environ = create_environ("/") | {"PATH_INFO": path.encode().decode("latin1"), "REMOTE_ADDR": "::1"}
+        RequestLog(lambda _, start: start("204 NO CONTENT", []))(environ, lambda *_: [])
+    assert f"::1 GET {shown} 204 " in caplog.text
+
+
+def test_a_line_has_its_own_time_in_each_second(monkeypatch):
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
+        monkeypatch.setattr(logging, name, getattr(logging, name, True), raising=False)
+    monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr(logging.root, "level", logging.root.level)
+    configure_logging("INFO")
+    [handler] = logging.root.handlers
+    plain = logging.Formatter("%(asctime)s")
+    for created in (1.25, 1.75, 2.0, 86_400.999):
+        record = logging.LogRecord("a", logging.INFO, "", 0, "said", (), None)
+        record.created, record.msecs, record.request_id = created, created % 1 * 1000, "-"
+        assert handler.format(record) == f"{plain.format(record)} INFO a [-] said"
