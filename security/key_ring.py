@@ -21,11 +21,10 @@ from security.key import Key, kind_of
 from security.key_audit import KeyAudit
 from security.key_pair import write_key_pair
 from security.safe_file import DRAFT, locked, sync_directory
-from security.signing_key import own_names
+from security.signing_key import STAMP, own_names, time_of_making, time_of_stamp
 
 PUBLISH_S = 60.0  # a key is published this long before it signs: whoever keeps a copy of the set has seen it by then
 NOTICE_S = 5.0  # within this every process has noticed that it no longer signs
-_STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class State(StrEnum):
@@ -95,7 +94,7 @@ class KeyRing:
             if name in own:
                 state = _state(name in public, name in private, any(e.state is State.ACTIVE for e in found))
             if state is State.RETIRING:
-                expires = _time(rotations.get(name, {}).get("expires"))
+                expires = time_of_stamp(rotations.get(name, {}).get("expires"))
             files = [*private.get(name, ()), *([public[name]] if name in public else [])]
             found.append(Entry(name, state, public.get(name), private.get(name, ()), self._made(name, files), expires))
         return found
@@ -146,7 +145,7 @@ class KeyRing:
                 raise KeyException(following, "cannot follow any more: somebody else has changed the keys; keys list")
             self._require_usable(entries[following])
             expires = self.now() + timedelta(seconds=self.lifetime_s + LEEWAY_S + NOTICE_S)
-            self._record("rotate", active, successor=following, expires=expires.strftime(_STAMP))
+            self._record("rotate", active, successor=following, expires=expires.strftime(STAMP))
             self._remove(was.private)
             for entry in self.own(State.RETIRING):
                 if entry.expires is not None and entry.expires <= self.now():
@@ -222,27 +221,21 @@ class KeyRing:
     def _generate(self) -> str:
         # a name is never used twice, also not for a key that is gone: whoever has kept a copy would mistake it
         known = own_names({e.name for e in self.entries()} | self.audit.last("generate").keys(), self.owner)
-        last = _time(known[-1].removeprefix(f"{self.owner}-")) if known else None
+        last = time_of_stamp(known[-1].removeprefix(f"{self.owner}-")) if known else None
         try:
             made = self.now() if last is None else max(self.now(), last + timedelta(seconds=1))
         except OverflowError as err:
             raise KeyException(known[-1], "is named for a time after which none can follow; remove it") from err
-        name = f"{self.owner}-{made.strftime(_STAMP)}"
+        name = f"{self.owner}-{made.strftime(STAMP)}"
         self._record("generate", name)
         write_key_pair(self.directory, name)
         return name
 
     def _made(self, name: str, files: Sequence[Path]) -> datetime:
-        told = _time(name.removeprefix(f"{self.owner}-"))
-        if told is not None:
-            return told
-        try:
-            return datetime.fromtimestamp(int(max(file.lstat().st_mtime for file in files)), UTC)
-        except OSError:  # gone this very moment
-            return self.now()
+        return time_of_making(name, self.owner, files) or self.now()  # gone this very moment
 
     def _record(self, action: str, name: str, **more: str) -> None:
-        self.audit.record(action, name, self.now().strftime(_STAMP), **more)
+        self.audit.record(action, name, self.now().strftime(STAMP), **more)
 
     def _distrust(self, name: str) -> None:
         """Remove the public key of this name, in every spelling of its file's."""
@@ -266,10 +259,3 @@ def _state(public: bool, private: bool, one_signs: bool) -> State:
     if not public:
         return State.UNPUBLISHED
     return State.NEXT if one_signs else State.ACTIVE
-
-
-def _time(stamp: object) -> datetime | None:
-    try:
-        return datetime.strptime(str(stamp), _STAMP).replace(tzinfo=UTC)
-    except ValueError:
-        return None

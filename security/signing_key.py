@@ -5,6 +5,8 @@ import re
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from security.errors import KeyException
 from security.key import PrivateKey
@@ -13,6 +15,8 @@ from security.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
+STAMP = "%Y%m%dT%H%M%SZ"
+
 
 def own_names(names: Iterable[str], owner: str) -> list[str]:
     """Those that are names of the owner's own keys, oldest first: `<owner>`, and `<owner>-<time of its making>`."""
@@ -20,13 +24,33 @@ def own_names(names: Iterable[str], owner: str) -> list[str]:
     return sorted(name for name in names if own.fullmatch(name))
 
 
+def time_of_stamp(stamp: object) -> datetime | None:
+    """The time that is written so, or None for what is no such time."""
+    try:
+        return datetime.strptime(str(stamp), STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def time_of_making(name: str, owner: str, files: Iterable[Path]) -> datetime | None:
+    """When a key was made: as its name says, or when the last of its files was written; None if one has gone."""
+    told = time_of_stamp(name.removeprefix(f"{owner}-"))
+    if told is not None:
+        return told
+    try:
+        return datetime.fromtimestamp(int(max(file.lstat().st_mtime for file in files)), UTC)
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key whose public half is trusted. kid: what a token says it was signed with."""
+    """A private key whose public half is trusted. kid: what a token says it was signed with. made: when it was."""
 
     kid: str
     key: PrivateKey
     algorithm: str
+    made: datetime
 
 
 class SigningKeys:
@@ -72,7 +96,8 @@ class SigningKeys:
         key = private.private_key()
         if key.public_key() != public.key:
             raise KeyException(private.key_file, f"is not the private half of {name}.pub")
-        return SigningKey(name, key, public.algorithms[0])
+        made = time_of_making(name, self._owner, [Path(private.key_file)]) or datetime.now(UTC)
+        return SigningKey(name, key, public.algorithms[0], made)
 
     def _choose(self) -> SigningKey | None:
         pairs = self.pairs()

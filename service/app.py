@@ -77,6 +77,6 @@ def create_app(
     app.register_api(loan_routes(reader))
     app.register_api(token_routes(issuer, clients, attempts))
     app.register_api(key_set_routes(issuer.keys))
-    app.register_api(operations_routes(health))
+    app.register_api(operations_routes(health, issuer))
     app.register_blueprint(documentation_routes(app))
     return app

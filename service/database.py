@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
+from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
+from service import metrics
 from service.connection import Want, wait
 from service.connector import Connector
 from service.errors import DatabaseUnavailable
@@ -61,6 +63,9 @@ class PooledDatabase:
             recycle=RECYCLE_S,
             reset_on_return=None,  # one statement is one transaction: there is nothing to roll back
         )
+        event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())  # and those that follow it
+        event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
+        metrics.database_connections_max.inc(settings.psql_pool_size)
 
     def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. A connection that turns out to be dead is replaced and asked once more.
@@ -76,13 +81,13 @@ class PooledDatabase:
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
                 if not self._connector.refuse(self._generation):  # a session whose role has been dropped
-                    raise DatabaseUnavailable(f"PSQL_USER may not read: {_first_line(err)}") from err
+                    raise _refusal("forbidden", f"PSQL_USER may not read: {_first_line(err)}") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-                raise DatabaseUnavailable("Postgres took too long to answer") from err
+                raise _refusal("timeout", "Postgres took too long to answer") from err
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
                 log.warning("Postgres broke off (attempt %d): %s", attempt, _first_line(err))
                 failure = err
-        raise DatabaseUnavailable("Postgres broke off the connection") from failure
+        raise _refusal("broken", "Postgres broke off the connection") from failure
 
     def renew(self) -> None:
         """Make every connection anew: those in use are given up as they come back."""
@@ -95,13 +100,14 @@ class PooledDatabase:
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         if self._down is not None and self._now() < self._down[0]:
-            raise DatabaseUnavailable(self._down[1])
+            raise _refusal("down", self._down[1])
         self._notice_credentials()
         pool = self._pool
         try:
             pooled: Any = pool.connect()
         except PoolTimeout as err:
-            raise DatabaseUnavailable("every connection to Postgres is in use") from err
+            raise _refusal("exhausted", "every connection to Postgres is in use") from err
+        metrics.database_connections_in_use.inc()
         try:
             yield pooled.dbapi_connection
         except psycopg2.errors.InsufficientPrivilege:
@@ -113,6 +119,7 @@ class PooledDatabase:
             pooled.dbapi_connection.close()  # it may still be busy with what nobody waits for any more
             raise
         finally:
+            metrics.database_connections_in_use.dec()
             if pooled.dbapi_connection.closed:
                 pooled.invalidate()
                 self._replace(pool)
@@ -124,6 +131,7 @@ class PooledDatabase:
         try:
             connection = self._connector.connect()
         except DatabaseUnavailable as err:
+            metrics.database_refusals.labels("down").inc()
             self._down = (self._now() + DOWN_S, str(err))
             raise
         self._down = None
@@ -139,6 +147,11 @@ class PooledDatabase:
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
+
+
+def _refusal(reason: str, message: str) -> DatabaseUnavailable:
+    metrics.database_refusals.labels(reason).inc()
+    return DatabaseUnavailable(message)
 
 
 def _first_line(err: Exception) -> str:

@@ -6,20 +6,20 @@ plain question for such a balance goes on to the framework, whose replies are th
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import date
 from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext, scopes_provider
 from service.reader import BalanceReader
 from service.representation import balance_members, represent
+from service.request_log import ROUTE
 from service.routes.access import READ
-from service.timelines import Known
 from service.values import date_of, loan_id_of
 
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
+_ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
 _FOUND = "loaner.hot"
 
 
@@ -38,13 +38,6 @@ class HotLoans:
             self._answer = SecurityMiddleware(self._reply, SecurityChain(ThreadLocalSecurityContext(), providers))
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        found = self._find(environ)
-        if found is None:
-            return self._application(environ, start_response)
-        environ[_FOUND] = found
-        return self._answer(environ, start_response)
-
-    def _find(self, environ: Environ) -> tuple[Known, date] | None:
         asked = _PATH.fullmatch(environ["PATH_INFO"])
         if (
             asked is None
@@ -52,13 +45,17 @@ class HotLoans:
             or environ.get("QUERY_STRING")
             or "HTTP_IF_NONE_MATCH" in environ
         ):
-            return None
+            return self._application(environ, start_response)
         try:
             loan_id, day = loan_id_of(asked[2]), date_of(asked[3])
         except ValueError:
-            return None
+            return self._application(environ, start_response)
         known = self._reader.recent_loan(loan_id)
-        return (known, day) if known is not None else None
+        if known is None:
+            return self._application(environ, start_response)
+        environ[_FOUND] = known, day
+        environ[ROUTE] = _ROUTES[asked[1]]
+        return self._answer(environ, start_response)
 
     def _reply(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         known, day = environ[_FOUND]

@@ -3,6 +3,7 @@
 import logging
 import select
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from service import metrics
 from service.connection import wait
 from service.connector import Connector
 from service.database import PooledDatabase
@@ -82,6 +84,7 @@ class Listener:
                 database.renew()
         self._freshness.listening(cluster, int(xmax), self._asked_at)
         self._tell(connection)
+        metrics.listener_heard.set(time.time())
         if self._is_down:
             log.info("the primary is heard again")
             self._is_down = False
@@ -93,6 +96,7 @@ class Listener:
             _ask(connection, "SELECT 1")
             self._tell(connection)
             self._freshness.heard(self._asked_at)
+            metrics.listener_heard.set(time.time())
 
     def _wait_for_notifications(self, connection: Connection, until: float) -> None:
         poller = select.poll()

@@ -57,6 +57,8 @@ def definition_of(settings: Settings) -> Definition:
 
 def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
     """This process as a member of the platform."""
+    from service import metrics  # here, because commands that do not serve need none
+
     consul = None
     if settings.consul_agent_url is not None:
         from service.gateway.consul_agent import ConsulAgent
@@ -73,6 +75,7 @@ def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Inst
         ready=_asks(f"{own_url(settings)}/ready"),
         interval_s=settings.gateway_interval_s,
         consul=consul,
+        tell=metrics.gateway_registered.set,
     )
 
 

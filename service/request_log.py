@@ -1,4 +1,4 @@
-"""A line in the log for each request, and one name for it wherever it is told of: taken or made here, and returned."""
+"""Each request is measured and logged, and has one name wherever it is told of: taken or made here, and returned."""
 
 import logging
 import os
@@ -12,8 +12,10 @@ from typing import Any
 from werkzeug.wsgi import get_path_info
 
 from service.logs import request_id
+from service.metrics import OTHER, request_duration_of
 
 HEADER = "X-Request-ID"
+ROUTE = "loaner.route"  # where an environment says which route it is that Flask never sees
 PROBES = ("/healthcheck", "/ready")
 # what Kong 3 adds by itself, and what its plugin correlation-id sends by default
 TAKEN_FROM = ("HTTP_X_REQUEST_ID", "HTTP_X_KONG_REQUEST_ID", "HTTP_KONG_REQUEST_ID")
@@ -33,24 +35,30 @@ class RequestLog:
         name = _given(environ) or os.urandom(16).hex()
         request_id.set(name)  # for what a reply logs while it is sent as well; the next request sets its own
         status = "500"  # of an application that fails before it answers
+        route = OTHER
 
         def start(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            nonlocal status
+            nonlocal status, route
             status = line[:3]
+            # Flask's request, which it takes away again when it has answered
+            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            route = rule.rule if rule is not None else environ.get(ROUTE, OTHER)
             return start_response(line, [*headers, (HEADER, name)], *exc_info)
 
         try:
             return self._application(environ, start)  # type: ignore[no-any-return]
         finally:
-            _write(environ, status, time.perf_counter() - begun)
+            took_s = time.perf_counter() - begun
+            method = environ["REQUEST_METHOD"].upper()
+            request_duration_of(route, method, status).observe(took_s)
+            _write(environ, method, status, took_s)
 
 
-def _write(environ: dict[str, Any], status: str, took_s: float) -> None:
+def _write(environ: dict[str, Any], method: str, status: str, took_s: float) -> None:
     path = _path(environ)
     # probes that find all well come every second
     level = logging.DEBUG if path in PROBES and status == "200" else logging.INFO
     if log.isEnabledFor(level):
-        method = environ["REQUEST_METHOD"]
         log.log(level, "%s %s %s %s %.1f ms", _address(environ.get("REMOTE_ADDR")), method, path, status, took_s * 1000)
 
 

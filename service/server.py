@@ -8,7 +8,6 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from flask import Flask
@@ -18,11 +17,12 @@ from granian.server import Server
 
 from service.address import shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
-from service.errors import SettingsError
 from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
 from service.logs import configure_logging
 from service.settings import Settings
+from service.shared_folder import METRICS
+from service.shared_metrics import share_metrics
 from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ STOP_TIMEOUT_S = 15  # requests that are under way get this long when the servic
 def load_worker(settings: Settings, shared: Path, credentials: SharedCredentials | None) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
+    share_metrics(shared / METRICS)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
@@ -91,6 +92,7 @@ def new_server(settings: Settings) -> Any:
 
 def serve(
     settings: Settings,
+    shared: Path,
     *,
     instance: Instance | None = None,
     credentials: SharedCredentials | None = None,
@@ -98,28 +100,27 @@ def serve(
 ) -> None:
     """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
 
-    instance: this process as a member of a platform, which joins when it can answer, and leaves before it stops.
-    credentials: who reads from Postgres, if Vault says so. stop_on_hangup: whether to stop as well when the terminal is
-    closed; otherwise SIGHUP renews the workers.
+    shared: a folder for this process and its workers. instance: this process as a member of a platform, which joins
+    when it can answer, and leaves before it stops. credentials: who reads from Postgres, if Vault says so.
+    stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
     server = new_server(settings)
-    with _shared_folder() as folder:
-        FailedAttempts(Path(folder) / ATTEMPTS).close()  # made by one, before many open it
-        farewell = _Farewell(server, Path(folder), instance, settings.drain_s)
-        server.on_startup(lambda: farewell.listen(stop_on_hangup))
-        if instance is not None:
-            instance.start()
-        log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
-        try:
-            server.serve(target_loader=partial(load_worker, settings, Path(folder), credentials), wrap_loader=False)
-        except SystemExit:
-            if not farewell.begun:
-                raise
-            log.warning("workers died while this instance was leaving")
-        finally:
-            farewell.leave()
+    FailedAttempts(shared / ATTEMPTS).close()  # made by one, before many open it
+    farewell = _Farewell(server, shared, instance, settings.drain_s)
+    server.on_startup(lambda: farewell.listen(stop_on_hangup))
+    if instance is not None:
+        instance.start()
+    log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
+    try:
+        server.serve(target_loader=partial(load_worker, settings, shared, credentials), wrap_loader=False)
+    except SystemExit:
+        if not farewell.begun:
+            raise
+        log.warning("workers died while this instance was leaving")
+    finally:
+        farewell.leave()
     log.info("stopped")
 
 
@@ -183,11 +184,3 @@ class _Farewell:
             (self._shared / sign).touch()
         except OSError as err:
             log.error("the workers cannot be told: %s", err)
-
-
-def _shared_folder() -> TemporaryDirectory[str]:
-    """A folder for what the workers share while they run."""
-    try:
-        return TemporaryDirectory(prefix="loaner-", ignore_cleanup_errors=True)
-    except OSError as err:
-        raise SettingsError(f"TMPDIR: no temporary folder can be made: {err.strerror}") from err

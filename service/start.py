@@ -37,6 +37,7 @@ def start_in_production(settings: Settings) -> None:
     # here, because they bring the core along, which a standalone run may yet compile
     from service.cache import open_memcached
     from service.server import serve
+    from service.shared_folder import shared_folder
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
     registrator = registrator_of(settings)
@@ -49,10 +50,10 @@ def start_in_production(settings: Settings) -> None:
     warn_of_exposure(settings)
     open_clients(settings)
     open_memcached(settings)
-    with _credentials(settings) as credentials:
+    with shared_folder() as shared, _credentials(settings) as credentials:
         connect_bounded(credentials.read().in_settings(settings) if credentials else settings).close()
         check_address(settings)
-        serve(settings, instance=instance_of(settings, registrator), credentials=credentials)
+        serve(settings, shared, instance=instance_of(settings, registrator), credentials=credentials)
 
 
 @contextmanager
@@ -84,8 +85,9 @@ def start_standalone(settings: Settings) -> None:
         build_core()
         from service.cache import open_memcached
         from service.server import serve
+        from service.shared_folder import shared_folder
 
-        with standalone(settings) as chosen:
+        with shared_folder() as shared, standalone(settings) as chosen:
             open_clients(chosen)
             open_memcached(chosen)
             token = open_issuer(settings).issue(Holder(chosen.client_id))
@@ -94,7 +96,7 @@ def start_standalone(settings: Settings) -> None:
             write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret, ACCESS_TOKEN_EXPIRES=lifetime)
             log.info("running standalone: no gateway is needed, and none is told")
             _greet(chosen, token)
-            serve(chosen, stop_on_hangup=True)
+            serve(chosen, shared, stop_on_hangup=True)
 
 
 def _greet(settings: Settings, token: str) -> None:

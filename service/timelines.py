@@ -1,18 +1,18 @@
 """Where a loan's timeline is looked for, and in which order: this process, memcached, a replica, the primary."""
 
-import logging
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from native import Timeline
+from service import metrics
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
 from service.freshness import Freshness
 from service.ledger import Ledger
 from service.single_flight import SingleFlight
 
-log = logging.getLogger(__name__)
+LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
 
 
 class Cache(Protocol):
@@ -48,6 +48,7 @@ class Timelines:
         self._freshness = freshness
         self._caches = caches
         self._replica = replica
+        self._found = {layer: metrics.timelines.labels(layer) for layer in LAYERS}  # looked up once: it takes long
         self._flights: SingleFlight[tuple[str | None, int], Known] = SingleFlight()
 
     def find(self, loan_id: int, min_version: int = 0) -> Known:
@@ -67,7 +68,10 @@ class Timelines:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
-        return self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
+        known = self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
+        if known is not None:
+            self._found["process"].inc()
+        return known
 
     def as_of(self, known: Known) -> datetime:
         """Up to when whatever was committed is in it, by the clock on the wall."""
@@ -90,6 +94,7 @@ class Timelines:
                 known = self._if_trusted(cluster, found)
                 if known is not None:
                     self._keep(cluster, known.timeline, self._caches[:number])
+                    self._found[LAYERS[number]].inc()
                     return known
                 if found is not None and (held is None or found.version > held.version):
                     held = found
@@ -107,6 +112,7 @@ class Timelines:
         known = self._if_trusted(cluster, found)
         if known is not None:
             self._keep(cluster, found, self._caches)
+            self._found["replica"].inc()
         return known
 
     def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
@@ -114,13 +120,17 @@ class Timelines:
         found = self._primary.timeline(loan_id, held)
         if cluster is not None:
             self._keep(cluster, found, self._caches)
+        self._found["revalidated" if held and held.version == found.version else "primary"].inc()
         return Known(found, known_at)
 
     def _if_trusted(self, cluster: str, found: Timeline | None) -> Known | None:
         if found is None:
             return None
         doubt, known_at = self._freshness.judge(cluster, found.loan_id, found.version, found.token)
-        return Known(found, known_at) if doubt is None else None
+        if doubt is not None:
+            metrics.distrusted.labels(doubt).inc()
+            return None
+        return Known(found, known_at)
 
     def _keep(self, cluster: str, timeline: Timeline, caches: tuple[Cache, ...]) -> None:
         for cache in caches:

@@ -10,6 +10,7 @@ from pymemcache.client.rendezvous import RendezvousHash
 from pymemcache.exceptions import MemcacheError, MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
+from service import metrics
 from service.cache.breaker import Breaker
 from service.cache.seal import Seal
 from service.hosts import Host
@@ -70,9 +71,11 @@ class MemcachedTimelines:
             timeline = Timeline(content) if content is not None else None
         except ValueError as err:
             log.warning("memcached: what is kept of loan %d is no timeline: %s", loan_id, err)
+            metrics.cache_errors.labels("malformed").inc()
             return None
         if timeline is None or timeline.loan_id != loan_id:
             log.warning("memcached: what is kept of loan %d is not ours", loan_id)
+            metrics.cache_errors.labels("foreign").inc()
             return None
         return timeline
 
@@ -99,8 +102,10 @@ class MemcachedTimelines:
             answer = getattr(server.client, command)(*arguments)
         except MemcacheServerError as err:
             log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
+            metrics.cache_errors.labels("refused").inc()
             answer = None
         except _BROKEN as err:
+            metrics.cache_errors.labels("broken").inc()
             if server.breaker.failed():
                 log.warning("memcached at %s is left alone: %s", server.host, err)
             return None

@@ -20,7 +20,7 @@ PATIENCE_S = 5.0
 class Instance:
     """declare: what is wanted of the gateway, as it is now. host, port: where this instance is reached. consul: the
     agent that makes it known, if it does so itself. ready: whether it can answer. interval_s: seconds between two looks
-    at what the gateway has.
+    at what the gateway has. tell: is told, after each of them, whether the platform has what was declared.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Instance:
         ready: Callable[[], bool],
         interval_s: float,
         consul: ConsulAgent | None = None,
+        tell: Callable[[bool], object] = lambda _: None,
     ) -> None:
         self._registrator = registrator.patient(PATIENCE_S)
         self._declare = declare
@@ -44,6 +45,7 @@ class Instance:
         self._ready = ready
         self._interval_s = interval_s
         self._consul = consul
+        self._tell = tell
         self._marks = {self._definition.mark}
         self._stop = threading.Event()
         self._complaints: dict[str, str] = {}
@@ -57,6 +59,7 @@ class Instance:
         """Have no more requests sent here. What does not answer is logged and left alone."""
         self._stop.set()
         self._thread.join(2 * PATIENCE_S)
+        self._tell(False)
         if self._definition.upstream is not None:
             self._try(self._be_no_target)
         if self._consul is not None:
@@ -73,11 +76,12 @@ class Instance:
             self._join()
 
     def _join(self) -> None:
-        """Be known to the gateway and to Consul, unless that is so."""
+        """Be known to the gateway and to Consul, unless that is so, and tell whether everything is as declared."""
         if self._definition.upstream is not None and not self._stop.is_set():
             self._try(self._be_target)
         if self._consul is not None and not self._stop.is_set():
             self._try(self._be_known)
+        self._tell(not self._complaints and not self._stop.is_set())
 
     def _be_target(self) -> None:
         if self._registrator.add_target(self._definition, self._target):

@@ -6,13 +6,18 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from service import metrics
 from service.health import Health
 from service.problem import reply
 from service.routes.access import internal, public
 from service.routes.fields import problems
 from service.routes.json_reply import json_reply
+from service.shared_metrics import CONTENT_TYPE, exposition
+from service.token_issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
+
+_METRICS = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 class StatusReply(BaseModel):
@@ -54,8 +59,8 @@ class AliveReply(BaseModel):
     status: str = Field(json_schema_extra={"example": "ok"})
 
 
-def operations_routes(health: Health) -> APIBlueprint:
-    """The blueprint `operations`."""
+def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
+    """The blueprint `operations`. issuer: whose key is told of at /metrics."""
     routes = APIBlueprint("operations", __name__, abp_tags=[Tag(name="operations", description="How it is doing")])
 
     @routes.get(
@@ -101,5 +106,15 @@ def operations_routes(health: Health) -> APIBlueprint:
             return reply(503, "not ready: the ledger cannot be read", "not-ready")
         return json_reply({"status": "ok", "database": database, "listener": health.listener(),
                            "memcached": health.memcached()})  # fmt: skip
+
+    @routes.get("/metrics", summary="What is measured", responses={200: _METRICS})
+    @internal
+    def measured() -> Response:
+        """Prometheus' text format, of all workers together; through a gateway it is 404."""
+        metrics.build_info.labels(health.version, health.core).set(1)
+        signing = issuer.keys.current()
+        if signing is not None:
+            metrics.signing_key_created.set(signing.made.timestamp())
+        return Response(exposition(), content_type=CONTENT_TYPE)
 
     return routes

@@ -6,6 +6,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from service import metrics
 from service.client_file import Client
 from service.clients import Clients
 from service.errors import NoSigningKey
@@ -103,9 +104,12 @@ def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts
             scopes = _granted(client, asked)
             signed = issuer.issue(client.holder(), scopes)
         except NoSigningKey:
+            metrics.token_requests.labels("nothing_to_issue").inc()
             return reply(404, "this service hands out no tokens")
         except _Refused as err:
+            metrics.token_requests.labels(err.error).inc()
             return _refusal(err)
+        metrics.token_requests.labels("issued").inc()
         response = json_reply(
             {
                 "access_token": signed,

@@ -12,6 +12,7 @@ from typing import Any
 from hvac.exceptions import VaultError
 from requests import RequestException
 
+from service import metrics
 from service.errors import SettingsError
 from service.settings import Settings
 from service.vault.credentials import Credentials, SharedCredentials
@@ -125,6 +126,7 @@ class VaultLease:
             self._complaints.pop(name, None)
             return self._token_due if name == "token" else self._lease_due
         except Exception as err:
+            metrics.vault_renewals.labels("failed").inc()
             remaining_s = self.remaining_s()
             if self._complaints.get(name) != str(err):
                 known = isinstance(err, VaultUnavailable | SettingsError)
@@ -193,7 +195,9 @@ class VaultLease:
             return False
         if lease_s <= self._lease_s * RENEW_AT:
             return False
-        self._ends, self._lease_due = asked + lease_s, _due(asked, lease_s)
+        self._last_until(asked + lease_s)
+        self._lease_due = _due(asked, lease_s)
+        metrics.vault_renewals.labels("renewed").inc()
         return True
 
     def _log_in(self) -> None:
@@ -205,7 +209,8 @@ class VaultLease:
         if self._token.made:
             self._tokens.append(self._token.value)
         # what was got under the old token goes with it
-        self._ends, self._lease_due, self._renewable = min(self._ends, self._token_ends), asked, False
+        self._last_until(min(self._ends, self._token_ends))
+        self._lease_due, self._renewable = asked, False
         self._token_due = _due(asked, self._token.lease_s) if self._token.lease_s else math.inf
         self._token_ends = asked + self._token.lease_s if self._token.lease_s else math.inf
 
@@ -224,8 +229,15 @@ class VaultLease:
         except _ERRORS as err:
             raise failure(self._settings, err) from err
         self._lease_s, self._renewable = lease_s, bool(made.get("renewable"))
-        self._ends, self._lease_due = asked + lease_s, _due(asked, lease_s)
+        self._last_until(asked + lease_s)
+        self._lease_due = _due(asked, lease_s)
+        metrics.vault_renewals.labels("new").inc()
         log.info("reading from Postgres as %s, for %.0f s at first", user, lease_s)
+
+    def _last_until(self, ends: float) -> None:
+        self._ends = ends
+        if math.isfinite(ends):  # there have been credentials
+            metrics.vault_lease_expiry.set(time.time() + self.remaining_s())
 
 
 def _seconds(value: Any) -> float:

@@ -112,6 +112,7 @@ def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
         "/healthcheck",
         "/version",
         "/ready",
+        "/metrics",
         "/api/v1",
         "/api/v1/openapi.json",
         "/.well-known/jwks.json",

@@ -75,7 +75,7 @@ def test_the_document_lists_every_route(client):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}", "/token", "/status",
-        "/healthcheck", "/version", "/ready", "/.well-known/jwks.json",
+        "/healthcheck", "/version", "/ready", "/metrics", "/.well-known/jwks.json",
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
