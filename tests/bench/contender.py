@@ -17,10 +17,17 @@ from typing import Any
 from service.embedded import HOST
 from service.server import serve
 from service.settings import Settings, load_settings
+from service.shared_folder import shared_folder
 from tests.bench.wrk import WrongReply
 
 START_S = 60
 STOP_S = 30
+
+
+def serve_loans(settings: Settings) -> None:
+    """The service itself, without a gateway."""
+    with shared_folder() as shared:
+        serve(settings, shared)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Contender:
     name: str
     urls: list[str]
     overrides: dict[str, object] = field(default_factory=dict)
-    serve: Callable[[Settings], None] = serve
+    serve: Callable[[Settings], None] = serve_loans
 
 
 @contextmanager
