@@ -72,9 +72,10 @@ class SecurityMiddleware:
 
         auth = context.get_auth()
         try:
-            return _Answer(self._application(environ, start_with_headers), context, auth)
+            answer = self._application(environ, start_with_headers)
         finally:
             context.clear_auth()
+        return answer if type(answer) is list else _Answer(answer, context, auth)  # a list has been made already
 
 
 class _Answer:

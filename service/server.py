@@ -15,6 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 
+from service.access_log import gather_access_log
 from service.address import shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
 from service.failed_attempts import FailedAttempts
@@ -40,6 +41,7 @@ def load_worker(settings: Settings, shared: Path, credentials: SharedCredentials
     share_metrics(shared / METRICS)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    gather_access_log()
     threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     return build_app(settings, shared, credentials, listens=True)
