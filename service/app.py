@@ -11,7 +11,7 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
-from service.hot_loans import HotLoans
+from service.plain_balances import PlainBalances
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
 from service.request_log import RequestLog
@@ -70,7 +70,7 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    logged = RequestLog(HotLoans(app.wsgi_app, reader, chain))
+    logged = RequestLog(PlainBalances(app.wsgi_app, reader, chain))
     app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))

@@ -31,41 +31,38 @@ def refuse_invalid(err: ValidationError) -> Response:
     )
 
 
+def reply_to(err: Exception) -> Response:
+    """The reply to whoever ran into this error. What is not known here is a mistake of ours, and is logged."""
+    match err:
+        case InvalidRequest():
+            errors = [{"field": field, "detail": detail} for field, detail in err.errors]
+            return reply(400, str(err), "invalid-request", errors=errors)
+        case UnknownLoan():
+            return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
+        case VersionNotReached():
+            return reply(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
+        case DatabaseUnavailable():
+            log.warning("answered 503: %s", err)
+            response = reply(503, "the ledger cannot be read now; try again", "unavailable")
+            response.headers["Retry-After"] = str(err.retry_after_s)
+            return response
+        case HTTPException():
+            return _reply_of_the_framework(err)
+        case _:
+            log.error("answered 500", exc_info=err)
+            return reply(500, "something went wrong here; it has been logged", "internal")
+
+
+def _reply_of_the_framework(err: HTTPException) -> Response:
+    if err.code is None or err.code < 400:
+        return err.get_response()  # type: ignore[return-value]
+    # the framework's own sentence for 404 is about typing mistakes in a browser
+    response = reply(err.code, "there is nothing here" if err.code == 404 else err.description or err.name)
+    kept = {name: value for name, value in err.get_headers() if name.lower() in ("allow", "retry-after")}
+    response.headers.update(kept)
+    return response
+
+
 def register(app: Flask) -> None:
     """Have every error of `app` answered as a problem."""
-
-    @app.errorhandler(InvalidRequest)
-    def invalid(err: InvalidRequest) -> Response:
-        errors = [{"field": field, "detail": detail} for field, detail in err.errors]
-        return reply(400, str(err), "invalid-request", errors=errors)
-
-    @app.errorhandler(UnknownLoan)
-    def unknown(err: UnknownLoan) -> Response:
-        return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
-
-    @app.errorhandler(VersionNotReached)
-    def not_reached(err: VersionNotReached) -> Response:
-        return reply(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
-
-    @app.errorhandler(DatabaseUnavailable)
-    def unavailable(err: DatabaseUnavailable) -> Response:
-        log.warning("answered 503: %s", err)
-        response = reply(503, "the ledger cannot be read now; try again", "unavailable")
-        response.headers["Retry-After"] = str(err.retry_after_s)
-        return response
-
-    @app.errorhandler(HTTPException)
-    def http(err: HTTPException) -> Response:
-        if err.code is None or err.code < 400:
-            return err.get_response()  # type: ignore[return-value]
-        # the framework's own sentence for 404 is about typing mistakes in a browser
-        response = reply(err.code, "there is nothing here" if err.code == 404 else err.description or err.name)
-        response.headers.update(
-            {name: value for name, value in err.get_headers() if name.lower() in ("allow", "retry-after")}
-        )
-        return response
-
-    @app.errorhandler(Exception)
-    def unexpected(err: Exception) -> Response:
-        log.exception("answered 500")
-        return reply(500, "something went wrong here; it has been logged", "internal")
+    app.register_error_handler(Exception, reply_to)

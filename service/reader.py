@@ -37,10 +37,6 @@ class BalanceReader:
         """
         return self._timelines.find(loan_id, min_version)
 
-    def recent_loan(self, loan_id: int) -> Known | None:
-        """The loan's ledger if this process holds it and it may be said; nothing is waited for."""
-        return self._timelines.recent(loan_id)
-
     def as_of(self, known: Known) -> datetime:
         """Up to when whatever was committed is in it."""
         return self._timelines.as_of(known)

@@ -63,27 +63,26 @@ class Timelines:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
 
-    def recent(self, loan_id: int) -> Known | None:
-        """The loan's timeline if the nearest cache has it and it may be said; nothing is waited for."""
-        cluster = self._freshness.cluster
-        if cluster is None or not self._caches:
-            return None
-        known = self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
-        if known is not None:
-            self._found["process"].inc()
-        return known
-
     def as_of(self, known: Known) -> datetime:
         """Up to when whatever was committed is in it, by the clock on the wall."""
         return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
 
     def _find(self, loan_id: int) -> Known:
         asked_at = self._freshness.now()
-        known = self.recent(loan_id)
+        known = self._recent(loan_id)
         while known is None or known.at < asked_at - self._freshness.max_staleness_s:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
             known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+        return known
+
+    def _recent(self, loan_id: int) -> Known | None:
+        cluster = self._freshness.cluster
+        if cluster is None or not self._caches:
+            return None
+        known = self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
+        if known is not None:
+            self._found["process"].inc()
         return known
 
     def _fetch(self, cluster: str | None, loan_id: int) -> Known:

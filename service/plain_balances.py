@@ -1,7 +1,7 @@
-"""Balances of loans that this process knows already, answered before the framework looks at the request.
+"""The plainest question, what a loan owed on a day, answered before the framework looks at the request.
 
-To route a request, parse it and build a reply costs the framework several times what the answer does. Whatever is not a
-plain question for such a balance goes on to the framework, whose replies are the measure: these are the same.
+To route a request, parse it and build a reply costs the framework several times what the answer does. Whatever is asked
+in another way goes on to the framework, whose replies are the measure: these are the same.
 """
 
 import re
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext, scopes_provider
+from service import problem
 from service.reader import BalanceReader
 from service.representation import balance_members, represent
 from service.request_log import ROUTE
@@ -20,10 +21,10 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
-_FOUND = "loaner.hot"
+_ASKED = "loaner.asked"
 
 
-class HotLoans:
+class PlainBalances:
     """WSGI middleware around the framework's application.
 
     chain: asked as the framework asks it; None opens the routes.
@@ -47,18 +48,18 @@ class HotLoans:
         ):
             return self._application(environ, start_response)
         try:
-            loan_id, day = loan_id_of(asked[2]), date_of(asked[3])
+            environ[_ASKED] = loan_id_of(asked[2]), date_of(asked[3])
         except ValueError:
             return self._application(environ, start_response)
-        known = self._reader.recent_loan(loan_id)
-        if known is None:
-            return self._application(environ, start_response)
-        environ[_FOUND] = known, day
         environ[ROUTE] = _ROUTES[asked[1]]
         return self._answer(environ, start_response)
 
     def _reply(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        known, day = environ[_FOUND]
-        body, headers = represent(balance_members(self._reader.balance_of(known, day)), self._reader.as_of(known))
+        loan_id, day = environ[_ASKED]
+        try:
+            known = self._reader.loan(loan_id)
+            body, headers = represent(balance_members(self._reader.balance_of(known, day)), self._reader.as_of(known))
+        except Exception as err:
+            return problem.reply_to(err)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
         return [body]
