@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
@@ -26,10 +26,23 @@ DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one 
 GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
+class Prepared(NamedTuple):
+    """A query that each connection has planned once. name: of its own. sql: with $1, $2; types: of these, in SQL."""
+
+    name: str
+    types: tuple[str, ...]
+    sql: str
+
+    @property
+    def call(self) -> str:
+        """What runs it, with a place for each parameter."""
+        return f"EXECUTE {self.name} ({', '.join(['%s'] * len(self.types))})"
+
+
 class Database(Protocol):
     """Something that reads one row at a time."""
 
-    def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+    def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. Raises: DatabaseUnavailable."""
         ...
 
@@ -67,17 +80,19 @@ class PooledDatabase:
         event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
         metrics.database_connections_max.inc(settings.psql_pool_size)
 
-    def row(self, sql: str, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+    def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. A connection that turns out to be dead is replaced and asked once more.
 
         Raises: DatabaseUnavailable.
         """
         for attempt in (1, 2):
             try:
-                with self._connection() as connection, connection.cursor() as cursor:
-                    cursor.execute(sql, parameters or None)
-                    wait(connection, self._settings.psql_statement_timeout_s + GRACE_S)
-                    return cursor.fetchone()
+                with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+                    if isinstance(query, Prepared) and query.name not in pooled.info:
+                        self._execute(cursor, f"PREPARE {query.name} ({', '.join(query.types)}) AS {query.sql}")
+                        pooled.info[query.name] = True
+                    self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
+                    return cursor.fetchone()  # type: ignore[no-any-return]
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
                 if not self._connector.refuse(self._generation):  # a session whose role has been dropped
@@ -97,8 +112,12 @@ class PooledDatabase:
         """Close every idle connection."""
         self._pool.dispose()
 
+    def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
+        cursor.execute(sql, parameters or None)
+        wait(cursor.connection, self._settings.psql_statement_timeout_s + GRACE_S)
+
     @contextmanager
-    def _connection(self) -> Iterator[Connection]:
+    def _connection(self) -> Iterator[Any]:
         if self._down is not None and self._now() < self._down[0]:
             raise _refusal("down", self._down[1])
         self._notice_credentials()
@@ -109,7 +128,7 @@ class PooledDatabase:
             raise _refusal("exhausted", "every connection to Postgres is in use") from err
         metrics.database_connections_in_use.inc()
         try:
-            yield pooled.dbapi_connection
+            yield pooled
         except psycopg2.errors.InsufficientPrivilege:
             pooled.dbapi_connection.close()
             raise

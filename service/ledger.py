@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
-from service.database import Database
+from service.database import Database, Prepared
 from service.errors import UnknownLoan
 
 _NO_VERSION = -1
@@ -11,7 +11,10 @@ _NO_VERSION = -1
 # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
 # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. Of a loan whose version is known, no
 # events are read.
-_TIMELINE = f"""
+_TIMELINE = Prepared(
+    "timeline",
+    ("bigint", "bigint"),
+    f"""
     SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
            pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids
     FROM loans AS l
@@ -26,12 +29,13 @@ _TIMELINE = f"""
                    (amt * 100)::bigint AS amount,
                    tx_id
             FROM loan_events
-            WHERE loan_id = l.loan_id AND l.version <> %s
+            WHERE loan_id = l.loan_id AND l.version <> $2
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
-    WHERE l.loan_id = %s
-"""  # noqa: S608  (put together from the core's constants, not from input)
+    WHERE l.loan_id = $1
+    """,  # noqa: S608  (put together from the core's constants, not from input)
+)
 
 
 class Ledger(Protocol):
@@ -56,7 +60,7 @@ class PostgresLedger:
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
-        row = self._database.row(_TIMELINE, (held.version if held else _NO_VERSION, loan_id))
+        row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION))
         if row is None:
             raise UnknownLoan(loan_id)
         version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids = row
