@@ -63,7 +63,7 @@ class MemcachedTimelines:
     def get(self, cluster: str, loan_id: int) -> Timeline | None:
         """The loan's timeline as somebody of ours put it there, or None."""
         key = _key(cluster, loan_id)
-        value = self._ask(loan_id, "get", key)
+        value = _ask(self._server_of(loan_id), "get", key)
         if value is None:
             return None
         content = self._seal.open(key, value)
@@ -82,36 +82,40 @@ class MemcachedTimelines:
     def put(self, cluster: str, timeline: Timeline) -> None:
         """Have it kept, if that can be done."""
         if timeline.nbytes < MAX_ITEM_BYTES:
-            key = _key(cluster, timeline.loan_id)
-            self._ask(timeline.loan_id, "set", key, self._seal.close(key, bytes(timeline)), EXPIRES_S)
+            key, server = _key(cluster, timeline.loan_id), self._server_of(timeline.loan_id)
+            _ask(server, "set", key, self._seal.close(key, bytes(timeline)), EXPIRES_S)
 
     def state(self) -> dict[str, str]:
-        """ "ok" or "down" of each server."""
-        return {name: "down" if server.breaker.is_open else "ok" for name, server in self._servers.items()}
+        """ "ok" or "down" of each server, as it is when it is asked now."""
+        return {name: "down" if _ask(server, "version") is None else "ok" for name, server in self._servers.items()}
 
     def close(self) -> None:
         """Close every connection."""
         for server in self._servers.values():
             server.client.close()
 
-    def _ask(self, loan_id: int, command: str, *arguments: object) -> Any:
-        server = self._servers[self._ring.get_node(loan_id)]
-        if not server.breaker.allows():
-            return None
-        try:
-            answer = getattr(server.client, command)(*arguments)
-        except MemcacheServerError as err:
-            log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
-            metrics.cache_errors.labels("refused").inc()
-            answer = None
-        except _BROKEN as err:
-            metrics.cache_errors.labels("broken").inc()
-            if server.breaker.failed():
-                log.warning("memcached at %s is left alone: %s", server.host, err)
-            return None
-        if server.breaker.succeeded():
-            log.info("memcached at %s answers again", server.host)
-        return answer
+    def _server_of(self, loan_id: int) -> _Server:
+        return self._servers[self._ring.get_node(loan_id)]
+
+
+def _ask(server: _Server, command: str, *arguments: object) -> Any:
+    """What the server answers; None if it does not, or is left alone, or refuses."""
+    if not server.breaker.allows():
+        return None
+    try:
+        answer = getattr(server.client, command)(*arguments)
+    except MemcacheServerError as err:
+        log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
+        metrics.cache_errors.labels("refused").inc()
+        answer = None
+    except _BROKEN as err:
+        metrics.cache_errors.labels("broken").inc()
+        if server.breaker.failed():
+            log.warning("memcached at %s is left alone: %s", server.host, err)
+        return None
+    if server.breaker.succeeded():
+        log.info("memcached at %s answers again", server.host)
+    return answer
 
 
 def _key(cluster: str, loan_id: int) -> str:

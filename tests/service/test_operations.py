@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from pydantic import SecretStr
 
 from native import IMPLEMENTATION
 from service import __version__
@@ -10,6 +11,7 @@ from service.bootstrap import build_app
 from service.errors import SettingsError
 from service.keys import check_keys, open_keys, warn_of_exposure
 from tests.conftest import sql
+from tests.service.processes import free_port
 
 
 def test_status_tells_whoever_has_a_token(client, bearer):
@@ -33,6 +35,14 @@ def test_liveness_asks_nobody(served):
 
 def test_ready_when_the_tables_can_be_read(client):
     assert client.get("/ready").status_code == 200
+
+
+def test_ready_tells_of_everything_that_replies_depend_on(served):
+    cache = f"127.0.0.1:{free_port()}"
+    chosen = served.model_copy(update={"memcached_servers": cache, "cache_secret": SecretStr("s" * 16)})
+    client = build_app(chosen).test_client()
+    expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}}
+    assert (client.get("/ready").status_code, client.get("/ready").json) == (200, expected)
 
 
 def test_not_ready_without_postgres(served):
