@@ -103,7 +103,7 @@ class Model(RuleBasedStateMachine):
         self.server = Server(1, [])
         self.servers = 1
         self.kept: set[Timeline] = set()  # all that any process ever wrote to any cache
-        self.connected = self.listening = False
+        self.listening = False
         self.delivered = 0  # how much of the server's history the listener was told, or missed
         self.snapshot: tuple[int, float] | None = None
 
@@ -112,8 +112,7 @@ class Model(RuleBasedStateMachine):
     @initialize(listens=st.booleans())
     def first(self, listens):
         if listens:
-            self.listener_goes_on()
-            self.listener_goes_on()
+            self.listener_connects(writes=False)
 
     @rule(loans=st.sampled_from(((1,), (2,), LOANS)), is_told_at_once=st.sampled_from((True, True, False)))
     def write(self, loans, is_told_at_once):
@@ -147,7 +146,7 @@ class Model(RuleBasedStateMachine):
     @rule(fails_over=st.booleans(), lost=st.integers(0, 2))
     def listener_is_cut(self, fails_over, lost):
         """If it fails over, to a replica that had not seen the last commits; its numbers and versions go on there."""
-        self.connected = self.listening = False
+        self.listening = False
         if fails_over and self.servers < 3:
             self.servers += 1
             self.server = Server(self.servers, self.server.history[: max(0, len(self.server.history) - lost)])
@@ -155,16 +154,15 @@ class Model(RuleBasedStateMachine):
     # The listener: LISTEN, a snapshot, notifications and round trips
 
     @precondition(lambda self: not self.listening)
-    @rule()
-    def listener_goes_on(self):
+    @rule(writes=st.booleans())
+    def listener_connects(self, writes):
         first, second = (self._look, self._listen) if self.snapshot_before_listen else (self._listen, self._look)
-        if not self.connected:
-            self.connected = True
-            first()
-        else:
-            second()
-            self.listening = True
-            self.freshness.listening(self.server.cluster, *self.snapshot)
+        first()
+        if writes:
+            self._write(LOANS)
+        second()
+        self.listening = True
+        self.freshness.listening(self.server.cluster, *self.snapshot)
 
     def _listen(self):
         self.delivered = len(self.server.history)
