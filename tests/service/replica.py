@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg2
@@ -31,6 +32,21 @@ class Server(EmbeddedPostgres):
         """Start it at the port where it was, unless it is running."""
         if not (self.data / "postmaster.pid").exists():
             assert self._pg_ctl_start(), self._log_end()
+
+    def freeze(self) -> None:
+        """Have every one of its processes stop where it is: it takes connections, and never answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have them go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, number)  # the first, so that there are no more children than these
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def _create(self) -> None:
         super()._create()
@@ -76,6 +92,12 @@ class Replica(Server):
     def resume(self) -> None:
         """Let it catch up."""
         self.ask("SELECT pg_wal_replay_resume()")
+
+    def detach(self) -> None:
+        """Have it receive nothing any more: what the primary commits from now on is lost with the primary."""
+        self.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self.ask("SELECT pg_reload_conf()")
+        self._until("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
 
     def catch_up(self) -> None:
         """Wait until it shows all that the primary has done so far."""

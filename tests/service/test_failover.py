@@ -1,0 +1,110 @@
+"""A primary and its replica under load: it lags, it goes away, and it takes over without the last commits."""
+
+import random
+import time
+from contextlib import closing
+
+import pytest
+
+from service.connection import connect
+from tests.memcached import memcached, needs_memcached
+from tests.service.books import Books
+from tests.service.callers import Callers, Poster, any_event
+from tests.service.processes import serving
+from tests.service.replica import primary_of_its_own, reaching, replica_of
+
+MAX_STALENESS_S = 2.0
+LOANS = range(1, 31)
+LOST = range(101, 106)  # the loans whose last event is lost with the primary
+READ_BY = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND query LIKE '%timeline%'"
+SETTLED_S = 3.0  # after a failover
+
+
+@pytest.fixture
+def scene(keys_dir, bearer):
+    """A service over a primary, its replica and a memcached; callers; and who may post."""
+    with (
+        primary_of_its_own() as primary,
+        replica_of(primary) as replica,
+        memcached() as cache,
+    ):
+        settings = reaching(primary, replica)
+        books = Books(MAX_STALENESS_S)
+        with closing(connect(settings, "posting")) as connection:
+            books.create(connection, [*LOANS, *LOST])
+        replica.catch_up()
+        place = {
+            "MAX_STALENESS_S": str(MAX_STALENESS_S), "PSQL_CONNECT_TIMEOUT_S": "1", "PSQL_STATEMENT_TIMEOUT_S": "1",
+            "CACHE_BYTES": "40000", "MEMCACHED_SERVERS": cache.address, "CACHE_SECRET": "a secret of the cache's",
+        }  # fmt: skip
+        with serving(settings, keys_dir, **place) as (origin, told):
+            callers = Callers(books, [origin], bearer, lambda: random.choice(random.choice((LOANS, LOST))))
+            yield primary, replica, settings, callers, told
+
+
+def _post_to_each(books, connection):
+    """An event to each of those loans. Returns: their new versions."""
+    versions: dict[int, int] = {}
+    for loan in LOST:
+        with books.posting(connection, [any_event(loan)]) as made:
+            versions |= made
+    return versions
+
+
+def posting(books, settings):
+    """Who posts to the other loans."""
+    return closing(Poster(books, settings, lambda: [any_event(random.choice(LOANS))]))
+
+
+@needs_memcached
+def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
+    primary, replica, settings, callers, told = scene
+    books = callers.books
+    with callers.at_work(*[callers.read] * 3):
+        with posting(books, settings) as poster, callers.at_work(poster.post):
+            time.sleep(1.5)
+            assert replica.ask(READ_BY) > 0
+            callers.phase = "the replica lags"
+            replica.pause()
+            time.sleep(MAX_STALENESS_S + 0.7)
+            replica.resume()
+            callers.phase = "the replica is away"
+            replica.stop("immediate")
+            time.sleep(1)
+            replica.start_again()
+            time.sleep(1)
+            replica.catch_up()
+
+        callers.phase = "commits that will be lost"
+        replica.detach()
+        with closing(connect(settings, "posting")) as connection:
+            lost = _post_to_each(books, connection)
+        time.sleep(1)  # they are read, and cached
+
+        callers.phase = "there is no primary"
+        primary.stop("immediate")
+        time.sleep(MAX_STALENESS_S + 0.5)  # nothing that is cached counts any more
+        later = books.without(lost)
+        promoted = time.monotonic()
+        replica.promote()
+        with closing(connect(reaching(replica), "posting")) as connection:
+            again = _post_to_each(later, connection)
+        after = time.monotonic()
+        callers.phase = "after the failover"
+        with posting(later, settings) as poster, callers.at_work(poster.post):
+            time.sleep(SETTLED_S)
+            callers.phase = "in the end"
+            time.sleep(1)
+    log = told()
+
+    assert again == lost  # the same versions of the same loans
+    first = [reply for reply in callers.replies if reply.asked + reply.took < promoted]
+    then = [reply for reply in callers.replies if reply.asked > after]
+    wrong = [*callers.broken, *books.faults(first), *later.faults(then)]
+    assert wrong == [], f"{len(wrong)}: " + "\n".join(wrong[:20])
+    assert {phase for phase, _ in callers.refusals()} <= {"there is no primary", "after the failover"}
+    assert {status for _, status in callers.refusals()} <= {503}
+    assert "Traceback" not in log
+    refused = [reply.asked for reply in then if reply.status == 503]
+    say(f"{len(callers.replies)} replies over a replica that lags, goes and takes over: none wrong; after it did, the")
+    say(f"    last of {len(refused)} 503 was asked for {max(refused, default=after) - after:.2f} s later")
