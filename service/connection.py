@@ -14,6 +14,21 @@ from service.host_order import HostOrder
 from service.hosts import Host, parse_hosts
 from service.settings import Settings
 
+# Within what numbers of transactions and versions of loans mean something. The timeline is that of the WAL that is
+# being written, which a promotion changes at once; a replica writes none.
+CLUSTER = """
+    concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
+              left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+              (SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+# A session keeps its server, and a primary its cluster, for as long as the session lasts.
+_BEGIN = f"""
+    SET default_transaction_read_only = on;
+    SET statement_timeout = %s;
+    SELECT set_config('loaner.cluster', CASE WHEN pg_is_in_recovery() THEN '' ELSE {CLUSTER} END, false);
+    SELECT pg_is_in_recovery()
+"""
+
 Role = Literal["reader", "posting", "admin"]
 Want = Literal["any", "primary", "replica"]
 
@@ -96,10 +111,7 @@ def _connect_to(host: Host, settings: Settings, timeout_s: float) -> tuple[Conne
     try:
         wait(connection, timeout_s)
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SET default_transaction_read_only = on; SET statement_timeout = %s; SELECT pg_is_in_recovery()",
-                (int(settings.psql_statement_timeout_s * 1000),),
-            )
+            cursor.execute(_BEGIN, (int(settings.psql_statement_timeout_s * 1000),))
             wait(connection, deadline - time.monotonic())
             row = cursor.fetchone()
         return connection, row is not None and bool(row[0])

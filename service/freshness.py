@@ -31,7 +31,8 @@ When listening begins anew the floor is that of the new snapshot: every transact
 
 Numbers and versions mean something within one *cluster* only: one system identifier, WAL timeline and database. After a
 failover the new primary may give them again, to other events. So whatever is cached is kept under the cluster's name,
-and judged under that name.
+and judged under that name; and a primary that has the same version confirms it only if its session is of that cluster:
+it may be asked before the listener has heard of it.
 """
 
 import threading

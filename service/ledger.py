@@ -10,14 +10,19 @@ _NO_VERSION = -1
 
 # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
 # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. Of a loan whose version is known, no
-# events are read.
+# events are read. But after a failover the new primary may have given that version to another event, so a session
+# knows its cluster (see service/connection.py); that of a replica does not, which is believed only as a cache is.
 _TIMELINE = Prepared(
     "timeline",
-    ("bigint", "bigint"),
+    ("bigint", "bigint", "text"),
     f"""
     SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
-           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids
+           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids,
+           held.stands
     FROM loans AS l
+    CROSS JOIN LATERAL (
+        SELECT l.version = $2 AND current_setting('loaner.cluster', true) IN ('', $3) AS stands
+    ) AS held
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
@@ -29,7 +34,7 @@ _TIMELINE = Prepared(
                    (amt * 100)::bigint AS amount,
                    tx_id
             FROM loan_events
-            WHERE loan_id = l.loan_id AND l.version <> $2
+            WHERE loan_id = l.loan_id AND held.stands IS NOT TRUE
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
@@ -41,8 +46,9 @@ _TIMELINE = Prepared(
 class Ledger(Protocol):
     """Where timelines come from."""
 
-    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
-        """The loan's ledger. held: one that was read before; if it still stands, it is only given a newer token.
+    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
+        """The loan's ledger. held: one that was read before, and of which cluster; if it still stands, it is only given
+        a newer token.
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
@@ -55,16 +61,16 @@ class PostgresLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
-        """The loan's ledger as this database has it now. held: as it was before, or None.
+    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
+        """The loan's ledger as this database has it now. held: as it was before in that cluster, or None.
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
-        row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION))
+        row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION, cluster or ""))
         if row is None:
             raise UnknownLoan(loan_id)
-        version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids = row
-        if held is not None and version == held.version:
+        version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids, stands = row
+        if held is not None and stands:
             return held.restamped(int(xmin))
         return Timeline.build(
             loan_id=loan_id,

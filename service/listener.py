@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from service import metrics
-from service.connection import wait
+from service.connection import CLUSTER, wait
 from service.connector import Connector
 from service.database import PooledDatabase
 from service.errors import LoanerError
@@ -25,13 +25,7 @@ ROUND_TRIP_S = 1.0
 ANSWER_S = 3.0  # a primary that does not answer for so long is asked for another connection
 RETRY_S = 0.5
 
-# The timeline is that of the WAL that is being written, which a promotion changes at once.
-_SNAPSHOT = """
-    SELECT format('%s.%s.%s', (SELECT system_identifier FROM pg_control_system()),
-                  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-                  (SELECT oid FROM pg_database WHERE datname = current_database())),
-           pg_snapshot_xmax(pg_current_snapshot())::text
-"""
+_SNAPSHOT = f"SELECT {CLUSTER}, pg_snapshot_xmax(pg_current_snapshot())::text"
 
 
 class Listener:

@@ -56,9 +56,10 @@ class Timelines:
 
         Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
         """
+        cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
         known = self._find(loan_id)
         if known.timeline.version < min_version:
-            known = self._ask_primary(self._freshness.cluster, loan_id, known.timeline)
+            known = self._ask_primary(cluster, loan_id, known.timeline)
         if known.timeline.version < min_version:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
@@ -103,7 +104,7 @@ class Timelines:
         if self._replica is None or cluster is None:
             return None
         try:
-            found = self._replica.timeline(loan_id, held)
+            found = self._replica.timeline(loan_id, held, cluster)
         except (UnknownLoan, DatabaseUnavailable):
             return None  # perhaps only there
         if held is not None and found.version < held.version:
@@ -116,7 +117,7 @@ class Timelines:
 
     def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
         known_at = self._freshness.now()
-        found = self._primary.timeline(loan_id, held)
+        found = self._primary.timeline(loan_id, held, cluster)
         if cluster is not None:
             self._keep(cluster, found, self._caches)
         self._found["revalidated" if held and held.version == found.version else "primary"].inc()

@@ -3,12 +3,19 @@
 import random
 import time
 from contextlib import closing
+from datetime import date
 
 import pytest
 
-from service.connection import connect
+from native import day_number
+from service.cache import RecentTimelines
+from service.connection import CLUSTER, connect
+from service.database import PooledDatabase
+from service.freshness import Freshness
+from service.ledger import PostgresLedger
+from service.timelines import Timelines
 from tests.memcached import memcached, needs_memcached
-from tests.service.books import Books
+from tests.service.books import FAR_AHEAD, Books
 from tests.service.callers import Callers, Poster, any_event
 from tests.service.processes import serving
 from tests.service.replica import primary_of_its_own, reaching, replica_of
@@ -17,6 +24,7 @@ MAX_STALENESS_S = 2.0
 LOANS = range(1, 31)
 LOST = range(101, 106)  # the loans whose last event is lost with the primary
 READ_BY = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND query LIKE '%timeline%'"
+DAY = day_number(date.fromisoformat(FAR_AHEAD))
 SETTLED_S = 3.0  # after a failover
 
 
@@ -108,3 +116,27 @@ def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
     refused = [reply.asked for reply in then if reply.status == 503]
     say(f"{len(callers.replies)} replies over a replica that lags, goes and takes over: none wrong; after it did, the")
     say(f"    last of {len(refused)} 503 was asked for {max(refused, default=after) - after:.2f} s later")
+
+
+def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number():
+    """The new primary is asked before anybody has heard that it is another one."""
+    with primary_of_its_own() as primary, replica_of(primary) as replica:
+        settings, books, freshness = reaching(primary, replica), Books(0.1), Freshness(0.1)
+        with closing(PooledDatabase(settings, want="primary")) as database:
+            timelines = Timelines(PostgresLedger(database), freshness, (RecentTimelines(1_000_000),))
+            with closing(connect(settings, "posting")) as connection:
+                books.create(connection, LOST)
+                replica.catch_up()
+                replica.detach()
+                freshness.listening(str(primary.ask(f"SELECT {CLUSTER}")), 1, freshness.now())
+                lost = _post_to_each(books, connection)
+                before = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
+            primary.stop("immediate")
+            replica.promote()
+            with closing(connect(settings, "posting")) as connection:
+                assert _post_to_each(books.without(lost), connection) == lost
+            database.renew()
+            after = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
+            right = {loan: PostgresLedger(database).timeline(loan).balance_at(DAY) for loan in LOST}
+    assert after == right
+    assert all(after[loan] != before[loan] for loan in LOST)

@@ -32,7 +32,7 @@ class Server:
         self.fails = None
         self.meanwhile = lambda: None
 
-    def timeline(self, loan_id, held=None):
+    def timeline(self, loan_id, held=None, cluster=None):
         self.reads.append("whole" if held is None or held.version != self.holds.version else "version")
         self.meanwhile()
         if self.fails is not None:
