@@ -65,7 +65,7 @@ def build_app(
         PostgresLedger(primary),
         freshness,
         caches=(recent, memcached) if memcached else (recent,),
-        replica=PostgresLedger(replica) if replica else None,
+        replica=PostgresLedger(replica, strict=True) if replica else None,
     )
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]

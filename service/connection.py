@@ -14,18 +14,24 @@ from service.host_order import HostOrder
 from service.hosts import Host, parse_hosts
 from service.settings import Settings
 
-# Within what numbers of transactions and versions of loans mean something. The timeline is that of the WAL that is
-# being written, which a promotion changes at once; a replica writes none.
+# Within what numbers of transactions and versions of loans mean something. The timeline is that of the WAL: on a
+# primary of what it writes, which a promotion changes at once; on a replica of what it has replayed for certain, which
+# it notes a while later. One that has gone another way than the primary stays on the old timeline.
 CLUSTER = """
     concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
-              left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+              CASE WHEN pg_is_in_recovery()
+                  THEN lpad(upper(to_hex(greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+                                                  (SELECT min_recovery_end_timeline FROM pg_control_recovery())))),
+                            8, '0')
+                  ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+              END,
               (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
-# A session keeps its server, and a primary its cluster, for as long as the session lasts.
+# A session keeps its server, and remembers its cluster as it was when it began.
 _BEGIN = f"""
     SET default_transaction_read_only = on;
     SET statement_timeout = %s;
-    SELECT set_config('loaner.cluster', CASE WHEN pg_is_in_recovery() THEN '' ELSE {CLUSTER} END, false);
+    SELECT set_config('loaner.cluster', {CLUSTER}, false);
     SELECT pg_is_in_recovery()
 """
 

@@ -46,6 +46,10 @@ class Database(Protocol):
         """The first row of a query, or None. Raises: DatabaseUnavailable."""
         ...
 
+    def distrust(self, reason: str) -> None:
+        """Read nothing for a moment, and then from connections that are made anew."""
+        ...
+
 
 class PooledDatabase:
     """Read-only queries over at most `psql_pool_size` connections.
@@ -107,6 +111,11 @@ class PooledDatabase:
     def renew(self) -> None:
         """Make every connection anew: those in use are given up as they come back."""
         self._replace(self._pool)
+
+    def distrust(self, reason: str) -> None:
+        """Read nothing for a moment, and then from connections that are made anew."""
+        self._down = (self._now() + DOWN_S, reason)
+        self.renew()
 
     def close(self) -> None:
         """Close every idle connection."""

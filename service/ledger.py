@@ -4,25 +4,24 @@ from typing import Protocol
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
-from service.errors import UnknownLoan
+from service.errors import DatabaseUnavailable, UnknownLoan
 
 _NO_VERSION = -1
 
 # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
 # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. Of a loan whose version is known, no
-# events are read. But after a failover the new primary may have given that version to another event, so a session
-# knows its cluster (see service/connection.py); that of a replica does not, which is believed only as a cache is.
+# events are read. But after a failover the new primary may have given that version to another event, so the session's
+# cluster is compared as well (see service/connection.py).
 _TIMELINE = Prepared(
     "timeline",
     ("bigint", "bigint", "text"),
     f"""
     SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
            pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids,
-           held.stands
+           session.is_same, held.stands
     FROM loans AS l
-    CROSS JOIN LATERAL (
-        SELECT l.version = $2 AND current_setting('loaner.cluster', true) IN ('', $3) AS stands
-    ) AS held
+    CROSS JOIN (SELECT current_setting('loaner.cluster') = $3 AS is_same) AS session
+    CROSS JOIN LATERAL (SELECT l.version = $2 AND session.is_same AS stands) AS held
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
@@ -34,7 +33,7 @@ _TIMELINE = Prepared(
                    (amt * 100)::bigint AS amount,
                    tx_id
             FROM loan_events
-            WHERE loan_id = l.loan_id AND held.stands IS NOT TRUE
+            WHERE loan_id = l.loan_id AND NOT held.stands
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
@@ -58,8 +57,10 @@ class Ledger(Protocol):
 class PostgresLedger:
     """Timelines from the tables `loans` and `loan_events`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, strict: bool = False) -> None:
+        """strict: whether to read nothing from another cluster than that which is asked for: replicas go astray."""
         self._database = database
+        self._strict = strict
 
     def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
         """The loan's ledger as this database has it now. held: as it was before in that cluster, or None.
@@ -69,7 +70,10 @@ class PostgresLedger:
         row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION, cluster or ""))
         if row is None:
             raise UnknownLoan(loan_id)
-        version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids, stands = row
+        version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids, is_same, stands = row
+        if self._strict and not is_same:
+            self._database.distrust("a server is of another cluster")
+            raise DatabaseUnavailable("a server is of another cluster")
         if held is not None and stands:
             return held.restamped(int(xmin))
         return Timeline.build(

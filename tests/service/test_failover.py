@@ -140,3 +140,42 @@ def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number
             right = {loan: PostgresLedger(database).timeline(loan).balance_at(DAY) for loan in LOST}
     assert after == right
     assert all(after[loan] != before[loan] for loan in LOST)
+
+
+def test_a_replica_that_has_gone_another_way_is_not_believed_and_one_that_follows_is():
+    """The old primary comes back as a replica, with commits that the new one never had, and cannot follow it."""
+    with primary_of_its_own() as primary, replica_of(primary) as promoted, replica_of(primary) as follower:
+        books, freshness = Books(2.0), Freshness(2.0)
+        with closing(connect(reaching(primary), "posting")) as connection:
+            books.create(connection, LOST)
+            for replica in (promoted, follower):
+                replica.catch_up()
+                replica.detach()
+            for _ in range(5):
+                _post_to_each(books, connection)
+        primary.stop("immediate")
+        promoted.promote()
+        follower.follow(promoted)
+        primary.come_back_as_replica_of(promoted)
+
+        def found_by(*servers):
+            settings = reaching(promoted, *servers)
+            with closing(PooledDatabase(settings, want="replica")) as database:
+                timelines = Timelines(Unasked(), freshness, replica=PostgresLedger(database, strict=True))
+                return [timelines.find(loan).timeline.version for loan in LOST]
+
+        freshness.listening(str(promoted.ask(f"SELECT {CLUSTER}")), 1, freshness.now())
+        with pytest.raises(AskedThePrimary):
+            found_by(primary)
+        follower.ask("CHECKPOINT")  # what it has replayed is noted
+        freshness.heard(freshness.now())
+        assert found_by(follower) == [0] * len(LOST)
+
+
+class AskedThePrimary(Exception):
+    """Nobody else was believed."""
+
+
+class Unasked:
+    def timeline(self, loan_id, held=None, cluster=None):
+        raise AskedThePrimary
