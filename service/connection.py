@@ -93,7 +93,7 @@ def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | N
     for host in order.of(hosts):
         try:
             connection, is_replica = _connect_to(host, settings, share_s)
-        except (psycopg2.OperationalError, TimeoutError) as err:
+        except (psycopg2.Error, TimeoutError) as err:
             reasons.append(f"{host}: {_reason(err)}")
         else:
             let_in = True

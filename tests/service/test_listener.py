@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from service.connector import Connector
+from service.errors import DatabaseUnavailable
 from service.freshness import Doubt, Freshness
 from service.listener import Listener
 from tests.conftest import sql
@@ -149,6 +150,16 @@ def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, c
     assert freshness.cluster is None
     assert caplog.text.count("is not heard") == 1
     assert not any(thread.name == "listener" for thread in threading.enumerate())
+
+
+def test_a_user_who_may_not_ask_what_cluster_it_is_is_told_of(settings, loans, admin, caplog):
+    sql(admin, "REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")  # of this database only
+    with pytest.raises(DatabaseUnavailable, match="permission denied for function pg_control_system"):
+        Connector(settings).connect()
+    listener = Listener(Freshness(60), Connector(settings))
+    listener.start()
+    until(lambda: "permission denied for function pg_control_system" in caplog.text)
+    listener.stop()
 
 
 def test_new_credentials_are_listened_with(settings, loans):
