@@ -55,9 +55,8 @@ def build_app(
     keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
-    several = has_replicas(settings)
-    primary = PooledDatabase(settings, credentials, want="primary" if several else "any")
-    replica = PooledDatabase(settings, credentials, want="replica") if several else None
+    primary = PooledDatabase(settings, credentials)
+    replica = PooledDatabase(settings, credentials, want="replica") if has_replicas(settings) else None
     freshness = Freshness(settings.max_staleness_s)
     memcached = open_memcached(settings)
     recent = RecentTimelines(settings.cache_bytes)
@@ -69,7 +68,7 @@ def build_app(
     )
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]
-        Listener(freshness, Connector(settings, credentials, primary.want), databases).start()
+        Listener(freshness, Connector(settings, credentials), databases).start()
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(

@@ -14,18 +14,21 @@ from service.host_order import HostOrder
 from service.hosts import Host, parse_hosts
 from service.settings import Settings
 
-# Within what numbers of transactions and versions of loans mean something. The timeline is that of the WAL: on a
-# primary of what it writes, which a promotion changes at once; on a replica of what it has replayed for certain, which
-# it notes a while later. One that has gone another way than the primary stays on the old timeline.
+# Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,
+# and since when there are statistics, which Postgres throws away when it recovers from a crash, and keeps otherwise.
+# The timeline is on a primary that of what it writes, which a promotion changes at once; on a replica that of what it
+# has replayed for certain, which it notes a while later. One that has gone another way than the primary stays on the
+# old one. A replica's name is the beginning of its primary's.
 CLUSTER = """
-    concat_ws('.', (SELECT system_identifier FROM pg_control_system()),
+    concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()),
+              (SELECT system_identifier FROM pg_control_system()),
               CASE WHEN pg_is_in_recovery()
                   THEN lpad(upper(to_hex(greatest((SELECT timeline_id FROM pg_control_checkpoint()),
                                                   (SELECT min_recovery_end_timeline FROM pg_control_recovery())))),
                             8, '0')
                   ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-              END,
-              (SELECT oid FROM pg_database WHERE datname = current_database()))
+                       || '.' || coalesce((SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_bgwriter), '')
+              END)
 """
 # A session keeps its server, and remembers its cluster as it was when it began.
 _BEGIN = f"""
@@ -36,7 +39,7 @@ _BEGIN = f"""
 """
 
 Role = Literal["reader", "posting", "admin"]
-Want = Literal["any", "primary", "replica"]
+Want = Literal["primary", "replica"]
 
 
 def hosts_of(settings: Settings) -> tuple[Host, ...]:
@@ -75,7 +78,7 @@ def connect(settings: Settings, role: Role) -> Connection:
         raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
 
 
-def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | None = None) -> Connection:
+def connect_bounded(settings: Settings, want: Want = "primary", order: HostOrder | None = None) -> Connection:
     """A reader's connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
     (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
@@ -97,7 +100,7 @@ def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | N
             reasons.append(f"{host}: {_reason(err)}")
         else:
             let_in = True
-            if want == "any" or is_replica == (want == "replica"):
+            if is_replica == (want == "replica"):
                 return connection
             connection.close()
             reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
@@ -105,7 +108,7 @@ def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | N
     told = "; ".join(reasons)
     # one that lets them in is right: a replica may not have heard yet of a new user
     refused = not let_in and ("authentication failed" in told or "not exist" in told)
-    missing = "Postgres at" if want == "any" else f"there is no {want} of Postgres:"
+    missing = f"there is no {want} of Postgres:" if len(hosts) > 1 or want == "replica" else "Postgres at"
     raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
 
 
@@ -156,6 +159,11 @@ def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
         "user": user,
         "password": password.get_secret_value() if password else None,
         "application_name": f"loaner {role}",
+        # a network that is cut in the middle of an answer is noticed by no deadline of ours
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
     }
 
 

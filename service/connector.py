@@ -22,7 +22,7 @@ class Connector:
         self,
         settings: Settings,
         credentials: CurrentCredentials | None = None,
-        want: Want = "any",
+        want: Want = "primary",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 from service import metrics
 from service.connection import Want, wait
 from service.connector import Connector
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, first_line
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 
@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 
 RECYCLE_S = 1800  # a connection is retired at this age
 DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one until so long after
+# what a session says whose role was dropped, or whose prepared statement is gone, or of tables that have changed
+_OUTDATED = (
+    psycopg2.errors.InsufficientPrivilege,
+    psycopg2.errors.InvalidSqlStatementName,
+    psycopg2.errors.FeatureNotSupported,
+)
 GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
@@ -64,9 +70,8 @@ class PooledDatabase:
         settings: Settings,
         credentials: CurrentCredentials | None = None,
         now: Callable[[], float] = time.monotonic,
-        want: Want = "any",
+        want: Want = "primary",
     ) -> None:
-        self.want = want
         self._settings = settings
         self._connector = Connector(settings, credentials, want, now)
         self._generation = self._connector.generation
@@ -100,11 +105,11 @@ class PooledDatabase:
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
                 if not self._connector.refuse(self._generation):  # a session whose role has been dropped
-                    raise _refusal("forbidden", f"PSQL_USER may not read: {_first_line(err)}") from err
+                    raise _refusal("forbidden", f"PSQL_USER may not read: {first_line(err)}") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 raise _refusal("timeout", "Postgres took too long to answer") from err
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
-                log.warning("Postgres broke off (attempt %d): %s", attempt, _first_line(err))
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.FeatureNotSupported) as err:
+                log.warning("Postgres broke off (attempt %d): %s", attempt, first_line(err))
                 failure = err
         raise _refusal("broken", "Postgres broke off the connection") from failure
 
@@ -138,7 +143,7 @@ class PooledDatabase:
         metrics.database_connections_in_use.inc()
         try:
             yield pooled
-        except psycopg2.errors.InsufficientPrivilege:
+        except _OUTDATED:
             pooled.dbapi_connection.close()
             raise
         except psycopg2.Error:
@@ -180,7 +185,3 @@ class PooledDatabase:
 def _refusal(reason: str, message: str) -> DatabaseUnavailable:
     metrics.database_refusals.labels(reason).inc()
     return DatabaseUnavailable(message)
-
-
-def _first_line(err: Exception) -> str:
-    return str(err).strip().partition("\n")[0]

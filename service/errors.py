@@ -28,11 +28,12 @@ class InvalidRequest(LoanerError):
 
 
 class UnknownLoan(LoanerError):
-    """There is no loan of this id."""
+    """There is no loan of this id. known_at: there was none then, by the clock of whoever looked."""
 
-    def __init__(self, loan_id: int) -> None:
+    def __init__(self, loan_id: int, known_at: float = float("inf")) -> None:
         super().__init__(f"there is no loan {loan_id}")
         self.loan_id = loan_id
+        self.known_at = known_at
 
 
 class VersionNotReached(LoanerError):
@@ -54,3 +55,8 @@ class DatabaseUnavailable(LoanerError):
 
 class CredentialsRefused(DatabaseUnavailable):
     """Postgres answers, and does not let these credentials in."""
+
+
+def first_line(err: Exception) -> str:
+    """What an error says, without the advice that libraries put below it."""
+    return str(err).strip().partition("\n")[0]

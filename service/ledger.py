@@ -2,9 +2,11 @@
 
 from typing import Protocol
 
+import psycopg2
+
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
-from service.errors import DatabaseUnavailable, UnknownLoan
+from service.errors import DatabaseUnavailable, UnknownLoan, first_line
 
 _NO_VERSION = -1
 
@@ -20,7 +22,7 @@ _TIMELINE = Prepared(
            pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids,
            session.is_same, held.stands
     FROM loans AS l
-    CROSS JOIN (SELECT current_setting('loaner.cluster') = $3 AS is_same) AS session
+    CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS is_same) AS session
     CROSS JOIN LATERAL (SELECT l.version = $2 AND session.is_same AS stands) AS held
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
@@ -67,7 +69,12 @@ class PostgresLedger:
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
-        row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION, cluster or ""))
+        try:
+            row = self._database.row(_TIMELINE, (loan_id, held.version if held else _NO_VERSION, cluster or ""))
+        except psycopg2.Error as err:
+            if not self._strict:
+                raise
+            raise DatabaseUnavailable(f"a replica cannot be read: {first_line(err)}") from err
         if row is None:
             raise UnknownLoan(loan_id)
         version, start_day, initial, currency, xmin, days, kinds, amounts, tx_ids, is_same, stands = row
@@ -75,7 +82,7 @@ class PostgresLedger:
             self._database.distrust("a server is of another cluster")
             raise DatabaseUnavailable("a server is of another cluster")
         if held is not None and stands:
-            return held.restamped(int(xmin))
+            return held if int(xmin) == held.token else held.restamped(int(xmin))
         return Timeline.build(
             loan_id=loan_id,
             version=version,

@@ -68,6 +68,13 @@ def _memcached_hosts(text: str) -> str:
     return normalised(text, MEMCACHED_PORT)
 
 
+def _long_secret(secret: SecretStr) -> SecretStr:
+    if len(secret) < LEAST_SECRET:
+        raise ValueError(f"expected {LEAST_SECRET} characters or more")
+    return secret
+
+
+LEAST_SECRET = 16
 MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -153,10 +160,10 @@ class Settings(BaseSettings):
     memcached_servers: Annotated[str, AfterValidator(_memcached_hosts)] | None = Field(
         None, description="memcached servers with commas between; none if not set"
     )
-    cache_secret: SecretStr | None = Field(
-        None, min_length=16, description="what marks values in memcached as ours; the same for every instance"
+    cache_secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = Field(
+        None, description="what marks values in memcached as ours; the same for every instance"
     )
-    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may take for anything")
+    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may be silent")
     memcached_tls: bool = Field(False, description="whether memcached is spoken to over TLS")
     memcached_ca: str | None = Field(None, description="file of certificates that its own is checked against")
 

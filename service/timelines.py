@@ -74,7 +74,11 @@ class Timelines:
         while known is None or known.at < asked_at - self._freshness.max_staleness_s:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
-            known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+            try:
+                known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+            except UnknownLoan as err:
+                if err.known_at >= asked_at - self._freshness.max_staleness_s:
+                    raise
         return known
 
     def _recent(self, loan_id: int) -> Known | None:
@@ -117,8 +121,11 @@ class Timelines:
 
     def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
         known_at = self._freshness.now()
-        found = self._primary.timeline(loan_id, held, cluster)
-        if cluster is not None:
+        try:
+            found = self._primary.timeline(loan_id, held, cluster)
+        except UnknownLoan:
+            raise UnknownLoan(loan_id, known_at) from None
+        if cluster is not None and found is not held:
             self._keep(cluster, found, self._caches)
         self._found["revalidated" if held and held.version == found.version else "primary"].inc()
         return Known(found, known_at)

@@ -1,16 +1,21 @@
 """A primary and its replica under load: it lags, it goes away, and it takes over without the last commits."""
 
+import os
 import random
+import re
+import signal
 import time
 from contextlib import closing
 from datetime import date
 
+import psycopg2
 import pytest
 
 from native import day_number
 from service.cache import RecentTimelines
 from service.connection import CLUSTER, connect
 from service.database import PooledDatabase
+from service.errors import DatabaseUnavailable
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
 from service.timelines import Timelines
@@ -179,3 +184,41 @@ class AskedThePrimary(Exception):
 class Unasked:
     def timeline(self, loan_id, held=None, cluster=None):
         raise AskedThePrimary
+
+
+def test_a_crash_begins_another_cluster_and_a_restart_does_not():
+    """Numbers of transactions that were not written down are given again after a crash."""
+    with primary_of_its_own() as primary:
+        names = [primary.ask(f"SELECT {CLUSTER}")]
+        primary.stop()
+        primary.start_again()
+        names.append(primary.ask(f"SELECT {CLUSTER}"))
+        primary.stop("immediate")
+        primary.start_again()
+        names.append(primary.ask(f"SELECT {CLUSTER}"))
+        backend = primary.ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+        os.kill(backend, signal.SIGKILL)  # all sessions end, and the server recovers without being started anew
+        names.append(_once_it_answers(primary, f"SELECT {CLUSTER}"))
+    assert names[0] == names[1]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch(r"\d+\.\d+\.0000000[12]\.\d+\.\d+", name) for name in names)
+
+
+def _once_it_answers(server, query):
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            time.sleep(0.1)
+            return server.ask(query)
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline
+
+
+def test_a_replica_alone_is_not_taken_for_the_primary():
+    with (
+        primary_of_its_own() as primary,
+        replica_of(primary) as replica,
+        closing(PooledDatabase(reaching(replica))) as database,
+        pytest.raises(DatabaseUnavailable, match="is a replica"),
+    ):
+        database.row("SELECT 1")

@@ -181,3 +181,36 @@ def test_new_credentials_are_listened_with(settings, loans):
     connector.count = 1
     until(lambda: connector.connected == 1)
     listener.stop()
+
+
+def test_an_error_that_nobody_foresaw_is_logged_and_survived(settings, loans, caplog):
+    class Surprised(Connector):
+        surprises = 1
+
+        def connect(self):
+            if self.surprises:
+                self.surprises -= 1
+                raise LookupError("no credentials were published")
+            return super().connect()
+
+    freshness = Freshness(60)
+    listener = Listener(freshness, Surprised(settings))
+    listener.start()
+    until(lambda: freshness.cluster is not None)
+    listener.stop()
+    assert "no credentials were published" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_anybody_may_notify_and_what_is_told_never_counts_for_less(settings, loans, posting, admin):
+    with listening(settings) as freshness:
+        before = token(admin)
+        post(posting, 1)
+        until(lambda: freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD)
+        floor = freshness._floor
+        for forged in ("1 0 0", "* 0 0"):
+            sql(admin, "SELECT pg_notify('loaner', %s)", forged)
+        post(posting, 2)
+        until(lambda: freshness.judge(freshness.cluster, 2, 0, before).doubt is Doubt.TOLD)
+        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD
+        assert freshness._floor == floor
