@@ -20,6 +20,7 @@ from service import __version__
 from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable
 from service.late_gauge import LateGauge
+from service.metrics import request_duration_of
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
 from tests.service.processes import ask, free_port, reach, started, wait_until_up
@@ -213,3 +214,10 @@ def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
             vault.sealed = False
             kong.database_up = True
             until(lambda: scrape(url).value("gateway_registered") == 1, 30)
+
+
+def test_methods_that_clients_make_up_take_no_memory(client):
+    before = request_duration_of.cache_info().currsize
+    for number in range(50):
+        assert client.open("/healthcheck", method=f"M{number}").status_code == 405
+    assert request_duration_of.cache_info().currsize <= before + 1
