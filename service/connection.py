@@ -31,8 +31,8 @@ CLUSTER = """
               END)
 """
 # A session keeps its server, and remembers its cluster as it was when it began.
+_ONLY_READ = "SET default_transaction_read_only = on;"
 _BEGIN = f"""
-    SET default_transaction_read_only = on;
     SET statement_timeout = %s;
     SELECT set_config('loaner.cluster', {CLUSTER}, false);
     SELECT pg_is_in_recovery()
@@ -78,13 +78,15 @@ def connect(settings: Settings, role: Role) -> Connection:
         raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
 
 
-def connect_bounded(settings: Settings, want: Want = "primary", order: HostOrder | None = None) -> Connection:
-    """A reader's connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
+def connect_bounded(
+    settings: Settings, want: Want = "primary", order: HostOrder | None = None, role: Role = "reader"
+) -> Connection:
+    """A connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
     (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
 
     want: what its server has to be. order: in which to try several, and told which failed. They share
-    `psql_connect_timeout_s`, and each is given a second at least.
+    `psql_connect_timeout_s`, and each is given a second at least. role: who connects; a reader can only read.
 
     Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
     """
@@ -95,7 +97,7 @@ def connect_bounded(settings: Settings, want: Want = "primary", order: HostOrder
     let_in = False
     for host in order.of(hosts):
         try:
-            connection, is_replica = _connect_to(host, settings, share_s)
+            connection, is_replica = _connect_to(host, settings, share_s, role)
         except (psycopg2.Error, TimeoutError) as err:
             reasons.append(f"{host}: {_reason(err)}")
         else:
@@ -112,15 +114,16 @@ def connect_bounded(settings: Settings, want: Want = "primary", order: HostOrder
     raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
 
 
-def _connect_to(host: Host, settings: Settings, timeout_s: float) -> tuple[Connection, bool]:
-    """A connection that only reads, and whether its server is a replica."""
+def _connect_to(host: Host, settings: Settings, timeout_s: float, role: Role) -> tuple[Connection, bool]:
+    """A connection, and whether its server is a replica."""
     deadline = time.monotonic() + timeout_s
-    parameters = _parameters(settings, "reader")
+    parameters = _parameters(settings, role)
     connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
     try:
         wait(connection, timeout_s)
         with connection.cursor() as cursor:
-            cursor.execute(_BEGIN, (int(settings.psql_statement_timeout_s * 1000),))
+            begin = _ONLY_READ + _BEGIN if role == "reader" else _BEGIN
+            cursor.execute(begin, (int(settings.psql_statement_timeout_s * 1000),))
             wait(connection, deadline - time.monotonic())
             row = cursor.fetchone()
         return connection, row is not None and bool(row[0])
@@ -144,6 +147,17 @@ def wait(connection: Connection, timeout_s: float) -> None:
         if remaining_s <= 0:
             raise TimeoutError("no answer")
         poller.poll(remaining_s * 1000)
+
+
+def check_open(connection: Connection) -> None:
+    """See whether the server has ended an asynchronous connection while nobody used it; this asks nothing of it.
+
+    Raises: psycopg2's errors when it has.
+    """
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    while poller.poll(0):
+        connection.poll()  # takes what came: the reason first, then the end
 
 
 def _parameters(settings: Settings, role: Role) -> dict[str, Any]:

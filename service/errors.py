@@ -36,6 +36,36 @@ class UnknownLoan(LoanerError):
         self.known_at = known_at
 
 
+class LoanExists(LoanerError):
+    """There is a loan of this id already."""
+
+    def __init__(self, loan_id: int) -> None:
+        super().__init__(f"there is a loan {loan_id} already")
+        self.loan_id = loan_id
+
+
+class PostingRefused(LoanerError):
+    """Well-formed events that the ledger cannot take; none was posted.
+
+    errors: one (field, what is wrong with it) for each wrong part.
+    """
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {detail}" for field, detail in errors))
+        self.errors = errors
+
+
+class EventsExist(PostingRefused):
+    """The ledger has such events already."""
+
+
+class KeyReused(LoanerError):
+    """An Idempotency-Key came with another request than the one before."""
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for another request; take a new one")
+
+
 class VersionNotReached(LoanerError):
     """A loan does not have the version, yet, that the caller wants to see."""
 
@@ -51,6 +81,10 @@ class DatabaseUnavailable(LoanerError):
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """What was to be written may have been, or not: the connection was lost before Postgres said so."""
 
 
 class CredentialsRefused(DatabaseUnavailable):

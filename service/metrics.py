@@ -47,13 +47,11 @@ listener_heard = LateGauge(
 )
 
 database_connections = LateGauge("loaner_database_connections", "Open connections to Postgres.", "livesum")
-database_connections_in_use = LateGauge(
-    "loaner_database_connections_in_use", "Those that a request reads from.", "livesum"
-)
+database_connections_in_use = LateGauge("loaner_database_connections_in_use", "Those that a request uses.", "livesum")
 database_connections_max = LateGauge("loaner_database_connections_max", "How many connections there may be.", "livesum")
 database_refusals = Counter(
     "loaner_database_refusals_total",
-    "Reads that were given up: exhausted (the pool), down, timeout, broken (off), forbidden.",
+    "Queries that were given up: exhausted (the pool), down, timeout, broken (off), unknown (outcome), forbidden.",
     ("reason",),
 )
 

@@ -144,13 +144,16 @@ class Settings(BaseSettings):
     psql_db: str = Field("loaner", min_length=1, description="Postgres database")
     psql_user: str = Field("loaner", min_length=1, description="user that reads (a member of loaner_reader)")
     psql_pw: SecretStr | None = Field(None, description="its password")
-    psql_posting_user: str | None = Field(None, description="user that posts: `load` (a member of loaner_poster)")
+    psql_posting_user: str | None = Field(
+        None, description="user that posts: `load`, and over HTTP if set (a member of loaner_poster)"
+    )
     psql_posting_pw: SecretStr | None = Field(None, description="its password")
     psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
     psql_admin_pw: SecretStr | None = Field(None, description="its password")
     psql_pool_size: int = Field(4, ge=1, le=256, description="database connections of each worker")
+    psql_posting_pool_size: int = Field(2, ge=1, le=256, description="further ones of each worker, that post")
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
-    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
+    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read or a posting may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
     max_staleness_s: float = Field(
