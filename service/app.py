@@ -11,6 +11,7 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
+from service.json_request import JsonRequest
 from service.plain_balances import PlainBalances
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
@@ -28,6 +29,8 @@ MAX_BODY_BYTES = 1_000_000
 
 
 class _Application(OpenAPI):
+    request_class = JsonRequest
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func  # nothing here is a coroutine, and finding out takes longer than most of what is called
 
