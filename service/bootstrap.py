@@ -18,6 +18,7 @@ from service.health import Health
 from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
 from service.listener import Listener
+from service.posting import Poster
 from service.reader import BalanceReader
 from service.settings import Settings
 from service.timelines import Timelines
@@ -69,6 +70,7 @@ def build_app(
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]
         Listener(freshness, Connector(settings, credentials), databases).start()
+    posting = PooledDatabase(settings, role="posting") if settings.psql_posting_user else None
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
@@ -78,6 +80,7 @@ def build_app(
         issuer=issuer,
         clients=open_clients(settings, strict=False),
         attempts=FailedAttempts(shared and shared / ATTEMPTS),
+        poster=Poster(posting) if posting else None,
         secure_loans=settings.secure_loans,
         trusted_proxies=settings.trusted_proxies,
     )

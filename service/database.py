@@ -143,9 +143,10 @@ class PooledDatabase:
 
     def _refuse_to_guess(self, asked: Connection | None, err: Exception) -> None:
         """Raises: OutcomeUnknown when whatever was written over a lost connection may have been committed."""
-        if self._role != "reader" and asked is not None and asked.closed:
+        answered = isinstance(err, _OUTDATED)  # then the connection is one that we have closed
+        if self._role != "reader" and asked is not None and asked.closed and not answered:
             metrics.database_refusals.labels("unknown").inc()
-            raise OutcomeUnknown(f"Postgres did not say whether it was committed: {_first_line(err)}") from err
+            raise OutcomeUnknown(f"Postgres did not say whether it was committed: {first_line(err)}") from err
 
     def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         cursor.execute(sql, parameters or None)
