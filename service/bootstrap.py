@@ -1,6 +1,7 @@
 """From settings to a working application: the one place where everything is wired together."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from flask import Flask
@@ -9,7 +10,7 @@ from security.flask_security import FlaskSecurity
 from service.app import create_app
 from service.cache import RecentTimelines, open_memcached
 from service.clients import open_clients
-from service.connection import has_replicas
+from service.connection import Role, has_replicas
 from service.connector import Connector
 from service.database import PooledDatabase
 from service.failed_attempts import FailedAttempts
@@ -39,14 +40,14 @@ def build_reader(settings: Settings) -> BalanceReader:
 def build_app(
     settings: Settings,
     shared: Path | None = None,
-    credentials: CurrentCredentials | None = None,
+    credentials: Mapping[Role, CurrentCredentials] | None = None,
     listens: bool = False,
 ) -> Flask:
     """The application over Postgres, its caches and the key directory.
 
     shared: a folder for what this process shares with others: failed attempts at /token, and the sign to leave.
-    credentials: who reads from Postgres, if Vault says so. listens: whether to hear of new events, in a thread that
-    goes on for as long as the process; without, nothing that is cached counts.
+    credentials: who reads from Postgres, and who posts, as far as Vault says so. listens: whether to hear of new
+    events, in a thread that goes on for as long as the process; without, nothing that is cached counts.
 
     A file of keys or clients that cannot be used is named in the log and left out: a start has looked at them before,
     and a worker that is replaced later must not fail where those that run go on.
@@ -56,8 +57,9 @@ def build_app(
     keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
-    primary = PooledDatabase(settings, credentials)
-    replica = PooledDatabase(settings, credentials, want="replica") if has_replicas(settings) else None
+    reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
+    primary = PooledDatabase(settings, reader)
+    replica = PooledDatabase(settings, reader, want="replica") if has_replicas(settings) else None
     freshness = Freshness(settings.max_staleness_s)
     memcached = open_memcached(settings)
     recent = RecentTimelines(settings.cache_bytes)
@@ -69,8 +71,9 @@ def build_app(
     )
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]
-        Listener(freshness, Connector(settings, credentials), databases).start()
-    posting = PooledDatabase(settings, role="posting") if settings.psql_posting_user else None
+        Listener(freshness, Connector(settings, reader), databases).start()
+    may_post = poster is not None or settings.psql_posting_user is not None
+    posting = PooledDatabase(settings, poster, role="posting") if may_post else None
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(

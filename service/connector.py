@@ -44,7 +44,7 @@ class Connector:
             return self._connected(self._settings)
         generation = self.generation
         try:
-            return self._connected(self._credentials.read().in_settings(self._settings))
+            return self._connected(self._credentials.read().in_settings(self._settings, self._role))
         except CredentialsRefused:
             self._credentials.refuse(generation)
             raise

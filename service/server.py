@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from granian.server import Server
 from service.access_log import gather_access_log
 from service.address import shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
+from service.connection import Role
 from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
 from service.logs import configure_logging
@@ -35,7 +37,7 @@ LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
 
 
-def load_worker(settings: Settings, shared: Path, credentials: SharedCredentials | None) -> Flask:
+def load_worker(settings: Settings, shared: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
     share_metrics(shared / METRICS)
@@ -97,13 +99,14 @@ def serve(
     shared: Path,
     *,
     instance: Instance | None = None,
-    credentials: SharedCredentials | None = None,
+    credentials: Mapping[Role, SharedCredentials] | None = None,
     stop_on_hangup: bool = False,
 ) -> None:
     """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
 
     shared: a folder for this process and its workers. instance: this process as a member of a platform, which joins
-    when it can answer, and leaves before it stops. credentials: who reads from Postgres, if Vault says so.
+    when it can answer, and leaves before it stops. credentials: who reads from Postgres, and who posts, as far as Vault
+    says so.
     stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
 
     Raises: SettingsError; SystemExit when workers keep dying.
@@ -116,7 +119,7 @@ def serve(
         instance.start()
     log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
     try:
-        server.serve(target_loader=partial(load_worker, settings, shared, credentials), wrap_loader=False)
+        server.serve(target_loader=partial(load_worker, settings, shared, credentials or {}), wrap_loader=False)
     except SystemExit:
         if not farewell.begun:
             raise

@@ -184,6 +184,9 @@ class Settings(BaseSettings):
     vault_secret_id_file: str | None = Field(None, description="file of its secret")
     vault_kubernetes_role: str | None = Field(None, description="role to log in with as a Kubernetes service account")
     vault_role: Name = Field("readonly", description="database role whose credentials read")
+    vault_posting_role: Name | None = Field(
+        None, description="database role whose credentials post (default: PSQL_POSTING_USER posts)"
+    )
     vault_mount: str = Field("database", min_length=1, description="where Vault's database secrets are")
     vault_timeout_s: float = Field(10, gt=0, le=3600, description="seconds to keep trying at the start")
 

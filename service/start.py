@@ -4,13 +4,14 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import click
 
 from service.address import check_address
 from service.clients import open_clients
-from service.connection import connect_bounded
+from service.connection import Role
+from service.connector import Connector
 from service.errors import SettingsError
 from service.gateway import RegistrationException
 from service.keys import check_keys, open_issuer, warn_of_exposure
@@ -51,27 +52,35 @@ def start_in_production(settings: Settings) -> None:
     open_clients(settings)
     open_memcached(settings)
     with shared_folder() as shared, _credentials(settings) as credentials:
-        connect_bounded(credentials.read().in_settings(settings) if credentials else settings).close()
+        Connector(settings, credentials.get("reader")).connect().close()
+        if "posting" in credentials:
+            Connector(settings, credentials["posting"], role="posting").connect().close()
         check_address(settings)
         serve(settings, shared, instance=instance_of(settings, registrator), credentials=credentials)
 
 
 @contextmanager
-def _credentials(settings: Settings) -> Iterator[SharedCredentials | None]:
-    """Who reads from Postgres, kept alive meanwhile, if Vault says so. Raises: SettingsError; VaultUnavailable."""
+def _credentials(settings: Settings) -> Iterator[dict[Role, SharedCredentials]]:
+    """Who reads from Postgres, and who posts, kept alive meanwhile, as far as Vault says so.
+
+    Raises: SettingsError; VaultUnavailable.
+    """
     unasked = settings.use_vault is None and settings.psql_pw is not None
     if settings.use_vault is False or unasked or settings.psql_host is None:  # without a host, connecting says so
-        yield None
+        yield {}
         return
     from service.vault.lease import VaultLease
 
-    shared = SharedCredentials()
-    lease = VaultLease(settings, shared)
-    lease.start(settings.vault_timeout_s)
-    try:
-        yield shared
-    finally:
-        lease.stop()
+    roles: dict[Role, str | None] = {"reader": settings.vault_role, "posting": settings.vault_posting_role}
+    kept: dict[Role, SharedCredentials] = {}
+    with ExitStack() as leases:
+        for role, name in roles.items():
+            if name is not None:
+                kept[role] = SharedCredentials()
+                lease = VaultLease(settings.model_copy(update={"vault_role": name}), kept[role])
+                lease.start(settings.vault_timeout_s)
+                leases.callback(lease.stop)
+        yield kept
 
 
 def start_standalone(settings: Settings) -> None:

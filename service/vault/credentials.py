@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from multiprocessing import get_context
-from typing import Protocol
+from typing import Literal, Protocol
 
 from pydantic import SecretStr
 
@@ -21,9 +21,10 @@ class Credentials:
     user: str
     password: str = field(repr=False)
 
-    def in_settings(self, settings: Settings) -> Settings:
-        """These settings with this user as the one that reads."""
-        return settings.model_copy(update={"psql_user": self.user, "psql_pw": SecretStr(self.password)})
+    def in_settings(self, settings: Settings, role: Literal["reader", "posting", "admin"] = "reader") -> Settings:
+        """These settings with this user as the one of that role."""
+        prefix = "psql" if role == "reader" else f"psql_{role}"
+        return settings.model_copy(update={f"{prefix}_user": self.user, f"{prefix}_pw": SecretStr(self.password)})
 
 
 class CurrentCredentials(Protocol):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
@@ -77,3 +78,29 @@ def test_a_vault_that_refuses_stops_the_start_in_a_line(served, variables):
         done = run(**{name: value for name, value in place.items() if name != "VAULT_ROLE_ID"})
         assert "VAULT_TOKEN is not set" in done.stderr
         assert "USE_VAULT=false" in done.stderr
+
+
+def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, variables, make_token, say):
+    port = free_port()
+    headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
+    event = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
+    statuses = []
+    with running(StandInVault(served, lease_s=3.0, max_s=5.0)) as vault, running_kong(StandInKong()) as kong:
+        plain = {name: value for name, value in variables.items() if not name.startswith("PSQL_POSTING")}
+        place = {**plain, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port),
+                 "VAULT_POSTING_ROLE": "posting"}  # fmt: skip
+        with started(**place) as (process, told), requests.Session() as session:
+            wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+            begun = time.monotonic()
+            while time.monotonic() - begun < 12:
+                reply = session.post(f"http://127.0.0.1:{port}/api/v1/loan/1/events", json={"events": [event]},
+                                     headers=headers, timeout=10)  # fmt: skip
+                statuses.append(reply.status_code)
+                time.sleep(0.05)
+            posters = {user for user in vault.made if user.startswith("v-approle-posting")}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, told()
+    assert set(statuses) == {201}, told()
+    assert len(posters) >= 2
+    assert roles(served) == set()
+    say(f"{len(statuses)} postings as {len(posters)} users of a role of Vault's, none failed")

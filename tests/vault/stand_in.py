@@ -69,8 +69,8 @@ class StandInVault:
                 case ["auth", "token", "revoke-self"]:
                     self.revoke_token(token)
                     return 204, None
-                case ["database", "creds", "readonly"]:
-                    return 200, self._credentials(token)
+                case ["database", "creds", "readonly" | "posting" as role]:
+                    return 200, self._credentials(token, role)
                 case ["database", "creds", role]:
                     if token == "root-token":
                         return 400, {"errors": [f"unknown role: {role}"]}
@@ -115,13 +115,14 @@ class StandInVault:
         left = max(0, round(self.tokens[token]["ends"] - time.time()))
         return {"client_token": token, "policies": ["app", "default"], "lease_duration": left, "renewable": True}
 
-    def _credentials(self, token: str) -> dict[str, Any]:
-        user, password = f"v-approle-readonly-{secrets.token_hex(10)}", secrets.token_hex(10)
+    def _credentials(self, token: str, role: str) -> dict[str, Any]:
+        user, password = f"v-approle-{role}-{secrets.token_hex(10)}", secrets.token_hex(10)
+        group = sql.Identifier({"readonly": "loaner_reader", "posting": "loaner_poster"}[role])
         with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
-            made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s VALID UNTIL %s IN ROLE loaner_reader")
+            made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s VALID UNTIL %s IN ROLE {}")
             until = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(time.time() + self.max_s + 5))
-            cursor.execute(made.format(sql.Identifier(user)), (password, until))
-        lease_id = f"database/creds/readonly/{secrets.token_hex(12)}"
+            cursor.execute(made.format(sql.Identifier(user), group), (password, until))
+        lease_id = f"database/creds/{role}/{secrets.token_hex(12)}"
         now = time.time()
         self.leases[lease_id] = {"user": user, "token": token, "ends": now + self.lease_s, "made": now}
         self.made.append(user)
