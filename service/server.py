@@ -106,8 +106,7 @@ def serve(
 
     shared: a folder for this process and its workers. instance: this process as a member of a platform, which joins
     when it can answer, and leaves before it stops. credentials: who reads from Postgres, and who posts, as far as Vault
-    says so.
-    stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
+    says so. stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
