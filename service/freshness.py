@@ -126,7 +126,7 @@ class Freshness:
 
     def silence_s(self) -> float | None:
         """Seconds since the beginning of the last round trip; None if there was none."""
-        return self.now() - self._heard if self._cluster is not None else None
+        return round(self.now() - self._heard, 3) if self._cluster is not None else None
 
     def judge(self, cluster: str | None, loan_id: int, version: int, token: int) -> Verdict:
         """Whether a timeline may be said now. cluster: what it was kept under."""

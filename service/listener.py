@@ -76,7 +76,8 @@ class Listener:
         self._asked_at = self._freshness.now()
         cluster, xmax = _ask(connection, _SNAPSHOT)
         if cluster != self._freshness.cluster:
-            log.info("listening to cluster %s, before: %s", cluster, self._freshness.cluster)
+            if self._freshness.cluster is not None:
+                log.warning("the primary is another cluster, %s: what was cached is dropped", cluster)
             for database in self._databases:
                 database.renew()
         self._freshness.listening(cluster, int(xmax), self._asked_at)
