@@ -1,6 +1,7 @@
 """What people and programs write, read strictly. Each function raises a ValueError that says what was expected."""
 
 import re
+from collections.abc import Callable
 from datetime import date
 
 MAX_LOAN_ID = 2**63 - 1  # and the highest version
@@ -31,8 +32,15 @@ def date_of(text: str) -> date:
         raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
 
 
-def event_type_of(text: str) -> str:
-    """A kind of event."""
-    if text not in EVENT_TYPES:
-        raise ValueError(f"expected one of {', '.join(EVENT_TYPES)}")
-    return text
+def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    """What reads one of these words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+
+    return read
+
+
+event_type_of = one_of(EVENT_TYPES)

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
-from service.values import MAX_LOAN_ID, date_of, loan_id_of, version_of
+from service.history import STEPS
+from service.values import MAX_LOAN_ID, date_of, loan_id_of, one_of, version_of
 
 LoanId = Annotated[
     int,
@@ -31,6 +32,24 @@ MinVersion = Annotated[
     BeforeValidator(version_of),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
     Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
+]
+FirstDay = Annotated[
+    date | None,
+    BeforeValidator(date_of),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-01-01"}),
+    Field(alias="from", description="the first day; if it is left out, the one on which the loan starts"),
+]
+LastDay = Annotated[
+    date | None,
+    BeforeValidator(date_of),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
+    Field(alias="to", description="the last day; if it is left out, today in the service's time zone"),
+]
+Step = Annotated[
+    str,
+    BeforeValidator(one_of(STEPS)),
+    WithJsonSchema({"type": "string", "enum": list(STEPS), "default": "change"}),
+    Field(description="each day on which the balance changed, each day, or the last day of each month"),
 ]
 
 
