@@ -23,16 +23,17 @@ def balance_members(balance: Balance) -> dict[str, Any]:
     }
 
 
-def represent(members: dict[str, Any], as_of: datetime) -> tuple[bytes, list[tuple[str, str]]]:
-    """The body and headers of a reply. as_of: whatever was committed before is in it.
+def represent(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
+    """The body and headers of a reply. as_of: whatever was committed before is in it; None: it tells of a version.
 
     Its ETag is a digest of the body, which names the loan, its version and the date: replies that differ in anything
     have different ones, even where a failover has given a version to another event.
     """
     body = orjson.dumps(members)
+    freshness = [("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z"))] if as_of else []
     return body, [
         ("Content-Type", "application/json"),
         ("ETag", f'"{blake2b(body, digest_size=ETAG_BYTES).hexdigest()}"'),
-        ("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+        *freshness,
         ("Cache-Control", "private, no-cache"),  # whoever keeps it has to ask whether it still stands
     ]

@@ -33,6 +33,15 @@ MinVersion = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
     Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
 ]
+AsOfVersion = Annotated[
+    int | None,
+    BeforeValidator(version_of),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "example": 2}),
+    Field(
+        description="the loan as it was when it had so many events, and for ever is; 0: without any. "
+        "Not together with `min_version`"
+    ),
+]
 FirstDay = Annotated[
     date | None,
     BeforeValidator(date_of),

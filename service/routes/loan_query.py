@@ -3,8 +3,9 @@
 from pydantic import BaseModel
 
 from native import day_of
+from service.errors import InvalidRequest
 from service.reader import BalanceReader
-from service.routes.fields import FirstDay, LastDay, LoanId, MinVersion, Query, problems
+from service.routes.fields import AsOfVersion, FirstDay, LastDay, LoanId, MinVersion, Query, problems
 from service.span import Span
 from service.timelines import Known
 
@@ -21,6 +22,7 @@ class Wishes(Query):
     """What else a caller may say."""
 
     min_version: MinVersion = 0
+    as_of_version: AsOfVersion = None
 
 
 class SpanWishes(Wishes):
@@ -33,8 +35,12 @@ class SpanWishes(Wishes):
 def ledger_of(reader: BalanceReader, path: LoanPath, query: Wishes) -> Known:
     """The loan's ledger as the caller wishes to see it.
 
-    Raises: UnknownLoan, DatabaseUnavailable, VersionNotReached.
+    Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached.
     """
+    if query.as_of_version is not None:
+        if "min_version" in query.model_fields_set:
+            raise InvalidRequest([("as_of_version", "expected either this or `min_version`, not both")])
+        return reader.loan_at(path.loan_id, query.as_of_version)
     return reader.loan(path.loan_id, query.min_version)
 
 

@@ -91,7 +91,8 @@ def test_the_document_lists_every_route(client):
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
     assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "412", "503"}
-    assert {parameter["name"] for parameter in balance["parameters"]} == {"loan_id", "date", "min_version"}
+    asked = {parameter["name"] for parameter in balance["parameters"]}
+    assert asked == {"loan_id", "date", "min_version", "as_of_version"}
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """One loan, asked about in every way, from a cache and without: always what its rows in Postgres say."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -46,6 +46,8 @@ def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initia
     loan = post(posting, start, initial, events)
     first, last = sorted((data.draw(DAYS), data.draw(DAYS)))
     check_history(ask, loan, first, last)
+    for version in range(len(loan.rows) + 1):
+        check_version(ask, loan, version, first, last)
 
 
 def check_history(ask, loan, first, last):
@@ -67,3 +69,14 @@ def check_history(ask, loan, first, last):
             changes.append((day, balance))
         before = balance
     assert told["change"] == changes
+
+
+def check_version(ask, loan, version, first, last):
+    path = f"/api/v1/loan/{loan.loan_id}"
+    for place in (f"{path}/{last}", path, f"/{loan.loan_id}/{first}"):
+        reply = ask(place, as_of_version=version)
+        assert reply["version"] == version
+        assert Decimal(reply["balance"]) == loan.balance(date.fromisoformat(reply["date"]), version)
+    reply = ask(f"{path}/history", **{"from": first, "to": last, "step": "day", "as_of_version": version})
+    told = [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
+    assert told == [(day.isoformat(), loan.balance(day, version)) for day in days(first, last)]
