@@ -4,10 +4,11 @@ from datetime import date
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
+from service.cursor import Cursor, cursor_of
 from service.history import STEPS
-from service.values import MAX_LOAN_ID, date_of, loan_id_of, one_of, version_of
+from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, version_of
 
 LoanId = Annotated[
     int,
@@ -59,6 +60,24 @@ Step = Annotated[
     BeforeValidator(one_of(STEPS)),
     WithJsonSchema({"type": "string", "enum": list(STEPS), "default": "change"}),
     Field(description="each day on which the balance changed, each day, or the last day of each month"),
+]
+Limit = Annotated[
+    int,
+    BeforeValidator(limit_of),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
+    Field(description="how many events a page has at most"),
+]
+PageCursor = Annotated[
+    InstanceOf[Cursor] | None,
+    BeforeValidator(cursor_of),
+    WithJsonSchema({"type": "string"}),
+    Field(description="the `next_cursor` of the page before; it knows the dates and the version"),
+]
+Format = Annotated[
+    str | None,
+    BeforeValidator(one_of(("json", "csv"))),
+    WithJsonSchema({"type": "string", "enum": ["json", "csv"]}),
+    Field(description="instead of what `Accept` says"),
 ]
 
 

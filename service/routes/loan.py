@@ -12,6 +12,7 @@ from service.routes.fields import Currency, Day, LoanId, Money, Version
 from service.routes.history import add_history
 from service.routes.ledger_reply import ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.routes.statement import add_statement
 
 
 class LoanDayPath(LoanPath):
@@ -86,4 +87,5 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         return ledger_reply(reader, known, terms | balance_members(reader.balance_of(known, reader.today())))
 
     add_history(routes, reader, secured)
+    add_statement(routes, reader, secured)
     return routes

@@ -85,7 +85,7 @@ def test_the_document_lists_every_route(client):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}",
-        "/api/v1/loan/{loan_id}/history", "/token", "/status",
+        "/api/v1/loan/{loan_id}/history", "/api/v1/loan/{loan_id}/statement", "/token", "/status",
         "/healthcheck", "/version", "/ready", "/metrics", "/.well-known/jwks.json",
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]

@@ -98,7 +98,10 @@ def test_opened_routes_need_no_token_either_way(served):
 
 # What replies say of themselves
 
-LEDGER_PATHS = ("/1/2020-02-29", "/api/v1/loan/1/2020-02-29", "/api/v1/loan/1", "/api/v1/loan/1/history")
+LEDGER_PATHS = [
+    "/1/2020-02-29", "/api/v1/loan/1/2020-02-29", "/api/v1/loan/1", "/api/v1/loan/1/history",
+    "/api/v1/loan/1/statement",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", LEDGER_PATHS)

@@ -1,7 +1,9 @@
 """One loan, asked about in every way, from a cache and without: always what its rows in Postgres say."""
 
+import csv
 from datetime import date, timedelta
 from decimal import Decimal
+from io import StringIO
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,7 +37,7 @@ def ask(served, request, monkeypatch):
     def get(path, **query):
         reply = client.get(path, query_string=query)
         assert reply.status_code == 200, reply.text
-        return reply.json
+        return reply.json if reply.is_json else reply.text
 
     return get
 
@@ -46,6 +48,7 @@ def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initia
     loan = post(posting, start, initial, events)
     first, last = sorted((data.draw(DAYS), data.draw(DAYS)))
     check_history(ask, loan, first, last)
+    check_statement(ask, loan, first, last, data.draw(st.integers(1, 14)))
     for version in range(len(loan.rows) + 1):
         check_version(ask, loan, version, first, last)
 
@@ -71,6 +74,53 @@ def check_history(ask, loan, first, last):
     assert told["change"] == changes
 
 
+def lines_of(loan, first, last, version=None):
+    """What a statement holds, as (transaction id, type, date, signed amount, balance)."""
+    balance = Decimal(0)
+    found = []
+    principal = [(None, "principal", loan.start_date, loan.initial_amt)] if last >= loan.start_date else []
+    events = [(row.tx_id, row.event_type, row.post_date, row.signed) for row in loan.until(last, version)]
+    for tx_id, event_type, day, signed in principal + events:
+        balance += signed
+        if max(day, loan.start_date) >= first:
+            found.append((tx_id, event_type, day.isoformat(), signed, balance))
+    return found
+
+
+def told_lines(members):
+    for line in members:
+        assert Decimal(line["amt"]) == abs(Decimal(line["signed_amt"]))
+    return [
+        (line["tx_id"], line["event_type"], line["post_date"], Decimal(line["signed_amt"]), Decimal(line["balance"]))
+        for line in members
+    ]
+
+
+def check_statement(ask, loan, first, last, limit, **query):
+    version = query.get("as_of_version")
+    path = f"/api/v1/loan/{loan.loan_id}/statement"
+    query = {"from": first, "to": last, **query}
+    pages = [ask(path, limit=limit, **query)]
+    while pages[-1]["next_cursor"]:
+        assert len(pages[-1]["events"]) == limit
+        pages.append(ask(path, limit=limit, cursor=pages[-1]["next_cursor"]))
+    opening = loan.balance(first - timedelta(days=1), version)
+    closing = loan.balance(last, version)
+    assert {(Decimal(p["opening_balance"]), Decimal(p["closing_balance"])) for p in pages} == {(opening, closing)}
+    lines = told_lines([line for page in pages for line in page["events"]])
+    assert lines == lines_of(loan, first, last, version)
+    assert opening + sum(line[3] for line in lines) == closing
+
+    reversing = {row.tx_id for row in loan.rows if row.reverses is not None}
+    assert all(line["reversal"] == (line["tx_id"] in reversing) for page in pages for line in page["events"])
+    before, *rows, after = csv.DictReader(StringIO(ask(path, format="csv", **query)))
+    assert [before["event_type"], Decimal(before["balance"])] == ["opening", opening]
+    assert [after["event_type"], Decimal(after["balance"])] == ["closing", closing]
+    for row in rows:
+        row["tx_id"] = int(row["tx_id"]) if row["tx_id"] else None
+    assert told_lines(rows) == lines
+
+
 def check_version(ask, loan, version, first, last):
     path = f"/api/v1/loan/{loan.loan_id}"
     for place in (f"{path}/{last}", path, f"/{loan.loan_id}/{first}"):
@@ -80,3 +130,4 @@ def check_version(ask, loan, version, first, last):
     reply = ask(f"{path}/history", **{"from": first, "to": last, "step": "day", "as_of_version": version})
     told = [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
     assert told == [(day.isoformat(), loan.balance(day, version)) for day in days(first, last)]
+    check_statement(ask, loan, first, last, 5, as_of_version=version)
