@@ -30,6 +30,13 @@ def limit_of(text: str) -> int:
     return _whole_number(text, 1, MAX_LIMIT)
 
 
+def truth_of(text: str) -> bool:
+    """A yes or no."""
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
+
+
 def date_of(text: str) -> date:
     """A date written YYYY-MM-DD, and no other way that the standard library would also take."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):

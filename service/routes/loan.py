@@ -8,27 +8,12 @@ from native import day_of
 from service.money import to_decimal_string
 from service.reader import BalanceReader
 from service.representation import balance_members
+from service.routes.balance import add_balance
 from service.routes.fields import Currency, Day, LoanId, Money, Version
 from service.routes.history import add_history
 from service.routes.ledger_reply import ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
 from service.routes.statement import add_statement
-
-
-class LoanDayPath(LoanPath):
-    """One loan on one day."""
-
-    date: Day
-
-
-class BalanceReply(BaseModel):
-    """What a loan owed at the end of a day."""
-
-    loan_id: LoanId
-    date: Day
-    balance: Money
-    currency: Currency
-    version: Version
 
 
 class LoanReply(BaseModel):
@@ -48,28 +33,7 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
     secured: list[dict[str, list[str]]] = [{"bearer": []}]
 
-    @routes.get(
-        "/api/v1/loan/<loan_id>/<date>",
-        summary="The balance on a day",
-        responses={200: BalanceReply, **REFUSALS},
-        security=secured,
-    )
-    def balance(path: LoanDayPath, query: Wishes) -> Response:
-        """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
-        Before the loan starts, nothing."""
-        known = ledger_of(reader, path, query)
-        return ledger_reply(reader, known, balance_members(reader.balance_of(known, path.date)))
-
-    @routes.get(
-        "/<loan_id>/<date>",
-        summary="The balance on a day, by the short path",
-        responses={200: BalanceReply, **REFUSALS},
-        security=secured,
-    )
-    def balance_short(path: LoanDayPath, query: Wishes) -> Response:
-        """The same as `/api/v1/loan/{loan_id}/{date}`."""
-        known = ledger_of(reader, path, query)
-        return ledger_reply(reader, known, balance_members(reader.balance_of(known, path.date)))
+    add_balance(routes, reader, secured)
 
     @routes.get(
         "/api/v1/loan/<loan_id>",

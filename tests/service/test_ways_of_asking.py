@@ -15,7 +15,7 @@ from service.database import PooledDatabase
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
 from service.timelines import Timelines
-from tests.service.posted import AMOUNTS, DAYS, EVENTS, days, post
+from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
 SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -48,6 +48,7 @@ def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initia
     loan = post(posting, start, initial, events)
     first, last = sorted((data.draw(DAYS), data.draw(DAYS)))
     check_history(ask, loan, first, last)
+    check_explanation(ask, loan, last)
     check_statement(ask, loan, first, last, data.draw(st.integers(1, 14)))
     for version in range(len(loan.rows) + 1):
         check_version(ask, loan, version, first, last)
@@ -121,6 +122,17 @@ def check_statement(ask, loan, first, last, limit, **query):
     assert told_lines(rows) == lines
 
 
+def check_explanation(ask, loan, day, **query):
+    reply = ask(f"/{loan.loan_id}/{day}", explain="true", **query)
+    rows = loan.until(day, query.get("as_of_version"))
+    assert [event["tx_id"] for event in reply["events"]] == [row.tx_id for row in rows]
+    told = told_lines(reply["events"])
+    assert told == lines_of(loan, FIRST, day, query.get("as_of_version"))[1:]  # without the principal
+    assert (reply["start_date"], Decimal(reply["initial_amt"])) == (loan.start_date.isoformat(), loan.initial_amt)
+    owed = Decimal(reply["initial_amt"]) if reply["date"] >= reply["start_date"] else 0
+    assert Decimal(reply["balance"]) == owed + sum(line[3] for line in told) == loan.balance(day, reply["version"])
+
+
 def check_version(ask, loan, version, first, last):
     path = f"/api/v1/loan/{loan.loan_id}"
     for place in (f"{path}/{last}", path, f"/{loan.loan_id}/{first}"):
@@ -131,3 +143,4 @@ def check_version(ask, loan, version, first, last):
     told = [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
     assert told == [(day.isoformat(), loan.balance(day, version)) for day in days(first, last)]
     check_statement(ask, loan, first, last, 5, as_of_version=version)
+    check_explanation(ask, loan, last, as_of_version=version)
