@@ -329,6 +329,11 @@ class Timeline:
             for i in range(low, high)
         ]
 
+    def columns(self, day):
+        """The kinds and the signed amounts of the events dated on or before the day: buffers of uint8 and int64."""
+        count: cython.Py_ssize_t = self._upper(_day(day))
+        return memoryview(self._kinds[:count]), memoryview(self._amounts[:count])
+
     def changes(self, first_day, last_day):
         """The balance over a span of days, told by its changes.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from native import PARTS, Timeline, balance_parts
 from service.money import to_decimal_string
 from service.reader import Balance
 from service.statement import Line
@@ -22,6 +23,12 @@ def balance_members(balance: Balance) -> dict[str, Any]:
         "currency": balance.currency,
         "version": balance.version,
     }
+
+
+def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
+    """What a reply says of what a balance is made of, on a day (a day number)."""
+    parts = map(to_decimal_string, balance_parts(timeline, day))
+    return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
 
 
 def line_members(line: Line) -> dict[str, Any]:

@@ -102,6 +102,12 @@ Explain = Annotated[
     WithJsonSchema({"type": "boolean", "default": False}),
     Field(description="whether to tell the terms, the events behind the balance (at most 10,000) and a digest of them"),
 ]
+PartsWish = Annotated[
+    bool,
+    BeforeValidator(truth_of),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="whether to split the balance into fees, interest and principal"),
+]
 
 
 def only_with(parameter: str, description: str) -> Any:

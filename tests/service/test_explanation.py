@@ -76,18 +76,19 @@ def test_a_reversal_says_so(client, bearer, posting):
 
 
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("wish", ["explain", "parts"])
 @pytest.mark.parametrize("wrong", ["", "1", "yes", "True"])
-def test_a_wrong_wish_is_400_and_named(client, bearer, path, wrong):
-    reply = client.get(path.format("2020-02-29"), headers=bearer, query_string={"explain": wrong})
+def test_a_wrong_wish_is_400_and_named(client, bearer, path, wish, wrong):
+    reply = client.get(path.format("2020-02-29"), headers=bearer, query_string={wish: wrong})
     assert (reply.status_code, reply.json["errors"]) == (
         400,
-        [{"field": "explain", "detail": "expected true or false"}],
+        [{"field": wish, "detail": "expected true or false"}],
     )
 
 
 def test_not_to_explain_is_the_plain_reply(client, bearer):
     plain = client.get("/1/2020-02-29", headers=bearer)
-    told = client.get("/1/2020-02-29", headers=bearer, query_string={"explain": "false"})
+    told = client.get("/1/2020-02-29", headers=bearer, query_string={"explain": "false", "parts": "false"})
     assert (told.data, told.headers["ETag"]) == (plain.data, plain.headers["ETag"])
 
 
@@ -101,3 +102,37 @@ def test_too_many_events_are_refused(client, bearer, posting):
     assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "explain")
     assert "10001" in reply.json["message"]
     assert len(explain(client, bearer, "2047-10-18", "/3/{}")["events"]) == 10_000
+
+
+# What it is made of
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    ("day", "fees", "interest", "principal"),
+    [
+        ("2019-12-04", "0.00", "0.00", "0.00"),
+        ("2020-01-31", "0.00", "10.00", "1000.00"),
+        ("2020-02-29", "0.00", "0.00", "899.50"),
+        ("2020-03-01", "0.05", "0.00", "899.50"),
+    ],
+)
+def test_a_balance_is_split_into_its_parts(client, bearer, path, day, fees, interest, principal):
+    plain = client.get(path.format(day), headers=bearer).json
+    told = client.get(path.format(day), headers=bearer, query_string={"parts": "true"}).json
+    assert told == plain | {
+        "parts": {"fees": fees, "interest": interest, "principal": principal},
+        "allocation": ["fees", "interest", "principal"],
+    }
+
+
+def test_parts_and_their_explanation_come_together(client, bearer):
+    both = explain(client, bearer, "2020-02-29", parts="true", as_of_version=3)
+    assert {"events", "digest", "parts", "allocation"} < set(both)
+    parts = client.get("/1/2020-02-29", headers=bearer, query_string={"parts": "true"}).json
+    assert both == explain(client, bearer, "2020-02-29") | parts
+
+
+def test_what_was_paid_beyond_everything_is_a_principal_below_zero(client, bearer):
+    told = client.get("/2/2020-02-01", headers=bearer, query_string={"parts": "true"}).json
+    assert told["parts"] == {"fees": "0.00", "interest": "0.00", "principal": "-500.00"}

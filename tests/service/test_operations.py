@@ -92,7 +92,7 @@ def test_the_document_lists_every_route(client):
     assert balance["security"] == [{"bearer": []}]
     assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "412", "503"}
     asked = {parameter["name"] for parameter in balance["parameters"]}
-    assert asked == {"loan_id", "date", "min_version", "as_of_version", "explain"}
+    assert asked == {"loan_id", "date", "min_version", "as_of_version", "explain", "parts"}
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip

@@ -17,7 +17,7 @@ from service.ledger import PostgresLedger
 from service.timelines import Timelines
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
-SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(params=["uncached", "cached"])
@@ -123,7 +123,7 @@ def check_statement(ask, loan, first, last, limit, **query):
 
 
 def check_explanation(ask, loan, day, **query):
-    reply = ask(f"/{loan.loan_id}/{day}", explain="true", **query)
+    reply = ask(f"/{loan.loan_id}/{day}", explain="true", parts="true", **query)
     rows = loan.until(day, query.get("as_of_version"))
     assert [event["tx_id"] for event in reply["events"]] == [row.tx_id for row in rows]
     told = told_lines(reply["events"])
@@ -131,6 +131,7 @@ def check_explanation(ask, loan, day, **query):
     assert (reply["start_date"], Decimal(reply["initial_amt"])) == (loan.start_date.isoformat(), loan.initial_amt)
     owed = Decimal(reply["initial_amt"]) if reply["date"] >= reply["start_date"] else 0
     assert Decimal(reply["balance"]) == owed + sum(line[3] for line in told) == loan.balance(day, reply["version"])
+    assert sum(map(Decimal, reply["parts"].values())) == Decimal(reply["balance"])
 
 
 def check_version(ask, loan, version, first, last):
