@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench clean
+.PHONY: help run test coverage lint build build-arch build-source build-local bench soak clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ bench: .venv/test core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
 	@$(BIN)/python -m tests.bench.http
+
+soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
+	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/service/test_freshness_under_faults.py
 
 clean: ## remove what was built; data (.local) and keys stay
 	rm -rf .venv build native/*.c native/*.so

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from security.auth import Auth
-from security.chain import SecurityChain
+from security.chain import SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
 from security.exchange import Request, Response
@@ -48,14 +48,18 @@ class SecurityMiddleware:
     While the application works on its answer, the identity is in the chain's context.
     """
 
-    def __init__(self, application: Application, chain: SecurityChain) -> None:
+    def __init__(self, application: Application, chain: SecurityChain, scopes: Iterable[str] = ()) -> None:
+        """scopes: what the identity must have been granted."""
         self._application = application
         self._chain = chain
+        self._scopes = tuple(scopes)
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         response = Response()
         try:
-            self._chain.execute(Request(_WsgiRequest(environ)), response)
+            request = Request(_WsgiRequest(environ))
+            self._chain.execute(request, response)
+            self._check_scopes(request, response)
         except UnicodeError:
             return _reply(start_response, *refusal(SecurityException("the path is not text", 400)))
         except SecurityException as err:
@@ -76,6 +80,15 @@ class SecurityMiddleware:
         finally:
             context.clear_auth()
         return answer if type(answer) is list else _Answer(answer, context, auth)  # a list has been made already
+
+    def _check_scopes(self, request: Request, response: Response) -> None:
+        context = self._chain.security_context
+        if self._scopes and context is not None:
+            try:
+                scopes_provider(*self._scopes)(context, request, response)
+            except SecurityException:
+                context.clear_auth()
+                raise
 
 
 class _Answer:

@@ -43,7 +43,10 @@ class _Gathering(logging.Handler):
 
     def flush(self) -> None:
         """Write what was gathered so far."""
-        lines = [self._handler.format(self._gathered.popleft()) for _ in range(len(self._gathered))]
+        lines = []
+        with suppress(IndexError):  # there are no more, or somebody else has just taken them
+            while True:
+                lines.append(self._handler.format(self._gathered.popleft()))
         if lines:
             self._handler.stream.write("\n".join(lines) + "\n")  # all at once, so no other line comes between
             self._handler.flush()

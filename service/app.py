@@ -11,7 +11,9 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
+from service.json_request import JsonRequest
 from service.plain_balances import PlainBalances
+from service.posting import Poster
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
 from service.request_log import RequestLog
@@ -21,6 +23,7 @@ from service.routes.fields import Problem
 from service.routes.key_set import key_set_routes
 from service.routes.loan import loan_routes
 from service.routes.operations import operations_routes
+from service.routes.posting import posting_routes
 from service.routes.token import token_routes
 from service.token_issuer import TokenIssuer
 
@@ -28,6 +31,8 @@ MAX_BODY_BYTES = 1_000_000
 
 
 class _Application(OpenAPI):
+    request_class = JsonRequest
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func  # nothing here is a coroutine, and finding out takes longer than most of what is called
 
@@ -40,12 +45,14 @@ def create_app(
     issuer: TokenIssuer,
     clients: Clients,
     attempts: FailedAttempts,
+    poster: Poster | None = None,
     secure_loans: bool = True,
     trusted_proxies: str = "",
 ) -> Flask:
     """The application. Wiring only: no settings are read and nothing is opened here.
 
-    secure_loans: whether loan routes need a token. trusted_proxies: networks whose X-Forwarded-* headers count.
+    poster: who posts, if anybody. secure_loans: whether one needs a token to read loans; to post, always.
+    trusted_proxies: networks whose X-Forwarded-* headers count.
     """
     app = _Application(
         "service",
@@ -75,6 +82,7 @@ def create_app(
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
     app.register_api(loan_routes(reader))
+    app.register_api(posting_routes(poster, reader, security.context))
     app.register_api(token_routes(issuer, clients, attempts))
     app.register_api(key_set_routes(issuer.keys))
     app.register_api(operations_routes(health, issuer))

@@ -18,6 +18,7 @@ from service.health import Health
 from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
 from service.listener import Listener
+from service.posting import Poster
 from service.reader import BalanceReader
 from service.settings import Settings
 from service.timelines import Timelines
@@ -55,9 +56,8 @@ def build_app(
     keys = open_keys(settings, strict=False)
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
-    several = has_replicas(settings)
-    primary = PooledDatabase(settings, credentials, want="primary" if several else "any")
-    replica = PooledDatabase(settings, credentials, want="replica") if several else None
+    primary = PooledDatabase(settings, credentials)
+    replica = PooledDatabase(settings, credentials, want="replica") if has_replicas(settings) else None
     freshness = Freshness(settings.max_staleness_s)
     memcached = open_memcached(settings)
     recent = RecentTimelines(settings.cache_bytes)
@@ -65,11 +65,12 @@ def build_app(
         PostgresLedger(primary),
         freshness,
         caches=(recent, memcached) if memcached else (recent,),
-        replica=PostgresLedger(replica) if replica else None,
+        replica=PostgresLedger(replica, strict=True) if replica else None,
     )
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]
-        Listener(freshness, Connector(settings, credentials, primary.want), databases).start()
+        Listener(freshness, Connector(settings, credentials), databases).start()
+    posting = PooledDatabase(settings, role="posting") if settings.psql_posting_user else None
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
@@ -79,6 +80,7 @@ def build_app(
         issuer=issuer,
         clients=open_clients(settings, strict=False),
         attempts=FailedAttempts(shared and shared / ATTEMPTS),
+        poster=Poster(posting) if posting else None,
         secure_loans=settings.secure_loans,
         trusted_proxies=settings.trusted_proxies,
     )

@@ -14,8 +14,32 @@ from service.host_order import HostOrder
 from service.hosts import Host, parse_hosts
 from service.settings import Settings
 
+# Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,
+# and since when there are statistics, which Postgres throws away when it recovers from a crash, and keeps otherwise.
+# The timeline is on a primary that of what it writes, which a promotion changes at once; on a replica that of what it
+# has replayed for certain, which it notes a while later. One that has gone another way than the primary stays on the
+# old one. A replica's name is the beginning of its primary's.
+CLUSTER = """
+    concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()),
+              (SELECT system_identifier FROM pg_control_system()),
+              CASE WHEN pg_is_in_recovery()
+                  THEN lpad(upper(to_hex(greatest((SELECT timeline_id FROM pg_control_checkpoint()),
+                                                  (SELECT min_recovery_end_timeline FROM pg_control_recovery())))),
+                            8, '0')
+                  ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
+                       || '.' || coalesce((SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_bgwriter), '')
+              END)
+"""
+# A session keeps its server, and remembers its cluster as it was when it began.
+_ONLY_READ = "SET default_transaction_read_only = on;"
+_BEGIN = f"""
+    SET statement_timeout = %s;
+    SELECT set_config('loaner.cluster', {CLUSTER}, false);
+    SELECT pg_is_in_recovery()
+"""
+
 Role = Literal["reader", "posting", "admin"]
-Want = Literal["any", "primary", "replica"]
+Want = Literal["primary", "replica"]
 
 
 def hosts_of(settings: Settings) -> tuple[Host, ...]:
@@ -54,13 +78,15 @@ def connect(settings: Settings, role: Role) -> Connection:
         raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
 
 
-def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | None = None) -> Connection:
-    """A reader's connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
+def connect_bounded(
+    settings: Settings, want: Want = "primary", order: HostOrder | None = None, role: Role = "reader"
+) -> Connection:
+    """A connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
     (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
 
     want: what its server has to be. order: in which to try several, and told which failed. They share
-    `psql_connect_timeout_s`, and each is given a second at least.
+    `psql_connect_timeout_s`, and each is given a second at least. role: who connects; a reader can only read.
 
     Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
     """
@@ -71,12 +97,12 @@ def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | N
     let_in = False
     for host in order.of(hosts):
         try:
-            connection, is_replica = _connect_to(host, settings, share_s)
-        except (psycopg2.OperationalError, TimeoutError) as err:
+            connection, is_replica = _connect_to(host, settings, share_s, role)
+        except (psycopg2.Error, TimeoutError) as err:
             reasons.append(f"{host}: {_reason(err)}")
         else:
             let_in = True
-            if want == "any" or is_replica == (want == "replica"):
+            if is_replica == (want == "replica"):
                 return connection
             connection.close()
             reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
@@ -84,22 +110,20 @@ def connect_bounded(settings: Settings, want: Want = "any", order: HostOrder | N
     told = "; ".join(reasons)
     # one that lets them in is right: a replica may not have heard yet of a new user
     refused = not let_in and ("authentication failed" in told or "not exist" in told)
-    missing = "Postgres at" if want == "any" else f"there is no {want} of Postgres:"
+    missing = f"there is no {want} of Postgres:" if len(hosts) > 1 or want == "replica" else "Postgres at"
     raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
 
 
-def _connect_to(host: Host, settings: Settings, timeout_s: float) -> tuple[Connection, bool]:
-    """A connection that only reads, and whether its server is a replica."""
+def _connect_to(host: Host, settings: Settings, timeout_s: float, role: Role) -> tuple[Connection, bool]:
+    """A connection, and whether its server is a replica."""
     deadline = time.monotonic() + timeout_s
-    parameters = _parameters(settings, "reader")
+    parameters = _parameters(settings, role)
     connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
     try:
         wait(connection, timeout_s)
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SET default_transaction_read_only = on; SET statement_timeout = %s; SELECT pg_is_in_recovery()",
-                (int(settings.psql_statement_timeout_s * 1000),),
-            )
+            begin = _ONLY_READ + _BEGIN if role == "reader" else _BEGIN
+            cursor.execute(begin, (int(settings.psql_statement_timeout_s * 1000),))
             wait(connection, deadline - time.monotonic())
             row = cursor.fetchone()
         return connection, row is not None and bool(row[0])
@@ -125,6 +149,17 @@ def wait(connection: Connection, timeout_s: float) -> None:
         poller.poll(remaining_s * 1000)
 
 
+def check_open(connection: Connection) -> None:
+    """See whether the server has ended an asynchronous connection while nobody used it; this asks nothing of it.
+
+    Raises: psycopg2's errors when it has.
+    """
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    while poller.poll(0):
+        connection.poll()  # takes what came: the reason first, then the end
+
+
 def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
     user, password = {
         "reader": (settings.psql_user, settings.psql_pw),
@@ -138,6 +173,11 @@ def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
         "user": user,
         "password": password.get_secret_value() if password else None,
         "application_name": f"loaner {role}",
+        # a network that is cut in the middle of an answer is noticed by no deadline of ours
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
     }
 
 

@@ -1,11 +1,11 @@
-"""The reader's way to Postgres, whoever the reader is at the moment."""
+"""A user's way to Postgres, whoever that is at the moment."""
 
 import time
 from collections.abc import Callable
 
 from psycopg2.extensions import connection as Connection
 
-from service.connection import Want, connect_bounded
+from service.connection import Role, Want, connect_bounded
 from service.errors import CredentialsRefused
 from service.host_order import HostOrder
 from service.settings import Settings
@@ -13,21 +13,24 @@ from service.vault.credentials import CurrentCredentials
 
 
 class Connector:
-    """Makes connections that only read, with the credentials of the moment.
+    """Makes connections with the credentials of the moment.
 
-    credentials: who reads, if that changes. want: which of several servers to read from. now: a clock, in seconds.
+    credentials: who connects, if that changes. want: to which of several servers. role: what for.
+    now: a clock, in seconds.
     """
 
     def __init__(
         self,
         settings: Settings,
         credentials: CurrentCredentials | None = None,
-        want: Want = "any",
+        want: Want = "primary",
         now: Callable[[], float] = time.monotonic,
+        role: Role = "reader",
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._want = want
+        self._role = role
         self._order = HostOrder(shuffled=want == "replica", now=now)
 
     @property
@@ -38,10 +41,10 @@ class Connector:
     def connect(self) -> Connection:
         """A connection. Raises: SettingsError; DatabaseUnavailable."""
         if self._credentials is None:
-            return connect_bounded(self._settings, self._want, self._order)
+            return self._connected(self._settings)
         generation = self.generation
         try:
-            return connect_bounded(self._credentials.read().in_settings(self._settings), self._want, self._order)
+            return self._connected(self._credentials.read().in_settings(self._settings))
         except CredentialsRefused:
             self._credentials.refuse(generation)
             raise
@@ -51,3 +54,6 @@ class Connector:
         if self._credentials is not None:
             self._credentials.refuse(generation)
         return self._credentials is not None
+
+    def _connected(self, settings: Settings) -> Connection:
+        return connect_bounded(settings, self._want, self._order, self._role)

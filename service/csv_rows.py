@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
-from service.money import to_cents
+from service.money import to_cents, to_positive_cents
 from service.values import date_of, event_type_of, loan_id_of
 
 MAX_LINE_BYTES = 4096
@@ -25,12 +25,6 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.field}: {self.reason}"
-
-
-def _positive_amount(text: str) -> int:
-    if to_cents(text) == 0:
-        raise ValueError("expected an amount above zero")
-    return to_cents(text)
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ LOANS = Format(
     re.compile(_PLAIN_ID + rb"," + _PLAIN_DATE + rb",[0-9]{1,16}\.[0-9]{2}"),
 )
 EVENTS = Format(
-    {"loan_id": loan_id_of, "event_type": event_type_of, "post_date": date_of, "amt": _positive_amount},
+    {"loan_id": loan_id_of, "event_type": event_type_of, "post_date": date_of, "amt": to_positive_cents},
     re.compile(_PLAIN_ID + rb",(?:fee|interest|payment)," + _PLAIN_DATE + rb",(?=.*[1-9])[0-9]{1,16}\.[0-9]{2}"),
 )
 

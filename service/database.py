@@ -1,4 +1,4 @@
-"""Reading from Postgres: a bounded pool of connections, and 503 at once when there is none."""
+"""Asking Postgres: a bounded pool of connections, and 503 at once when there is none."""
 
 import logging
 import time
@@ -13,9 +13,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from service import metrics
-from service.connection import Want, wait
+from service.connection import Role, Want, check_open, wait
 from service.connector import Connector
-from service.errors import DatabaseUnavailable
+from service.errors import DatabaseUnavailable, OutcomeUnknown, first_line
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 
@@ -23,6 +23,12 @@ log = logging.getLogger(__name__)
 
 RECYCLE_S = 1800  # a connection is retired at this age
 DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one until so long after
+# what a session says whose role was dropped, or whose prepared statement is gone, or of tables that have changed
+_OUTDATED = (
+    psycopg2.errors.InsufficientPrivilege,
+    psycopg2.errors.InvalidSqlStatementName,
+    psycopg2.errors.FeatureNotSupported,
+)
 GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
@@ -43,16 +49,21 @@ class Database(Protocol):
     """Something that reads one row at a time."""
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None. Raises: DatabaseUnavailable."""
+        """The first row of a query, or None. Raises: DatabaseUnavailable; OutcomeUnknown of what writes."""
+        ...
+
+    def distrust(self, reason: str) -> None:
+        """Read nothing for a moment, and then from connections that are made anew."""
         ...
 
 
 class PooledDatabase:
-    """Read-only queries over at most `psql_pool_size` connections.
+    """Queries over at most `psql_pool_size` connections, or `psql_posting_pool_size` of those that post.
 
-    credentials: who reads, if that changes; connections of those before are given up as they come back. now: a clock,
-    in seconds. want: which of several servers to read from. A connection to a replica that becomes the primary goes on
-    until its age retires it: what it reads is newer than asked for.
+    credentials: who asks, if that changes; connections of those before are given up as they come back. now: a clock,
+    in seconds. want: which of several servers to ask. A connection to a replica that becomes the primary goes on
+    until its age retires it: what it reads is newer than asked for. role: a reader can only read, and asks once more
+    when a connection breaks off; whatever else was sent is not sent again.
     """
 
     def __init__(
@@ -60,17 +71,19 @@ class PooledDatabase:
         settings: Settings,
         credentials: CurrentCredentials | None = None,
         now: Callable[[], float] = time.monotonic,
-        want: Want = "any",
+        want: Want = "primary",
+        role: Role = "reader",
     ) -> None:
-        self.want = want
         self._settings = settings
-        self._connector = Connector(settings, credentials, want, now)
+        self._role = role
+        self._connector = Connector(settings, credentials, want, now, role)
         self._generation = self._connector.generation
         self._now = now
         self._down: tuple[float, str] | None = None
+        size = settings.psql_posting_pool_size if role == "posting" else settings.psql_pool_size
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
-            pool_size=settings.psql_pool_size,
+            pool_size=size,
             max_overflow=0,
             timeout=settings.psql_pool_timeout_s,
             recycle=RECYCLE_S,
@@ -78,29 +91,40 @@ class PooledDatabase:
         )
         event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())  # and those that follow it
         event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
-        metrics.database_connections_max.inc(settings.psql_pool_size)
+        metrics.database_connections_max.inc(size)
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. A connection that turns out to be dead is replaced and asked once more.
 
-        Raises: DatabaseUnavailable.
+        Raises: DatabaseUnavailable; OutcomeUnknown when something that writes was sent, and no answer came.
         """
         for attempt in (1, 2):
+            asked: Connection | None = None
             try:
                 with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+                    if self._role != "reader":
+                        check_open(cursor.connection)
                     if isinstance(query, Prepared) and query.name not in pooled.info:
                         self._execute(cursor, f"PREPARE {query.name} ({', '.join(query.types)}) AS {query.sql}")
                         pooled.info[query.name] = True
+                    asked = cursor.connection
                     self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
                     return cursor.fetchone()  # type: ignore[no-any-return]
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
                 if not self._connector.refuse(self._generation):  # a session whose role has been dropped
-                    raise _refusal("forbidden", f"PSQL_USER may not read: {_first_line(err)}") from err
+                    denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
+                    raise _refusal("forbidden", f"{denied}: {first_line(err)}") from err
+            except psycopg2.errors.ReadOnlySqlTransaction as err:
+                if self._role == "reader":
+                    raise
+                raise _refusal("forbidden", "Postgres takes nothing in now: it is read-only") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
+                self._refuse_to_guess(asked, err)
                 raise _refusal("timeout", "Postgres took too long to answer") from err
-            except (psycopg2.OperationalError, psycopg2.InterfaceError) as err:
-                log.warning("Postgres broke off (attempt %d): %s", attempt, _first_line(err))
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.FeatureNotSupported) as err:
+                log.warning("Postgres broke off (attempt %d): %s", attempt, first_line(err))
+                self._refuse_to_guess(asked, err)
                 failure = err
         raise _refusal("broken", "Postgres broke off the connection") from failure
 
@@ -108,9 +132,21 @@ class PooledDatabase:
         """Make every connection anew: those in use are given up as they come back."""
         self._replace(self._pool)
 
+    def distrust(self, reason: str) -> None:
+        """Read nothing for a moment, and then from connections that are made anew."""
+        self._down = (self._now() + DOWN_S, reason)
+        self.renew()
+
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.dispose()
+
+    def _refuse_to_guess(self, asked: Connection | None, err: Exception) -> None:
+        """Raises: OutcomeUnknown when whatever was written over a lost connection may have been committed."""
+        answered = isinstance(err, _OUTDATED)  # then the connection is one that we have closed
+        if self._role != "reader" and asked is not None and asked.closed and not answered:
+            metrics.database_refusals.labels("unknown").inc()
+            raise OutcomeUnknown(f"Postgres did not say whether it was committed: {first_line(err)}") from err
 
     def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         cursor.execute(sql, parameters or None)
@@ -129,7 +165,7 @@ class PooledDatabase:
         metrics.database_connections_in_use.inc()
         try:
             yield pooled
-        except psycopg2.errors.InsufficientPrivilege:
+        except _OUTDATED:
             pooled.dbapi_connection.close()
             raise
         except psycopg2.Error:
@@ -171,7 +207,3 @@ class PooledDatabase:
 def _refusal(reason: str, message: str) -> DatabaseUnavailable:
     metrics.database_refusals.labels(reason).inc()
     return DatabaseUnavailable(message)
-
-
-def _first_line(err: Exception) -> str:
-    return str(err).strip().partition("\n")[0]

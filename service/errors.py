@@ -28,11 +28,42 @@ class InvalidRequest(LoanerError):
 
 
 class UnknownLoan(LoanerError):
-    """There is no loan of this id."""
+    """There is no loan of this id. known_at: there was none then, by the clock of whoever looked."""
 
-    def __init__(self, loan_id: int) -> None:
+    def __init__(self, loan_id: int, known_at: float = float("inf")) -> None:
         super().__init__(f"there is no loan {loan_id}")
         self.loan_id = loan_id
+        self.known_at = known_at
+
+
+class LoanExists(LoanerError):
+    """There is a loan of this id already."""
+
+    def __init__(self, loan_id: int) -> None:
+        super().__init__(f"there is a loan {loan_id} already")
+        self.loan_id = loan_id
+
+
+class PostingRefused(LoanerError):
+    """Well-formed events that the ledger cannot take; none was posted.
+
+    errors: one (field, what is wrong with it) for each wrong part.
+    """
+
+    def __init__(self, errors: list[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {detail}" for field, detail in errors))
+        self.errors = errors
+
+
+class EventsExist(PostingRefused):
+    """The ledger has such events already."""
+
+
+class KeyReused(LoanerError):
+    """An Idempotency-Key came with another request than the one before."""
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key was used for another request; take a new one")
 
 
 class VersionNotReached(LoanerError):
@@ -52,5 +83,14 @@ class DatabaseUnavailable(LoanerError):
         self.retry_after_s = retry_after_s
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """What was to be written may have been, or not: the connection was lost before Postgres said so."""
+
+
 class CredentialsRefused(DatabaseUnavailable):
     """Postgres answers, and does not let these credentials in."""
+
+
+def first_line(err: Exception) -> str:
+    """What an error says, without the advice that libraries put below it."""
+    return str(err).strip().partition("\n")[0]

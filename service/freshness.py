@@ -24,30 +24,30 @@ A timeline may be said if all three hold:
 
 Memory is bounded. **Forgetting what was told raises the floor above the transaction's number**: a timeline with such a
 token was read when that transaction was over, and shows its event, and those of the transactions that held the loan's
-lock before. Without it: told, forgotten, and a timeline from before the event is found. (The floor does not sink: what
-is forgotten may have been told before what raised it.) A notification for many loans raises it at once.
+lock before. Without it: told, forgotten, and a timeline from before the event is found. A notification for many loans
+raises it at once. **What was told never counts for less than before**, neither a version, nor a number, nor the floor:
+what is forgotten may have been told before what raised the floor, and whoever may connect may notify. (Told too much by
+somebody, one asks the primary more often than one would have to, until the connection is made anew.)
 
 When listening begins anew the floor is that of the new snapshot: every transaction told before is over, so below it.
 
-Numbers and versions mean something within one *cluster* only: one system identifier, WAL timeline and database. After a
-failover the new primary may give them again, to other events. So whatever is cached is kept under the cluster's name,
-and judged under that name.
+Numbers and versions mean something within one *cluster* only: one database on one system and WAL timeline, from one
+recovery to the next. After a failover the new primary may give them again, to other events, and after a crash the same
+one gives again the numbers of what it had not written. So whatever is cached is kept under the cluster's name,
+and judged under that name; and a primary that has the same version confirms it only if its session is of that cluster:
+it may be asked before the listener has heard of it.
 """
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
+from service.clock import running_clock
+
 MOST_TOLD = 100_000  # loans whose told version is remembered: about 20 MB
 _NOTHING = (0, 0)
-
-
-def boot_clock() -> float:
-    """Seconds that also pass while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Doubt(StrEnum):
@@ -77,7 +77,7 @@ class Freshness:
     """
 
     def __init__(
-        self, max_staleness_s: float, most_told: int = MOST_TOLD, now: Callable[[], float] = boot_clock
+        self, max_staleness_s: float, most_told: int = MOST_TOLD, now: Callable[[], float] = running_clock
     ) -> None:
         self.max_staleness_s = max_staleness_s
         self.now = now
@@ -101,8 +101,8 @@ class Freshness:
     def told(self, loan_id: int, version: int, transaction: int) -> None:
         """An event was committed: the loan's version that it made, and the number of its transaction."""
         with self._lock:
-            self._told[loan_id] = (version, transaction)
-            self._told.move_to_end(loan_id)
+            before = self._told.pop(loan_id, _NOTHING)
+            self._told[loan_id] = (max(version, before[0]), max(transaction, before[1]))
             if len(self._told) > self._most_told:
                 _, (_, forgotten) = self._told.popitem(last=False)
                 self._floor = max(self._floor, forgotten + 1)
@@ -110,7 +110,7 @@ class Freshness:
     def told_of_many(self, transaction: int) -> None:
         """Events of more loans than are worth naming were committed."""
         with self._lock:
-            self._floor = transaction + 1  # whoever sees it over sees over what was told before it, too
+            self._floor = max(self._floor, transaction + 1)
 
     def heard(self, begun: float) -> None:
         """A round trip has ended, and all that it brought was told. begun: when it began."""

@@ -2,9 +2,11 @@
 
 from typing import Any, Protocol
 
+import psycopg2
+
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
-from service.errors import UnknownLoan, VersionNotReached
+from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
 
 _NO_VERSION = -1
 _XMIN = 3  # where it is behind the version
@@ -12,12 +14,16 @@ _XMIN = 3  # where it is behind the version
 
 def _select(events: str) -> str:
     # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
-    # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. events: which ones, of those of the
-    # loan $1; it is put in as it is.
+    # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. After a failover the new primary
+    # may have given a version to another event, so the session's cluster is compared as well (see
+    # service/connection.py). events: which ones, of those of the loan $1; it is put in as it is.
     return f"""
     SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
-           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids
+           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids,
+           session.is_same, held.stands
     FROM loans AS l
+    CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS is_same) AS session
+    CROSS JOIN LATERAL (SELECT l.version = $2 AND session.is_same AS stands) AS held
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
@@ -37,23 +43,24 @@ def _select(events: str) -> str:
     """  # noqa: S608  (put together from constants, not from input)
 
 
-_PARAMETERS = ("bigint", "bigint")
-_TIMELINE = Prepared("timeline", _PARAMETERS, _select("l.version <> $2"))  # none of a loan whose version is known
+_PARAMETERS = ("bigint", "bigint", "text")
+_TIMELINE = Prepared("timeline", _PARAMETERS, _select("NOT held.stands"))  # none of a loan whose version is known
 _TIMELINE_AT = Prepared("timeline_at", _PARAMETERS, _select("version <= $2"))
 
 
 class Ledger(Protocol):
     """Where timelines come from."""
 
-    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
-        """The loan's ledger. held: one that was read before; if it still stands, it is only given a newer token.
+    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
+        """The loan's ledger. held: one that was read before, and of which cluster; if it still stands, it is only given
+        a newer token.
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
         ...
 
-    def timeline_at(self, loan_id: int, version: int) -> Timeline:
-        """The loan's ledger as it was when it had so many events.
+    def timeline_at(self, loan_id: int, version: int, cluster: str | None = None) -> Timeline:
+        """The loan's ledger as it was, in this cluster, when it had so many events.
 
         Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
         """
@@ -63,34 +70,46 @@ class Ledger(Protocol):
 class PostgresLedger:
     """Timelines from the tables `loans` and `loan_events`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, strict: bool = False) -> None:
+        """strict: whether to read nothing from another cluster than that which is asked for: replicas go astray."""
         self._database = database
+        self._strict = strict
 
-    def timeline(self, loan_id: int, held: Timeline | None = None) -> Timeline:
-        """The loan's ledger as this database has it now. held: as it was before, or None.
+    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
+        """The loan's ledger as this database has it now. held: as it was before in that cluster, or None.
 
         Raises: UnknownLoan, DatabaseUnavailable.
         """
-        version, *columns = self._row(_TIMELINE, loan_id, held.version if held else _NO_VERSION)
-        if held is not None and version == held.version:
-            return held.restamped(int(columns[_XMIN]))
+        version, *columns, stands = self._row(_TIMELINE, loan_id, held.version if held else _NO_VERSION, cluster)
+        if held is not None and stands:
+            token = int(columns[_XMIN])
+            return held if token == held.token else held.restamped(token)
         return _timeline(loan_id, version, *columns)
 
-    def timeline_at(self, loan_id: int, version: int) -> Timeline:
+    def timeline_at(self, loan_id: int, version: int, cluster: str | None = None) -> Timeline:
         """The loan's ledger as it was when it had so many events: each event tells which version it made.
 
         Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
         """
-        reached, *columns = self._row(_TIMELINE_AT, loan_id, version)
+        reached, *columns, _ = self._row(_TIMELINE_AT, loan_id, version, cluster)
         if reached < version:
             raise VersionNotReached(loan_id, reached, version)
         return _timeline(loan_id, version, *columns)
 
-    def _row(self, query: Prepared, loan_id: int, version: int) -> tuple[Any, ...]:
-        row = self._database.row(query, (loan_id, version))
+    def _row(self, query: Prepared, loan_id: int, version: int, cluster: str | None) -> tuple[Any, ...]:
+        try:
+            row = self._database.row(query, (loan_id, version, cluster or ""))
+        except psycopg2.Error as err:
+            if not self._strict:
+                raise
+            raise DatabaseUnavailable(f"a replica cannot be read: {first_line(err)}") from err
         if row is None:
             raise UnknownLoan(loan_id)
-        return row
+        *columns, is_same, stands = row
+        if self._strict and not is_same:
+            self._database.distrust("a server is of another cluster")
+            raise DatabaseUnavailable("a server is of another cluster")
+        return (*columns, stands)
 
 
 def _timeline(

@@ -12,26 +12,21 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from service import metrics
-from service.connection import wait
+from service.connection import CLUSTER, wait
 from service.connector import Connector
 from service.database import PooledDatabase
-from service.errors import LoanerError
+from service.errors import LoanerError, first_line
 from service.freshness import Freshness
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "loaner"  # as the posting function has it
 ROUND_TRIP_S = 1.0
+LEAST_ROUND_TRIP_S = 0.05
 ANSWER_S = 3.0  # a primary that does not answer for so long is asked for another connection
 RETRY_S = 0.5
 
-# The timeline is that of the WAL that is being written, which a promotion changes at once.
-_SNAPSHOT = """
-    SELECT format('%s.%s.%s', (SELECT system_identifier FROM pg_control_system()),
-                  left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
-                  (SELECT oid FROM pg_database WHERE datname = current_database())),
-           pg_snapshot_xmax(pg_current_snapshot())::text
-"""
+_SNAPSHOT = f"SELECT {CLUSTER}, pg_snapshot_xmax(pg_current_snapshot())::text"
 
 
 class Listener:
@@ -45,7 +40,7 @@ class Listener:
         self._freshness = freshness
         self._connector = connector
         self._databases = databases
-        self._round_trip_s = min(ROUND_TRIP_S, freshness.max_staleness_s / 3)
+        self._round_trip_s = max(LEAST_ROUND_TRIP_S, min(ROUND_TRIP_S, freshness.max_staleness_s / 3))
         self._stopped = threading.Event()
         self._asked_at = 0.0
         self._is_down = False
@@ -68,9 +63,11 @@ class Listener:
                     self._begin(connection)
                     while not self._stopped.is_set() and self._connector.generation == generation:
                         self._go_on(connection)
-            except (LoanerError, psycopg2.Error, TimeoutError, OSError, ValueError) as err:
+            except Exception as err:
+                expected = isinstance(err, LoanerError | psycopg2.Error | OSError | ValueError)
                 if not self._is_down:
-                    log.warning("the primary is not heard; caches count for a while yet: %s", _first_line(err))
+                    unheard = "the primary is not heard; caches count for a while yet: %s"
+                    log.warning(unheard, first_line(err), exc_info=None if expected else err)
                 self._is_down = True
                 self._stopped.wait(RETRY_S)
 
@@ -121,7 +118,3 @@ def _ask(connection: Connection, sql: str) -> tuple[Any, ...]:
         wait(connection, ANSWER_S)
         row = cursor.fetchone() if cursor.description else None
     return row or ()
-
-
-def _first_line(err: Exception) -> str:
-    return str(err).strip().partition("\n")[0]

@@ -47,13 +47,11 @@ listener_heard = LateGauge(
 )
 
 database_connections = LateGauge("loaner_database_connections", "Open connections to Postgres.", "livesum")
-database_connections_in_use = LateGauge(
-    "loaner_database_connections_in_use", "Those that a request reads from.", "livesum"
-)
+database_connections_in_use = LateGauge("loaner_database_connections_in_use", "Those that a request uses.", "livesum")
 database_connections_max = LateGauge("loaner_database_connections_max", "How many connections there may be.", "livesum")
 database_refusals = Counter(
     "loaner_database_refusals_total",
-    "Reads that were given up: exhausted (the pool), down, timeout, broken (off), forbidden.",
+    "Queries that were given up: exhausted (the pool), down, timeout, broken (off), unknown (outcome), forbidden.",
     ("reason",),
 )
 
@@ -79,7 +77,12 @@ build_info = Gauge(
 )
 
 
+def known_method(method: str) -> str:
+    """The method, if it is one: clients may send anything."""
+    return method if method in METHODS else OTHER
+
+
 @cache
 def request_duration_of(route: str, method: str, status: str) -> Histogram:
-    """What measures such requests. Finding that out by labels takes longer than measuring."""
-    return request_duration.labels(route, method if method in METHODS else OTHER, status)
+    """What measures such requests, of a method that is known. To find it by its labels takes longer than measuring."""
+    return request_duration.labels(route, method, status)

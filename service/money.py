@@ -11,6 +11,14 @@ def to_decimal_string(cents: int) -> str:
     return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
 
 
+def to_positive_cents(text: str) -> int:
+    """As `to_cents`, of an amount above zero."""
+    cents = to_cents(text)
+    if cents == 0:
+        raise ValueError("expected an amount above zero")
+    return cents
+
+
 def to_cents(text: str) -> int:
     """ "123.45", "123.4" or "123" -> cents. Raises: ValueError, which says what was expected."""
     match = re.fullmatch(r"([0-9]{1,16})(?:\.([0-9]{1,2}))?", text)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext, scopes_provider
+from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
 from service import problem
 from service.reader import BalanceReader
 from service.representation import balance_members, represent
@@ -35,8 +35,8 @@ class PlainBalances:
         self._reader = reader
         self._answer: Application = self._reply
         if chain is not None:
-            providers = [*chain.providers, scopes_provider(READ)]
-            self._answer = SecurityMiddleware(self._reply, SecurityChain(ThreadLocalSecurityContext(), providers))
+            own = SecurityChain(ThreadLocalSecurityContext(), chain.providers)
+            self._answer = SecurityMiddleware(self._reply, own, scopes=(READ,))
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         asked = _PATH.fullmatch(environ["PATH_INFO"])

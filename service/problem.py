@@ -9,9 +9,21 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
 from security.problem import MEDIA_TYPE, problem
-from service.errors import DatabaseUnavailable, InvalidRequest, UnknownLoan, VersionNotReached
+from service.errors import (
+    DatabaseUnavailable,
+    EventsExist,
+    InvalidRequest,
+    KeyReused,
+    LoanExists,
+    OutcomeUnknown,
+    PostingRefused,
+    UnknownLoan,
+    VersionNotReached,
+)
 
 log = logging.getLogger(__name__)
+
+MOST_ERRORS = 100  # of one request: what is said of them is not to be longer than what it said
 
 
 def reply(status: int, message: str, slug: str | None = None, **members: Any) -> Response:
@@ -26,7 +38,7 @@ def refuse_invalid(err: ValidationError) -> Response:
     raise InvalidRequest(
         [
             (".".join(map(str, e["loc"])) or "body", e["msg"].removeprefix("Value error, "))
-            for e in err.errors(include_url=False, include_context=False, include_input=False)
+            for e in err.errors(include_url=False, include_context=False, include_input=False)[:MOST_ERRORS]
         ]
     )
 
@@ -35,15 +47,26 @@ def reply_to(err: Exception) -> Response:
     """The reply to whoever ran into this error. What is not known here is a mistake of ours, and is logged."""
     match err:
         case InvalidRequest():
-            errors = [{"field": field, "detail": detail} for field, detail in err.errors]
-            return reply(400, str(err), "invalid-request", errors=errors)
+            return reply(400, str(err), "invalid-request", errors=_fields(err.errors))
+        case EventsExist():
+            return reply(409, str(err), "events-exist", errors=_fields(err.errors))
+        case PostingRefused():
+            return reply(422, str(err), "posting-refused", errors=_fields(err.errors))
+        case KeyReused():
+            return reply(409, str(err), "key-reused")
+        case LoanExists():
+            return reply(409, str(err), "loan-exists", loan_id=err.loan_id)
         case UnknownLoan():
             return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
         case VersionNotReached():
             return reply(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
         case DatabaseUnavailable():
             log.warning("answered 503: %s", err)
-            response = reply(503, "the ledger cannot be read now; try again", "unavailable")
+            if isinstance(err, OutcomeUnknown):
+                message = "this may have been posted, or not; repeat it with the same Idempotency-Key, and only so"
+                response = reply(503, message, "outcome-unknown")
+            else:
+                response = reply(503, "the ledger cannot be reached now; try again", "unavailable")
             response.headers["Retry-After"] = str(err.retry_after_s)
             return response
         case HTTPException():
@@ -51,6 +74,10 @@ def reply_to(err: Exception) -> Response:
         case _:
             log.error("answered 500", exc_info=err)
             return reply(500, "something went wrong here; it has been logged", "internal")
+
+
+def _fields(errors: list[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"field": field, "detail": detail} for field, detail in errors]
 
 
 def _reply_of_the_framework(err: HTTPException) -> Response:

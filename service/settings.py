@@ -68,6 +68,13 @@ def _memcached_hosts(text: str) -> str:
     return normalised(text, MEMCACHED_PORT)
 
 
+def _long_secret(secret: SecretStr) -> SecretStr:
+    if len(secret) < LEAST_SECRET:
+        raise ValueError(f"expected {LEAST_SECRET} characters or more")
+    return secret
+
+
+LEAST_SECRET = 16
 MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -137,13 +144,16 @@ class Settings(BaseSettings):
     psql_db: str = Field("loaner", min_length=1, description="Postgres database")
     psql_user: str = Field("loaner", min_length=1, description="user that reads (a member of loaner_reader)")
     psql_pw: SecretStr | None = Field(None, description="its password")
-    psql_posting_user: str | None = Field(None, description="user that posts: `load` (a member of loaner_poster)")
+    psql_posting_user: str | None = Field(
+        None, description="user that posts: `load`, and over HTTP if set (a member of loaner_poster)"
+    )
     psql_posting_pw: SecretStr | None = Field(None, description="its password")
     psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
     psql_admin_pw: SecretStr | None = Field(None, description="its password")
     psql_pool_size: int = Field(4, ge=1, le=256, description="database connections of each worker")
+    psql_posting_pool_size: int = Field(2, ge=1, le=256, description="further ones of each worker, that post")
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
-    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read may take")
+    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read or a posting may take")
     psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
     max_staleness_s: float = Field(
@@ -153,10 +163,10 @@ class Settings(BaseSettings):
     memcached_servers: Annotated[str, AfterValidator(_memcached_hosts)] | None = Field(
         None, description="memcached servers with commas between; none if not set"
     )
-    cache_secret: SecretStr | None = Field(
-        None, min_length=16, description="what marks values in memcached as ours; the same for every instance"
+    cache_secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = Field(
+        None, description="what marks values in memcached as ours; the same for every instance"
     )
-    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may take for anything")
+    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may be silent")
     memcached_tls: bool = Field(False, description="whether memcached is spoken to over TLS")
     memcached_ca: str | None = Field(None, description="file of certificates that its own is checked against")
 

@@ -23,7 +23,7 @@ from service.standalone import (
     the_only_standalone_run,
     write_auth,
 )
-from service.token_issuer import Holder
+from service.token_issuer import READ_AND_WRITE, Holder
 from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def start_standalone(settings: Settings) -> None:
         with shared_folder() as shared, standalone(settings) as chosen:
             open_clients(chosen)
             open_memcached(chosen)
-            token = open_issuer(settings).issue(Holder(chosen.client_id))
+            token = open_issuer(settings).issue(Holder(chosen.client_id, READ_AND_WRITE))
             secret = chosen.secret.get_secret_value() if chosen.secret else ""
             lifetime = str(chosen.access_token_expires)  # for the commands, which do not know of the run
             write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret, ACCESS_TOKEN_EXPIRES=lifetime)

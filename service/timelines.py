@@ -59,32 +59,34 @@ class Timelines:
 
         Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
         """
+        cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
         known = self._find(loan_id)
         if known.timeline.version < min_version:
-            known = self._ask_primary(self._freshness.cluster, loan_id, known.timeline)
+            known = self._ask_primary(cluster, loan_id, known.timeline)
         if known.timeline.version < min_version:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
 
     def find_at(self, loan_id: int, version: int) -> Known:
-        """The loan's timeline as it was when it had so many events. It never changes, so a replica that has them is as
-        good as the primary; caches know loans by id, as they are now, and so are no help with an older version.
+        """The loan's timeline as it was when it had so many events. It never changes, so a replica of the cluster that
+        has them is as good as the primary; caches know loans as they are now, and are no help with an older version.
 
         Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
         """
+        cluster = self._freshness.cluster
         recent = self._recent(loan_id)
         if recent is not None and recent.timeline.version == version:
             self._found["process"].inc()
             return Known(recent.timeline, FOR_EVER)
-        if self._replica is not None:
+        if self._replica is not None and cluster is not None:
             try:
-                found = self._replica.timeline_at(loan_id, version)
+                found = self._replica.timeline_at(loan_id, version, cluster)
             except (UnknownLoan, VersionNotReached, DatabaseUnavailable):
                 pass  # perhaps only there
             else:
                 self._found["replica"].inc()
                 return Known(found, FOR_EVER)
-        found = self._primary.timeline_at(loan_id, version)
+        found = self._primary.timeline_at(loan_id, version, cluster)
         self._found["primary"].inc()
         return Known(found, FOR_EVER)
 
@@ -102,7 +104,11 @@ class Timelines:
         while known is None or known.at < asked_at - self._freshness.max_staleness_s:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
-            known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+            try:
+                known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+            except UnknownLoan as err:
+                if err.known_at >= asked_at - self._freshness.max_staleness_s:
+                    raise
         return known
 
     def _recent(self, loan_id: int) -> Known | None:
@@ -129,7 +135,7 @@ class Timelines:
         if self._replica is None or cluster is None:
             return None
         try:
-            found = self._replica.timeline(loan_id, held)
+            found = self._replica.timeline(loan_id, held, cluster)
         except (UnknownLoan, DatabaseUnavailable):
             return None  # perhaps only there
         if held is not None and found.version < held.version:
@@ -142,8 +148,11 @@ class Timelines:
 
     def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
         known_at = self._freshness.now()
-        found = self._primary.timeline(loan_id, held)
-        if cluster is not None:
+        try:
+            found = self._primary.timeline(loan_id, held, cluster)
+        except UnknownLoan:
+            raise UnknownLoan(loan_id, known_at) from None
+        if cluster is not None and found is not held:
             self._keep(cluster, found, self._caches)
         self._found["revalidated" if held and held.version == found.version else "primary"].inc()
         return Known(found, known_at)

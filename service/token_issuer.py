@@ -11,6 +11,7 @@ from security.signing_key import SigningKeys
 from service.errors import NoSigningKey
 
 READ = ("api:read",)  # what a holder may do unless it is said otherwise
+READ_AND_WRITE = (*READ, "api:write")
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from urllib.parse import unquote
 
 import pytest
+from pymemcache.client.base import Client
 
 from service.embedded import HOST
 
@@ -45,6 +48,37 @@ class Memcached:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def pause(self) -> None:
+        """Have it take connections and say nothing."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def client(self) -> Client:
+        """Somebody at its door, which is open."""
+        return Client((HOST, self.port), connect_timeout=START_S, timeout=START_S, default_noreply=False)
+
+    def held_keys(self) -> list[str]:
+        """What it holds something under."""
+        with socket.create_connection((HOST, self.port), timeout=START_S) as crawler:
+            crawler.sendall(b"lru_crawler metadump all\r\n")
+            told = b""
+            while not told.endswith(b"END\r\n"):
+                piece = crawler.recv(65536)
+                assert piece, told
+                told += piece
+        lines = [line for line in told.decode().splitlines() if line.startswith("key=")]
+        return [unquote(line.split()[0].removeprefix("key=")) for line in lines]
+
+    def requests(self) -> int:
+        """How often it was asked for something."""
+        with closing(self.client()) as client:
+            return int(client.stats()[b"cmd_get"])
 
 
 @contextmanager

@@ -31,6 +31,8 @@ def open_memcached(settings: Settings) -> MemcachedTimelines | None:
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if not settings.memcached_tls:
+        if settings.memcached_ca is not None:
+            raise SettingsError("MEMCACHED_CA is set, and MEMCACHED_TLS is not: nothing would be checked")
         return None
     try:
         return ssl.create_default_context(cafile=settings.memcached_ca)

@@ -2,25 +2,26 @@
 
 import logging
 import ssl
+import time
 from hashlib import blake2b
 from typing import Any
 
 from pymemcache.client.base import PooledClient
 from pymemcache.client.rendezvous import RendezvousHash
-from pymemcache.exceptions import MemcacheError, MemcacheServerError
+from pymemcache.exceptions import MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
 from service import metrics
 from service.cache.breaker import Breaker
 from service.cache.seal import Seal
+from service.errors import first_line
 from service.hosts import Host
 
 log = logging.getLogger(__name__)
 
 EXPIRES_S = 86_400  # what nobody asks for goes; more than 30 days would be taken for a date
 MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which counts the key as well
-
-_BROKEN = (OSError, MemcacheError, RuntimeError)  # the last: its pool of connections is exhausted
+SLOW = 10  # an answer that took so many timeouts, none of them between two of its bytes, is a failure
 
 
 class _Server:
@@ -28,9 +29,10 @@ class _Server:
 
     def __init__(self, host: Host, timeout_s: float, connections: int, tls: ssl.SSLContext | None) -> None:
         self.host = host
+        self.timeout_s = timeout_s
         self.breaker = Breaker()
         self.client: Any = PooledClient(
-            (host.name, host.port),
+            host.name if host.name.startswith("/") else (host.name, host.port),
             connect_timeout=timeout_s,
             timeout=timeout_s,
             no_delay=True,
@@ -44,7 +46,7 @@ class MemcachedTimelines:
     """A ring of servers: each loan has its place on one of them (rendezvous hashing), and few move when servers come or
     go. A server that does not answer is left alone for a while; nothing is known of its loans meanwhile.
 
-    secret: known to whoever may write here. timeout_s: how long a server may take for anything. connections: to each
+    secret: known to whoever may write here. timeout_s: how long a server may be silent. connections: to each
     server. tls: how to check servers that speak TLS.
     """
 
@@ -102,20 +104,26 @@ def _ask(server: _Server, command: str, *arguments: object) -> Any:
     """What the server answers; None if it does not, or is left alone, or refuses."""
     if not server.breaker.allows():
         return None
+    begun = time.monotonic()
     try:
         answer = getattr(server.client, command)(*arguments)
     except MemcacheServerError as err:
         log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
         metrics.cache_errors.labels("refused").inc()
         answer = None
-    except _BROKEN as err:
-        metrics.cache_errors.labels("broken").inc()
-        if server.breaker.failed():
-            log.warning("memcached at %s is left alone: %s", server.host, err)
-        return None
+    except Exception as err:  # what is no memcached brings about errors of any kind in its library
+        return _failed(server, first_line(err) or type(err).__name__)
+    if time.monotonic() - begun > SLOW * server.timeout_s:
+        return _failed(server, "its answers come in drips")
     if server.breaker.succeeded():
         log.info("memcached at %s answers again", server.host)
     return answer
+
+
+def _failed(server: _Server, reason: str) -> None:
+    metrics.cache_errors.labels("broken").inc()
+    if server.breaker.failed():
+        log.warning("memcached at %s is left alone: %s", server.host, reason)
 
 
 def _key(cluster: str, loan_id: int) -> str:

@@ -1,4 +1,4 @@
-"""Which routes need a token. All of them do, with `api:read`, unless they are marked otherwise."""
+"""Which routes need a token. All of them do, with the scope `api:read`, unless they are marked otherwise."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from service.problem import reply
 View = TypeVar("View", bound=Callable[..., Any])
 
 READ = "api:read"
+WRITE = "api:write"
 
 
 def public(view: View) -> View:
@@ -25,6 +26,16 @@ def internal(view: View) -> View:
     return view
 
 
+def needs(*scopes: str) -> Callable[[View], View]:
+    """Mark a view as one that needs a token with these scopes in place of `api:read`."""
+
+    def mark(view: View) -> View:
+        view.scopes = scopes  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ()) -> None:
     """Ask the security chain before any request is parsed. open_blueprints: their views count as public."""
 
@@ -32,12 +43,13 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
     def check() -> Response | None:
         if request.url_rule is None or request.method == "OPTIONS":
             return None  # 404, 405, or what methods there are
-        access = getattr(app.view_functions.get(request.endpoint or ""), "access", "secured")
+        view = app.view_functions.get(request.endpoint or "")
+        access = getattr(view, "access", "secured")
         if access == "internal" and _forwarded():
             return reply(404, "not found")
         if access != "secured" or request.blueprint in open_blueprints:
             return None
-        _, refusal = security.check(scopes=(READ,))
+        _, refusal = security.check(scopes=getattr(view, "scopes", (READ,)))
         return refusal
 
 

@@ -150,9 +150,12 @@ def problems(*statuses: int) -> dict[int | str, Any]:
         401: "no valid token",
         403: "the token lacks the scope",
         404: "there is no such thing",
+        409: "the ledger has it already, or the Idempotency-Key was used for another request",
         412: "the loan does not have that version yet",
         413: "the body is too large",
-        503: "the ledger cannot be read now; `Retry-After` says when to try again",
+        415: "the body is not application/json",
+        422: "the ledger cannot take what is said; `errors` names the fields",
+        503: "the ledger cannot be reached now; `Retry-After` says when to try again",
     }
     return {
         status: {

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from service import metrics
 from service.client_file import Client
 from service.clients import Clients
-from service.errors import NoSigningKey
+from service.errors import InvalidRequest, NoSigningKey
 from service.failed_attempts import FailedAttempts
 from service.problem import reply
 from service.routes.access import public
@@ -129,10 +129,9 @@ def _credentials() -> tuple[str, str, object]:
     asked: dict[str, Any]
     if request.mimetype == "application/json":
         try:
-            body = request.get_json(silent=True)
-        except RecursionError:  # brackets within brackets within brackets
-            body = None
-        asked = body if isinstance(body, dict) else {}
+            asked = request.get_json()
+        except InvalidRequest:
+            asked = {}
         client_id, secret = asked.get("user"), asked.get("pw")
         if not isinstance(client_id, str) or not isinstance(secret, str):
             raise _Refused("invalid_request", 'expected JSON such as {"user": "name", "pw": "secret"}')

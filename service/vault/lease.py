@@ -13,6 +13,7 @@ from hvac.exceptions import VaultError
 from requests import RequestException
 
 from service import metrics
+from service.clock import running_clock
 from service.errors import SettingsError
 from service.settings import Settings
 from service.vault.credentials import Credentials, SharedCredentials
@@ -28,11 +29,6 @@ REFUSED_S = 10.0  # between two answers to the former
 STOP_S = 5.0
 
 _ERRORS = (VaultError, RequestException, KeyError, TypeError, ValueError, AttributeError, OverflowError)
-
-
-def running_clock() -> float:
-    """Seconds that pass also while the machine is suspended, where the system tells."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class VaultLease:

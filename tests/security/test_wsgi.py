@@ -193,3 +193,11 @@ def test_the_chain_does_not_import_flask():
         "import sys, security; assert 'flask' not in sys.modules; security.FlaskSecurity; assert 'flask' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scopes_are_asked_for_on_public_routes_as_well(chain):
+    replies = []
+    middleware = SecurityMiddleware(lambda *_: replies.append("answered") or [b""], chain, scopes=("api:read",))
+    statuses = []
+    middleware({"PATH_INFO": "/open", "REQUEST_METHOD": "GET"}, lambda status, *_: statuses.append(status))
+    assert (statuses, replies) == (["401 Unauthorized"], [])

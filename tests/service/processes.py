@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.gateway.stand_in import StandInKong
+from tests.gateway.stand_in import running as running_kong
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -73,6 +75,21 @@ def started(*arguments: str, cwd: Path = ROOT, **variables: str):
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
+
+
+@contextmanager
+def serving(settings, keys_dir: Path, **variables: str):
+    """A running service of two workers behind a stand-in gateway. Yields its URL, and what it has logged."""
+    port = free_port()
+    with running_kong(StandInKong()) as kong:
+        common = {
+            **reach(settings), "KEYS_DIR": str(keys_dir), "API_GATEWAY_URL": kong.url, "LISTEN_HOST": "127.0.0.1",
+            "PORT": str(port), "WORKERS": "2", "DRAIN_S": "0",
+        }  # fmt: skip
+        with started(**{**common, **variables}) as (process, told):
+            url = f"http://127.0.0.1:{port}"
+            wait_until_up(process, f"{url}/healthcheck", told)
+            yield url, told
 
 
 def ask(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict, dict]:

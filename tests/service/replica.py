@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import signal
 import tempfile
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psycopg2
@@ -31,6 +32,36 @@ class Server(EmbeddedPostgres):
         """Start it at the port where it was, unless it is running."""
         if not (self.data / "postmaster.pid").exists():
             assert self._pg_ctl_start(), self._log_end()
+
+    def freeze(self) -> None:
+        """Have every one of its processes stop where it is: it takes connections, and never answers."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Have them go on."""
+        self._signal(signal.SIGCONT)
+
+    def come_back_as_replica_of(self, other: "Server") -> None:
+        """Start again as a replica of another server, whatever this one has done meanwhile."""
+        signal_file = self.data / "standby.signal"
+        signal_file.touch()
+        if self._user is not None:
+            os.chown(signal_file, self._user.pw_uid, self._user.pw_gid)
+        with (self.data / "postgresql.auto.conf").open("a") as file:
+            file.write(f"\nprimary_conninfo = '{other.origin}'\n")
+        self.start_again()
+
+    @property
+    def origin(self) -> str:
+        """What a replica of it connects to."""
+        return f"host={HOST} port={self.port} user={SUPERUSER} password={self.password}"
+
+    def _signal(self, number: signal.Signals) -> None:
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, number)  # the first, so that there are no more children than these
+        for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
     def _create(self) -> None:
         super()._create()
@@ -77,6 +108,18 @@ class Replica(Server):
         """Let it catch up."""
         self.ask("SELECT pg_wal_replay_resume()")
 
+    def follow(self, other: Server) -> None:
+        """Receive what another server does, from where it is."""
+        self.ask(f"ALTER SYSTEM SET primary_conninfo = '{other.origin}'")
+        self.ask("SELECT pg_reload_conf()")
+        self._until("SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')")
+
+    def detach(self) -> None:
+        """Have it receive nothing any more: what the primary commits from now on is lost with the primary."""
+        self.ask("ALTER SYSTEM SET primary_conninfo = ''")
+        self.ask("SELECT pg_reload_conf()")
+        self._until("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
+
     def catch_up(self) -> None:
         """Wait until it shows all that the primary has done so far."""
         self._until(f"SELECT pg_last_wal_replay_lsn() >= '{self._primary.ask('SELECT pg_current_wal_flush_lsn()')}'")
@@ -91,8 +134,9 @@ class Replica(Server):
         self.data.mkdir(mode=0o700)
         if self._user is not None:
             os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
-        origin = f"host={HOST} port={self._primary.port} user={SUPERUSER} password={self.password}"
-        made = self._run("pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync", "-d", origin)
+        made = self._run(
+            "pg_basebackup", "-D", str(self.data), "-R", "-c", "fast", "--no-sync", "-d", self._primary.origin
+        )
         assert made.returncode == 0, made.stdout
 
 

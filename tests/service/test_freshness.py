@@ -27,6 +27,7 @@ from tests.clocks import Clock
 LOANS = (1, 2)
 MAX_STALENESS_S = 3
 MOST_TOLD = 1
+MOMENT_S = 0.01
 
 
 @dataclass(eq=False)
@@ -95,6 +96,7 @@ class Model(RuleBasedStateMachine):
     rule_under_test: ModuleType = service.freshness
     snapshot_before_listen = False  # mistakes of a listener
     round_trip_counts_from_its_end = False
+    a_crash_changes_no_name = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,7 +105,7 @@ class Model(RuleBasedStateMachine):
         self.server = Server(1, [])
         self.servers = 1
         self.kept: set[Timeline] = set()  # all that any process ever wrote to any cache
-        self.connected = self.listening = False
+        self.listening = False
         self.delivered = 0  # how much of the server's history the listener was told, or missed
         self.snapshot: tuple[int, float] | None = None
 
@@ -112,20 +114,27 @@ class Model(RuleBasedStateMachine):
     @initialize(listens=st.booleans())
     def first(self, listens):
         if listens:
-            self.listener_goes_on()
-            self.listener_goes_on()
+            self.listener_connects(writes=False)
 
-    @rule(loans=st.sampled_from(((1,), (2,), LOANS)), is_told_at_once=st.sampled_from((True, True, False)))
-    def write(self, loans, is_told_at_once):
-        self._write(loans)
-        if is_told_at_once:
+    @rule(
+        loans=st.sampled_from(((1,), (2,), LOANS)),
+        commits=st.sampled_from((True, True, True, False)),
+        is_told_at_once=st.sampled_from((True, True, False)),
+    )
+    def write(self, loans, commits, is_told_at_once):
+        self._write(loans, commits)
+        if is_told_at_once and self.listening:
             self.deliver()
 
-    def _write(self, loans):
+    def _write(self, loans, commits=True):
         writer = self.server.begin()
         for loan in loans:
             self.server.post(writer, loan)
-        self.server.end(writer, self.clock.now)
+        self._end(writer, commits)
+
+    def _end(self, writer, commits):
+        self.server.end(writer, self.clock.now if commits else None)
+        self.clock.now += MOMENT_S
 
     @rule()
     def begin(self):
@@ -133,38 +142,45 @@ class Model(RuleBasedStateMachine):
             self.server.begin()
 
     @precondition(lambda self: self.server.open)
-    @rule(which=st.integers(0, 1), loan=st.sampled_from(LOANS), ends=st.booleans(), aborts=st.booleans())
-    def go_on(self, which, loan, ends, aborts):
+    @rule(which=st.integers(0, 1), loan=st.sampled_from(LOANS), ends=st.booleans())
+    def go_on(self, which, loan, ends):
         writer = self.server.open[which % len(self.server.open)]
         self.server.post(writer, loan)
         if ends:
-            self.server.end(writer, None if aborts else self.clock.now)
+            self._end(writer, commits=True)
 
     @rule(seconds=st.sampled_from((1, MAX_STALENESS_S)))
     def time_passes(self, seconds):
         self.clock.now += seconds
 
-    @rule(fails_over=st.booleans(), lost=st.integers(0, 2))
-    def listener_is_cut(self, fails_over, lost):
-        """If it fails over, to a replica that had not seen the last commits; its numbers and versions go on there."""
-        self.connected = self.listening = False
-        if fails_over and self.servers < 3:
-            self.servers += 1
-            self.server = Server(self.servers, self.server.history[: max(0, len(self.server.history) - lost)])
+    @rule(how=st.sampled_from(("cut", "cut", "failover", "crash")), lost=st.integers(0, 2))
+    def listener_is_cut(self, how, lost):
+        """In a failover a replica takes over that had not seen the last commits; its numbers and versions go on from
+        there. In a crash, what was not committed is gone, and its numbers are given again."""
+        self.listening = False
+        if how == "cut" or self.servers == 3:
+            return
+        self.servers += 1
+        before, history = self.server.cluster, self.server.history
+        if how == "failover":
+            self.server = Server(self.servers, history[: max(0, len(history) - lost)])
+        else:
+            self.server = Server(self.servers, [t for t in history if t.committed_at is not None])
+            if self.a_crash_changes_no_name:
+                self.server.cluster = before
 
     # The listener: LISTEN, a snapshot, notifications and round trips
 
     @precondition(lambda self: not self.listening)
-    @rule()
-    def listener_goes_on(self):
+    @rule(writes=st.booleans())
+    def listener_connects(self, writes):
         first, second = (self._look, self._listen) if self.snapshot_before_listen else (self._listen, self._look)
-        if not self.connected:
-            self.connected = True
-            first()
-        else:
-            second()
-            self.listening = True
-            self.freshness.listening(self.server.cluster, *self.snapshot)
+        first()
+        if writes:
+            self._write(LOANS)
+        second()
+        self.listening = True
+        self.freshness.listening(self.server.cluster, *self.snapshot)
 
     def _listen(self):
         self.delivered = len(self.server.history)
@@ -200,6 +216,14 @@ class Model(RuleBasedStateMachine):
         else:
             for loan, version in transaction.versions.items():
                 self.freshness.told(loan, version, transaction.number)
+
+    @precondition(lambda self: self.listening)
+    @rule(loan=st.sampled_from((*LOANS, "many")), version=st.integers(0, 1), number=st.integers(0, 1))
+    def somebody_notifies_of_what_never_was(self, loan, version, number):
+        if loan == "many":
+            self.freshness.told_of_many(number)
+        else:
+            self.freshness.told(loan, version, number)
 
     # Readers: what was ever read, here or in another process, from the primary or a replica, may be found at any time
 
@@ -241,8 +265,11 @@ REMOVED = {
     "the floor of a new connection": ("self._floor = xmax", "self._floor = self._floor or xmax"),
     "the floor of what is forgotten": ("self._floor = max(self._floor, forgotten + 1)", "pass"),
     "one above what is forgotten": ("max(self._floor, forgotten + 1)", "max(self._floor, forgotten)"),
-    "the floor of many": ("self._floor = transaction + 1", "pass"),
-    "one above many": ("self._floor = transaction + 1", "self._floor = transaction"),
+    "the floor of many": ("self._floor = max(self._floor, transaction + 1)", "pass"),
+    "one above many": ("max(self._floor, transaction + 1)", "max(self._floor, transaction)"),
+    "that the floor does not sink for many": ("max(self._floor, transaction + 1)", "transaction + 1"),
+    "that a told version does not sink": ("max(version, before[0])", "version"),
+    "that a told number does not sink": ("max(transaction, before[1])", "transaction"),
     "that the floor does not sink": ("max(self._floor, forgotten + 1)", "forgotten + 1"),
 }
 
@@ -257,7 +284,9 @@ def test_without_any_one_comparison_a_wrong_reply_is_found(removed):
     _finds_a_wrong_reply(rule_under_test=mutant)
 
 
-@pytest.mark.parametrize("mistake", ["snapshot_before_listen", "round_trip_counts_from_its_end"])
+@pytest.mark.parametrize(
+    "mistake", ["snapshot_before_listen", "round_trip_counts_from_its_end", "a_crash_changes_no_name"]
+)
 def test_a_listener_that_takes_its_steps_in_another_order_is_found_out(mistake):
     _finds_a_wrong_reply(**{mistake: True})
 

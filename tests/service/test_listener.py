@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from service.connector import Connector
+from service.errors import DatabaseUnavailable
 from service.freshness import Doubt, Freshness
 from service.listener import Listener
 from tests.conftest import sql
@@ -151,6 +152,16 @@ def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, c
     assert not any(thread.name == "listener" for thread in threading.enumerate())
 
 
+def test_a_user_who_may_not_ask_what_cluster_it_is_is_told_of(settings, loans, admin, caplog):
+    sql(admin, "REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")  # of this database only
+    with pytest.raises(DatabaseUnavailable, match="permission denied for function pg_control_system"):
+        Connector(settings).connect()
+    listener = Listener(Freshness(60), Connector(settings))
+    listener.start()
+    until(lambda: "permission denied for function pg_control_system" in caplog.text)
+    listener.stop()
+
+
 def test_new_credentials_are_listened_with(settings, loans):
     class Changing(Connector):
         count = 0
@@ -170,3 +181,36 @@ def test_new_credentials_are_listened_with(settings, loans):
     connector.count = 1
     until(lambda: connector.connected == 1)
     listener.stop()
+
+
+def test_an_error_that_nobody_foresaw_is_logged_and_survived(settings, loans, caplog):
+    class Surprised(Connector):
+        surprises = 1
+
+        def connect(self):
+            if self.surprises:
+                self.surprises -= 1
+                raise LookupError("no credentials were published")
+            return super().connect()
+
+    freshness = Freshness(60)
+    listener = Listener(freshness, Surprised(settings))
+    listener.start()
+    until(lambda: freshness.cluster is not None)
+    listener.stop()
+    assert "no credentials were published" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_anybody_may_notify_and_what_is_told_never_counts_for_less(settings, loans, posting, admin):
+    with listening(settings) as freshness:
+        before = token(admin)
+        post(posting, 1)
+        until(lambda: freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD)
+        floor = freshness._floor
+        for forged in ("1 0 0", "* 0 0"):
+            sql(admin, "SELECT pg_notify('loaner', %s)", forged)
+        post(posting, 2)
+        until(lambda: freshness.judge(freshness.cluster, 2, 0, before).doubt is Doubt.TOLD)
+        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD
+        assert freshness._floor == floor

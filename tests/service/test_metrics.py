@@ -20,6 +20,7 @@ from service import __version__
 from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable
 from service.late_gauge import LateGauge
+from service.metrics import request_duration_of
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
 from tests.service.processes import ask, free_port, reach, started, wait_until_up
@@ -154,7 +155,7 @@ def test_a_gauge_that_was_never_set_is_not_told_of_and_threads_make_one():
 
 def test_workers_add_up_and_a_dead_ones_counts_stay(served, variables, bearer, tmp_path):
     url = f"http://127.0.0.1:{variables['PORT']}"
-    pool = float(served.psql_pool_size)
+    pool = float(served.psql_pool_size + served.psql_posting_pool_size)
 
     def written() -> list[Path]:
         return list(tmp_path.glob("loaner-*/metrics/histogram_*.db"))
@@ -213,3 +214,10 @@ def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
             vault.sealed = False
             kong.database_up = True
             until(lambda: scrape(url).value("gateway_registered") == 1, 30)
+
+
+def test_methods_that_clients_make_up_take_no_memory(client):
+    before = request_duration_of.cache_info().currsize
+    for number in range(50):
+        assert client.open("/healthcheck", method=f"M{number}").status_code == 405
+    assert request_duration_of.cache_info().currsize <= before + 1

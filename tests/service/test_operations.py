@@ -84,9 +84,9 @@ def test_the_document_lists_every_route(client):
     document = client.get("/api/v1/openapi.json").json
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
-        "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}",
-        "/api/v1/loan/{loan_id}/history", "/api/v1/loan/{loan_id}/statement", "/token", "/status",
-        "/healthcheck", "/version", "/ready", "/metrics", "/.well-known/jwks.json",
+        "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}", "/token", "/status",
+        "/healthcheck", "/version", "/ready", "/metrics", "/.well-known/jwks.json", "/api/v1/loan",
+        "/api/v1/loan/{loan_id}/events", "/api/v1/loan/{loan_id}/history", "/api/v1/loan/{loan_id}/statement",
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
@@ -96,6 +96,26 @@ def test_the_document_lists_every_route(client):
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "model"), [("/api/v1/loan", "LoanBody"), ("/api/v1/loan/{loan_id}/events", "EventsBody")]
+)
+def test_the_document_tells_how_to_post(client, make_token, path, model):
+    document = client.get("/api/v1/openapi.json").json
+    route = document["paths"][path]["post"]
+    assert route["security"] == [{"bearer": []}]
+    assert set(route["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "415", "422", "503"}
+    [key] = [parameter for parameter in route["parameters"] if parameter["in"] == "header"]
+    assert (key["name"], key["required"], "default" in key["schema"]) == ("Idempotency-Key", False, False)
+    body = route["requestBody"]
+    assert body["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{model}"}
+    schemas = document["components"]["schemas"]
+    headers = {"Authorization": f"Bearer {make_token(scopes='api:write')}"}
+    reply = client.post(path.format(loan_id=1), json=schemas[model]["example"], headers=headers)
+    assert reply.status_code == 201
+    assert schemas["EventBody"]["required"] == ["event_type", "post_date", "amt"]
+    assert not any("default" in member for member in schemas["EventBody"]["properties"].values())
 
 
 def test_every_reference_of_the_document_leads_somewhere(client):

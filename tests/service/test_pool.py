@@ -11,7 +11,7 @@ import sqlalchemy.pool.base
 
 from service.bootstrap import build_app
 from service.connection import connect
-from service.database import RECYCLE_S, PooledDatabase
+from service.database import RECYCLE_S, PooledDatabase, Prepared
 from service.errors import DatabaseUnavailable
 from tests.conftest import sql
 
@@ -57,7 +57,7 @@ def test_no_failure_loses_a_connection(single, admin):
 
     def refuse(error, query):
         with pytest.raises(error):
-            single.row(query)
+            single.row(query, (1,))
 
     for _ in range(5):
         end_it()
@@ -100,3 +100,23 @@ def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_
     for _ in range(3 * size):
         ask(1)
         assert replies[-1][0] == 200
+
+
+NEXT = Prepared("next", ("bigint",), "SELECT $1 + 1")
+
+
+def test_a_prepared_query_is_prepared_again_when_the_session_has_lost_it(single):
+    assert single.row(NEXT, (0,)) == (1,)
+    with single._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+        single._execute(cursor, "DEALLOCATE ALL")
+    assert single.row(NEXT, (0,)) == (1,)
+    assert single.row(NEXT, (1,)) == (2,)
+
+
+def test_a_prepared_query_is_prepared_again_when_the_tables_have_changed(single, admin):
+    query = Prepared("changing", ("bigint",), "SELECT * FROM changing WHERE $1 > 0")
+    sql(admin, "CREATE TABLE changing AS SELECT 1::int AS number")
+    sql(admin, "GRANT SELECT ON changing TO loaner_reader")
+    assert single.row(query, (1,)) == (1,)
+    sql(admin, "ALTER TABLE changing ALTER number TYPE text")
+    assert single.row(query, (1,)) == ("1",)

@@ -32,16 +32,16 @@ class Server:
         self.fails = None
         self.meanwhile = lambda: None
 
-    def timeline(self, loan_id, held=None):
+    def timeline(self, loan_id, held=None, cluster=None):
         self.reads.append("whole" if held is None or held.version != self.holds.version else "version")
         self.meanwhile()
         if self.fails is not None:
             raise self.fails
         if held is not None and held.version == self.holds.version:
-            return held.restamped(self.holds.token)
+            return held if held.token == self.holds.token else held.restamped(self.holds.token)
         return self.holds
 
-    def timeline_at(self, loan_id, version):
+    def timeline_at(self, loan_id, version, cluster=None):
         self.reads.append(f"at {version}")
         if self.fails is not None:
             raise self.fails
@@ -354,3 +354,42 @@ def test_as_of_is_told_by_the_clock_on_the_wall(place, clock):
     clock.now += 2
     age_s = (datetime.now(UTC) - timelines.as_of(known)).total_seconds()
     assert age_s == pytest.approx(2, abs=0.5)
+
+
+def test_whoever_joins_a_read_that_began_too_long_ago_does_not_take_its_word_that_there_is_no_loan(place, clock):
+    _, _, primary, timelines = place
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait():
+        begun.set()
+        gate.wait(10)
+        primary.fails, primary.meanwhile = UnknownLoan(1), lambda: setattr(primary, "fails", None)
+
+    primary.meanwhile = wait
+
+    def ask_in_vain():
+        with pytest.raises(UnknownLoan):
+            timelines.find(1)
+
+    first = threading.Thread(target=ask_in_vain)
+    first.start()
+    begun.wait(10)
+    clock.now += MAX_STALENESS_S + 1
+    found = []
+    second = threading.Thread(target=lambda: found.append(timelines.find(1)))
+    second.start()
+    time.sleep(0.2)
+    gate.set()
+    first.join()
+    second.join()
+    assert found[0].timeline.version == 3
+
+
+def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, clock):
+    near, far, _, timelines = place
+    near.put("c", timeline(3, 10))
+    far.clear()
+    freshness.listening("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
+    for _ in range(3):
+        assert timelines.find(1).timeline.version == 3
+    assert far == {}

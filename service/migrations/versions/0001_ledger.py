@@ -1,14 +1,10 @@
 """The ledger."""
 
-from pathlib import Path
-
-from alembic import op
+from service.migrations.sql_file import run_sql_beside
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    # straight to the driver: the text is full of percent signs that are no parameters
-    with op.get_bind().connection.cursor() as cursor:
-        cursor.execute(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
+    run_sql_beside(__file__)

@@ -1,11 +1,15 @@
 """A real memcached: what it gives is ours, or nothing."""
 
 import logging
+import os
 import socket
+import socketserver
 import struct
+import subprocess
 import tempfile
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -193,7 +197,7 @@ def test_memcached_over_tls_is_checked(make, open_folder, caplog):
             for _ in range(FAILURES):
                 assert timelines.get("a", 1) is None
         assert "certificate verify failed" in caplog.text
-        plain = settings.model_copy(update={"memcached_tls": False})
+        plain = settings.model_copy(update={"memcached_tls": False, "memcached_ca": None})
         with closing(open_memcached(plain)) as timelines:
             assert timelines.get("a", 1) is None
 
@@ -236,3 +240,73 @@ def test_no_servers_are_no_cache():
 
 def test_hosts_are_read_with_memcacheds_own_port():
     assert parse_hosts("cache", 11211) == (Host("cache", 11211),)
+
+
+class Garbage(socketserver.StreamRequestHandler):
+    """Answers whatever it is asked with the same bytes, one after the other."""
+
+    answer = b""
+    pause_s = 0.0
+
+    def handle(self):
+        with suppress(OSError):
+            while self.rfile.readline():
+                for byte in self.answer:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(self.pause_s)
+
+
+@contextmanager
+def garbage(answer, pause_s=0.0):
+    handler = type("Handler", (Garbage,), {"answer": answer, "pause_s": pause_s})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"VALUE x y\r\n", b"VALUE\r\n", b"VALUE other 0 3\r\nabc\r\nEND\r\n", b"HTTP/1.1 200 OK\r\n", b"\xff\r\n"],
+)
+def test_what_is_no_memcached_has_nothing_and_is_left_alone(opened, make, answer):
+    with garbage(answer) as address:
+        timelines = opened(address, timeout_s=0.2)
+        for _ in range(FAILURES):
+            assert timelines.get("a", 1) is None
+            timelines.put("a", make())
+        assert timelines.state() == {address: "down"}
+
+
+def test_a_server_whose_answers_come_in_drips_is_left_alone(opened):
+    with garbage(b"END\r\n", pause_s=0.15) as address:
+        timelines = opened(address, timeout_s=0.05)
+        begun = time.monotonic()
+        for _ in range(20):
+            assert timelines.get("a", 1) is None
+        assert time.monotonic() - begun < 5
+        assert timelines.state() == {address: "down"}
+
+
+def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
+    open_folder.chmod(0o777)
+    path = open_folder / "socket"
+    command = ["memcached", "-s", str(path), *(["-u", "nobody"] if os.geteuid() == 0 else [])]
+    process = subprocess.Popen(command)
+    try:
+        timelines = opened(str(path))
+        deadline = time.monotonic() + 5
+        while timelines.get("a", 1) is None and time.monotonic() < deadline:
+            timelines.put("a", make())
+            time.sleep(0.05)
+        assert timelines.get("a", 1) is not None
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_certificates_that_would_not_be_looked_at_are_refused():
+    settings = load_settings(memcached_servers="cache", cache_secret=SECRET, memcached_ca="ca.pem")
+    with pytest.raises(SettingsError, match="MEMCACHED_CA is set, and MEMCACHED_TLS is not"):
+        open_memcached(settings)

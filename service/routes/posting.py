@@ -1,0 +1,101 @@
+"""Creating loans, and posting what they cost and what is paid."""
+
+import logging
+from typing import Any
+
+from flask import Response, request
+from flask_openapi3 import APIBlueprint, Tag
+from pydantic import BaseModel, Field
+
+from security.context import SecurityContext
+from service.idempotency import Claim, claim_of
+from service.posting import Posted, Poster
+from service.problem import reply
+from service.reader import BalanceReader
+from service.representation import represent
+from service.routes.access import WRITE, needs
+from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
+from service.routes.loan import LoanReply
+from service.routes.loan_query import LoanPath
+from service.routes.posting_body import EventsBody, LoanBody, PostingHeaders
+
+log = logging.getLogger(__name__)
+
+REPEATED = "Idempotent-Replayed"
+_REFUSALS = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
+
+
+class PostedEvent(BaseModel):
+    """An event as the ledger has it."""
+
+    tx_id: int = Field(description="what a reversal names", json_schema_extra={"example": 71})
+    version: Version = Field(description="the version of the loan that it made")
+
+
+class PostedReply(BaseModel):
+    """What became of the loan. events: in the order in which they were sent."""
+
+    loan_id: LoanId
+    date: Day = Field(description="today, in the service's time zone")
+    balance: Money
+    currency: Currency
+    version: Version = Field(description="the loan's, with these events: for min_version")
+    events: list[PostedEvent]
+
+
+def posting_routes(poster: Poster | None, reader: BalanceReader, context: SecurityContext) -> APIBlueprint:
+    """The blueprint `posting`. poster: None makes every route 404. context: who asks."""
+    routes = APIBlueprint("posting", __name__, abp_tags=[Tag(name="posting", description="What is lent, due and paid")])
+    secured: list[dict[str, list[str]]] = [{"bearer": []}]
+
+    def caller() -> str:
+        auth = context.get_auth()
+        assert auth is not None  # the chain lets nobody in without
+        return auth.user_id
+
+    def claim(key: str, asked: dict[str, Any]) -> Claim | None:
+        return claim_of(caller(), key, {"path": request.path, **asked}) if key else None
+
+    def told(posted: Posted, **headers: str) -> Response:
+        body, always = represent(posted.members, posted.as_of)
+        response = Response(body, 201, always)
+        response.headers.update({**headers, REPEATED: "true"} if posted.repeated else headers)
+        return response
+
+    @routes.before_request
+    def refuse_unless_set_up() -> Response | None:
+        return reply(404, "this service posts nothing") if poster is None and request.method == "POST" else None
+
+    @routes.post(
+        "/api/v1/loan/<loan_id>/events",
+        summary="Post events of a loan",
+        responses={201: PostedReply, **_REFUSALS},
+        security=secured,
+    )
+    @needs(WRITE)
+    def post_events(path: LoanPath, header: PostingHeaders, body: EventsBody) -> Response:
+        """Fees, interest and payments, or reversals of such, on any day: all of them or none. The reply counts them."""
+        assert poster is not None
+        asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
+        posted = poster.post_events(path.loan_id, body.new_events(), reader.today(), asked)
+        done = "had already posted" if posted.repeated else "posted"
+        log.info("%a %s %d events to loan %d: version %d", caller(), done, len(body.events), path.loan_id,
+                 posted.members["version"])  # fmt: skip
+        return told(posted)
+
+    @routes.post(
+        "/api/v1/loan",
+        summary="Create a loan",
+        responses={201: LoanReply, **_REFUSALS},
+        security=secured,
+    )
+    @needs(WRITE)
+    def create_loan(header: PostingHeaders, body: LoanBody) -> Response:
+        """Terms, which stand from then on. Events are posted to it afterwards."""
+        assert poster is not None
+        asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
+        posted = poster.create_loan(body.loan(), reader.today(), asked)
+        log.info("%a %s loan %d", caller(), "had already created" if posted.repeated else "created", body.loan_id)
+        return told(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
+
+    return routes

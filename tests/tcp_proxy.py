@@ -1,0 +1,123 @@
+"""A TCP proxy between two parties of a test: it delays, falls silent, cuts and refuses."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from service.embedded import HOST
+
+PIECE = 65536
+
+
+@dataclass(eq=False)
+class _Connection:
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    speaks: asyncio.Event
+    said: bytes = b""  # by the client, as far as somebody may want to recognise it
+
+
+class TcpProxy:
+    """Forwards connections to one loopback port.
+
+    delay_s: how much later replies come. refuses: whether new connections are closed at once.
+    """
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.port = 0
+        self.delay_s = 0.0
+        self.refuses = False
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._started = threading.Event()
+        self._connections: set[_Connection] = set()
+
+    def silence(self, who: bytes = b"") -> int:
+        """Let nothing through any more, in either direction, for connections whose client has said this.
+
+        Returns: how many those are.
+        """
+        return self._do(lambda connection: connection.speaks.clear(), who)
+
+    def speak(self) -> int:
+        """Let everything through again, and first what was held back."""
+        return self._do(lambda connection: connection.speaks.set(), b"")
+
+    def cut(self, who: bytes = b"") -> int:
+        """Close connections whose client has said this. Returns: how many."""
+        return self._do(lambda connection: (connection.client.close(), connection.server.close()), who)
+
+    def _do(self, action, who: bytes) -> int:
+        async def act() -> int:
+            meant = [connection for connection in self._connections if who in connection.said]
+            for connection in meant:
+                action(connection)
+            return len(meant)
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(10)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if self.refuses:
+                raise ConnectionRefusedError
+            replies, server = await asyncio.open_connection(HOST, self.target)
+        except OSError:
+            writer.close()
+            return
+        connection = _Connection(writer, server, asyncio.Event())
+        connection.speaks.set()
+        self._connections.add(connection)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._requests(connection, reader))
+                both.create_task(self._replies(connection, replies))
+        except* OSError:
+            pass  # either side has gone
+        finally:
+            self._connections.discard(connection)
+
+    async def _requests(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
+        try:
+            while piece := await reader.read(PIECE):
+                connection.said = (connection.said + piece)[:PIECE]
+                await connection.speaks.wait()
+                connection.server.write(piece)
+        finally:
+            connection.server.close()
+
+    async def _replies(self, connection: _Connection, replies: asyncio.StreamReader) -> None:
+        try:
+            while piece := await replies.read(PIECE):
+                await asyncio.sleep(self.delay_s)
+                await connection.speaks.wait()
+                connection.client.write(piece)
+        finally:
+            connection.client.close()
+
+    def _run(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._accept, HOST, self.port)
+        self.port = server.sockets[0].getsockname()[1]
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+
+
+@contextmanager
+def running(proxy: TcpProxy) -> Iterator[TcpProxy]:
+    """It, on a free port, until the end, when every connection is cut."""
+    thread = threading.Thread(target=proxy._run, name="tcp-proxy")
+    thread.start()
+    proxy._started.wait(10)
+    try:
+        yield proxy
+    finally:
+        proxy.cut()
+        proxy._loop.call_soon_threadsafe(proxy._stop.set)
+        thread.join()
