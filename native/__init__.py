@@ -18,9 +18,11 @@ __all__ = [
     "IMPLEMENTATION",
     "INTEREST",
     "LAYOUT_VERSION",
+    "PARTS",
     "PAYMENT",
     "REVERSAL",
     "Timeline",
+    "balance_parts",
     "day_number",
     "day_of",
     "load",
@@ -60,7 +62,7 @@ def load(module: str, implementation: str) -> ModuleType:
 
 
 IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or (
-    "compiled" if all(map(compiled_file, ("timeline", "portfolio"))) else "interpreted"
+    "compiled" if all(map(compiled_file, ("timeline", "portfolio", "parts"))) else "interpreted"
 )
 
 _timeline = load("timeline", IMPLEMENTATION)
@@ -70,4 +72,7 @@ INTEREST: int = _timeline.INTEREST
 PAYMENT: int = _timeline.PAYMENT
 REVERSAL: int = _timeline.REVERSAL
 Timeline = _timeline.Timeline
+_parts = load("parts", IMPLEMENTATION)
+PARTS: tuple[str, str, str] = _parts.ORDER
+balance_parts = _parts.balance_parts
 portfolio_balances = load("portfolio", IMPLEMENTATION).portfolio_balances

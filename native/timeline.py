@@ -311,11 +311,28 @@ class Timeline:
         """
         first: cython.int = _day(first_day)
         low: cython.Py_ssize_t = self._upper(first - 1) if first > -2147483648 else 0
-        high: cython.Py_ssize_t = self._upper(_day(last_day))
+        return self.events(low, self._upper(_day(last_day)))
+
+    def position(self, day):
+        """How many events are dated on or before the day: where `events` has those that follow it."""
+        return self._upper(_day(day))
+
+    def events(self, first, last):
+        """The events from one position up to, and without, another; there are none beyond the ends.
+
+        Returns: a list as of `window`.
+        """
+        low: cython.Py_ssize_t = max(first, 0)
+        high: cython.Py_ssize_t = min(last, self._count)
         return [
             (self._days[i], self._kinds[i], self._amounts[i], self._running[i], self._tx_ids[i])
             for i in range(low, high)
         ]
+
+    def columns(self, day):
+        """The kinds and the signed amounts of the events dated on or before the day: buffers of uint8 and int64."""
+        count: cython.Py_ssize_t = self._upper(_day(day))
+        return memoryview(self._kinds[:count]), memoryview(self._amounts[:count])
 
     def changes(self, first_day, last_day):
         """The balance over a span of days, told by its changes.

@@ -69,8 +69,8 @@ class KeyReused(LoanerError):
 class VersionNotReached(LoanerError):
     """A loan does not have the version, yet, that the caller wants to see."""
 
-    def __init__(self, loan_id: int, version: int, min_version: int) -> None:
-        super().__init__(f"loan {loan_id} is at version {version}, below the min_version {min_version}")
+    def __init__(self, loan_id: int, version: int, wanted: int) -> None:
+        super().__init__(f"loan {loan_id} is at version {version}, below the version {wanted} that was asked for")
         self.loan_id = loan_id
         self.version = version
 

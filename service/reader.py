@@ -37,8 +37,15 @@ class BalanceReader:
         """
         return self._timelines.find(loan_id, min_version)
 
-    def as_of(self, known: Known) -> datetime:
-        """Up to when whatever was committed is in it."""
+    def loan_at(self, loan_id: int, version: int) -> Known:
+        """The loan's whole ledger as it was when it had so many events.
+
+        Raises: UnknownLoan, DatabaseUnavailable, VersionNotReached.
+        """
+        return self._timelines.find_at(loan_id, version)
+
+    def as_of(self, known: Known) -> datetime | None:
+        """Up to when whatever was committed is in it; None of a ledger as it was at a version."""
         return self._timelines.as_of(known)
 
     @staticmethod

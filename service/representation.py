@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 
+from native import PARTS, Timeline, balance_parts
 from service.money import to_decimal_string
 from service.reader import Balance
+from service.statement import Line
 
 ETAG_BYTES = 12
 
@@ -23,16 +25,42 @@ def balance_members(balance: Balance) -> dict[str, Any]:
     }
 
 
-def represent(members: dict[str, Any], as_of: datetime) -> tuple[bytes, list[tuple[str, str]]]:
-    """The body and headers of a reply. as_of: whatever was committed before is in it.
+def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
+    """What a reply says of what a balance is made of, on a day (a day number)."""
+    parts = map(to_decimal_string, balance_parts(timeline, day))
+    return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
 
-    Its ETag is a digest of the body, which names the loan, its version and the date: replies that differ in anything
-    have different ones, even where a failover has given a version to another event.
-    """
+
+def line_members(line: Line) -> dict[str, Any]:
+    """What a reply says of an event."""
+    return {
+        "tx_id": line.tx_id,
+        "event_type": line.event_type,
+        "post_date": line.post_date.isoformat(),
+        "amt": to_decimal_string(abs(line.signed)),
+        "reversal": line.reversal,
+        "signed_amt": to_decimal_string(line.signed),
+        "balance": to_decimal_string(line.balance),
+    }
+
+
+def represent(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
+    """The body and headers of a reply in JSON. as_of: as for `ledger_headers`."""
     body = orjson.dumps(members)
-    return body, [
-        ("Content-Type", "application/json"),
-        ("ETag", f'"{blake2b(body, digest_size=ETAG_BYTES).hexdigest()}"'),
-        ("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")),
+    return body, ledger_headers("application/json", body, as_of)
+
+
+def ledger_headers(content_type: str, source: bytes, as_of: datetime | None) -> list[tuple[str, str]]:
+    """The headers of a reply from a ledger. as_of: whatever was committed before is in it; None: it tells of a version.
+
+    Its ETag is a digest of its source: the body, or all that the body is made from. That names the loan, its version
+    and the dates, and holds what was posted: replies that differ in anything have different ones, even where a failover
+    has given a version to another event.
+    """
+    freshness = [("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z"))] if as_of else []
+    return [
+        ("Content-Type", content_type),
+        ("ETag", f'"{blake2b(source, digest_size=ETAG_BYTES).hexdigest()}"'),
+        *freshness,
         ("Cache-Control", "private, no-cache"),  # whoever keeps it has to ask whether it still stands
     ]

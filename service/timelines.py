@@ -1,5 +1,6 @@
 """Where a loan's timeline is looked for, and in which order: this process, memcached, a replica, the primary."""
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from service.freshness import Freshness
 from service.ledger import Ledger
 from service.single_flight import SingleFlight
 
+FOR_EVER = math.inf
 LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
 
 
@@ -29,7 +31,8 @@ class Cache(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness)."""
+    """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness); FOR_EVER of
+    one as it was at a version, which nothing is added to."""
 
     timeline: Timeline
     at: float
@@ -64,13 +67,40 @@ class Timelines:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
 
-    def as_of(self, known: Known) -> datetime:
-        """Up to when whatever was committed is in it, by the clock on the wall."""
+    def find_at(self, loan_id: int, version: int) -> Known:
+        """The loan's timeline as it was when it had so many events. It never changes, so a replica of the cluster that
+        has them is as good as the primary; caches know loans as they are now, and are no help with an older version.
+
+        Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
+        """
+        cluster = self._freshness.cluster
+        recent = self._recent(loan_id)
+        if recent is not None and recent.timeline.version == version:
+            self._found["process"].inc()
+            return Known(recent.timeline, FOR_EVER)
+        if self._replica is not None and cluster is not None:
+            try:
+                found = self._replica.timeline_at(loan_id, version, cluster)
+            except (UnknownLoan, VersionNotReached, DatabaseUnavailable):
+                pass  # perhaps only there
+            else:
+                self._found["replica"].inc()
+                return Known(found, FOR_EVER)
+        found = self._primary.timeline_at(loan_id, version, cluster)
+        self._found["primary"].inc()
+        return Known(found, FOR_EVER)
+
+    def as_of(self, known: Known) -> datetime | None:
+        """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
+        if known.at == FOR_EVER:
+            return None
         return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
 
     def _find(self, loan_id: int) -> Known:
         asked_at = self._freshness.now()
         known = self._recent(loan_id)
+        if known is not None:
+            self._found["process"].inc()
         while known is None or known.at < asked_at - self._freshness.max_staleness_s:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
@@ -85,10 +115,7 @@ class Timelines:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
-        known = self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
-        if known is not None:
-            self._found["process"].inc()
-        return known
+        return self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
 
     def _fetch(self, cluster: str | None, loan_id: int) -> Known:
         held: Timeline | None = None

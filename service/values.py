@@ -1,24 +1,40 @@
 """What people and programs write, read strictly. Each function raises a ValueError that says what was expected."""
 
 import re
+from collections.abc import Callable
 from datetime import date
 
 MAX_LOAN_ID = 2**63 - 1  # and the highest version
+MAX_LIMIT = 1000
 EVENT_TYPES = ("fee", "interest", "payment")
+
+
+def _whole_number(text: str, lowest: int, highest: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,19}", text) or not lowest <= int(text) <= highest:
+        raise ValueError(f"expected a whole number from {lowest} to {highest}")
+    return int(text)
 
 
 def loan_id_of(text: str) -> int:
     """A loan's id."""
-    if not re.fullmatch(r"[0-9]{1,19}", text) or not 0 < int(text) <= MAX_LOAN_ID:
-        raise ValueError(f"expected a whole number from 1 to {MAX_LOAN_ID}")
-    return int(text)
+    return _whole_number(text, 1, MAX_LOAN_ID)
 
 
 def version_of(text: str) -> int:
     """A loan's version: how many events it has."""
-    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) > MAX_LOAN_ID:
-        raise ValueError(f"expected a whole number from 0 to {MAX_LOAN_ID}")
-    return int(text)
+    return _whole_number(text, 0, MAX_LOAN_ID)
+
+
+def limit_of(text: str) -> int:
+    """How many events a page may have."""
+    return _whole_number(text, 1, MAX_LIMIT)
+
+
+def truth_of(text: str) -> bool:
+    """A yes or no."""
+    if text not in ("true", "false"):
+        raise ValueError("expected true or false")
+    return text == "true"
 
 
 def date_of(text: str) -> date:
@@ -31,8 +47,15 @@ def date_of(text: str) -> date:
         raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
 
 
-def event_type_of(text: str) -> str:
-    """A kind of event."""
-    if text not in EVENT_TYPES:
-        raise ValueError(f"expected one of {', '.join(EVENT_TYPES)}")
-    return text
+def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    """What reads one of these words."""
+
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+
+    return read
+
+
+event_type_of = one_of(EVENT_TYPES)

@@ -57,9 +57,10 @@ def test_imports_point_one_way(place):
         ("native", "flask", set()),
         ("native", "psycopg2", set()),
         ("service/gateway", "flask", set()),
-        ("service", "flask", {"app.py", "bootstrap.py", "server.py", "problem.py", "access.py", "documentation.py",
-                              "json_reply.py", "json_request.py", "key_set.py", "loan.py", "operations.py",
-                              "posting.py", "token.py"}),
+        ("service", "flask", {"app.py", "bootstrap.py", "server.py", "problem.py", "access.py", "balance.py",
+                              "documentation.py", "history.py", "json_reply.py", "json_request.py", "key_set.py",
+                              "ledger_reply.py", "loan.py", "operations.py", "posting.py", "statement.py",
+                              "token.py"}),
     ],
 )  # fmt: skip
 def test_libraries_are_known_only_where_they_belong(place, library, allowed):

@@ -4,9 +4,16 @@ from datetime import date
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema
 
-from service.values import MAX_LOAN_ID, date_of, loan_id_of, version_of
+from service.cursor import Cursor, cursor_of
+from service.history import STEPS
+from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, truth_of, version_of
+
+
+def _no_default(schema: dict[str, Any]) -> None:
+    del schema["default"]  # what has this may be left out, and is never null
+
 
 LoanId = Annotated[
     int,
@@ -32,6 +39,80 @@ MinVersion = Annotated[
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
     Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
 ]
+AsOfVersion = Annotated[
+    int | None,
+    BeforeValidator(version_of),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "example": 2}),
+    Field(
+        description="the loan as it was when it had so many events, and for ever is; 0: without any. "
+        "Not together with `min_version`",
+        json_schema_extra=_no_default,
+    ),
+]
+FirstDay = Annotated[
+    date | None,
+    BeforeValidator(date_of),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-01-01"}),
+    Field(
+        alias="from",
+        description="the first day; if it is left out, the one on which the loan starts",
+        json_schema_extra=_no_default,
+    ),
+]
+LastDay = Annotated[
+    date | None,
+    BeforeValidator(date_of),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
+    Field(
+        alias="to",
+        description="the last day; if it is left out, today in the service's time zone",
+        json_schema_extra=_no_default,
+    ),
+]
+Step = Annotated[
+    str,
+    BeforeValidator(one_of(STEPS)),
+    WithJsonSchema({"type": "string", "enum": list(STEPS), "default": "change"}),
+    Field(description="each day on which the balance changed, each day, or the last day of each month"),
+]
+Limit = Annotated[
+    int,
+    BeforeValidator(limit_of),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
+    Field(description="how many events a page has at most"),
+]
+PageCursor = Annotated[
+    InstanceOf[Cursor] | None,
+    BeforeValidator(cursor_of),
+    WithJsonSchema({"type": "string"}),
+    Field(
+        description="the `next_cursor` of the page before; it knows the dates and the version",
+        json_schema_extra=_no_default,
+    ),
+]
+Format = Annotated[
+    str | None,
+    BeforeValidator(one_of(("json", "csv"))),
+    WithJsonSchema({"type": "string", "enum": ["json", "csv"]}),
+    Field(description="instead of what `Accept` says", json_schema_extra=_no_default),
+]
+Explain = Annotated[
+    bool,
+    BeforeValidator(truth_of),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="whether to tell the terms, the events behind the balance (at most 10,000) and a digest of them"),
+]
+PartsWish = Annotated[
+    bool,
+    BeforeValidator(truth_of),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="whether to split the balance into fees, interest and principal"),
+]
+
+
+def only_with(parameter: str, description: str) -> Any:
+    """A member that a reply has only if a parameter of the query asks for it."""
+    return Field(default=None, description=f"with `{parameter}=true`: {description}", json_schema_extra=_no_default)
 
 
 class Query(BaseModel):

@@ -15,7 +15,8 @@ from service.reader import BalanceReader
 from service.representation import represent
 from service.routes.access import WRITE, needs
 from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
-from service.routes.loan import LoanPath, LoanReply
+from service.routes.loan import LoanReply
+from service.routes.loan_query import LoanPath
 from service.routes.posting_body import EventsBody, LoanBody, PostingHeaders
 
 log = logging.getLogger(__name__)

@@ -13,5 +13,9 @@ def core(request: pytest.FixtureRequest) -> SimpleNamespace:
     build = request.param
     if build == "compiled" and native.compiled_file("timeline") is None:
         pytest.skip("the compiled core is missing; `make build` makes it, given a C compiler")
-    timeline, portfolio = native.load("timeline", build), native.load("portfolio", build)
-    return SimpleNamespace(build=build, Timeline=timeline.Timeline, portfolio_balances=portfolio.portfolio_balances)
+    return SimpleNamespace(
+        build=build,
+        Timeline=native.load("timeline", build).Timeline,
+        portfolio_balances=native.load("portfolio", build).portfolio_balances,
+        balance_parts=native.load("parts", build).balance_parts,
+    )

@@ -36,6 +36,32 @@ class Ledger:
             return Decimal(0)
         return Decimal(self.initial) / 100 + sum((e.signed for e in self.events if e.day <= day), Decimal(0))
 
+    def parts_at(self, day: int) -> tuple[Decimal, Decimal, Decimal]:
+        """Fees, interest and principal."""
+        if day < self.start_day:
+            return Decimal(0), Decimal(0), Decimal(0)
+        standing: list[Event] = []
+        for event in sorted(self.events, key=lambda event: (event.day, event.tx_id)):
+            if event.day > day:
+                break
+            twins = [e for e in standing if (e.kind ^ REVERSAL, e.amount) == (event.kind, event.amount)]
+            if twins:
+                standing.remove(twins[-1])
+            else:
+                standing.append(event)
+        owed = {FEE: Decimal(0), INTEREST: Decimal(0), PAYMENT: Decimal(self.initial) / 100}  # the last: principal
+        for event in standing:
+            if event.signed > 0:
+                owed[event.kind & ~REVERSAL] += event.signed
+                continue
+            left = -event.signed
+            for part in (FEE, INTEREST):
+                paid = min(left, owed[part])
+                owed[part] -= paid
+                left -= paid
+            owed[PAYMENT] -= left
+        return owed[FEE], owed[INTEREST], owed[PAYMENT]
+
     def build(self, core, **changes):
         """The core's timeline of the same ledger."""
         ordered = sorted(self.events, key=lambda event: (event.day, event.tx_id))

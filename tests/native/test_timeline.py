@@ -226,6 +226,20 @@ def test_a_window_holds_the_events_of_its_days(core, ledger, first, last):
     assert [(day, tx_id, kind) for day, kind, _, _, tx_id in rows] == inside
 
 
+@given(ledger=ledgers(), day=DAYS, first=st.integers(-3, 40), last=st.integers(-3, 40))
+def test_events_are_found_by_position(core, ledger, day, first, last):
+    timeline = ledger.build(core)
+    rows = timeline.window(MIN_DAY, MAX_DAY)
+    assert timeline.events(first, last) == [row for at, row in enumerate(rows) if first <= at < last]
+    assert timeline.events(0, timeline.position(day)) == timeline.window(MIN_DAY, day)
+
+
+@pytest.mark.parametrize("at", [1.0, "1", None])
+def test_a_position_that_is_no_integer_is_refused_alike(core, at):
+    with pytest.raises(TypeError):
+        SMALL.build(core).events(0, at)
+
+
 @given(ledger=ledgers(), first=DAYS, last=DAYS)
 def test_changes_tell_the_balance_of_every_day_between(core, ledger, first, last):
     timeline = ledger.build(core)

@@ -86,12 +86,13 @@ def test_the_document_lists_every_route(client):
     assert set(document["paths"]) == {
         "/api/v1/loan/{loan_id}/{date}", "/{loan_id}/{date}", "/api/v1/loan/{loan_id}", "/token", "/status",
         "/healthcheck", "/version", "/ready", "/metrics", "/.well-known/jwks.json", "/api/v1/loan",
-        "/api/v1/loan/{loan_id}/events",
+        "/api/v1/loan/{loan_id}/events", "/api/v1/loan/{loan_id}/history", "/api/v1/loan/{loan_id}/statement",
     }  # fmt: skip
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": []}]
     assert set(balance["responses"]) == {"200", "400", "401", "403", "404", "412", "503"}
-    assert {parameter["name"] for parameter in balance["parameters"]} == {"loan_id", "date", "min_version"}
+    asked = {parameter["name"] for parameter in balance["parameters"]}
+    assert asked == {"loan_id", "date", "min_version", "as_of_version", "explain", "parts"}
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip

@@ -98,8 +98,13 @@ def test_opened_routes_need_no_token_either_way(served):
 
 # What replies say of themselves
 
+LEDGER_PATHS = [
+    "/1/2020-02-29", "/api/v1/loan/1/2020-02-29", "/api/v1/loan/1", "/api/v1/loan/1/history",
+    "/api/v1/loan/1/statement",
+]  # fmt: skip
 
-@pytest.mark.parametrize("path", ["/1/2020-02-29", "/api/v1/loan/1/2020-02-29", "/api/v1/loan/1"])
+
+@pytest.mark.parametrize("path", LEDGER_PATHS)
 def test_a_reply_that_is_known_is_not_sent_again(client, bearer, path):
     first = client.get(path, headers=bearer)
     tag = first.headers["ETag"]
@@ -128,7 +133,7 @@ def test_as_of_is_the_time_of_the_read(client, bearer):
     assert reply.headers["Cache-Control"] == "private, no-cache"
 
 
-@pytest.mark.parametrize("path", ["/1/2020-02-29", "/api/v1/loan/1/2020-02-29", "/api/v1/loan/1"])
+@pytest.mark.parametrize("path", LEDGER_PATHS)
 def test_a_version_that_the_loan_does_not_have_is_412(client, bearer, path):
     assert client.get(path, headers=bearer, query_string={"min_version": 3}).status_code == 200
     reply = client.get(path, headers=bearer, query_string={"min_version": 4})

@@ -41,6 +41,14 @@ class Server:
             return held if held.token == self.holds.token else held.restamped(self.holds.token)
         return self.holds
 
+    def timeline_at(self, loan_id, version, cluster=None):
+        self.reads.append(f"at {version}")
+        if self.fails is not None:
+            raise self.fails
+        if self.holds.version < version:
+            raise VersionNotReached(loan_id, self.holds.version, version)
+        return timeline(version, self.holds.token)
+
 
 class Kept(dict):
     """A cache that loses nothing."""
@@ -229,6 +237,54 @@ def test_what_a_replica_does_not_know_the_primary_is_asked(replicated, failure):
     replica.fails = failure
     assert timelines.find(1).timeline.version == 3
     assert primary.reads == ["whole"]
+
+
+# As of a version
+
+
+def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is_not_kept(place):
+    near, far, primary, timelines = place
+    timelines.find(1)
+    assert timelines.find_at(1, 3).timeline is near.get("c", 1)
+    assert [timelines.find_at(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
+    assert primary.reads == ["whole", "at 2", "at 0", "at 2"]
+    assert near.get("c", 1).version == far.get("c", 1).version == 3
+
+
+def test_what_is_cached_and_not_trusted_is_no_version_either(place, freshness, clock):
+    _, _, primary, timelines = place
+    timelines.find(1)
+    freshness.listening("d", 5, clock())
+    timelines.find_at(1, 3)
+    assert primary.reads == ["whole", "at 3"]
+
+
+def test_a_version_that_the_loan_does_not_have_is_not_reached(place):
+    *_, timelines = place
+    timelines.find(1)
+    with pytest.raises(VersionNotReached) as caught:
+        timelines.find_at(1, 4)
+    assert caught.value.version == 3
+
+
+def test_a_replica_that_lags_is_read_for_the_versions_that_it_has(replicated):
+    _, primary, replica, timelines = replicated
+    replica.holds = timeline(2, 5)
+    assert [timelines.find_at(1, version).timeline.version for version in (2, 3)] == [2, 3]
+    assert (replica.reads, primary.reads) == (["at 2", "at 3"], ["at 3"])
+
+
+@pytest.mark.parametrize("failure", [UnknownLoan(1), DatabaseUnavailable("gone")])
+def test_a_version_that_a_replica_does_not_tell_the_primary_is_asked_for(replicated, failure):
+    _, primary, replica, timelines = replicated
+    replica.fails = failure
+    assert timelines.find_at(1, 2).timeline.version == 2
+    assert primary.reads == ["at 2"]
+
+
+def test_a_loan_as_it_was_has_no_time_up_to_which_it_is_known(place):
+    *_, timelines = place
+    assert timelines.as_of(timelines.find_at(1, 2)) is None
 
 
 # One read for many

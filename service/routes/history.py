@@ -1,0 +1,72 @@
+"""A loan's balance over time."""
+
+from typing import Literal
+
+from flask import Response
+from flask_openapi3 import APIBlueprint
+from pydantic import BaseModel, Field
+
+from service.history import points_of
+from service.money import to_decimal_string
+from service.reader import BalanceReader
+from service.routes.fields import Currency, Day, LoanId, Money, Step, Version
+from service.routes.ledger_reply import ledger_reply
+from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+
+
+class HistoryWishes(SpanWishes):
+    """And how closely to look."""
+
+    step: Step = "change"
+
+
+class Point(BaseModel):
+    """What was owed at the end of a day."""
+
+    date: Day
+    balance: Money
+
+
+class HistoryReply(BaseModel):
+    """What a loan owed over a span of days."""
+
+    loan_id: LoanId
+    currency: Currency
+    version: Version
+    first: Day = Field(alias="from")
+    last: Day = Field(alias="to")
+    step: Literal["change", "day", "month"]
+    balances: list[Point]
+
+
+def add_history(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+    """Add the route to a blueprint."""
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>/history",
+        summary="The balance over time",
+        responses={200: HistoryReply, **REFUSALS},
+        security=security,
+    )
+    def history(path: LoanPath, query: HistoryWishes) -> Response:
+        """What the loan owed at the end of days from `from` to `to`, both included: on the first day and each one on
+        which that changed, on every day, or on the last day of each month and the last one of all. At most 10,000
+        points."""
+        known = ledger_of(reader, path, query)
+        span = span_of(reader, known, query)
+        return ledger_reply(
+            reader,
+            known,
+            {
+                "loan_id": path.loan_id,
+                "currency": known.timeline.currency,
+                "version": known.timeline.version,
+                "from": span.first.isoformat(),
+                "to": span.last.isoformat(),
+                "step": query.step,
+                "balances": [
+                    {"date": day.isoformat(), "balance": to_decimal_string(balance)}
+                    for day, balance in points_of(known.timeline, span, query.step)
+                ],
+            },
+        )

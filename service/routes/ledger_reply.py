@@ -1,0 +1,22 @@
+"""A reply from a loan's ledger, which need not be sent again to whoever has it."""
+
+from typing import Any
+
+from flask import Response, request
+
+from service.reader import BalanceReader
+from service.representation import represent
+from service.timelines import Known
+
+
+def ledger_reply(reader: BalanceReader, known: Known, members: dict[str, Any]) -> Response:
+    """The members in JSON, with headers that tell how fresh they are; 304 if the caller says that it has them."""
+    body, headers = represent(members, reader.as_of(known))
+    return unless_known(Response(body, headers=headers))
+
+
+def unless_known(response: Response) -> Response:
+    """The same reply, or 304 where `If-None-Match` names it."""
+    if "If-None-Match" in request.headers:
+        response.make_conditional(request)
+    return response

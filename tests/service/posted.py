@@ -1,0 +1,93 @@
+"""What loans owe by their rows in Postgres, in Decimals and in the plainest way: the measure of every reply."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from tests.conftest import sql
+
+FIRST = date(2019, 12, 1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of loan_events."""
+
+    tx_id: int
+    event_type: str
+    post_date: date
+    amt: Decimal
+    version: int
+    reverses: int | None
+
+    @property
+    def signed(self) -> Decimal:
+        return self.amt if (self.event_type == "payment") == (self.reverses is not None) else -self.amt
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A loan and its events."""
+
+    loan_id: int
+    start_date: date
+    initial_amt: Decimal
+    rows: tuple[Row, ...]
+
+    def until(self, day: date, version: int | None = None) -> list[Row]:
+        """What counts at the end of the day, in order."""
+        if day < self.start_date:
+            return []
+        counted = [r for r in self.rows if r.post_date <= day and (version is None or r.version <= version)]
+        return sorted(counted, key=lambda row: (row.post_date, row.tx_id))
+
+    def balance(self, day: date, version: int | None = None) -> Decimal:
+        if day < self.start_date:
+            return Decimal("0.00")
+        return self.initial_amt + sum((row.signed for row in self.until(day, version)), Decimal("0.00"))
+
+
+def days(first: date, last: date) -> list[date]:
+    """Each day from the first to the last."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+# Few days, so that events share them; few amounts, so that they cancel each other.
+DAYS = st.integers(0, 60).map(lambda number: FIRST + timedelta(days=number))
+AMOUNTS = st.sampled_from(["0.01", "10.00", "99.99", "1000.00"])
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["fee", "interest", "payment"]), DAYS, AMOUNTS, st.integers(-12, 12)), max_size=12
+)
+
+
+def post(connection, start_date: date, initial_amt: str, events) -> Posted:
+    """A new loan with events: (type, date, amount, which one of those before it to reverse, if there is such)."""
+    [(loan_id,)] = sql(connection, "SELECT coalesce(max(loan_id), 0) + 1 FROM loans")
+    sql(connection, "SELECT create_loans(%s, %s, %s::numeric[], %s)", [loan_id], [start_date], [initial_amt], ["USD"])
+    posted: list[tuple] = []
+    for event_type, post_date, amt, reverses in events:
+        kind, amount, reversed_id = event_type, amt, None
+        if 0 <= reverses < len(posted) and posted[reverses] is not None:
+            kind, amount, reversed_id = posted[reverses]
+            posted[reverses] = None
+        sql(
+            connection,
+            "SELECT post_events(%s, %s, %s, %s::numeric[], NULL, %s::bigint[])",
+            [loan_id], [kind], [post_date], [amount], [reversed_id],
+        )  # fmt: skip
+        [(tx_id,)] = sql(connection, "SELECT max(tx_id) FROM loan_events WHERE loan_id = %s", loan_id)
+        posted.append((kind, amount, tx_id) if reversed_id is None else None)
+    return read(connection, loan_id)
+
+
+def read(connection, loan_id: int) -> Posted:
+    """The loan as it is in Postgres."""
+    [terms] = sql(connection, "SELECT start_date, initial_amt FROM loans WHERE loan_id = %s", loan_id)
+    rows = sql(
+        connection,
+        "SELECT tx_id, event_type, post_date, amt, version, reverses FROM loan_events WHERE loan_id = %s",
+        loan_id,
+    )
+    return Posted(loan_id, *terms, tuple(Row(*row) for row in rows))
