@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     psql_posting_pool_size: int = Field(2, ge=1, le=256, description="further ones of each worker, that post")
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
     psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read or a posting may take")
-    psql_pool_timeout_s: float = Field(1, gt=0, le=60, description="seconds to wait for a free connection, then 503")
+    psql_pool_timeout_s: float = Field(0.5, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
     max_staleness_s: float = Field(
         5, ge=0, le=3600, description="a reply includes every event that was committed so long before; 0 caches nothing"
