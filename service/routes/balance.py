@@ -49,7 +49,9 @@ class BalanceReply(BaseModel):
     start_date: Day | SkipJsonSchema[None] = only_with("explain", "when the loan starts: before, nothing is owed")
     initial_amt: Money | SkipJsonSchema[None] = only_with("explain", "the principal")
     events: list[LineReply] | SkipJsonSchema[None] = only_with("explain", "what is behind the balance, in order")
-    digest: str | SkipJsonSchema[None] = only_with("explain", "SHA-256 of what is behind the balance; see the README")
+    digest: str | SkipJsonSchema[None] = only_with(
+        "explain", "SHA-256 of what is behind the balance; see service/README.md"
+    )
     parts: Parts | SkipJsonSchema[None] = only_with("parts", "what the balance is made of")
     allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_with(
         "parts", "the order in which payments are allocated"

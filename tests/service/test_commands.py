@@ -313,7 +313,7 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
             ["git", "check-ignore", ".auth", "keys/loaner", ".local/x"], cwd=ROOT, capture_output=True
         )
         assert len(ignored.stdout.split()) == 3
-        posting = (ROOT / "README.md").read_text().partition("### Posting\n")[2].partition("\n\nOne to")[0]
+        posting = (ROOT / "service" / "README.md").read_text().partition("## Posting\n")[2].partition("\n\nOne to")[0]
         command = f"source .auth && {posting.strip()}".replace("http://localhost:5555", url)
         first, again = (json.loads(shell(command, clone)) for _ in range(2))
         assert first == again
