@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from security.auth import Auth
-from security.chain import SecurityChain, scopes_provider
+from security.chain import Provider, SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
 from security.exchange import Request, Response
@@ -52,14 +52,16 @@ class SecurityMiddleware:
         """scopes: what the identity must have been granted."""
         self._application = application
         self._chain = chain
-        self._scopes = tuple(scopes)
+        needed = tuple(scopes)
+        self._check_scopes = scopes_provider(*needed) if needed else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         response = Response()
         try:
             request = Request(_WsgiRequest(environ))
             self._chain.execute(request, response)
-            self._check_scopes(request, response)
+            if self._check_scopes is not None:
+                self._hold_to_scopes(self._check_scopes, request, response)
         except UnicodeError:
             return _reply(start_response, *refusal(SecurityException("the path is not text", 400)))
         except SecurityException as err:
@@ -81,14 +83,14 @@ class SecurityMiddleware:
             context.clear_auth()
         return answer if type(answer) is list else _Answer(answer, context, auth)  # a list has been made already
 
-    def _check_scopes(self, request: Request, response: Response) -> None:
+    def _hold_to_scopes(self, check: Provider, request: Request, response: Response) -> None:
         context = self._chain.security_context
-        if self._scopes and context is not None:
-            try:
-                scopes_provider(*self._scopes)(context, request, response)
-            except SecurityException:
-                context.clear_auth()
-                raise
+        assert context is not None  # or the chain had refused
+        try:
+            check(context, request, response)
+        except SecurityException:
+            context.clear_auth()
+            raise
 
 
 class _Answer:

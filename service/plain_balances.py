@@ -5,19 +5,17 @@ in another way goes on to the framework, whose replies are the measure: these ar
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
+from security.wsgi import Application, Environ
 from service import problem
 from service.reader import BalanceReader
 from service.representation import balance_members, represent
 from service.request_log import ROUTE
 from service.routes.access import READ
 from service.values import date_of, loan_id_of
-
-Environ = dict[str, Any]
-Application = Callable[[Environ, Any], Iterable[bytes]]
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
