@@ -27,7 +27,7 @@ from service.routes.posting import posting_routes
 from service.routes.token import token_routes
 from service.token_issuer import TokenIssuer
 
-MAX_BODY_BYTES = 1_000_000
+MAX_BODY_BYTES = 2_000_000
 
 
 class _Application(OpenAPI):

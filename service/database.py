@@ -46,10 +46,14 @@ class Prepared(NamedTuple):
 
 
 class Database(Protocol):
-    """Something that reads one row at a time."""
+    """Something that is asked, and answers with rows."""
+
+    def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. Raises: DatabaseUnavailable; OutcomeUnknown of what writes."""
+        ...
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None. Raises: DatabaseUnavailable; OutcomeUnknown of what writes."""
+        """The first row of a query, or None. Raises: as `rows`."""
         ...
 
     def distrust(self, reason: str) -> None:
@@ -94,7 +98,11 @@ class PooledDatabase:
         metrics.database_connections_max.inc(size)
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None. A connection that turns out to be dead is replaced and asked once more.
+        """The first row of a query, or None. Raises: as `rows`."""
+        return next(iter(self.rows(query, parameters)), None)
+
+    def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query. A connection that turns out to be dead is replaced and asked once more.
 
         Raises: DatabaseUnavailable; OutcomeUnknown when something that writes was sent, and no answer came.
         """
@@ -109,7 +117,7 @@ class PooledDatabase:
                         pooled.info[query.name] = True
                     asked = cursor.connection
                     self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
-                    return cursor.fetchone()  # type: ignore[no-any-return]
+                    return cursor.fetchall()  # type: ignore[no-any-return]
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
                 if not self._connector.refuse(self._generation):  # a session whose role has been dropped

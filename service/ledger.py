@@ -1,5 +1,7 @@
 """Loans and their events in Postgres, read as timelines."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import psycopg2
@@ -8,22 +10,25 @@ from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
 
+NOTHING_HELD: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
-_XMIN = 3  # where it is behind the version
+_ONE, _MANY = "(SELECT $1, $2)", "unnest($1, $2)"
 
 
-def _select(events: str) -> str:
-    # One statement, so that version, terms, events and horizon are of one snapshot. Days count from 1970-01-01; amounts
-    # are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. After a failover the new primary
-    # may have given a version to another event, so the session's cluster is compared as well (see
-    # service/connection.py). events: which ones, of those of the loan $1; it is put in as it is.
+def _select(asked: str, events: str) -> str:
+    # One statement, so that versions, terms, events and horizon are of one snapshot. Days count from 1970-01-01;
+    # amounts are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. After a failover the new
+    # primary may have given a version to another event, so the session's cluster, $3, is compared as well (see
+    # service/connection.py). asked: rows of a loan and a version; events: which ones of a loan's. Both are put in as
+    # they are.
     return f"""
-    SELECT l.version, l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
-           pg_snapshot_xmin(pg_current_snapshot())::text, e.days, e.kinds, e.amounts, e.tx_ids,
-           session.is_same, held.stands
-    FROM loans AS l
+    SELECT session.is_same, held.stands, l.loan_id, l.version, pg_snapshot_xmin(pg_current_snapshot())::text,
+           l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
+           e.days, e.kinds, e.amounts, e.tx_ids
+    FROM {asked} AS asked (loan_id, until)
+    JOIN loans AS l ON l.loan_id = asked.loan_id
     CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS is_same) AS session
-    CROSS JOIN LATERAL (SELECT l.version = $2 AND session.is_same AS stands) AS held
+    CROSS JOIN LATERAL (SELECT l.version = asked.until AND session.is_same AS stands) AS held
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
@@ -39,23 +44,25 @@ def _select(events: str) -> str:
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
-    WHERE l.loan_id = $1
     """  # noqa: S608  (put together from constants, not from input)
 
 
-_PARAMETERS = ("bigint", "bigint", "text")
-_TIMELINE = Prepared("timeline", _PARAMETERS, _select("NOT held.stands"))  # none of a loan whose version is known
-_TIMELINE_AT = Prepared("timeline_at", _PARAMETERS, _select("version <= $2"))
+_NOT_HELD = "NOT held.stands"  # none of a loan whose version is known
+_TIMELINE = Prepared("timeline", ("bigint", "bigint", "text"), _select(_ONE, _NOT_HELD))
+_TIMELINES = Prepared("timelines", ("bigint[]", "bigint[]", "text"), _select(_MANY, _NOT_HELD))
+_TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _select(_ONE, "version <= asked.until"))
 
 
 class Ledger(Protocol):
     """Where timelines come from."""
 
-    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
-        """The loan's ledger. held: one that was read before, and of which cluster; if it still stands, it is only given
-        a newer token.
+    def timelines(
+        self, loan_ids: Sequence[int], held: Mapping[int, Timeline] = NOTHING_HELD, cluster: str | None = None
+    ) -> dict[int, Timeline]:
+        """The ledgers of those of these loans that there are, of one snapshot. held: some that were read before, and of
+        which cluster; what still stands is only given a newer token.
 
-        Raises: UnknownLoan, DatabaseUnavailable.
+        Raises: DatabaseUnavailable.
         """
         ...
 
@@ -75,50 +82,62 @@ class PostgresLedger:
         self._database = database
         self._strict = strict
 
-    def timeline(self, loan_id: int, held: Timeline | None = None, cluster: str | None = None) -> Timeline:
-        """The loan's ledger as this database has it now. held: as it was before in that cluster, or None.
+    def timelines(
+        self, loan_ids: Sequence[int], held: Mapping[int, Timeline] = NOTHING_HELD, cluster: str | None = None
+    ) -> dict[int, Timeline]:
+        """The ledgers, as this database has them now, of those of these loans that there are.
 
-        Raises: UnknownLoan, DatabaseUnavailable.
+        Raises: DatabaseUnavailable.
         """
-        version, *columns, stands = self._row(_TIMELINE, loan_id, held.version if held else _NO_VERSION, cluster)
-        if held is not None and stands:
-            token = int(columns[_XMIN])
-            return held if token == held.token else held.restamped(token)
-        return _timeline(loan_id, version, *columns)
+        versions = [held[loan_id].version if loan_id in held else _NO_VERSION for loan_id in loan_ids]
+        if len(versions) == 1:
+            rows = self._rows(_TIMELINE, (loan_ids[0], versions[0], cluster or ""))
+        else:
+            rows = self._rows(_TIMELINES, (list(loan_ids), versions, cluster or ""))
+        found = {}
+        for stands, loan_id, version, xmin, *columns in rows:
+            if stands and loan_id in held:
+                token = int(xmin)
+                known = held[loan_id]
+                found[loan_id] = known if token == known.token else known.restamped(token)
+            else:
+                found[loan_id] = _timeline(loan_id, version, xmin, *columns)
+        return found
 
     def timeline_at(self, loan_id: int, version: int, cluster: str | None = None) -> Timeline:
         """The loan's ledger as it was when it had so many events: each event tells which version it made.
 
         Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
         """
-        reached, *columns, _ = self._row(_TIMELINE_AT, loan_id, version, cluster)
+        rows = self._rows(_TIMELINE_AT, (loan_id, version, cluster or ""))
+        if not rows:
+            raise UnknownLoan(loan_id)
+        _, _, reached, *columns = rows[0]
         if reached < version:
             raise VersionNotReached(loan_id, reached, version)
         return _timeline(loan_id, version, *columns)
 
-    def _row(self, query: Prepared, loan_id: int, version: int, cluster: str | None) -> tuple[Any, ...]:
+    def _rows(self, query: Prepared, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """What the query finds, without the first column, which says whether the session's cluster is the one."""
         try:
-            row = self._database.row(query, (loan_id, version, cluster or ""))
+            rows = self._database.rows(query, parameters)
         except psycopg2.Error as err:
             if not self._strict:
                 raise
             raise DatabaseUnavailable(f"a replica cannot be read: {first_line(err)}") from err
-        if row is None:
-            raise UnknownLoan(loan_id)
-        *columns, is_same, stands = row
-        if self._strict and not is_same:
+        if self._strict and rows and not rows[0][0]:
             self._database.distrust("a server is of another cluster")
             raise DatabaseUnavailable("a server is of another cluster")
-        return (*columns, stands)
+        return [row[1:] for row in rows]
 
 
 def _timeline(
     loan_id: int,
     version: int,
+    xmin: str,
     start_day: int,
     initial: int,
     currency: str,
-    xmin: str,
     days: list[int] | None,
     kinds: list[int] | None,
     amounts: list[int] | None,

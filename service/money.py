@@ -7,8 +7,8 @@ MAX_CENTS = 10**18 - 1  # numeric(18, 2)
 
 def to_decimal_string(cents: int) -> str:
     """12345 -> "123.45"; always two decimals."""
-    sign = "-" if cents < 0 else ""
-    return f"{sign}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+    whole, rest = divmod(abs(cents), 100)
+    return f"{'-' if cents < 0 else ''}{whole}.{rest:02d}"
 
 
 def to_positive_cents(text: str) -> int:

@@ -1,15 +1,15 @@
 """Answers about loans, for people and programs."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from native import day_number
 from service.timelines import Known, Timelines
 
 
-@dataclass(frozen=True)
-class Balance:
+class Balance(NamedTuple):
     """What a loan owed at the end of a day. balance: minor units. version: the loan's, when it was read."""
 
     loan_id: int
@@ -44,9 +44,21 @@ class BalanceReader:
         """
         return self._timelines.find_at(loan_id, version)
 
+    def loans(self, loan_ids: Sequence[int], together: bool = False) -> dict[int, Known]:
+        """The ledgers of those of these loans that there are. together: all of one moment, read for this.
+
+        Raises: DatabaseUnavailable.
+        """
+        return self._timelines.find_together(loan_ids) if together else self._timelines.find_many(loan_ids)
+
     def as_of(self, known: Known) -> datetime | None:
         """Up to when whatever was committed is in it; None of a ledger as it was at a version."""
         return self._timelines.as_of(known)
+
+    def as_of_all(self, known: Iterable[Known]) -> datetime | None:
+        """Up to when whatever was committed is in each of them; None of none."""
+        oldest = min(known, key=lambda each: each.at, default=None)
+        return self.as_of(oldest) if oldest is not None else None
 
     @staticmethod
     def balance_of(known: Known, day: date) -> Balance:

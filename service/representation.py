@@ -18,7 +18,7 @@ def balance_members(balance: Balance) -> dict[str, Any]:
     """What a reply says of a balance."""
     return {
         "loan_id": balance.loan_id,
-        "date": balance.day.isoformat(),
+        "date": balance.day,
         "balance": to_decimal_string(balance.balance),
         "currency": balance.currency,
         "version": balance.version,

@@ -2,9 +2,9 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from native import Timeline
 from service import metrics
@@ -20,17 +20,16 @@ LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
 class Cache(Protocol):
     """Something that keeps timelines under the name of a cluster, and may forget them."""
 
-    def get(self, cluster: str, loan_id: int) -> Timeline | None:
-        """What is kept, or None. It may be old."""
+    def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
+        """What is kept of these loans. It may be old."""
         ...
 
-    def put(self, cluster: str, timeline: Timeline) -> None:
-        """Have it kept, if that can be done."""
+    def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
+        """Have them kept, as far as that can be done."""
         ...
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(NamedTuple):
     """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness); FOR_EVER of
     one as it was at a version, which nothing is added to."""
 
@@ -62,10 +61,27 @@ class Timelines:
         cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
         known = self._find(loan_id)
         if known.timeline.version < min_version:
-            known = self._ask_primary(cluster, loan_id, known.timeline)
+            known = self._ask_primary(cluster, [loan_id], {loan_id: known.timeline})[loan_id]
         if known.timeline.version < min_version:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
+
+    def find_many(self, loan_ids: Sequence[int]) -> dict[int, Known]:
+        """The timelines of those of these loans that there are. Each place is asked once, for all that are missing yet.
+
+        Raises: DatabaseUnavailable.
+        """
+        return self._fetch(self._freshness.cluster, loan_ids)
+
+    def find_together(self, loan_ids: Sequence[int]) -> dict[int, Known]:
+        """The timelines of those of these loans that there are, all of one snapshot of the primary.
+
+        Raises: DatabaseUnavailable.
+        """
+        at = self._freshness.now()
+        found = self._primary.timelines(loan_ids)
+        self._found["primary"].inc(len(found))
+        return {loan_id: Known(timeline, at) for loan_id, timeline in found.items()}
 
     def find_at(self, loan_id: int, version: int) -> Known:
         """The loan's timeline as it was when it had so many events. It never changes, so a replica of the cluster that
@@ -92,9 +108,11 @@ class Timelines:
 
     def as_of(self, known: Known) -> datetime | None:
         """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
-        if known.at == FOR_EVER:
-            return None
-        return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
+        return None if known.at == FOR_EVER else self.at_the_wall(known.at)
+
+    def at_the_wall(self, at: float) -> datetime:
+        """A reading of the clock of freshness, by the clock on the wall."""
+        return datetime.fromtimestamp(time.time() - (self._freshness.now() - at), UTC)
 
     def _find(self, loan_id: int) -> Known:
         asked_at = self._freshness.now()
@@ -105,7 +123,7 @@ class Timelines:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
             try:
-                known = self._flights.do((cluster, loan_id), lambda: self._fetch(cluster, loan_id))  # noqa: B023
+                known = self._flights.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
             except UnknownLoan as err:
                 if err.known_at >= asked_at - self._freshness.max_staleness_s:
                     raise
@@ -115,57 +133,79 @@ class Timelines:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
-        return self._if_trusted(cluster, self._caches[0].get(cluster, loan_id))
+        kept = self._caches[0].get_many(cluster, (loan_id,))
+        return self._trusted(cluster, kept).get(loan_id) if kept else None
 
-    def _fetch(self, cluster: str | None, loan_id: int) -> Known:
-        held: Timeline | None = None
-        if cluster is not None:
-            for number, cache in enumerate(self._caches):
-                found = cache.get(cluster, loan_id)
-                known = self._if_trusted(cluster, found)
-                if known is not None:
-                    self._keep(cluster, known.timeline, self._caches[:number])
-                    self._found[LAYERS[number]].inc()
-                    return known
-                if found is not None and (held is None or found.version > held.version):
-                    held = found
-        return self._ask_replica(cluster, loan_id, held) or self._ask_primary(cluster, loan_id, held)
-
-    def _ask_replica(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known | None:
-        if self._replica is None or cluster is None:
-            return None
-        try:
-            found = self._replica.timeline(loan_id, held, cluster)
-        except (UnknownLoan, DatabaseUnavailable):
-            return None  # perhaps only there
-        if held is not None and found.version < held.version:
-            return None  # it lags
-        known = self._if_trusted(cluster, found)
-        if known is not None:
-            self._keep(cluster, found, self._caches)
-            self._found["replica"].inc()
-        return known
-
-    def _ask_primary(self, cluster: str | None, loan_id: int, held: Timeline | None) -> Known:
+    def _fetch_one(self, cluster: str | None, loan_id: int) -> Known:
         known_at = self._freshness.now()
         try:
-            found = self._primary.timeline(loan_id, held, cluster)
-        except UnknownLoan:
+            return self._fetch(cluster, [loan_id])[loan_id]
+        except KeyError:
             raise UnknownLoan(loan_id, known_at) from None
-        if cluster is not None and found is not held:
-            self._keep(cluster, found, self._caches)
-        self._found["revalidated" if held and held.version == found.version else "primary"].inc()
-        return Known(found, known_at)
 
-    def _if_trusted(self, cluster: str, found: Timeline | None) -> Known | None:
-        if found is None:
-            return None
-        doubt, known_at = self._freshness.judge(cluster, found.loan_id, found.version, found.token)
-        if doubt is not None:
-            metrics.distrusted.labels(doubt).inc()
-            return None
-        return Known(found, known_at)
+    def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, Known]:
+        found: dict[int, Known] = {}
+        held: dict[int, Timeline] = {}
+        if cluster is not None:
+            for number, cache in enumerate(self._caches):
+                kept = cache.get_many(cluster, _without(loan_ids, found))
+                trusted = self._trusted(cluster, kept)
+                self._keep(cluster, trusted, self._caches[:number])
+                self._found[LAYERS[number]].inc(len(trusted))
+                found |= trusted
+                for loan_id in kept.keys() - trusted.keys():
+                    if loan_id not in held or held[loan_id].version < kept[loan_id].version:
+                        held[loan_id] = kept[loan_id]
+            found |= self._ask_replica(cluster, _without(loan_ids, found), held)
+        return found | self._ask_primary(cluster, _without(loan_ids, found), held)
 
-    def _keep(self, cluster: str, timeline: Timeline, caches: tuple[Cache, ...]) -> None:
-        for cache in caches:
-            cache.put(cluster, timeline)
+    def _ask_replica(self, cluster: str, loan_ids: Sequence[int], held: Mapping[int, Timeline]) -> dict[int, Known]:
+        """What the replica can be believed of them; the rest is perhaps only at the primary."""
+        if self._replica is None or not loan_ids:
+            return {}
+        try:
+            shown = self._replica.timelines(loan_ids, held, cluster)
+        except DatabaseUnavailable:
+            return {}
+        current = {i: t for i, t in shown.items() if i not in held or t.version >= held[i].version}  # or it lags
+        trusted = self._trusted(cluster, current)
+        self._keep(cluster, trusted, self._caches)
+        self._found["replica"].inc(len(trusted))
+        return trusted
+
+    def _ask_primary(
+        self, cluster: str | None, loan_ids: Sequence[int], held: Mapping[int, Timeline]
+    ) -> dict[int, Known]:
+        if not loan_ids:
+            return {}
+        known_at = self._freshness.now()
+        read = self._primary.timelines(loan_ids, held, cluster)
+        found = {loan_id: Known(timeline, known_at) for loan_id, timeline in read.items()}
+        if cluster is not None:
+            self._keep(
+                cluster, {i: known for i, known in found.items() if known.timeline is not held.get(i)}, self._caches
+            )
+        stood = sum(i in held and held[i].version == timeline.version for i, timeline in read.items())
+        self._found["revalidated"].inc(stood)
+        self._found["primary"].inc(len(read) - stood)
+        return found
+
+    def _trusted(self, cluster: str, kept: Mapping[int, Timeline]) -> dict[int, Known]:
+        """Those of them that may be said now."""
+        trusted = {}
+        for loan_id, timeline in kept.items():
+            doubt, known_at = self._freshness.judge(cluster, loan_id, timeline.version, timeline.token)
+            if doubt is None:
+                trusted[loan_id] = Known(timeline, known_at)
+            else:
+                metrics.distrusted.labels(doubt).inc()
+        return trusted
+
+    def _keep(self, cluster: str, found: Mapping[int, Known], caches: tuple[Cache, ...]) -> None:
+        if found:
+            for cache in caches:
+                cache.put_many(cluster, [known.timeline for known in found.values()])
+
+
+def _without(loan_ids: Sequence[int], found: Mapping[int, Known]) -> Sequence[int]:
+    return [loan_id for loan_id in loan_ids if loan_id not in found] if found else loan_ids

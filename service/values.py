@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 
 MAX_LOAN_ID = 2**63 - 1  # and the highest version
 MAX_LIMIT = 1000
@@ -37,6 +38,7 @@ def truth_of(text: str) -> bool:
     return text == "true"
 
 
+@lru_cache(1000)  # many loans are asked about on few days
 def date_of(text: str) -> date:
     """A date written YYYY-MM-DD, and no other way that the standard library would also take."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):

@@ -3,6 +3,7 @@
 import logging
 import ssl
 import time
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 EXPIRES_S = 86_400  # what nobody asks for goes; more than 30 days would be taken for a date
 MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which counts the key as well
 SLOW = 10  # an answer that took so many timeouts, none of them between two of its bytes, is a failure
+MANY = 1000  # so many values may take as long again
 
 
 class _Server:
@@ -62,12 +64,35 @@ class MemcachedTimelines:
         self._servers = {str(host): _Server(host, timeout_s, connections, tls) for host in hosts}
         self._ring = RendezvousHash(list(self._servers), hash_function=_score)
 
-    def get(self, cluster: str, loan_id: int) -> Timeline | None:
-        """The loan's timeline as somebody of ours put it there, or None."""
-        key = _key(cluster, loan_id)
-        value = _ask(self._server_of(loan_id), "get", key)
-        if value is None:
-            return None
+    def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
+        """Those of these loans' timelines that somebody of ours put there. One round trip to each server."""
+        keys = {_key(cluster, loan_id): loan_id for loan_id in loan_ids}
+        found = {}
+        for server, asked in self._by_server(keys, keys.values()):
+            values: dict[str, bytes] = _ask(server, "get_many", asked, values=len(asked)) or {}
+            for key, value in values.items():
+                timeline = self._opened(key, value, keys[key])
+                if timeline is not None:
+                    found[keys[key]] = timeline
+        return found
+
+    def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
+        """Have them kept, as far as that can be done. One round trip to each server."""
+        values = {_key(cluster, each.loan_id): each for each in timelines if each.nbytes < MAX_ITEM_BYTES}
+        for server, keys in self._by_server(values, (each.loan_id for each in values.values())):
+            sealed = {key: self._seal.close(key, bytes(values[key])) for key in keys}
+            _ask(server, "set_many", sealed, EXPIRES_S, values=len(sealed))
+
+    def state(self) -> dict[str, str]:
+        """ "ok" or "down" of each server, as it is when it is asked now."""
+        return {name: "down" if _ask(server, "version") is None else "ok" for name, server in self._servers.items()}
+
+    def close(self) -> None:
+        """Close every connection."""
+        for server in self._servers.values():
+            server.client.close()
+
+    def _opened(self, key: str, value: bytes, loan_id: int) -> Timeline | None:
         content = self._seal.open(key, value)
         try:
             timeline = Timeline(content) if content is not None else None
@@ -81,27 +106,16 @@ class MemcachedTimelines:
             return None
         return timeline
 
-    def put(self, cluster: str, timeline: Timeline) -> None:
-        """Have it kept, if that can be done."""
-        if timeline.nbytes < MAX_ITEM_BYTES:
-            key, server = _key(cluster, timeline.loan_id), self._server_of(timeline.loan_id)
-            _ask(server, "set", key, self._seal.close(key, bytes(timeline)), EXPIRES_S)
-
-    def state(self) -> dict[str, str]:
-        """ "ok" or "down" of each server, as it is when it is asked now."""
-        return {name: "down" if _ask(server, "version") is None else "ok" for name, server in self._servers.items()}
-
-    def close(self) -> None:
-        """Close every connection."""
-        for server in self._servers.values():
-            server.client.close()
-
-    def _server_of(self, loan_id: int) -> _Server:
-        return self._servers[self._ring.get_node(loan_id)]
+    def _by_server(self, keys: Iterable[str], loan_ids: Iterable[int]) -> Iterable[tuple[_Server, list[str]]]:
+        """Each server and its share of the keys."""
+        shares: dict[str, list[str]] = {}
+        for key, loan_id in zip(keys, loan_ids, strict=True):
+            shares.setdefault(self._ring.get_node(loan_id), []).append(key)
+        return [(self._servers[name], share) for name, share in shares.items()]
 
 
-def _ask(server: _Server, command: str, *arguments: object) -> Any:
-    """What the server answers; None if it does not, or is left alone, or refuses."""
+def _ask(server: _Server, command: str, *arguments: object, values: int = 0) -> Any:
+    """What the server answers; None if it does not, or is left alone, or refuses. values: how many it is about."""
     if not server.breaker.allows():
         return None
     begun = time.monotonic()
@@ -113,7 +127,7 @@ def _ask(server: _Server, command: str, *arguments: object) -> Any:
         answer = None
     except Exception as err:  # what is no memcached brings about errors of any kind in its library
         return _failed(server, first_line(err) or type(err).__name__)
-    if time.monotonic() - begun > SLOW * server.timeout_s:
+    if time.monotonic() - begun > SLOW * server.timeout_s * (1 + values / MANY):
         return _failed(server, "its answers come in drips")
     if server.breaker.succeeded():
         log.info("memcached at %s answers again", server.host)

@@ -1,6 +1,7 @@
 """The timelines that this process has used of late."""
 
 import threading
+from collections.abc import Iterable, Sequence
 
 from cachetools import LRUCache
 
@@ -19,21 +20,22 @@ class RecentTimelines:
         self._kept: LRUCache[tuple[str, int], Timeline] = LRUCache(max_bytes, getsizeof=_size)
         self._lock = threading.Lock()
 
-    def get(self, cluster: str, loan_id: int) -> Timeline | None:
-        """The loan's timeline as it was last put here, or None."""
+    def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
+        """Those of these loans' timelines that are here, as they were last put."""
         with self._lock:
-            found: Timeline | None = self._kept.get((cluster, loan_id))
-            return found
+            found = ((loan_id, self._kept.get((cluster, loan_id))) for loan_id in loan_ids)
+            return {loan_id: timeline for loan_id, timeline in found if timeline is not None}
 
-    def put(self, cluster: str, timeline: Timeline) -> None:
-        """Keep it, unless a newer one is kept, or it is larger than all that may be."""
-        key = (cluster, timeline.loan_id)
+    def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
+        """Keep each, unless a newer one is kept, or it is larger than all that may be."""
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None and (kept.version, kept.token) > (timeline.version, timeline.token):
-                return  # a slow reader comes late
-            if _size(timeline) <= self._kept.maxsize:
-                self._kept[key] = timeline
+            for timeline in timelines:
+                key = (cluster, timeline.loan_id)
+                kept = self._kept.get(key)
+                if kept is not None and (kept.version, kept.token) > (timeline.version, timeline.token):
+                    continue  # a slow reader comes late
+                if _size(timeline) <= self._kept.maxsize:
+                    self._kept[key] = timeline
 
 
 def _size(timeline: Timeline) -> int:

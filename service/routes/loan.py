@@ -9,6 +9,7 @@ from service.money import to_decimal_string
 from service.reader import BalanceReader
 from service.representation import balance_members
 from service.routes.balance import add_balance
+from service.routes.balances import add_balances
 from service.routes.fields import Currency, Day, LoanId, Money, Version
 from service.routes.history import add_history
 from service.routes.ledger_reply import ledger_reply
@@ -50,6 +51,7 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
         }
         return ledger_reply(reader, known, terms | balance_members(reader.balance_of(known, reader.today())))
 
+    add_balances(routes, reader, secured)
     add_history(routes, reader, secured)
     add_statement(routes, reader, secured)
     return routes

@@ -142,7 +142,8 @@ def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number
                 assert _post_to_each(books.without(lost), connection) == lost
             database.renew()
             after = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
-            right = {loan: PostgresLedger(database).timeline(loan).balance_at(DAY) for loan in LOST}
+            read = PostgresLedger(database).timelines(LOST)
+            right = {loan: read[loan].balance_at(DAY) for loan in LOST}
     assert after == right
     assert all(after[loan] != before[loan] for loan in LOST)
 
@@ -182,7 +183,7 @@ class AskedThePrimary(Exception):
 
 
 class Unasked:
-    def timeline(self, loan_id, held=None, cluster=None):
+    def timelines(self, loan_ids, held=None, cluster=None):
         raise AskedThePrimary
 
 

@@ -56,7 +56,7 @@ def test_a_batch_gives_each_loan_its_next_versions(loans, posting):
 
 def test_a_timeline_is_what_was_posted(loans, posting, ledger):
     post(posting, (1, "payment", "2020-03-02", "30.00"), (1, "interest", "2020-03-01", "1.25"))
-    timeline = ledger.timeline(1)
+    timeline = ledger.timelines([1])[1]
     rows = timeline.window(-(2**31), 2**31 - 1)
     assert [(day, amount, running) for day, _, amount, running, _ in rows] == [
         (day_number(date(2020, 3, 1)), 125, 101_25),
@@ -67,18 +67,20 @@ def test_a_timeline_is_what_was_posted(loans, posting, ledger):
 
 
 def test_a_loan_without_events_is_its_principal(loans, ledger):
-    assert (len(ledger.timeline(2)), ledger.timeline(2).balance_at(2**31 - 1)) == (0, 200_00)
+    assert (len(ledger.timelines([2])[2]), ledger.timelines([2])[2].balance_at(2**31 - 1)) == (0, 200_00)
 
 
-def test_an_unknown_loan_is_unknown(ledger):
+def test_an_unknown_loan_is_unknown(loans, ledger):
+    assert ledger.timelines([999]) == {}
+    assert ledger.timelines([2, 999, 1]).keys() == {1, 2}
     with pytest.raises(UnknownLoan, match="999"):
-        ledger.timeline(999)
+        ledger.timeline_at(999, 0)
 
 
 def test_the_largest_amounts_are_read_exactly(posting, ledger):
     sql(posting, "SELECT create_loans('{5}', '{2020-01-01}', '{9999999999999999.99}', '{USD}')")
     post(posting, (5, "fee", "2020-01-01", "0.01"))
-    assert ledger.timeline(5).balance_at(2**31 - 1) == 10**18
+    assert ledger.timelines([5])[5].balance_at(2**31 - 1) == 10**18
 
 
 @pytest.mark.parametrize("table", ["loans", "loan_events"])
@@ -167,7 +169,7 @@ def test_a_reversal_takes_an_event_back_once(loans, posting, ledger):
     post(posting, (1, "fee", "2020-03-01", "5"))
     [(tx_id,)] = sql(posting, "SELECT tx_id FROM loan_events")
     sql(posting, REVERSE, [1], ["fee"], ["5"], [tx_id])
-    timeline = ledger.timeline(1)
+    timeline = ledger.timelines([1])[1]
     assert timeline.balance_at(2**31 - 1) == 100_00
     assert [row[1] for row in timeline.window(-(2**31), 2**31 - 1)] == [1, 1 | REVERSAL]
     assert refused(posting, REVERSE, [1], ["fee"], ["5"], [tx_id]).pgcode == "23505"
@@ -256,9 +258,9 @@ def test_a_user_who_may_not_migrate_is_told_so(settings, admin):
 
 
 def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
-    ledger.timeline(1)
+    ledger.timelines([1])[1]
     sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
-    assert ledger.timeline(1).initial == 100_00
+    assert ledger.timelines([1])[1].initial == 100_00
 
 
 def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
@@ -308,7 +310,7 @@ def test_the_token_is_the_oldest_transaction_that_was_still_open(loans, settings
         (oldest,) = cursor.fetchone()
         post(posting, (1, "fee", "2020-03-01", "1"))
         post(posting, (1, "fee", "2020-03-01", "1"))
-        assert ledger.timeline(1).token == int(oldest)
+        assert ledger.timelines([1])[1].token == int(oldest)
 
 
 def test_a_reversal_is_not_reversed(loans, posting):
@@ -341,7 +343,7 @@ def test_no_order_of_events_can_lead_a_balance_beyond_64_bits(posting, ledger):
     for _ in range(8):
         post(posting, (5, "fee", "2020-01-01", "9999999999999999.99"))
     assert refused(posting, POST, [5], ["payment"], ["2020-01-01"], ["9999999999999999.99"]).pgcode == "23514"
-    assert ledger.timeline(5).balance_at(2**31 - 1) == 9 * (10**18 - 1)
+    assert ledger.timelines([5])[5].balance_at(2**31 - 1) == 9 * (10**18 - 1)
 
 
 def test_migrating_a_database_that_has_other_tables_of_these_names_changes_nothing(settings, admin):

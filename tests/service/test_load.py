@@ -253,7 +253,7 @@ def test_the_sample_as_loaded_is_what_its_rows_add_up_to(settings, posting, tmp_
     ledger = PostgresLedger(database)
     for loan in sample_loans():
         signed = [-cents if kind == "payment" else cents for kind, _, cents in loan.events]
-        assert ledger.timeline(loan.loan_id).balance_at(2**31 - 1) == loan.initial_cents + sum(signed)
+        assert ledger.timelines([loan.loan_id])[loan.loan_id].balance_at(2**31 - 1) == loan.initial_cents + sum(signed)
     database.close()
 
 

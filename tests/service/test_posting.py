@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, day_number
+from service.app import MAX_BODY_BYTES
 from service.bootstrap import build_app
 from service.money import to_cents
 from tests.conftest import sql
@@ -144,7 +145,7 @@ def test_a_thousand_events_are_posted_and_one_more_is_refused(post, posting):
 
 
 def test_a_body_that_is_too_large_is_413(client, writer):
-    reply = client.post(EVENTS, data=b" " * 1_000_001, content_type="application/json", headers=writer)
+    reply = client.post(EVENTS, data=b" " * (MAX_BODY_BYTES + 1), content_type="application/json", headers=writer)
     assert (reply.status_code, reply.content_type) == (413, PROBLEM)
 
 

@@ -9,6 +9,7 @@ import pytest
 from native import FEE, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
 from service.freshness import Freshness
+from service.ledger import NOTHING_HELD
 from service.single_flight import SingleFlight
 from service.timelines import Timelines
 from tests.clocks import Clock
@@ -32,14 +33,17 @@ class Server:
         self.fails = None
         self.meanwhile = lambda: None
 
-    def timeline(self, loan_id, held=None, cluster=None):
-        self.reads.append("whole" if held is None or held.version != self.holds.version else "version")
+    def timelines(self, loan_ids, held=NOTHING_HELD, cluster=None):
+        own = held.get(self.holds.loan_id)
+        self.reads.append("whole" if own is None or own.version != self.holds.version else "version")
         self.meanwhile()
+        if isinstance(self.fails, UnknownLoan) or self.holds.loan_id not in loan_ids:
+            return {}
         if self.fails is not None:
             raise self.fails
-        if held is not None and held.version == self.holds.version:
-            return held if held.token == self.holds.token else held.restamped(self.holds.token)
-        return self.holds
+        if own is not None and own.version == self.holds.version:
+            return {own.loan_id: own if own.token == self.holds.token else own.restamped(self.holds.token)}
+        return {self.holds.loan_id: self.holds}
 
     def timeline_at(self, loan_id, version, cluster=None):
         self.reads.append(f"at {version}")
@@ -56,8 +60,12 @@ class Kept(dict):
     def get(self, cluster, loan_id):
         return super().get((cluster, loan_id))
 
-    def put(self, cluster, timeline):
-        self[cluster, timeline.loan_id] = timeline
+    def get_many(self, cluster, loan_ids):
+        return {loan_id: self[cluster, loan_id] for loan_id in loan_ids if (cluster, loan_id) in self}
+
+    def put_many(self, cluster, timelines):
+        for timeline in timelines:
+            self[cluster, timeline.loan_id] = timeline
 
 
 @pytest.fixture
@@ -88,7 +96,7 @@ def test_what_was_read_once_is_found_near(place):
 
 def test_what_another_process_has_read_is_found_and_kept_near(place):
     near, far, primary, timelines = place
-    far.put("c", timeline(3, 10))
+    far.put_many("c", [timeline(3, 10)])
     timelines.find(1)
     timelines.find(1)
     assert primary.reads == []
@@ -119,8 +127,8 @@ def test_what_is_below_the_floor_is_revalidated_by_its_version_alone(place, fres
 
 def test_of_two_old_ones_the_newer_is_revalidated(place, freshness, clock):
     near, far, primary, timelines = place
-    near.put("c", timeline(2, 9))
-    far.put("c", timeline(3, 9))
+    near.put_many("c", [timeline(2, 9)])
+    far.put_many("c", [timeline(3, 9)])
     assert timelines.find(1).timeline.version == 3
     assert primary.reads == ["version"]
 
@@ -225,7 +233,7 @@ def test_a_replica_that_lacks_what_was_told_is_not_believed(replicated, freshnes
 
 def test_a_replica_that_is_behind_what_is_held_is_not_believed(replicated, freshness, clock):
     near, primary, replica, timelines = replicated
-    near.put("c", timeline(3, 5))
+    near.put_many("c", [timeline(3, 5)])
     replica.holds = timeline(2, 30)
     assert timelines.find(1).timeline.version == 3
     assert primary.reads == ["version"]
@@ -387,7 +395,7 @@ def test_whoever_joins_a_read_that_began_too_long_ago_does_not_take_its_word_tha
 
 def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, clock):
     near, far, _, timelines = place
-    near.put("c", timeline(3, 10))
+    near.put_many("c", [timeline(3, 10)])
     far.clear()
     freshness.listening("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
     for _ in range(3):

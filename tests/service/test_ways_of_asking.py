@@ -22,7 +22,7 @@ SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.fixture(params=["uncached", "cached"])
 def ask(served, request, monkeypatch):
-    """Asks for a path with a query, and gives the reply's members."""
+    """Asks for a path with a query or a body, and gives the reply's members."""
     if request.param == "cached":
         freshness = Freshness(3600)
         freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about
@@ -34,8 +34,8 @@ def ask(served, request, monkeypatch):
         )
     client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
 
-    def get(path, **query):
-        reply = client.get(path, query_string=query)
+    def get(path, body=None, **query):
+        reply = client.post(path, json=body) if body else client.get(path, query_string=query)
         assert reply.status_code == 200, reply.text
         return reply.json if reply.is_json else reply.text
 
@@ -50,8 +50,18 @@ def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initia
     check_history(ask, loan, first, last)
     check_explanation(ask, loan, last)
     check_statement(ask, loan, first, last, data.draw(st.integers(1, 14)))
+    check_bulk(ask, loan, [first, last])
     for version in range(len(loan.rows) + 1):
         check_version(ask, loan, version, first, last)
+
+
+def check_bulk(ask, loan, chosen):
+    body = {"loan_ids": [loan.loan_id], "dates": [day.isoformat() for day in sorted(set(chosen))]}
+    for more in ({}, {"snapshot": True}):
+        told = ask("/api/v1/balances", body=body | more)["balances"]
+        assert [(item["date"], Decimal(item["balance"]), item["version"]) for item in told] == [
+            (day, loan.balance(date.fromisoformat(day)), len(loan.rows)) for day in body["dates"]
+        ]
 
 
 def check_history(ask, loan, first, last):

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from pymemcache.client.base import Client
+from pymemcache.client.base import Client, PooledClient
 
 from native import LAYOUT_VERSION
 from service.cache import open_memcached
@@ -25,6 +25,7 @@ from service.hosts import Host, parse_hosts
 from service.settings import load_settings
 from tests.certificates import write_certificate
 from tests.memcached import Memcached, memcached, needs_memcached
+from tests.service.cache.look_up import look_up
 
 pytestmark = needs_memcached
 SECRET = "a secret of this test"
@@ -62,11 +63,11 @@ def raw(server):
 
 @pytest.mark.parametrize("events", [0, 1, 3, 1000])
 def test_a_timeline_comes_back_as_it_was(server, raw, opened, make, events):
-    opened(server.address).put("a", make(events=events, version=events))
-    found = opened(server.address).get("a", 1)
+    opened(server.address).put_many("a", [make(events=events, version=events)])
+    found = look_up(opened(server.address), "a", 1)
     assert bytes(found) == bytes(make(events=events, version=events))
-    assert opened(server.address).get("b", 1) is None
-    assert opened(server.address).get("a", 2) is None
+    assert look_up(opened(server.address), "b", 1) is None
+    assert look_up(opened(server.address), "a", 2) is None
 
 
 def other_layout(content: bytes) -> bytes:
@@ -91,21 +92,21 @@ def other_layout(content: bytes) -> bytes:
 )
 def test_what_is_truncated_foreign_or_of_another_layout_is_nothing(server, raw, opened, make, forge, caplog):
     raw.set(KEY, forge(bytes(make())))
-    assert opened(server.address).get("a", 1) is None
+    assert look_up(opened(server.address), "a", 1) is None
     assert "loan 1" in caplog.text
     assert SECRET not in caplog.text
 
 
 def test_another_loans_timeline_under_this_loans_key_is_nothing(server, raw, opened, make):
     raw.set(KEY, Seal(SECRET).close(KEY, bytes(make(loan_id=2))))
-    assert opened(server.address).get("a", 1) is None
+    assert look_up(opened(server.address), "a", 1) is None
 
 
 def test_what_is_replaced_by_the_right_one_is_found_again(server, raw, opened, make):
     raw.set(KEY, b"garbage")
     timelines = opened(server.address)
-    timelines.put("a", make())
-    assert timelines.get("a", 1).version == 3
+    timelines.put_many("a", [make()])
+    assert look_up(timelines, "a", 1).version == 3
 
 
 def test_a_server_that_is_not_there_has_nothing_and_is_left_alone(opened, make, caplog):
@@ -113,17 +114,17 @@ def test_a_server_that_is_not_there_has_nothing_and_is_left_alone(opened, make, 
     server = Memcached()
     timelines = opened(server.address)
     for _ in range(FAILURES + 5):
-        assert timelines.get("a", 1) is None
-        timelines.put("a", make())
+        assert look_up(timelines, "a", 1) is None
+        timelines.put_many("a", [make()])
     assert timelines.state() == {server.address: "down"}
     assert caplog.text.count("is left alone") == 1
     server.start()
     try:
         deadline = time.monotonic() + 5
-        while timelines.get("a", 1) is None and time.monotonic() < deadline:
-            timelines.put("a", make())
+        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+            timelines.put_many("a", [make()])
             time.sleep(0.05)
-        assert timelines.get("a", 1) is not None
+        assert look_up(timelines, "a", 1) is not None
         assert timelines.state() == {server.address: "ok"}
         assert caplog.text.count("answers again") == 1
     finally:
@@ -135,7 +136,7 @@ def test_a_server_that_falls_silent_costs_its_timeout_a_few_times(opened):
         timelines = opened(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
         begun = time.monotonic()
         for _ in range(50):
-            assert timelines.get("a", 1) is None
+            assert look_up(timelines, "a", 1) is None
         assert time.monotonic() - begun < (FAILURES + 2) * 0.1 + 1
 
 
@@ -143,16 +144,16 @@ def test_values_above_the_servers_limit_are_passed_over_and_it_is_not_thought_do
     with memcached("-I", "64k", "-o", "slab_chunk_max=16384") as small:
         timelines = opened(small.address)
         for number in range(2 * FAILURES):
-            timelines.put("a", make(loan_id=1, events=5000))
-            assert timelines.get("a", 1) is None
-            timelines.put("a", make(loan_id=2, version=number))
-            assert timelines.get("a", 2).version == number  # each answer is to its own question
+            timelines.put_many("a", [make(loan_id=1, events=5000)])
+            assert look_up(timelines, "a", 1) is None
+            timelines.put_many("a", [make(loan_id=2, version=number)])
+            assert look_up(timelines, "a", 2).version == number  # each answer is to its own question
         assert timelines.state() == {small.address: "ok"}
 
 
 def test_values_above_what_servers_take_by_default_are_not_even_sent(server, raw, opened, make):
     before = raw.stats()[b"cmd_set"]
-    opened(server.address).put("a", make(events=MAX_ITEM_BYTES // 29))
+    opened(server.address).put_many("a", [make(events=MAX_ITEM_BYTES // 29)])
     assert raw.stats()[b"cmd_set"] == before
 
 
@@ -161,12 +162,12 @@ def test_loans_are_spread_over_a_ring_and_keep_their_place_when_another_server_i
         timelines = opened(first.address, second.address)
         loans = range(1, 41)
         for loan in loans:
-            timelines.put("a", make(loan))
+            timelines.put_many("a", [make(loan)])
         held = {server.address: int(stats(server)[b"curr_items"]) for server in (first, second)}
         assert sum(held.values()) == 40
         assert min(held.values()) >= 8
         second.stop()
-        found = [loan for loan in loans if timelines.get("a", loan) is not None]
+        found = [loan for loan in loans if look_up(timelines, "a", loan) is not None]
         assert len(found) == held[first.address]
         assert timelines.state() == {first.address: "ok", second.address: "down"}
 
@@ -184,22 +185,45 @@ def open_folder():
         yield Path(name)
 
 
+def test_many_take_one_round_trip_to_each_server(server, opened, make, monkeypatch):
+    with memcached() as another:
+        timelines = opened(server.address, another.address)
+        trips = []
+        for command in ("get_many", "set_many"):
+            monkeypatch.setattr(PooledClient, command, _counted(getattr(PooledClient, command), trips))
+        timelines.put_many("a", [make(loan) for loan in range(1, 101)])
+        found = timelines.get_many("a", range(1, 121))
+    assert found.keys() == set(range(1, 101))
+    assert all(timeline.loan_id == loan for loan, timeline in found.items())
+    assert [name for name, _ in trips] == ["set_many"] * 2 + ["get_many"] * 2
+    assert sum(keys for name, keys in trips if name == "get_many") == 120
+    assert min(keys for _, keys in trips) > 20
+
+
+def _counted(command, trips):
+    def count(self, keys, *rest):
+        trips.append((command.__name__, len(keys)))
+        return command(self, keys, *rest)
+
+    return count
+
+
 def test_memcached_over_tls_is_checked(make, open_folder, caplog):
     right, wrong = (write_certificate(open_folder / f"{name}.pem") for name in ("right", "wrong"))
     with memcached("-Z", "-o", f"ssl_chain_cert={right},ssl_key={right}") as server:
         settings = load_settings(memcached_servers=server.address, cache_secret=SECRET, memcached_tls=True,
                                  memcached_timeout_s=1, memcached_ca=str(right))  # fmt: skip
         with closing(open_memcached(settings)) as timelines:
-            timelines.put("a", make())
-            assert timelines.get("a", 1) is not None
+            timelines.put_many("a", [make()])
+            assert look_up(timelines, "a", 1) is not None
         others = settings.model_copy(update={"memcached_ca": str(wrong)})
         with closing(open_memcached(others)) as timelines:
             for _ in range(FAILURES):
-                assert timelines.get("a", 1) is None
+                assert look_up(timelines, "a", 1) is None
         assert "certificate verify failed" in caplog.text
         plain = settings.model_copy(update={"memcached_tls": False, "memcached_ca": None})
         with closing(open_memcached(plain)) as timelines:
-            assert timelines.get("a", 1) is None
+            assert look_up(timelines, "a", 1) is None
 
 
 @pytest.mark.parametrize(
@@ -274,8 +298,8 @@ def test_what_is_no_memcached_has_nothing_and_is_left_alone(opened, make, answer
     with garbage(answer) as address:
         timelines = opened(address, timeout_s=0.2)
         for _ in range(FAILURES):
-            assert timelines.get("a", 1) is None
-            timelines.put("a", make())
+            assert look_up(timelines, "a", 1) is None
+            timelines.put_many("a", [make()])
         assert timelines.state() == {address: "down"}
 
 
@@ -284,7 +308,7 @@ def test_a_server_whose_answers_come_in_drips_is_left_alone(opened):
         timelines = opened(address, timeout_s=0.05)
         begun = time.monotonic()
         for _ in range(20):
-            assert timelines.get("a", 1) is None
+            assert look_up(timelines, "a", 1) is None
         assert time.monotonic() - begun < 5
         assert timelines.state() == {address: "down"}
 
@@ -297,10 +321,10 @@ def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
     try:
         timelines = opened(str(path))
         deadline = time.monotonic() + 5
-        while timelines.get("a", 1) is None and time.monotonic() < deadline:
-            timelines.put("a", make())
+        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+            timelines.put_many("a", [make()])
             time.sleep(0.05)
-        assert timelines.get("a", 1) is not None
+        assert look_up(timelines, "a", 1) is not None
     finally:
         process.terminate()
         process.wait()

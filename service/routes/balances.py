@@ -1,0 +1,63 @@
+"""Many balances in one call."""
+
+from datetime import date
+from typing import Any, Literal
+
+from flask import Response
+from flask_openapi3 import APIBlueprint
+from pydantic import BaseModel
+
+from service.reader import BalanceReader
+from service.representation import balance_members, represent
+from service.routes.balances_body import BalancesBody
+from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
+from service.timelines import Known
+
+
+class BalanceItem(BaseModel):
+    """What a loan owed at the end of a day."""
+
+    loan_id: LoanId
+    date: Day
+    balance: Money
+    currency: Currency
+    version: Version
+
+
+class UnknownItem(BaseModel):
+    """There is no such loan."""
+
+    loan_id: LoanId
+    date: Day
+    error: Literal["unknown-loan"]
+
+
+class BalancesReply(BaseModel):
+    """An answer to each question, in their order."""
+
+    balances: list[BalanceItem | UnknownItem]
+
+
+def add_balances(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+    """Add the route to a blueprint."""
+
+    @routes.post(
+        "/api/v1/balances",
+        summary="Many balances in one call",
+        responses={200: BalancesReply, **problems(400, 401, 403, 413, 415, 503)},
+        security=security,
+    )
+    def balances(body: BalancesBody) -> Response:
+        """What up to 10,000 loans owed on days: `pairs`, or each of `loan_ids` on each of `dates`. Each balance comes
+        with its loan's version; a loan that there is not has an `error` instead. `As-Of` is that of the oldest one."""
+        asked = body.asked()
+        found = reader.loans(list(dict(asked)), together=body.snapshot)
+        items = [_item(reader, found.get(loan_id), loan_id, day) for loan_id, day in asked]
+        body_bytes, headers = represent({"balances": items}, reader.as_of_all(found.values()))
+        return Response(body_bytes, headers=headers)
+
+
+def _item(reader: BalanceReader, known: Known | None, loan_id: int, day: date) -> dict[str, Any]:
+    if known is None:
+        return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
+    return balance_members(reader.balance_of(known, day))
