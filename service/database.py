@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -42,7 +42,12 @@ class Prepared(NamedTuple):
     @property
     def call(self) -> str:
         """What runs it, with a place for each parameter."""
-        return f"EXECUTE {self.name} ({', '.join(['%s'] * len(self.types))})"
+        return f"EXECUTE {self.name} {_in_brackets(['%s'] * len(self.types))}"
+
+    @property
+    def definition(self) -> str:
+        """What has a connection plan it."""
+        return f"PREPARE {self.name} {_in_brackets(self.types)} AS {self.sql}"
 
 
 class Database(Protocol):
@@ -113,7 +118,7 @@ class PooledDatabase:
                     if self._role != "reader":
                         check_open(cursor.connection)
                     if isinstance(query, Prepared) and query.name not in pooled.info:
-                        self._execute(cursor, f"PREPARE {query.name} ({', '.join(query.types)}) AS {query.sql}")
+                        self._execute(cursor, query.definition)
                         pooled.info[query.name] = True
                     asked = cursor.connection
                     self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
@@ -210,6 +215,10 @@ class PooledDatabase:
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
+
+
+def _in_brackets(parts: Sequence[str]) -> str:
+    return f"({', '.join(parts)})" if parts else ""
 
 
 def _refusal(reason: str, message: str) -> DatabaseUnavailable:

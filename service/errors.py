@@ -1,5 +1,7 @@
 """What can go wrong in the service, by what it means for whoever asked."""
 
+from datetime import datetime
+
 
 class LoanerError(Exception):
     """The root of the service's errors."""
@@ -73,6 +75,20 @@ class VersionNotReached(LoanerError):
         super().__init__(f"loan {loan_id} is at version {version}, below the version {wanted} that was asked for")
         self.loan_id = loan_id
         self.version = version
+
+
+class TimeNotReached(LoanerError):
+    """Something may still be recorded before the time of which a caller wants to know what was known.
+
+    until: before it nothing will be any more.
+    """
+
+    def __init__(self, until: datetime) -> None:
+        told = until.isoformat(timespec="milliseconds")
+        super().__init__(
+            f"what is known is settled for times before {told}, and not yet for the one that was asked for"
+        )
+        self.until = until
 
 
 class DatabaseUnavailable(LoanerError):

@@ -1,6 +1,7 @@
 """Loans and their events in Postgres, read as timelines."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -8,10 +9,11 @@ import psycopg2
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
-from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
+from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
 
 NOTHING_HELD: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
+_DAYS = 4  # where they are behind the version
 _ONE, _MANY = "(SELECT $1, $2)", "unnest($1, $2)"
 
 
@@ -50,7 +52,16 @@ def _select(asked: str, events: str) -> str:
 _NOT_HELD = "NOT held.stands"  # none of a loan whose version is known
 _TIMELINE = Prepared("timeline", ("bigint", "bigint", "text"), _select(_ONE, _NOT_HELD))
 _TIMELINES = Prepared("timelines", ("bigint[]", "bigint[]", "text"), _select(_MANY, _NOT_HELD))
-_TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _select(_ONE, "version <= asked.until"))
+# Versions grow with time, unless the clock is put back: then what is behind a later event was known later, too.
+_KNOWN = """
+    (SELECT l.loan_id, coalesce(
+        (SELECT min(version) - 1 FROM loan_events WHERE loan_id = l.loan_id AND recorded_at > $2), l.version)
+     FROM loans AS l WHERE l.loan_id = $1 AND (l.recorded_at IS NULL OR l.recorded_at <= $2))
+"""
+_UP_TO = "version <= asked.until"
+_TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _select(_ONE, _UP_TO))
+_TIMELINE_KNOWN = Prepared("timeline_known", ("bigint", "timestamptz", "text"), _select(_KNOWN, _UP_TO))
+_KNOWN_UNTIL = Prepared("known_until", (), "SELECT known_until()")
 
 
 class Ledger(Protocol):
@@ -70,6 +81,13 @@ class Ledger(Protocol):
         """The loan's ledger as it was, in this cluster, when it had so many events.
 
         Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
+        """
+        ...
+
+    def timeline_known(self, loan_id: int, moment: datetime) -> Timeline:
+        """The loan's ledger as far as it was recorded by then. To be asked of a primary.
+
+        Raises: UnknownLoan, DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
         """
         ...
 
@@ -116,6 +134,20 @@ class PostgresLedger:
         if reached < version:
             raise VersionNotReached(loan_id, reached, version)
         return _timeline(loan_id, version, *columns)
+
+    def timeline_known(self, loan_id: int, moment: datetime) -> Timeline:
+        """The loan's ledger as far as it was recorded by then.
+
+        Raises: UnknownLoan, DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
+        """
+        [(until,)] = self._database.rows(_KNOWN_UNTIL)
+        if moment >= until:
+            raise TimeNotReached(until)
+        rows = self._rows(_TIMELINE_KNOWN, (loan_id, moment, ""))  # seen later, so that nothing is missing
+        if not rows:
+            raise UnknownLoan(loan_id)
+        _, _, _, *columns = rows[0]
+        return _timeline(loan_id, len(columns[_DAYS] or ()), *columns)
 
     def _rows(self, query: Prepared, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """What the query finds, without the first column, which says whether the session's cluster is the one."""

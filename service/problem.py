@@ -17,6 +17,7 @@ from service.errors import (
     LoanExists,
     OutcomeUnknown,
     PostingRefused,
+    TimeNotReached,
     UnknownLoan,
     VersionNotReached,
 )
@@ -60,6 +61,8 @@ def reply_to(err: Exception) -> Response:
             return reply(404, str(err), "unknown-loan", loan_id=err.loan_id)
         case VersionNotReached():
             return reply(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
+        case TimeNotReached():
+            return reply(412, str(err), "time-not-reached", known_until=err.until)
         case DatabaseUnavailable():
             log.warning("answered 503: %s", err)
             if isinstance(err, OutcomeUnknown):

@@ -26,9 +26,9 @@ class BalanceReader:
         self._timelines = timelines
         self._zone = ZoneInfo(timezone)
 
-    def today(self) -> date:
-        """The date now in the service's time zone."""
-        return datetime.now(self._zone).date()
+    def today(self, moment: datetime | None = None) -> date:
+        """The date now, or at a moment, in the service's time zone."""
+        return (moment.astimezone(self._zone) if moment else datetime.now(self._zone)).date()
 
     def loan(self, loan_id: int, min_version: int = 0) -> Known:
         """The loan's whole ledger, of this version at least.
@@ -43,6 +43,13 @@ class BalanceReader:
         Raises: UnknownLoan, DatabaseUnavailable, VersionNotReached.
         """
         return self._timelines.find_at(loan_id, version)
+
+    def loan_known(self, loan_id: int, moment: datetime) -> Known:
+        """The loan's whole ledger as far as it was recorded by then.
+
+        Raises: UnknownLoan, DatabaseUnavailable, TimeNotReached.
+        """
+        return self._timelines.find_known(loan_id, moment)
 
     def loans(self, loan_ids: Sequence[int], together: bool = False) -> dict[int, Known]:
         """The ledgers of those of these loans that there are. together: all of one moment, read for this.

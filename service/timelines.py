@@ -106,6 +106,15 @@ class Timelines:
         self._found["primary"].inc()
         return Known(found, FOR_EVER)
 
+    def find_known(self, loan_id: int, moment: datetime) -> Known:
+        """The loan's timeline as far as it was recorded by then, which only the primary can tell.
+
+        Raises: UnknownLoan; DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
+        """
+        found = self._primary.timeline_known(loan_id, moment)
+        self._found["primary"].inc()
+        return Known(found, FOR_EVER)
+
     def as_of(self, known: Known) -> datetime | None:
         """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
         return None if known.at == FOR_EVER else self.at_the_wall(known.at)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import lru_cache
 
 MAX_LOAN_ID = 2**63 - 1  # and the highest version
@@ -47,6 +47,17 @@ def date_of(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError as err:
         raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
+
+
+def time_of(text: str) -> datetime:
+    """A moment as RFC 3339 writes it."""
+    expected = "expected a time such as 2020-07-01T12:00:00Z, or with +02:00 in place of Z"
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", text):
+        raise ValueError(f"{expected} (where + is written %2B)" if " " in text else expected)
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as err:
+        raise ValueError(f"{expected} ({err})") from None
 
 
 def one_of(words: tuple[str, ...]) -> Callable[[str], str]:

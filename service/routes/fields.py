@@ -1,6 +1,6 @@
 """The fields that requests and replies are made of: each parsed strictly, and documented where it is parsed."""
 
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSche
 
 from service.cursor import Cursor, cursor_of
 from service.history import STEPS
-from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, truth_of, version_of
+from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, time_of, truth_of, version_of
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -46,6 +46,16 @@ AsOfVersion = Annotated[
     Field(
         description="the loan as it was when it had so many events, and for ever is; 0: without any. "
         "Not together with `min_version`",
+        json_schema_extra=_no_default,
+    ),
+]
+KnownAt = Annotated[
+    datetime | None,
+    BeforeValidator(time_of),
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    Field(
+        description="the loan as far as it was recorded by then, and what this service would have said; 412 for a time "
+        "before which something may still be recorded. Not together with `min_version` or `as_of_version`",
         json_schema_extra=_no_default,
     ),
 ]

@@ -49,7 +49,9 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
             "start_date": day_of(known.timeline.start_day).isoformat(),
             "initial_amt": to_decimal_string(known.timeline.initial),
         }
-        return ledger_reply(reader, known, terms | balance_members(reader.balance_of(known, reader.today())))
+        return ledger_reply(
+            reader, known, terms | balance_members(reader.balance_of(known, reader.today(query.known_at)))
+        )
 
     add_balances(routes, reader, secured)
     add_history(routes, reader, secured)

@@ -5,10 +5,11 @@ from pydantic import BaseModel
 from native import day_of
 from service.errors import InvalidRequest
 from service.reader import BalanceReader
-from service.routes.fields import AsOfVersion, FirstDay, LastDay, LoanId, MinVersion, Query, problems
+from service.routes.fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion, Query, problems
 from service.span import Span
 from service.timelines import Known
 
+_ONE_OF = ("known_at", "as_of_version", "min_version")
 REFUSALS = problems(400, 401, 403, 404, 412, 503)
 
 
@@ -23,6 +24,7 @@ class Wishes(Query):
 
     min_version: MinVersion = 0
     as_of_version: AsOfVersion = None
+    known_at: KnownAt = None
 
 
 class SpanWishes(Wishes):
@@ -35,11 +37,14 @@ class SpanWishes(Wishes):
 def ledger_of(reader: BalanceReader, path: LoanPath, query: Wishes) -> Known:
     """The loan's ledger as the caller wishes to see it.
 
-    Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached.
+    Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached, TimeNotReached.
     """
+    chosen = [field for field in _ONE_OF if field in query.model_fields_set]
+    if len(chosen) > 1:
+        raise InvalidRequest([(chosen[0], f"expected either this or `{chosen[1]}`, not both")])
+    if query.known_at is not None:
+        return reader.loan_known(path.loan_id, query.known_at)
     if query.as_of_version is not None:
-        if "min_version" in query.model_fields_set:
-            raise InvalidRequest([("as_of_version", "expected either this or `min_version`, not both")])
         return reader.loan_at(path.loan_id, query.as_of_version)
     return reader.loan(path.loan_id, query.min_version)
 
@@ -49,4 +54,4 @@ def span_of(reader: BalanceReader, known: Known, query: SpanWishes) -> Span:
 
     Raises: InvalidRequest.
     """
-    return Span.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today())
+    return Span.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today(query.known_at))

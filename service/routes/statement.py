@@ -105,6 +105,7 @@ def _page_of(reader: BalanceReader, path: LoanPath, query: StatementWishes) -> t
         or query.last not in (None, page.span.last)
         or query.as_of_version not in (None, page.version)
         or query.min_version > page.version
+        or (query.known_at and ledger_of(reader, path, query).timeline.version != page.version)
     ):
         raise InvalidRequest([("cursor", "expected one of this loan, these dates and this version")])
     return reader.loan_at(page.loan_id, page.version), page

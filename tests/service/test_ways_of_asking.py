@@ -15,6 +15,7 @@ from service.database import PooledDatabase
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
 from service.timelines import Timelines
+from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -51,6 +52,9 @@ def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initia
     check_explanation(ask, loan, last)
     check_statement(ask, loan, first, last, data.draw(st.integers(1, 14)))
     check_bulk(ask, loan, [first, last])
+    [(now,)] = sql(posting, "SELECT clock_timestamp()")
+    check_statement(ask, loan, first, last, 5, known_at=now.isoformat())
+    check_explanation(ask, loan, last, known_at=now.isoformat())
     for version in range(len(loan.rows) + 1):
         check_version(ask, loan, version, first, last)
 

@@ -1,0 +1,10 @@
+"""What was known at a time."""
+
+from service.migrations.sql_file import run_sql_beside
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    run_sql_beside(__file__)
