@@ -13,6 +13,7 @@ from service.failed_attempts import FailedAttempts
 from service.health import Health
 from service.json_request import JsonRequest
 from service.plain_balances import PlainBalances
+from service.portfolio.sql_portfolio import SqlPortfolio
 from service.posting import Poster
 from service.proxy import TrustedProxies
 from service.reader import BalanceReader
@@ -40,6 +41,7 @@ class _Application(OpenAPI):
 def create_app(
     *,
     reader: BalanceReader,
+    portfolio: SqlPortfolio,
     security: Security,
     health: Health,
     issuer: TokenIssuer,
@@ -81,7 +83,7 @@ def create_app(
     app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
     guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
-    app.register_api(loan_routes(reader))
+    app.register_api(loan_routes(reader, portfolio))
     app.register_api(posting_routes(poster, reader, security.context))
     app.register_api(token_routes(issuer, clients, attempts))
     app.register_api(key_set_routes(issuer.keys))

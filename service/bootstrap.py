@@ -19,6 +19,7 @@ from service.health import Health
 from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
 from service.listener import Listener
+from service.portfolio.sql_portfolio import SqlPortfolio
 from service.posting import Poster
 from service.reader import BalanceReader
 from service.settings import Settings
@@ -74,6 +75,9 @@ def build_app(
         Listener(freshness, Connector(settings, reader), databases).start()
     may_post = poster is not None or settings.psql_posting_user is not None
     posting = PooledDatabase(settings, poster, role="posting") if may_post else None
+    reports = settings.model_copy(
+        update={"psql_pool_size": 1, "psql_statement_timeout_s": settings.psql_report_timeout_s}
+    )
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
@@ -83,6 +87,7 @@ def build_app(
         issuer=issuer,
         clients=open_clients(settings, strict=False),
         attempts=FailedAttempts(shared and shared / ATTEMPTS),
+        portfolio=SqlPortfolio(PooledDatabase(reports, reader)),
         poster=Poster(posting) if posting else None,
         secure_loans=settings.secure_loans,
         trusted_proxies=settings.trusted_proxies,

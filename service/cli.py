@@ -12,6 +12,7 @@ from service.commands.clients import client_group, token_command
 from service.commands.gateway import gateway_group, register_command, unregister_command
 from service.commands.keys import keys_group
 from service.commands.loans import demo_command, load_command, migrate_command, sample_command
+from service.commands.portfolio import portfolio_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.logs import configure_logging
@@ -63,6 +64,7 @@ for command in (
     load_command,
     sample_command,
     demo_command,
+    portfolio_command,
     keys_group,
     client_group,
     token_command,

@@ -55,7 +55,7 @@ def has_replicas(settings: Settings) -> bool:
 
 
 def connect(settings: Settings, role: Role) -> Connection:
-    """A connection for commands, which wait as long as their work takes; those that write get the primary.
+    """A connection to the primary for commands, which wait as long as their work takes.
 
     It takes at most `psql_connect_timeout_s` for each host.
 
@@ -66,7 +66,7 @@ def connect(settings: Settings, role: Role) -> Connection:
         made: Connection = psycopg2.connect(
             host=",".join(host.name for host in hosts),
             port=",".join(str(host.port) for host in hosts),
-            target_session_attrs="any" if role == "reader" else "read-write",
+            target_session_attrs="primary" if role == "reader" else "read-write",
             connect_timeout=settings.psql_connect_timeout_s,
             **_parameters(settings, role),
         )

@@ -29,6 +29,7 @@ _OUTDATED = (
     psycopg2.errors.InvalidSqlStatementName,
     psycopg2.errors.FeatureNotSupported,
 )
+ROWS_AT_ONCE = 2000  # of what is streamed
 GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
@@ -141,6 +142,30 @@ class PooledDatabase:
                 failure = err
         raise _refusal("broken", "Postgres broke off the connection") from failure
 
+    def stream(self, query: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """All rows of a query, some at a time: of one snapshot, and over a connection that is held until the last one.
+        The whole may take as long as a statement may.
+
+        Raises: DatabaseUnavailable, also in the middle.
+        """
+        self.row("SELECT 1")  # a connection that has died meanwhile is replaced
+        deadline = self._now() + self._settings.psql_statement_timeout_s
+        try:
+            with self._transaction() as cursor:
+                self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
+                while True:
+                    self._execute(cursor, f"FETCH {ROWS_AT_ONCE} FROM streamed")
+                    rows = cursor.fetchall()
+                    if not rows:
+                        return
+                    yield rows
+                    if self._now() > deadline:
+                        raise TimeoutError
+        except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
+            raise _refusal("timeout", "Postgres, or whoever was to be told, took too long") from err
+        except psycopg2.Error as err:
+            raise _refusal("broken", f"Postgres broke off: {first_line(err)}") from err
+
     def renew(self) -> None:
         """Make every connection anew: those in use are given up as they come back."""
         self._replace(self._pool)
@@ -164,6 +189,18 @@ class PooledDatabase:
     def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         cursor.execute(sql, parameters or None)
         wait(cursor.connection, self._settings.psql_statement_timeout_s + GRACE_S)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        """A cursor in a transaction. If that is not brought to its end, its connection is of no use any more."""
+        with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+            try:
+                self._execute(cursor, "BEGIN")
+                yield cursor
+                self._execute(cursor, "COMMIT")
+            except BaseException:
+                pooled.dbapi_connection.close()
+                raise
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:

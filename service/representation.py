@@ -50,6 +50,11 @@ def represent(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, l
     return body, ledger_headers("application/json", body, as_of)
 
 
+def as_of_header(as_of: datetime) -> tuple[str, str]:
+    """The header that says: whatever was committed before is in it."""
+    return "As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def ledger_headers(content_type: str, source: bytes, as_of: datetime | None) -> list[tuple[str, str]]:
     """The headers of a reply from a ledger. as_of: whatever was committed before is in it; None: it tells of a version.
 
@@ -57,10 +62,9 @@ def ledger_headers(content_type: str, source: bytes, as_of: datetime | None) -> 
     and the dates, and holds what was posted: replies that differ in anything have different ones, even where a failover
     has given a version to another event.
     """
-    freshness = [("As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z"))] if as_of else []
     return [
         ("Content-Type", content_type),
         ("ETag", f'"{blake2b(source, digest_size=ETAG_BYTES).hexdigest()}"'),
-        *freshness,
+        *([as_of_header(as_of)] if as_of else []),
         ("Cache-Control", "private, no-cache"),  # whoever keeps it has to ask whether it still stands
     ]

@@ -152,6 +152,9 @@ class Settings(BaseSettings):
     psql_admin_pw: SecretStr | None = Field(None, description="its password")
     psql_pool_size: int = Field(4, ge=1, le=256, description="database connections of each worker")
     psql_posting_pool_size: int = Field(2, ge=1, le=256, description="further ones of each worker, that post")
+    psql_report_timeout_s: float = Field(
+        300, ge=0.001, le=86_400, description="seconds that a portfolio may take, until its last row is sent"
+    )
     psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
     psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read or a posting may take")
     psql_pool_timeout_s: float = Field(0.5, gt=0, le=60, description="seconds to wait for a free connection, then 503")

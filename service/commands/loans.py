@@ -1,8 +1,7 @@
 """Commands about loans: their tables, loading them, made-up ones, a demonstration."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -10,25 +9,12 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.commands.database import database_of
 from service.connection import connect
 from service.load import LoadRefused, load
 from service.sample import write_sample
-from service.settings import Settings
 
 _FILE = click.Path(path_type=Path)
-
-
-@contextmanager
-def _database(ctx: click.Context, alone: bool = False) -> Iterator[Settings]:
-    """Settings that name a running Postgres: the production one, or that of a standalone run."""
-    settings, asked_alone = ctx.obj
-    if asked_alone or alone:
-        from service.standalone import standalone
-
-        with standalone(settings) as chosen:
-            yield chosen
-    else:
-        yield settings
 
 
 @click.command("migrate")
@@ -37,7 +23,7 @@ def migrate_command(ctx: click.Context) -> None:
     """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
     from service.migrate import migrate
 
-    with _database(ctx) as settings:
+    with database_of(ctx) as settings:
         migrate(settings)
     click.echo("the tables are up to date")
 
@@ -53,7 +39,7 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
     LOANS has rows of loan_id,start_date,initial_amt and EVENTS of loan_id,event_type,post_date,amt; a first row with
     these names is allowed.
     """
-    with _database(ctx) as settings, closing(connect(settings, "posting")) as connection:
+    with database_of(ctx) as settings, closing(connect(settings, "posting")) as connection:
         amount_column = TextColumn("{task.fields[shown]}")
         columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -106,7 +92,7 @@ def demo_command(ctx: click.Context) -> None:
         from service.standalone import build_core
 
         build_core()
-    with _database(ctx, alone) as chosen:
+    with database_of(ctx, alone) as chosen:
         from service.bootstrap import build_reader
         from service.demo import run_demo
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from native import day_of
 from service.money import to_decimal_string
+from service.portfolio.sql_portfolio import SqlPortfolio
 from service.reader import BalanceReader
 from service.representation import balance_members
 from service.routes.balance import add_balance
@@ -14,6 +15,7 @@ from service.routes.fields import Currency, Day, LoanId, Money, Version
 from service.routes.history import add_history
 from service.routes.ledger_reply import ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.routes.portfolio import add_portfolio
 from service.routes.statement import add_statement
 
 
@@ -29,8 +31,8 @@ class LoanReply(BaseModel):
     version: Version
 
 
-def loan_routes(reader: BalanceReader) -> APIBlueprint:
-    """The blueprint `loan`, answered by `reader`."""
+def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
+    """The blueprint `loan`, answered by `reader` and `portfolio`."""
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
     secured: list[dict[str, list[str]]] = [{"bearer": []}]
 
@@ -55,5 +57,6 @@ def loan_routes(reader: BalanceReader) -> APIBlueprint:
 
     add_balances(routes, reader, secured)
     add_history(routes, reader, secured)
+    add_portfolio(routes, portfolio, secured)
     add_statement(routes, reader, secured)
     return routes

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from flask_openapi3 import APIBlueprint
-from flask_openapi3.models import MediaType, Schema
 from pydantic import BaseModel, Field
 
 from service.cursor import Cursor
@@ -13,6 +12,7 @@ from service.errors import InvalidRequest
 from service.money import to_decimal_string
 from service.reader import BalanceReader
 from service.representation import ledger_headers, line_members
+from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
 from service.routes.ledger_reply import ledger_reply, unless_known
 from service.routes.line import LineReply
@@ -22,8 +22,6 @@ from service.statement import Statement
 from service.statement_csv import statement_csv
 from service.timelines import Known
 
-_JSON, _CSV = "application/json", "text/csv"
-_TYPES = {_JSON: "json", _CSV: "csv"}
 _CSV_EXAMPLE = (
     "tx_id,event_type,post_date,amt,reversal,signed_amt,balance\r\n"
     ",opening,2020-02-01,,,,1010.00\r\n"
@@ -43,9 +41,7 @@ class StatementWishes(SpanWishes):
 class StatementReply(BaseModel):
     """A page of a statement: what was owed before the span, what changed that, and what was owed after it."""
 
-    model_config = {  # type: ignore[typeddict-unknown-key]  # read by the framework
-        "openapi_extra": {"content": {_CSV: MediaType(schema=Schema(type="string"), example=_CSV_EXAMPLE)}}
-    }
+    model_config = or_csv(_CSV_EXAMPLE)
 
     loan_id: LoanId
     currency: Currency
@@ -85,7 +81,7 @@ def add_statement(routes: APIBlueprint, reader: BalanceReader, security: list[di
 
 
 def _is_csv(query: StatementWishes) -> bool:
-    if (query.format or _TYPES[request.accept_mimetypes.best_match(_TYPES, _JSON)]) == "json":
+    if not wants_csv(query.format):
         return False
     paging = [field for field in ("limit", "cursor") if field in query.model_fields_set]
     if paging:
@@ -134,7 +130,7 @@ def _csv_reply(reader: BalanceReader, known: Known, span: Span) -> Response:
     # what it is made from, instead of what it will be; the horizon of the read is no part of that
     source = bytes(known.timeline.restamped(0)) + name.encode("ascii")
     headers = [
-        *ledger_headers(f"{_CSV}; charset=utf-8; header=present", source, reader.as_of(known)),
+        *ledger_headers(CSV_TYPE, source, reader.as_of(known)),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
     return unless_known(Response(statement_csv(Statement(known.timeline, span), span), headers=headers))

@@ -20,10 +20,7 @@ from service.ledger import PostgresLedger
 from service.migrate import migrate, newest_revision
 from tests.conftest import refused, sql
 
-DROP_TABLES = "DROP TABLE loan_events, loans, loaded_files, posted_requests, alembic_version CASCADE"
-DROP_FUNCTIONS = (
-    "DROP FUNCTION post_events, create_loans, refuse_change, balance_on, post_events_once, create_loan_once CASCADE"
-)
+DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC"
 POST = "SELECT * FROM post_events(%s, %s, %s::date[], %s::numeric[]) ORDER BY 1"
 
 
@@ -240,8 +237,7 @@ def test_migrating_again_changes_nothing(settings):
 
 
 def test_migrating_at_the_same_time_is_safe(settings, admin):
-    sql(admin, DROP_TABLES)
-    sql(admin, DROP_FUNCTIONS)
+    sql(admin, DROP_ALL)
     threads = [threading.Thread(target=migrate, args=(settings,)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -251,7 +247,7 @@ def test_migrating_at_the_same_time_is_safe(settings, admin):
 
 
 def test_a_user_who_may_not_migrate_is_told_so(settings, admin):
-    sql(admin, DROP_TABLES)
+    sql(admin, DROP_ALL)
     reader = settings.model_copy(update={"psql_admin_user": settings.psql_user, "psql_admin_pw": settings.psql_pw})
     with pytest.raises(SettingsError, match="PSQL_ADMIN_USER"):
         migrate(reader)
@@ -347,8 +343,7 @@ def test_no_order_of_events_can_lead_a_balance_beyond_64_bits(posting, ledger):
 
 
 def test_migrating_a_database_that_has_other_tables_of_these_names_changes_nothing(settings, admin):
-    sql(admin, DROP_TABLES)
-    sql(admin, DROP_FUNCTIONS)
+    sql(admin, DROP_ALL)
     sql(admin, "CREATE TABLE loan_events (theirs int)")
     with pytest.raises(SettingsError, match=r"nothing was changed: relation .* already exists"):
         migrate(settings)

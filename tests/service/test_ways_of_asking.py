@@ -19,6 +19,7 @@ from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(SOME, max_examples=15)
 
 
 @pytest.fixture(params=["uncached", "cached"])

@@ -1,0 +1,78 @@
+"""The command that tells what all loans together owed, from a ledger in columns."""
+
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from service.commands.database import database_of
+from service.connection import connect
+from service.values import date_of
+
+if TYPE_CHECKING:
+    from service.portfolio.column_portfolio import ColumnPortfolio
+
+
+class _Day(click.ParamType[date]):
+    name = "date"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
+        try:
+            return date_of(str(value))
+        except ValueError as err:
+            self.fail(str(err), param, ctx)
+
+
+@click.command("portfolio")
+@click.option("--date", "days", type=_Day(), multiple=True, required=True, help="A date, YYYY-MM-DD; or several.")
+@click.option("--csv", "as_csv", is_flag=True, help="A row for each loan instead of totals.")
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path(".local", "portfolio"),
+    show_default=True,
+    help="Where the ledger is kept for the next time.",
+)
+@click.pass_context
+def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, path: Path) -> None:
+    """Tell what all loans together owed on days: how many had started, and the sum by currency (PSQL_USER).
+
+    The ledger is read once into a file; the next time only loans that have changed are read again.
+    """
+    from service.portfolio.column_portfolio import ColumnPortfolio
+    from service.portfolio.portfolio_csv import HEAD, rows_of
+    from service.portfolio.refresh import refresh
+
+    with (
+        database_of(ctx) as settings,
+        closing(connect(settings, "reader")) as connection,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        reading = progress.add_task("reading", total=None)
+        try:
+            ledger = refresh(connection, path, lambda done, of: progress.update(reading, completed=done, total=of))
+        except OSError as err:
+            raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
+    told = ColumnPortfolio(ledger)
+    if as_csv:
+        click.echo(HEAD, nl=False)
+        for day in days:
+            click.echo(rows_of(day, told.loans(day)), nl=False)
+    else:
+        Console().print(_table(told, days))
+
+
+def _table(told: "ColumnPortfolio", days: tuple[date, ...]) -> Table:
+    table = Table("date", "currency")
+    for name in ("loans", "balance"):
+        table.add_column(name, justify="right")
+    for day in days:
+        for total in told.totals(day):
+            table.add_row(day.isoformat(), total.currency, str(total.loans), total.balance)
+    return table

@@ -1,0 +1,85 @@
+"""What all loans together owed."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+from flask import Response
+from flask_openapi3 import APIBlueprint
+from pydantic import BaseModel, Field
+
+from service.portfolio.answer import Owed
+from service.portfolio.portfolio_csv import HEAD, rows_of
+from service.portfolio.sql_portfolio import SqlPortfolio
+from service.representation import as_of_header, represent
+from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
+from service.routes.fields import Currency, Day, Format, Money, Query, problems
+from service.routes.ledger_reply import unless_known
+
+_CSV_EXAMPLE = f"{HEAD}2020-07-01,1,9636.65,USD,10\r\n"
+
+
+class DayPath(BaseModel):
+    """A day."""
+
+    date: Day
+
+
+class PortfolioWishes(Query):
+    """And how it is to be told."""
+
+    format: Format = None
+
+
+class TotalReply(BaseModel):
+    """Loans in one currency."""
+
+    currency: Currency
+    loans: int = Field(description="how many had started by then")
+    balance: Money
+
+
+class PortfolioReply(BaseModel):
+    """What all loans together owed at the end of a day."""
+
+    model_config = or_csv(_CSV_EXAMPLE)
+
+    date: Day
+    totals: list[TotalReply] = Field(description="one for each currency")
+
+
+def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio, security: list[dict[str, list[str]]]) -> None:
+    """Add the route to a blueprint."""
+
+    @routes.get(
+        "/api/v1/portfolio/<date>",
+        summary="What all loans together owed",
+        responses={200: PortfolioReply, **problems(400, 401, 403, 503)},
+        security=security,
+    )
+    def totals(path: DayPath, query: PortfolioWishes) -> Response:
+        """How many loans had started by the end of the day and what they owed then, by currency, added up by the
+        database in one snapshot. As `text/csv`, by `Accept` or `format`, a row for each of these loans, also of one
+        snapshot."""
+        as_of = datetime.now(UTC)
+        if wants_csv(query.format):
+            headers = [
+                ("Content-Type", CSV_TYPE),
+                ("Content-Disposition", f'attachment; filename="portfolio-{path.date}.csv"'),
+                as_of_header(as_of),
+                ("Cache-Control", "private, no-cache"),
+            ]
+            loans = portfolio.loans(path.date)
+            first = next(loans, [])  # while an error can still be told
+            response = Response(_csv(path.date, first, loans), headers=headers)
+        else:
+            found = [total._asdict() for total in portfolio.totals(path.date)]
+            body, headers = represent({"date": path.date, "totals": found}, as_of)
+            response = unless_known(Response(body, headers=headers))
+        response.vary.add("Accept")
+        return response
+
+
+def _csv(day: date, first: list[Owed], rest: Iterator[list[Owed]]) -> Iterator[bytes]:
+    yield (HEAD + rows_of(day, first)).encode("ascii")
+    for some in rest:
+        yield rows_of(day, some).encode("ascii")
