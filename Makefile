@@ -29,11 +29,14 @@ build-source: .venv/run ## translate the core to C files
 build-local: .venv/run ## translate and compile in one step, leaving no C files
 	@$(BIN)/python native/build.py local
 
-bench: .venv/test core ## measure, as ratios within one run
+bench: .venv/bench core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.core
 	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
 	@$(BIN)/python -m tests.bench.http
+	@$(BIN)/python -m tests.bench.bulk
+	@$(BIN)/python -m tests.bench.statement
+	@$(BIN)/python -m tests.bench.portfolio
 
 soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/service/test_freshness_under_faults.py
@@ -48,6 +51,10 @@ core: .venv/run
 .venv/run: requirements.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/bench: .venv/test tests/bench/requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	@touch $@
 
 .venv/test: .venv/run tests/requirements.txt

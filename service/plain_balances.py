@@ -56,7 +56,7 @@ class PlainBalances:
         loan_id, day = environ[_ASKED]
         try:
             known = self._reader.loan(loan_id)
-            body, headers = represent(balance_members(self._reader.balance_of(known, day)), self._reader.as_of(known))
+            body, headers = represent(balance_members(known.timeline, day), self._reader.as_of(known))
         except Exception as err:
             return problem.reply_to(err)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])

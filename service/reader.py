@@ -2,21 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from native import day_number
 from service.timelines import Known, Timelines
-
-
-class Balance(NamedTuple):
-    """What a loan owed at the end of a day. balance: minor units. version: the loan's, when it was read."""
-
-    loan_id: int
-    day: date
-    balance: int
-    currency: str
-    version: int
 
 
 class BalanceReader:
@@ -66,9 +54,3 @@ class BalanceReader:
         """Up to when whatever was committed is in each of them; None of none."""
         oldest = min(known, key=lambda each: each.at, default=None)
         return self.as_of(oldest) if oldest is not None else None
-
-    @staticmethod
-    def balance_of(known: Known, day: date) -> Balance:
-        """What the loan of this ledger owed at the end of the day."""
-        timeline = known.timeline
-        return Balance(timeline.loan_id, day, timeline.balance_at(day_number(day)), timeline.currency, timeline.version)

@@ -1,27 +1,26 @@
 """A reply about a loan: its bytes, and headers that say which one it is and how fresh."""
 
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
-from native import PARTS, Timeline, balance_parts
+from native import PARTS, Timeline, balance_parts, day_number
 from service.money import to_decimal_string
-from service.reader import Balance
 from service.statement import Line
 
 ETAG_BYTES = 12
 
 
-def balance_members(balance: Balance) -> dict[str, Any]:
-    """What a reply says of a balance."""
+def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
+    """What a reply says of what a loan owed at the end of a day."""
     return {
-        "loan_id": balance.loan_id,
-        "date": balance.day,
-        "balance": to_decimal_string(balance.balance),
-        "currency": balance.currency,
-        "version": balance.version,
+        "loan_id": timeline.loan_id,
+        "date": day,
+        "balance": to_decimal_string(timeline.balance_at(day_number(day))),
+        "currency": timeline.currency,
+        "version": timeline.version,
     }
 
 

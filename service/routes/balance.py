@@ -71,7 +71,7 @@ def add_balance(routes: APIBlueprint, reader: BalanceReader, security: list[dict
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
         Before the loan starts, nothing."""
         known = ledger_of(reader, path, query)
-        members = balance_members(reader.balance_of(known, path.date))
+        members = balance_members(known.timeline, path.date)
         if query.explain:
             members |= explained(members, known.timeline, day_number(path.date))
         if query.parts:

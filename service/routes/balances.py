@@ -52,12 +52,12 @@ def add_balances(routes: APIBlueprint, reader: BalanceReader, security: list[dic
         with its loan's version; a loan that there is not has an `error` instead. `As-Of` is that of the oldest one."""
         asked = body.asked()
         found = reader.loans(list(dict(asked)), together=body.snapshot)
-        items = [_item(reader, found.get(loan_id), loan_id, day) for loan_id, day in asked]
+        items = [_item(found.get(loan_id), loan_id, day) for loan_id, day in asked]
         body_bytes, headers = represent({"balances": items}, reader.as_of_all(found.values()))
         return Response(body_bytes, headers=headers)
 
 
-def _item(reader: BalanceReader, known: Known | None, loan_id: int, day: date) -> dict[str, Any]:
+def _item(known: Known | None, loan_id: int, day: date) -> dict[str, Any]:
     if known is None:
         return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
-    return balance_members(reader.balance_of(known, day))
+    return balance_members(known.timeline, day)

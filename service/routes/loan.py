@@ -51,9 +51,7 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
             "start_date": day_of(known.timeline.start_day).isoformat(),
             "initial_amt": to_decimal_string(known.timeline.initial),
         }
-        return ledger_reply(
-            reader, known, terms | balance_members(reader.balance_of(known, reader.today(query.known_at)))
-        )
+        return ledger_reply(reader, known, terms | balance_members(known.timeline, reader.today(query.known_at)))
 
     add_balances(routes, reader, secured)
     add_history(routes, reader, secured)

@@ -64,10 +64,10 @@ def free_port() -> int:
         return port
 
 
-def ask(url: str, headers: dict[str, str]) -> bytes:
-    """The body of a reply in JSON. Raises: WrongReply for any other."""
+def ask(url: str, headers: dict[str, str], body: bytes | None = None) -> bytes:
+    """The body of a reply in JSON. body: of a POST. Raises: WrongReply for any other."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as reply:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as reply:
             if reply.headers["Content-Type"] != "application/json":
                 raise WrongReply(f"{url}: {reply.headers['Content-Type']}")
             body: bytes = reply.read()

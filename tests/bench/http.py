@@ -73,7 +73,7 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
         reach = stack.enter_context(loaded(loans, folder))
-        headers = {"Authorization": f"Bearer {_token(folder)}"}
+        headers = {"Authorization": f"Bearer {token_of(folder)}"}
         reach |= {"keys_dir": str(folder), "workers": workers}
         asked = {
             each.name: (stack.enter_context(running(each, reach, folder / f"{number}.log")), each.urls)
@@ -89,7 +89,8 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
     _report(found)
 
 
-def _token(folder: Path) -> str:
+def token_of(folder: Path) -> str:
+    """A token that may read; its keys are made in the folder."""
     for name in ("loaner", "platform"):
         write_key_pair(folder, name)
     now = int(time.time())

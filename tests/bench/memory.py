@@ -12,7 +12,7 @@ def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        kept = [_timeline(loan_id, events) for loan_id in range(1, count + 1)]
+        kept = [timeline(loan_id, events) for loan_id in range(1, count + 1)]
         after, _ = tracemalloc.get_traced_memory()
         assert len(kept) == count
         return after - before
@@ -20,7 +20,8 @@ def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
         tracemalloc.stop()
 
 
-def _timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
+def timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
+    """A loan with an event on each of so many days."""
     return native.Timeline.build(
         loan_id=loan_id, version=events, token=1, start_day=DAY, initial=10**6, currency="USD",
         days=range(DAY, DAY + events), kinds=[native.FEE] * events, amounts=[100] * events, tx_ids=range(events),

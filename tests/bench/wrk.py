@@ -11,7 +11,7 @@ _SCRIPT = """
 local paths = { %s }
 local requests, at = {}, 0
 function init()
-   for number, path in ipairs(paths) do requests[number] = wrk.format("GET", path) end
+   for number, path in ipairs(paths) do requests[number] = wrk.format("%s", path, nil, %s) end
 end
 function request()
    at = at %% #requests + 1
@@ -40,15 +40,20 @@ class Run:
     p99_ms: float
 
 
-def wrk(origin: str, paths: list[str], headers: dict[str, str], seconds: float, connections: int) -> Run:
-    """Ask for the paths in turn. seconds: at least 1, in whole ones.
+def wrk(
+    origin: str, paths: list[str], headers: dict[str, str], seconds: float, connections: int, body: bytes | None = None
+) -> Run:
+    """Ask for the paths in turn. seconds: at least 1, in whole ones. body: of a POST; without one it is a GET.
 
     Raises: WrongReply unless every reply came, with a status of success.
     """
     shown = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
     with TemporaryDirectory() as folder:
         script = Path(folder) / "paths.lua"
-        script.write_text(_SCRIPT % ", ".join(f'"{path}"' for path in paths))
+        sent = Path(folder) / "body"
+        sent.write_bytes(body or b"")
+        method, content = ("GET", "nil") if body is None else ("POST", f'io.open("{sent}", "rb"):read("*a")')
+        script.write_text(_SCRIPT % (", ".join(f'"{path}"' for path in paths), method, content))
         done = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), *shown, origin],
             check=True, capture_output=True, text=True, timeout=seconds + 30,
