@@ -46,7 +46,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
     The ledger is read once into a file; the next time only loans that have changed are read again.
     """
     from service.portfolio.column_portfolio import ColumnPortfolio
-    from service.portfolio.portfolio_csv import HEAD, rows_of
+    from service.portfolio.portfolio_csv import HEAD, portfolio_csv
     from service.portfolio.refresh import refresh
 
     with (
@@ -63,7 +63,8 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
     if as_csv:
         click.echo(HEAD, nl=False)
         for day in days:
-            click.echo(rows_of(day, told.loans(day)), nl=False)
+            for piece in portfolio_csv(day, [told.loans(day)]):
+                click.echo(piece, nl=False)
     else:
         Console().print(_table(told, days))
 

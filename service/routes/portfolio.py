@@ -1,5 +1,6 @@
 """What all loans together owed."""
 
+import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
@@ -7,15 +8,18 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
+from service.errors import DatabaseUnavailable
 from service.portfolio.answer import Owed
-from service.portfolio.portfolio_csv import HEAD, rows_of
+from service.portfolio.portfolio_csv import HEAD, portfolio_csv
 from service.portfolio.sql_portfolio import SqlPortfolio
 from service.representation import as_of_header, represent
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Money, Query, problems
 from service.routes.ledger_reply import unless_known
 
-_CSV_EXAMPLE = f"{HEAD}2020-07-01,1,9636.65,USD,10\r\n"
+log = logging.getLogger(__name__)
+
+_CSV_EXAMPLE = f"{HEAD}2020-07-01,1,9636.65,USD,10\r\n2020-07-01,,9636.65,USD,\r\n"
 
 
 class DayPath(BaseModel):
@@ -59,7 +63,7 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio, security: list[
     def totals(path: DayPath, query: PortfolioWishes) -> Response:
         """How many loans had started by the end of the day and what they owed then, by currency, added up by the
         database in one snapshot. As `text/csv`, by `Accept` or `format`, a row for each of these loans, also of one
-        snapshot."""
+        snapshot, and at the end one without a loan for each currency, with the sum."""
         as_of = datetime.now(UTC)
         if wants_csv(query.format):
             headers = [
@@ -68,9 +72,7 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio, security: list[
                 as_of_header(as_of),
                 ("Cache-Control", "private, no-cache"),
             ]
-            loans = portfolio.loans(path.date)
-            first = next(loans, [])  # while an error can still be told
-            response = Response(_csv(path.date, first, loans), headers=headers)
+            response = Response(_csv(path.date, portfolio.loans(path.date)), headers=headers)
         else:
             found = [total._asdict() for total in portfolio.totals(path.date)]
             body, headers = represent({"date": path.date, "totals": found}, as_of)
@@ -79,7 +81,16 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio, security: list[
         return response
 
 
-def _csv(day: date, first: list[Owed], rest: Iterator[list[Owed]]) -> Iterator[bytes]:
-    yield (HEAD + rows_of(day, first)).encode("ascii")
-    for some in rest:
-        yield rows_of(day, some).encode("ascii")
+def _csv(day: date, pieces: Iterator[list[Owed]]) -> Iterator[bytes]:
+    """The CSV, with its first piece made now, while an error can still be told."""
+    rows = portfolio_csv(day, pieces)
+    begin = HEAD + next(rows)
+
+    def stream() -> Iterator[bytes]:
+        yield begin.encode("ascii")
+        try:
+            yield from (piece.encode("ascii") for piece in rows)
+        except DatabaseUnavailable as err:
+            log.warning("the portfolio of %s broke off: %s", day, err)  # the sums are missing
+
+    return stream()
