@@ -117,11 +117,9 @@ class Timelines:
 
     def as_of(self, known: Known) -> datetime | None:
         """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
-        return None if known.at == FOR_EVER else self.at_the_wall(known.at)
-
-    def at_the_wall(self, at: float) -> datetime:
-        """A reading of the clock of freshness, by the clock on the wall."""
-        return datetime.fromtimestamp(time.time() - (self._freshness.now() - at), UTC)
+        if known.at == FOR_EVER:
+            return None
+        return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
 
     def _find(self, loan_id: int) -> Known:
         asked_at = self._freshness.now()
@@ -147,10 +145,10 @@ class Timelines:
 
     def _fetch_one(self, cluster: str | None, loan_id: int) -> Known:
         known_at = self._freshness.now()
-        try:
-            return self._fetch(cluster, [loan_id])[loan_id]
-        except KeyError:
-            raise UnknownLoan(loan_id, known_at) from None
+        known = self._fetch(cluster, [loan_id]).get(loan_id)
+        if known is None:
+            raise UnknownLoan(loan_id, known_at)
+        return known
 
     def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, Known]:
         found: dict[int, Known] = {}

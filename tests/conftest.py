@@ -92,7 +92,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(folder / "postgres")
     server.start()
     yield server
-    server.stop()
+    server.stop("immediate")
     shutil.rmtree(server.home)
     shutil.rmtree(folder)
 
