@@ -11,7 +11,6 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
-from service.json_request import JsonRequest
 from service.plain_balances import PlainBalances
 from service.portfolio.sql_portfolio import SqlPortfolio
 from service.posting import Poster
@@ -26,13 +25,14 @@ from service.routes.loan import loan_routes
 from service.routes.operations import operations_routes
 from service.routes.posting import posting_routes
 from service.routes.token import token_routes
+from service.strict_request import StrictRequest
 from service.token_issuer import TokenIssuer
 
 MAX_BODY_BYTES = 2_000_000
 
 
 class _Application(OpenAPI):
-    request_class = JsonRequest
+    request_class = StrictRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func  # nothing here is a coroutine, and finding out takes longer than most of what is called

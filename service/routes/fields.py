@@ -4,7 +4,7 @@ from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
 
 from service.cursor import Cursor, cursor_of
 from service.history import STEPS
@@ -126,7 +126,10 @@ def only_with(parameter: str, description: str) -> Any:
 
 
 class Query(BaseModel):
-    """The parameters of a query. The framework asks for the schema of each with every request: it is made once."""
+    """The parameters of a query, and no others. The framework asks for the schema of each with every request: it is
+    made once."""
+
+    model_config = ConfigDict(extra="forbid")
 
     @classmethod
     @cache

@@ -32,6 +32,8 @@ def _currency_of(text: str) -> str:
 class PostingHeaders(Query):
     """How a caller may say that this is the same request as before."""
 
+    model_config = ConfigDict(extra="ignore")  # other headers say other things
+
     idempotency_key: Annotated[
         str,
         text(idempotency_key_of),
