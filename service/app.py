@@ -82,11 +82,12 @@ def create_app(
     logged = RequestLog(PlainBalances(app.wsgi_app, reader, chain))
     app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
-    guard(app, security, open_blueprints=("documentation",) if secure_loans else ("documentation", "loan"))
+    open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
+    guard(app, security, open_blueprints)
     app.register_api(loan_routes(reader, portfolio))
     app.register_api(posting_routes(poster, reader, security.context))
     app.register_api(token_routes(issuer, clients, attempts))
     app.register_api(key_set_routes(issuer.keys))
     app.register_api(operations_routes(health, issuer))
-    app.register_blueprint(documentation_routes(app))
+    app.register_blueprint(documentation_routes(app, open_blueprints))
     return app

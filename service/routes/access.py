@@ -7,6 +7,7 @@ from flask import Flask, Response, request
 
 from security.flask_security import Security
 from service.problem import reply
+from service.routes.fields import problems
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -36,6 +37,21 @@ def needs(*scopes: str) -> Callable[[View], View]:
     return mark
 
 
+def scopes_needed(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The scopes of the token without which nobody sees this view; None: it takes no token. The rest as for `guard`."""
+    if _access(app, endpoint) != "secured" or endpoint.rpartition(".")[0] in open_blueprints:
+        return None
+    return getattr(app.view_functions[endpoint], "scopes", (READ,))
+
+
+def admission(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
+    """What the document says of who may see a view: the `security` and the refusals of its operation."""
+    scopes = scopes_needed(app, endpoint, open_blueprints)
+    if scopes is not None:
+        return {"security": [{"bearer": [*scopes]}], "responses": problems(401, 403)}
+    return {"responses": problems(404) if _access(app, endpoint) == "internal" else {}}
+
+
 def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ()) -> None:
     """Ask the security chain before any request is parsed. open_blueprints: their views count as public."""
 
@@ -43,14 +59,15 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
     def check() -> Response | None:
         if request.url_rule is None or request.method == "OPTIONS":
             return None  # 404, 405, or what methods there are
-        view = app.view_functions.get(request.endpoint or "")
-        access = getattr(view, "access", "secured")
-        if access == "internal" and _forwarded():
+        assert request.endpoint is not None  # of a rule
+        if _forwarded() and _access(app, request.endpoint) == "internal":
             return reply(404, "not found")
-        if access != "secured" or request.blueprint in open_blueprints:
-            return None
-        _, refusal = security.check(scopes=getattr(view, "scopes", (READ,)))
-        return refusal
+        scopes = scopes_needed(app, request.endpoint, open_blueprints)
+        return None if scopes is None else security.check(scopes)[1]
+
+
+def _access(app: Flask, endpoint: str) -> str:
+    return getattr(app.view_functions[endpoint], "access", "secured")
 
 
 def _forwarded() -> bool:

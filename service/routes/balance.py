@@ -12,7 +12,7 @@ from service.explanation import explained
 from service.reader import BalanceReader
 from service.representation import balance_members, parts_members
 from service.routes.fields import Currency, Day, Explain, LoanId, Money, PartsWish, Version, only_with
-from service.routes.ledger_reply import ledger_reply
+from service.routes.ledger_reply import LedgerReply, ledger_reply
 from service.routes.line import LineReply
 from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
 
@@ -38,7 +38,7 @@ class Parts(BaseModel):
     principal: Money
 
 
-class BalanceReply(BaseModel):
+class BalanceReply(LedgerReply):
     """What a loan owed at the end of a day."""
 
     loan_id: LoanId
@@ -58,14 +58,13 @@ class BalanceReply(BaseModel):
     )
 
 
-def add_balance(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+def add_balance(routes: APIBlueprint, reader: BalanceReader) -> None:
     """Add the route and its short form to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/<date>",
         summary="The balance on a day",
         responses={200: BalanceReply, **REFUSALS},
-        security=security,
     )
     def balance(path: LoanDayPath, query: BalanceWishes) -> Response:
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
@@ -82,7 +81,6 @@ def add_balance(routes: APIBlueprint, reader: BalanceReader, security: list[dict
         "/<loan_id>/<date>",
         summary="The balance on a day, by the short path",
         responses={200: BalanceReply, **REFUSALS},
-        security=security,
     )
     def balance_short(path: LoanDayPath, query: BalanceWishes) -> Response:
         """The same as `/api/v1/loan/{loan_id}/{date}`."""

@@ -11,6 +11,7 @@ from service.reader import BalanceReader
 from service.representation import balance_members, represent
 from service.routes.balances_body import BalancesBody
 from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
+from service.routes.ledger_reply import LedgerReply
 from service.timelines import Known
 
 
@@ -32,20 +33,19 @@ class UnknownItem(BaseModel):
     error: Literal["unknown-loan"]
 
 
-class BalancesReply(BaseModel):
+class BalancesReply(LedgerReply):
     """An answer to each question, in their order."""
 
     balances: list[BalanceItem | UnknownItem]
 
 
-def add_balances(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+def add_balances(routes: APIBlueprint, reader: BalanceReader) -> None:
     """Add the route to a blueprint."""
 
     @routes.post(
         "/api/v1/balances",
         summary="Many balances in one call",
-        responses={200: BalancesReply, **problems(400, 401, 403, 413, 415, 503)},
-        security=security,
+        responses={200: BalancesReply, **problems(400, 413, 415, 503)},
     )
     def balances(body: BalancesBody) -> Response:
         """What up to 10,000 loans owed on days: `pairs`, or each of `loan_ids` on each of `dates`. Each balance comes

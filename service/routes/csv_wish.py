@@ -1,10 +1,11 @@
 """Whether a reply is to be JSON or CSV."""
 
-from typing import Any
-
 from flask import request
 from flask_openapi3.models import MediaType, Schema
 from flask_openapi3.models.data_type import DataType
+from pydantic import ConfigDict
+
+from service.routes.headers import ATTACHMENT, Headers, documented
 
 JSON, CSV = "application/json", "text/csv"
 CSV_TYPE = f"{CSV}; charset=utf-8; header=present"
@@ -17,6 +18,7 @@ def wants_csv(chosen: str | None) -> bool:
     return request.accept_mimetypes.best_match((JSON, CSV), JSON) == CSV
 
 
-def or_csv(example: str) -> Any:
-    """For a reply's `model_config`: what documents that it may also be CSV."""
-    return {"openapi_extra": {"content": {CSV: MediaType(schema=Schema(type=DataType.STRING), example=example)}}}
+def or_csv(example: str, headers: Headers) -> ConfigDict:
+    """For a reply's `model_config`: what documents that it may also be CSV. headers: those that it has either way."""
+    content = {CSV: MediaType(schema=Schema(type=DataType.STRING), example=example)}
+    return documented({**headers, **ATTACHMENT}, content=content)

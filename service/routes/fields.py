@@ -5,9 +5,11 @@ from functools import cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from service.cursor import Cursor, cursor_of
 from service.history import STEPS
+from service.routes.headers import CHALLENGE, RETRY_AFTER, Headers
 from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, time_of, truth_of, version_of
 
 
@@ -27,7 +29,7 @@ Day = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
     Field(description="a date, YYYY-MM-DD; a future one counts what is posted up to it"),
 ]
-Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?\d+\.\d{2}$", "example": "10250.00"})]
+Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "example": "10250.00"})]
 Currency = Annotated[str, Field(json_schema_extra={"example": "USD"})]
 Version = Annotated[
     int,
@@ -94,7 +96,7 @@ Limit = Annotated[
 PageCursor = Annotated[
     InstanceOf[Cursor] | None,
     BeforeValidator(cursor_of),
-    WithJsonSchema({"type": "string"}),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{56}$"}),
     Field(
         description="the `next_cursor` of the page before; it knows the dates and the version",
         json_schema_extra=_no_default,
@@ -122,7 +124,11 @@ PartsWish = Annotated[
 
 def only_with(parameter: str, description: str) -> Any:
     """A member that a reply has only if a parameter of the query asks for it."""
-    return Field(default=None, description=f"with `{parameter}=true`: {description}", json_schema_extra=_no_default)
+    return _of_some(f"with `{parameter}=true`: {description}")
+
+
+def _of_some(description: str) -> Any:
+    return Field(default=None, description=description, json_schema_extra=_no_default)
 
 
 class Query(BaseModel):
@@ -140,6 +146,13 @@ class Query(BaseModel):
         return super().model_json_schema(*args, **kwargs)
 
 
+class FieldProblem(BaseModel):
+    """What is wrong with a part of a request."""
+
+    field: str = Field(json_schema_extra={"example": "date"})
+    detail: str = Field(json_schema_extra={"example": "expected a date written YYYY-MM-DD"})
+
+
 class Problem(BaseModel):
     """Why a request was not answered (RFC 9457), with Microkubes' code and message."""
 
@@ -153,27 +166,31 @@ class Problem(BaseModel):
     message: str = Field(
         description="the same as detail", json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"}
     )
+    errors: list[FieldProblem] | SkipJsonSchema[None] = _of_some("each wrong part, if that is why")
+    loan_id: int | SkipJsonSchema[None] = _of_some("the loan, if it is about one")
+    version: int | SkipJsonSchema[None] = _of_some("the loan's version, if it is about that")
+    known_until: datetime | SkipJsonSchema[None] = _of_some("the last time of which all is known, if it is about that")
+
+
+_REFUSALS: dict[int, tuple[str, Headers]] = {
+    400: ("the request says something that is not understood; `errors` names the fields", {}),
+    401: ("no valid token", CHALLENGE),
+    403: ("the token lacks the scope", CHALLENGE),
+    404: ("there is no such thing", {}),
+    409: ("the ledger has it already, or the Idempotency-Key was used for another request", {}),
+    412: ("the loan does not have that version yet", {}),
+    413: ("the body is too large", {}),
+    415: ("the body is not application/json", {}),
+    422: ("the ledger cannot take what is said; `errors` names the fields", {}),
+    503: ("the ledger cannot be reached now; `Retry-After` says when to try again", RETRY_AFTER),
+}
 
 
 def problems(*statuses: int) -> dict[int | str, Any]:
     """The documentation of these refusals."""
-    schema = {"$ref": "#/components/schemas/Problem"}
-    meaning = {
-        400: "the request says something that is not understood; `errors` names the fields",
-        401: "no valid token",
-        403: "the token lacks the scope",
-        404: "there is no such thing",
-        409: "the ledger has it already, or the Idempotency-Key was used for another request",
-        412: "the loan does not have that version yet",
-        413: "the body is too large",
-        415: "the body is not application/json",
-        422: "the ledger cannot take what is said; `errors` names the fields",
-        503: "the ledger cannot be reached now; `Retry-After` says when to try again",
-    }
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {
-            "description": meaning[status],
-            "content": {"application/problem+json": {"schema": schema}},
-        }
-        for status in statuses
+        status: {"description": meaning, "headers": headers, "content": content}
+        for status, (meaning, headers) in _REFUSALS.items()
+        if status in statuses
     }

@@ -10,7 +10,7 @@ from service.history import points_of
 from service.money import to_decimal_string
 from service.reader import BalanceReader
 from service.routes.fields import Currency, Day, LoanId, Money, Step, Version
-from service.routes.ledger_reply import ledger_reply
+from service.routes.ledger_reply import LedgerReply, ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
 
 
@@ -27,7 +27,7 @@ class Point(BaseModel):
     balance: Money
 
 
-class HistoryReply(BaseModel):
+class HistoryReply(LedgerReply):
     """What a loan owed over a span of days."""
 
     loan_id: LoanId
@@ -39,14 +39,13 @@ class HistoryReply(BaseModel):
     balances: list[Point]
 
 
-def add_history(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+def add_history(routes: APIBlueprint, reader: BalanceReader) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/history",
         summary="The balance over time",
         responses={200: HistoryReply, **REFUSALS},
-        security=security,
     )
     def history(path: LoanPath, query: HistoryWishes) -> Response:
         """What the loan owed at the end of days from `from` to `to`, both included: on the first day and each one on

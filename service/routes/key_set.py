@@ -8,6 +8,7 @@ from security.jwk import jwk_set
 from security.key_ring import PUBLISH_S
 from security.signing_key import SigningKeys
 from service.routes.access import public
+from service.routes.headers import PUBLIC, documented, unchanged
 from service.routes.json_reply import json_reply
 
 
@@ -28,6 +29,8 @@ class PublicKey(BaseModel):
 class KeySetReply(BaseModel):
     """The keys that verify this service's tokens: those that sign, will sign or have signed."""
 
+    model_config = documented(PUBLIC)
+
     keys: list[PublicKey]
 
 
@@ -35,7 +38,11 @@ def key_set_routes(own_keys: SigningKeys) -> APIBlueprint:
     """The blueprint `key_set`."""
     routes = APIBlueprint("key_set", __name__, abp_tags=[Tag(name="access", description="Tokens")])
 
-    @routes.get("/.well-known/jwks.json", summary="This service's public keys", responses={200: KeySetReply})
+    @routes.get(
+        "/.well-known/jwks.json",
+        summary="This service's public keys",
+        responses={200: KeySetReply, **unchanged(PUBLIC)},
+    )
     @public
     def key_set() -> Response:
         """The JWK set. A key is in it for longer than a copy may be kept before it signs."""

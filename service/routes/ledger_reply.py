@@ -3,10 +3,18 @@
 from typing import Any
 
 from flask import Response, request
+from pydantic import BaseModel
 
 from service.reader import BalanceReader
 from service.representation import represent
+from service.routes.headers import OF_A_LEDGER, documented
 from service.timelines import Known
+
+
+class LedgerReply(BaseModel):
+    """The members of such a reply. Its headers are documented with it."""
+
+    model_config = documented(OF_A_LEDGER)
 
 
 def ledger_reply(reader: BalanceReader, known: Known, members: dict[str, Any]) -> Response:

@@ -2,7 +2,7 @@
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from native import day_of
 from service.money import to_decimal_string
@@ -13,13 +13,13 @@ from service.routes.balance import add_balance
 from service.routes.balances import add_balances
 from service.routes.fields import Currency, Day, LoanId, Money, Version
 from service.routes.history import add_history
-from service.routes.ledger_reply import ledger_reply
+from service.routes.ledger_reply import LedgerReply, ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
 from service.routes.portfolio import add_portfolio
 from service.routes.statement import add_statement
 
 
-class LoanReply(BaseModel):
+class LoanReply(LedgerReply):
     """A loan's terms, and what it owes today."""
 
     loan_id: LoanId
@@ -34,15 +34,13 @@ class LoanReply(BaseModel):
 def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
     """The blueprint `loan`, answered by `reader` and `portfolio`."""
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
-    secured: list[dict[str, list[str]]] = [{"bearer": []}]
 
-    add_balance(routes, reader, secured)
+    add_balance(routes, reader)
 
     @routes.get(
         "/api/v1/loan/<loan_id>",
         summary="A loan's terms and today's balance",
         responses={200: LoanReply, **REFUSALS},
-        security=secured,
     )
     def loan(path: LoanPath, query: Wishes) -> Response:
         """What was agreed, and what is owed today."""
@@ -53,8 +51,8 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
         }
         return ledger_reply(reader, known, terms | balance_members(known.timeline, reader.today(query.known_at)))
 
-    add_balances(routes, reader, secured)
-    add_history(routes, reader, secured)
-    add_portfolio(routes, portfolio, secured)
-    add_statement(routes, reader, secured)
+    add_balances(routes, reader)
+    add_history(routes, reader)
+    add_portfolio(routes, portfolio)
+    add_statement(routes, reader)
     return routes

@@ -6,11 +6,12 @@ from native import day_of
 from service.errors import InvalidRequest
 from service.reader import BalanceReader
 from service.routes.fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion, Query, problems
+from service.routes.headers import OF_A_LEDGER, unchanged
 from service.span import Span
 from service.timelines import Known
 
 _ONE_OF = ("known_at", "as_of_version", "min_version")
-REFUSALS = problems(400, 401, 403, 404, 412, 503)
+REFUSALS = {**unchanged(OF_A_LEDGER), **problems(400, 404, 412, 503)}
 
 
 class LoanPath(BaseModel):

@@ -1,6 +1,7 @@
 """How the service is doing: for operators, probes and the curious."""
 
 import logging
+from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -17,6 +18,7 @@ from service.token_issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
 
+_NOT_READY: dict[int | str, Any] = {503: {**problems(503)[503], "description": "not ready", "headers": {}}}
 _METRICS = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
@@ -66,8 +68,7 @@ def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
     @routes.get(
         "/status",
         summary="The service is running",
-        responses={200: StatusReply, **problems(401, 403)},
-        security=[{"bearer": []}],
+        responses={200: StatusReply},
     )
     def status() -> Response:
         """Versions and dependencies, for whoever has a token."""
@@ -94,7 +95,7 @@ def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
         """The release."""
         return json_reply({"version": health.version})
 
-    @routes.get("/ready", summary="Requests can be answered", responses={200: ReadyReply, **problems(503)})
+    @routes.get("/ready", summary="Requests can be answered", responses={200: ReadyReply, **_NOT_READY})
     @internal
     def ready() -> Response:
         """Readiness, for probes beside the service; through a gateway it is 404."""

@@ -15,6 +15,7 @@ from service.portfolio.sql_portfolio import SqlPortfolio
 from service.representation import as_of_header, represent
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Money, Query, problems
+from service.routes.headers import ETAG, OF_A_LEDGER, optional, unchanged
 from service.routes.ledger_reply import unless_known
 
 log = logging.getLogger(__name__)
@@ -45,20 +46,19 @@ class TotalReply(BaseModel):
 class PortfolioReply(BaseModel):
     """What all loans together owed at the end of a day."""
 
-    model_config = or_csv(_CSV_EXAMPLE)
+    model_config = or_csv(_CSV_EXAMPLE, {**OF_A_LEDGER, **optional(ETAG)})  # none of CSV, which is not held together
 
     date: Day
     totals: list[TotalReply] = Field(description="one for each currency")
 
 
-def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio, security: list[dict[str, list[str]]]) -> None:
+def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/portfolio/<date>",
         summary="What all loans together owed",
-        responses={200: PortfolioReply, **problems(400, 401, 403, 503)},
-        security=security,
+        responses={200: PortfolioReply, **unchanged(OF_A_LEDGER), **problems(400, 503)},
     )
     def totals(path: DayPath, query: PortfolioWishes) -> Response:
         """How many loans had started by the end of the day and what they owed then, by currency, added up by the

@@ -14,7 +14,9 @@ from service.routes.fields import Query
 from service.values import EVENT_TYPES, event_type_of
 
 MOST_EVENTS = 1000
-_AMOUNT = {"type": "string", "pattern": r"^[0-9]{1,16}(\.[0-9]{1,2})?$"}
+_AMOUNT = r"[0-9]{1,16}(\.[0-9]{1,2})?$"
+_MONEY = {"type": "string", "pattern": f"^{_AMOUNT}", "example": "1000.00"}
+_MORE_THAN_NOTHING = {"type": "string", "pattern": rf"^(?!0+(\.0+)?$){_AMOUNT}", "example": "110.50"}
 
 
 def _source_id_of(text: str) -> str:
@@ -54,12 +56,16 @@ class EventBody(BaseModel):
 
     event_type: Annotated[str, text(event_type_of), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
     post_date: BodyDay
-    amt: Annotated[int, text(to_positive_cents), WithJsonSchema({**_AMOUNT, "example": "110.50"})] = Field(
+    amt: Annotated[int, text(to_positive_cents), WithJsonSchema(_MORE_THAN_NOTHING)] = Field(
         description="above zero, with at most two decimals; a payment lowers the balance"
     )
     source_id: Annotated[
-        str, text(_source_id_of), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 200})
-    ] = Field(default="", description="the caller's own id of the event, unique per loan", json_schema_extra=left_out)
+        str, text(_source_id_of), WithJsonSchema({"type": "string", "maxLength": 200, "pattern": r"\S"})
+    ] = Field(
+        default="",
+        description="the caller's own id of the event, unique per loan; printable",
+        json_schema_extra=left_out,
+    )
     reverses: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)] = Field(
         default=0,
         description="the tx_id of the event that this one takes back: of the same type and amount, once",
@@ -110,7 +116,7 @@ class LoanBody(BaseModel):
 
     loan_id: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)]
     start_date: BodyDay
-    initial_amt: Annotated[int, text(to_cents), WithJsonSchema({**_AMOUNT, "example": "1000.00"})]
+    initial_amt: Annotated[int, text(to_cents), WithJsonSchema(_MONEY)]
     currency: Annotated[str, text(_currency_of), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})] = "USD"
 
     def loan(self) -> NewLoan:

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from service.cursor import Cursor
 from service.errors import InvalidRequest
@@ -14,7 +14,8 @@ from service.reader import BalanceReader
 from service.representation import ledger_headers, line_members
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
-from service.routes.ledger_reply import ledger_reply, unless_known
+from service.routes.headers import OF_A_LEDGER
+from service.routes.ledger_reply import LedgerReply, ledger_reply, unless_known
 from service.routes.line import LineReply
 from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
 from service.span import Span
@@ -38,10 +39,10 @@ class StatementWishes(SpanWishes):
     format: Format = None
 
 
-class StatementReply(BaseModel):
+class StatementReply(LedgerReply):
     """A page of a statement: what was owed before the span, what changed that, and what was owed after it."""
 
-    model_config = or_csv(_CSV_EXAMPLE)
+    model_config = or_csv(_CSV_EXAMPLE, OF_A_LEDGER)
 
     loan_id: LoanId
     currency: Currency
@@ -54,14 +55,13 @@ class StatementReply(BaseModel):
     next_cursor: str | None = Field(description="asks for the next page; null on the last one")
 
 
-def add_statement(routes: APIBlueprint, reader: BalanceReader, security: list[dict[str, list[str]]]) -> None:
+def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/statement",
         summary="Everything that changed the balance",
         responses={200: StatementReply, **REFUSALS},
-        security=security,
     )
     def statement(path: LoanPath, query: StatementWishes) -> Response:
         """What the loan owed before `from`, each event that counts until `to` with the balance after it, and what it

@@ -14,6 +14,7 @@ from service.failed_attempts import FailedAttempts
 from service.problem import reply
 from service.routes.access import public
 from service.routes.fields import problems
+from service.routes.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, documented
 from service.routes.json_reply import json_reply
 from service.token_issuer import TokenIssuer
 
@@ -57,6 +58,8 @@ _REQUEST = {
 class TokenReply(BaseModel):
     """An access token (RFC 6749, section 5.1)."""
 
+    model_config = documented(NOT_KEPT)
+
     access_token: str
     token_type: str = Field(json_schema_extra={"example": "Bearer"})
     expires_in: int = Field(description="seconds", json_schema_extra={"example": 3600})
@@ -70,6 +73,20 @@ class TokenRefusal(BaseModel):
     error_description: str
     code: int = Field(json_schema_extra={"example": 401})
     message: str
+
+    model_config = documented(NOT_KEPT)
+
+
+class UnknownClient(TokenRefusal):
+    """The client is not known, or is another one."""
+
+    model_config = documented({**NOT_KEPT, **CHALLENGE})
+
+
+class TooManyAttempts(TokenRefusal):
+    """There were too many wrong secrets."""
+
+    model_config = documented({**NOT_KEPT, **RETRY_AFTER})
 
 
 class _Refused(Exception):
@@ -89,7 +106,13 @@ def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts
     @routes.post(
         "/token",
         summary="A token for a client",
-        responses={200: TokenReply, 400: TokenRefusal, 401: TokenRefusal, 429: TokenRefusal, **problems(404, 413)},
+        responses={
+            200: TokenReply,
+            400: TokenRefusal,
+            401: UnknownClient,
+            429: TooManyAttempts,
+            **problems(404, 413),
+        },
         openapi_extensions={"requestBody": _REQUEST},
     )
     @public
