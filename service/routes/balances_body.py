@@ -44,7 +44,10 @@ class BalancesBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "oneOf": [{"required": ["pairs"]}, {"required": ["loan_ids", "dates"]}],
+            "oneOf": [
+                {"required": ["pairs"], "not": {"anyOf": [{"required": ["loan_ids"]}, {"required": ["dates"]}]}},
+                {"required": ["loan_ids", "dates"], "not": {"required": ["pairs"]}},
+            ],
             "example": {"loan_ids": [1, 2, 3], "dates": ["2020-06-30", "2020-12-31"]},
         },
     )
