@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak clean
+.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -40,6 +40,10 @@ bench: .venv/bench core ## measure, as ratios within one run
 
 soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/service/test_freshness_under_faults.py
+
+hostile: .venv/test core ## make up requests of every route for minutes (LOANER_MADE_UP=... of each) and check the replies
+	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/service/test_made_up_requests.py \
+	  tests/service/test_hostile_requests.py
 
 clean: ## remove what was built; data (.local) and keys stay
 	rm -rf .venv build native/*.c native/*.so

@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
 import psycopg2
 import pytest
+from flask import Flask
 from psycopg2.extensions import connection as Connection
 
 import native
+from security import SecurityChain
 from security.key_pair import write_key_pair
+from service.app import create_app
 from service.connection import connect
 from service.embedded import EmbeddedPostgres
 from service.migrate import migrate
@@ -82,6 +86,20 @@ def make_token(keys_dir: Path) -> Callable[..., str]:
 def bearer(make_token: Callable[..., str]) -> dict[str, str]:
     """Headers that may read."""
     return {"Authorization": f"Bearer {make_token()}"}
+
+
+@pytest.fixture(scope="session")
+def bare_app() -> Flask:
+    """An application that knows its routes, and has nothing to answer from."""
+    return create_app(
+        reader=None,
+        portfolio=None,
+        security=SimpleNamespace(security_chain=SecurityChain(), context=None),
+        health=None,
+        issuer=SimpleNamespace(keys=None),
+        clients=None,
+        attempts=None,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,9 @@
 import ast
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from security import SecurityChain
-from service.app import create_app
 from service.settings import Settings
 from tests.conftest import ROOT
 
@@ -84,18 +81,9 @@ def test_the_example_settings_are_settings():
     assert names <= {field.upper() for field in Settings.model_fields}
 
 
-def test_every_route_is_in_the_readme():
-    app = create_app(
-        reader=None,
-        portfolio=None,
-        security=SimpleNamespace(security_chain=SecurityChain(), context=None),
-        health=None,
-        issuer=SimpleNamespace(keys=None),
-        clients=None,
-        attempts=None,
-    )
+def test_every_route_is_in_the_readme(bare_app):
     table = (ROOT / "README.md").read_text().partition("## Endpoints")[2].partition("## Production")[0]
-    for rule in app.url_map.iter_rules():
+    for rule in bare_app.url_map.iter_rules():
         if rule.endpoint != "documentation.static":
             path = rule.rule.replace("<loan_id>", "<id>")
             assert re.search(rf"`(GET|POST) {re.escape(path)}`", table), rule.rule
