@@ -19,10 +19,12 @@ test-engine: .venv/test core ## build the image and run it: needs Docker, or roo
 coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
 	@$(BIN)/python -m pytest -q tests/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
-lint: .venv/test ## check style and types
+lint: .venv/test ## check style and types, scripts and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint deploy/docker/Dockerfile
+	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
 build: build-arch ## the same as build-arch
 build-arch: build-source ## compile the C files of build-source for this machine

@@ -22,7 +22,8 @@ SUITE, SUITE_PYTHON = "bookworm", "3.11"
 MIRROR = "http://deb.debian.org/debian"
 START_S = 30
 PYTHON = "ca-certificates,python3,python3-venv"
-TOOLS = f"{PYTHON},gcc,libc6-dev,python3-dev,memcached,nginx-light,openssl,postgresql"
+NOT_COPIED = shutil.ignore_patterns(".*_cache", ".git", ".local", ".venv", "__pycache__", "secrets")
+TOOLS = f"{PYTHON},gcc,libc6-dev,python3-dev,memcached,netcat-openbsd,nginx-light,postgresql,wget"
 
 
 class Engine:
@@ -101,7 +102,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     where people have them, which are not to get into it.
     """
     folder = tmp_path_factory.mktemp("context") / "loaner"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*_cache", ".git", ".local", ".venv", "__pycache__"))
+    shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
     for secret in (".auth", ".env", "clients.json", "keys/loaner", "service/.env", "deploy/docker/wheels/loaner.pem"):
         (folder / secret).write_text("planted-secret")
     locks = folder / "deploy" / "docker"
@@ -119,7 +120,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def loaner_image(engine: Engine, context: Path) -> Iterator[str]:
     """The service's image."""
-    yield (tag := engine.build(context, f"loaner-test/service:{os.getpid()}"))
+    yield (tag := engine.build(context, f"loaner:test-{os.getpid()}"))
     engine.run("rmi", "--force", tag)
 
 
