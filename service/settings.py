@@ -1,8 +1,11 @@
-"""Every setting, typed and documented once. They come from the environment, and from `.env` and `.auth` if present."""
+"""Every setting, typed and documented once. They come from the environment, from `.env` and `.auth` if present, and
+from files of their names in /run/secrets.
+"""
 
 import ipaddress
 import os
 import re
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -74,6 +77,7 @@ def _long_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+SECRETS = Path("/run/secrets")  # where Docker and Kubernetes mount secrets: a file per setting
 LEAST_SECRET = 16
 MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
@@ -211,7 +215,8 @@ def load_settings(**overrides: object) -> Settings:
     Raises: SettingsError naming each wrong setting and what was expected of it.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        mounted = SECRETS if SECRETS.is_dir() else None
+        return Settings(_secrets_dir=mounted, **overrides)  # type: ignore[arg-type, call-arg]
     except OSError as err:
         raise SettingsError(f"{err.filename} cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:

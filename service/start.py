@@ -14,6 +14,7 @@ from service.connection import Role
 from service.connector import Connector
 from service.errors import SettingsError
 from service.gateway import RegistrationException
+from service.gateway.instance import Instance
 from service.keys import check_keys, open_issuer, warn_of_exposure
 from service.membership import check_routed, definition_of, instance_of, registrator_of
 from service.settings import Settings
@@ -30,8 +31,10 @@ from service.vault.credentials import SharedCredentials
 log = logging.getLogger(__name__)
 
 
-def start_in_production(settings: Settings) -> None:
+def start_in_production(settings: Settings, gateway: bool = True) -> None:
     """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start.
+
+    gateway: whether there is one; without, callers reach this instance some other way.
 
     Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
     """
@@ -41,12 +44,7 @@ def start_in_production(settings: Settings) -> None:
     from service.shared_folder import shared_folder
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
-    registrator = registrator_of(settings)
-    try:
-        registrator.declare(definition_of(settings))
-    except RegistrationException as err:
-        raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
-    check_routed(settings, settings.gateway_timeout_s)
+    instance = _join(settings) if gateway else None
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)
@@ -56,7 +54,18 @@ def start_in_production(settings: Settings) -> None:
         if "posting" in credentials:
             Connector(settings, credentials["posting"], role="posting").connect().close()
         check_address(settings)
-        serve(settings, shared, instance=instance_of(settings, registrator), credentials=credentials)
+        serve(settings, shared, instance=instance, credentials=credentials)
+
+
+def _join(settings: Settings) -> Instance:
+    """This process as a member of the platform, whose gateway knows the service. Raises: SettingsError."""
+    registrator = registrator_of(settings)
+    try:
+        registrator.declare(definition_of(settings))
+    except RegistrationException as err:
+        raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
+    check_routed(settings, settings.gateway_timeout_s)
+    return instance_of(settings, registrator)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """What the tests share: a real PostgreSQL, key pairs, tokens, an application over them."""
 
-import json
 import shutil
 import tempfile
 import time
@@ -143,12 +142,6 @@ def admin(settings: Settings) -> Iterator[Connection]:
     """A connection of the tables' owner."""
     with closing(connect(settings, "admin")) as connection:
         yield connection
-
-
-def recording(name: str) -> dict[str, list[dict]]:
-    """A recorded gateway: its exchanges by scenario."""
-    path = ROOT / "tests" / "gateway" / "recordings" / f"{name}.json"
-    return {scenario["name"]: scenario["steps"] for scenario in json.loads(path.read_text())["scenarios"]}
 
 
 def sql(connection: Connection, query: str, *parameters: object) -> list[tuple]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from tests.conftest import recording
+from tests.gateway.recorded import recording
 
 NOT_FOUND = (404, {"message": "Not found"})
 DOWN = (500, {"message": "An unexpected error occurred"})
@@ -316,8 +316,10 @@ def _schema_violation(fields: dict[str, Any], told: str) -> tuple[int, Any]:
 
 
 @contextmanager
-def running(kong: StandInKong, port: int = 0, certificate: Path | None = None) -> Iterator[StandInKong]:
-    """Serve it on a loopback port, a free one unless it is given. certificate: and its key, in PEM, to speak TLS."""
+def running(
+    kong: StandInKong, port: int = 0, certificate: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[StandInKong]:
+    """Serve it on a port, a free one unless it is given. certificate: and its key, in PEM, to speak TLS."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -348,7 +350,7 @@ def running(kong: StandInKong, port: int = 0, certificate: Path | None = None) -
     class Server(ThreadingHTTPServer):
         request_queue_size = 128
 
-    server = Server(("127.0.0.1", port), Handler)
+    server = Server((host, port), Handler)
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import recording
+from tests.gateway.recorded import recording
 from tests.gateway.stand_in import StandInKong
 
 # What differs from run to run, and which other entity it belongs to.

@@ -1,11 +1,12 @@
 """The commands for the gateway, and its settings, as an administrator types them."""
 
 import json
+import signal
 
 import pytest
 
 from tests.gateway.stand_in import StandInKong, running
-from tests.service.processes import run
+from tests.service.processes import ask, free_port, reach, run, started, wait_until_up
 
 PLUGINS = """
 plugins:
@@ -101,3 +102,15 @@ def test_keys_for_the_admin_api_are_sent_and_never_shown(kong):
 def test_a_file_of_certificates_that_is_missing_is_named(kong):
     done = run("register", API_GATEWAY_URL=kong.url, API_GATEWAY_CA="/nowhere.pem")
     assert done.stderr == "Error: API_GATEWAY_CA: /nowhere.pem is not a file\n"
+
+
+def test_without_a_gateway_it_serves_when_that_is_asked_for(settings, keys_dir):
+    port = str(free_port())
+    chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1"}
+    nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9"}
+    with started("--without-gateway", **reach(settings), **chosen, **nowhere) as (process, told):
+        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+        assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, told()
+        assert "127.0.0.1:9" not in told()

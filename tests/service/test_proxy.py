@@ -118,3 +118,20 @@ def test_an_address_that_is_none_is_not_logged(served, caplog):
     assert "faked" not in caplog.text
     assert "- GET /version 200" in caplog.text
     assert "/healthcheck" not in caplog.text  # probes that find all well come every second
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "counts"),
+    [
+        ("203.0.113.1", "203.0.113.1"),
+        ("203.0.113.1, 10.0.0.2", "203.0.113.1"),
+        ("6.6.6.6, 203.0.113.1, 10.0.0.3, 10.0.0.2", "203.0.113.1"),  # the first one is made up by the caller
+        ("10.0.0.4, 10.0.0.2", "10.0.0.4"),
+        ("203.0.113.1, nonsense, 10.0.0.2", "-"),
+    ],
+)
+def test_of_several_proxies_the_one_that_the_caller_asked_tells_who_that_is(served, forwarded, counts, caplog):
+    client = build_app(served.model_copy(update={"trusted_proxies": "10.0.0.0/8"})).test_client()
+    with caplog.at_level(logging.INFO):
+        client.get("/version", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.0.0.1"})
+    assert f"{counts} GET /version 200" in caplog.text

@@ -81,3 +81,14 @@ def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("SECRET", "hunter2")
     settings = load_settings()
     assert "hunter2" not in repr(settings) + str(settings)
+
+
+def test_a_file_named_like_a_setting_is_read_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / "microkubes").mkdir()
+    (tmp_path / "psql_pw").write_text("from a file\n")
+    (tmp_path / "vault_secret_id").write_text("from a file")
+    monkeypatch.setattr("service.settings.SECRETS", tmp_path)
+    monkeypatch.setenv("VAULT_SECRET_ID", "from the environment")
+    settings = load_settings()
+    assert settings.psql_pw.get_secret_value() == "from a file"
+    assert settings.vault_secret_id.get_secret_value() == "from the environment"

@@ -149,8 +149,8 @@ class StandInVault:
 
 
 @contextmanager
-def running(vault: StandInVault) -> Iterator[StandInVault]:
-    """Serve it on a free loopback port; what ends there ends on time."""
+def running(vault: StandInVault, host: str = "127.0.0.1", port: int = 0) -> Iterator[StandInVault]:
+    """Serve it on a port, a free one unless it is given; what ends there ends on time."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -177,7 +177,7 @@ def running(vault: StandInVault) -> Iterator[StandInVault]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
     stop = threading.Event()
 
     def reap() -> None:
