@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image
+.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image bench-scale
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ bench: .venv/bench core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.bulk
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
+
+bench-scale: .venv/test core ## measure instances, replicas, caches and partitions against each other, in some minutes
+	@$(BIN)/python -m tests.bench.scale
+	@$(BIN)/python -m tests.bench.partitions
 
 soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/service/test_freshness_under_faults.py

@@ -3,12 +3,18 @@
 import errno
 import socket
 import time
+from typing import Literal
 
 from service.errors import SettingsError
 from service.gateway.url import with_port
 from service.settings import Settings
 
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
+
+
+def scheme(settings: Settings) -> Literal["http", "https"]:
+    """What is spoken at this address."""
+    return "http" if settings.tls_cert is None else "https"
 
 
 def shown(settings: Settings) -> str:
@@ -19,7 +25,7 @@ def shown(settings: Settings) -> str:
 def own_url(settings: Settings) -> str:
     """Where this machine itself reaches the service."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return f"http://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
+    return f"{scheme(settings)}://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
 
 
 def check_address(settings: Settings) -> None:

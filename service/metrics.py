@@ -66,6 +66,9 @@ vault_renewals = Counter(
 signing_key_created = LateGauge(
     "loaner_signing_key_created_timestamp_seconds", "When the key was made that signs now.", "livemostrecent"
 )
+certificate_expiry = LateGauge(
+    "loaner_certificate_expiry_timestamp_seconds", "When the certificate of TLS_CERT that is in use expires.", "livemax"
+)
 gateway_registered = LateGauge(
     "loaner_gateway_registered", "1 while the platform has this instance as it was declared.", "livemax"
 )

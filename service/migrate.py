@@ -7,7 +7,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from psycopg2.errorcodes import INSUFFICIENT_PRIVILEGE
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -16,11 +16,13 @@ from service.errors import SettingsError
 from service.settings import Settings
 
 _LOCK = 0x6C6F616E  # any number that is ours: one migration at a time
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_PARTITIONS = _MIGRATIONS / "partitions.sql"
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config
 
 
@@ -31,8 +33,9 @@ def newest_revision() -> str:
     return revision
 
 
-def migrate(settings: Settings) -> None:
-    """Apply what is missing, all or nothing, as the admin user.
+def migrate(settings: Settings, partitions: int | None = None) -> None:
+    """Apply what is missing, all or nothing, as the admin user. partitions: into how many the ledger's tables are to be
+    split by the hash of loan_id; None leaves them as they are.
 
     Raises: SettingsError when the user may not; DatabaseUnavailable.
     """
@@ -43,12 +46,22 @@ def migrate(settings: Settings) -> None:
         config = _config()
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, "head")
+            with connection.begin():
+                command.upgrade(config, "head")
+                if partitions is not None:
+                    _partition(connection, partitions)
         except (DBAPIError, psycopg2.Error) as err:
             cause = err.orig if isinstance(err, DBAPIError) else err
             reason = str(cause).strip().partition("\n")[0]
             if getattr(cause, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
                 raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {reason}") from err
             raise SettingsError(f"{settings.psql_db} was not migrated, nothing was changed: {reason}") from err
-        connection.commit()
     engine.dispose()
+
+
+def _partition(connection: Connection, partitions: int) -> None:
+    cursor = connection.connection.cursor()  # the driver's: the text is full of percent signs that are no parameters
+    cursor.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'public.loan_events'::regclass")
+    if cursor.fetchone() != (partitions,):
+        cursor.execute("SELECT set_config('loaner.partitions', %s, true)", (str(partitions),))
+        cursor.execute(_PARTITIONS.read_text(encoding="utf-8"))

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server import Server
 
 from service.access_log import gather_access_log
-from service.address import shown
+from service.address import scheme, shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
+from service.certificate import CurrentCertificate
 from service.connection import Role
 from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
@@ -77,8 +78,8 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def new_server(settings: Settings) -> Any:
-    """The server that `serve` runs, without an application."""
+def new_server(settings: Settings, certificate: Path | None = None) -> Any:
+    """The server that `serve` runs, without an application. certificate: what it shows, with its key, in one file."""
     return Server(
         "loaner",
         address=settings.listen_host,
@@ -91,7 +92,15 @@ def new_server(settings: Settings) -> Any:
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
         workers_kill_timeout=STOP_TIMEOUT_S,
+        ssl_cert=certificate,
+        ssl_key=certificate,
+        ssl_protocol_min=SSLProtocols.tls12,
     )
+
+
+def _show(server: Any, certificate: Path | None) -> None:
+    """Have workers that start from now on show this certificate."""
+    server.build_ssl_context(certificate, certificate, None, SSLProtocols.tls12, None, [], False)
 
 
 def serve(
@@ -110,13 +119,16 @@ def serve(
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
-    server = new_server(settings)
+    certificate = CurrentCertificate(settings, shared)
+    server = new_server(settings, certificate.take())
     FailedAttempts(shared / ATTEMPTS).close()  # made by one, before many open it
     farewell = _Farewell(server, shared, instance, settings.drain_s)
     server.on_startup(lambda: farewell.listen(stop_on_hangup))
+    server.on_startup(lambda: certificate.follow(farewell.renew))
+    server.on_reload(lambda: _show(server, certificate.take()))
     if instance is not None:
         instance.start()
-    log.info("serving on http://%s with %d workers", shown(settings), settings.workers)
+    log.info("serving on %s://%s with %d workers", scheme(settings), shown(settings), settings.workers)
     try:
         server.serve(target_loader=partial(load_worker, settings, shared, credentials or {}), wrap_loader=False)
     except SystemExit:
@@ -145,7 +157,7 @@ class _Farewell:
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
         if not on_hangup:
-            signal.signal(signal.SIGHUP, self._renew)
+            signal.signal(signal.SIGHUP, self.renew)
         elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
             signal.signal(signal.SIGHUP, self._on_signal)
 
@@ -159,9 +171,11 @@ class _Farewell:
             while leaving.is_alive() and time.monotonic() < deadline and not self._at_once.is_set():
                 leaving.join(0.05)
 
-    def _renew(self, *_: object) -> None:
-        self._tell(RENEWING)
-        self._server.signal_handler_reload()
+    def renew(self, *_: object) -> None:
+        """Replace the workers one by one, unless they are about to stop."""
+        if not self.begun:
+            self._tell(RENEWING)
+            self._server.signal_handler_reload()
 
     def _on_signal(self, *_: object) -> None:
         if self.begun:

@@ -5,10 +5,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from shlex import quote
 
 import click
 
-from service.address import check_address
+from service.address import check_address, scheme
+from service.certificate import read_certificate
 from service.clients import open_clients
 from service.connection import Role
 from service.connector import Connector
@@ -32,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 def start_in_production(settings: Settings, gateway: bool = True) -> None:
-    """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start.
+    """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start. Only the
+    certificate is looked at before, since the gateway is told whether to speak https.
 
     gateway: whether there is one; without, callers reach this instance some other way.
 
@@ -44,6 +47,7 @@ def start_in_production(settings: Settings, gateway: bool = True) -> None:
     from service.shared_folder import shared_folder
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
+    read_certificate(settings)
     instance = _join(settings) if gateway else None
     check_keys(settings)
     warn_of_exposure(settings)
@@ -99,6 +103,7 @@ def start_standalone(settings: Settings) -> None:
     """
     with the_only_standalone_run():
         check_address(settings)
+        read_certificate(settings)
         make_own_keys(settings)
         build_core()
         from service.cache import open_memcached
@@ -118,11 +123,12 @@ def start_standalone(settings: Settings) -> None:
 
 
 def _greet(settings: Settings, token: str) -> None:
-    url = f"http://localhost:{settings.port}"
+    url = f"{scheme(settings)}://localhost:{settings.port}"
+    curl = "curl -s" if settings.tls_cert is None else f"curl -s --cacert {quote(settings.tls_cert)}"
     click.echo(
         f"\n  Documentation   {url}/api/v1\n"
-        f"  A first answer  curl -s -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
+        f"  A first answer  {curl} -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
         f'  In a shell      source .auth   (then: -H "Authorization: Bearer $JWT")\n'
-        f'  A token anew    curl -s -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'
+        f'  A token anew    {curl} -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'
         f"  To stop         Ctrl-C\n"
     )

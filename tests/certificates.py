@@ -8,16 +8,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+DAY = timedelta(1)
 
-def write_certificate(path: Path) -> Path:
-    """Write a certificate of 127.0.0.1 that only itself vouches for, and its key, into one file; returns the path."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
+
+def write_certificate(path: Path, key=None, valid: tuple[timedelta, timedelta] = (-DAY, DAY)) -> Path:
+    """Write a certificate of 127.0.0.1 and localhost that only itself vouches for, and its key, into one file.
+
+    valid: from when until when, from now on. Returns: the path.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    number = x509.random_serial_number()  # in its name too, or of two that are trusted one could not be told
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"a test {number}")])
     now = datetime.now(UTC)
-    addresses = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    addresses = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])
     built = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+        .serial_number(number).not_valid_before(now + valid[0]).not_valid_after(now + valid[1])
         .add_extension(addresses, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     )  # fmt: skip

@@ -18,13 +18,16 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command("migrate")
+@click.option(
+    "--partitions", type=click.IntRange(2, 256), help="Split the ledger by the hash of loan_id, see deploy/postgres."
+)
 @click.pass_context
-def migrate_command(ctx: click.Context) -> None:
+def migrate_command(ctx: click.Context, partitions: int | None) -> None:
     """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
     from service.migrate import migrate
 
     with database_of(ctx) as settings:
-        migrate(settings)
+        migrate(settings, partitions)
     click.echo("the tables are up to date")
 
 

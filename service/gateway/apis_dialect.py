@@ -22,7 +22,7 @@ class ApisDialect(Dialect):
         what = f"api {wanted.name}"
         declared = {
             "uris": self.paths,
-            "upstream_url": f"http://{wanted.host}:{wanted.port}",
+            "upstream_url": f"{wanted.protocol}://{wanted.host}:{wanted.port}",
             "strip_uri": True,
             "preserve_host": False,
         }

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 MARK = "declared:"  # what a tag begins with that tells of the declaration
 
@@ -22,6 +22,7 @@ class Definition:
 
     paths: where the gateway offers it; they are stripped. host, port: where the gateway finds it. health_path: not
     None if it is found through an upstream of the gateway, whose targets are checked there; then host does not matter.
+    protocol: what is spoken there.
     plugins: the service's plugins; None if they are nobody's business here. jwt_keys: public keys by key id, as
     (algorithm, PEM), that the plugin `jwt` is to accept, if it is among them.
     """
@@ -33,11 +34,12 @@ class Definition:
     health_path: str | None = None
     plugins: Sequence[Plugin] | None = None
     jwt_keys: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    protocol: Literal["http", "https"] = "http"
 
     @property
     def mark(self) -> str:
         """What tells this declaration from that of another release."""
-        told = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins))
+        told = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins, self.protocol))
         return f"{MARK}{sha256(told.encode()).hexdigest()[:12]}"
 
     @property

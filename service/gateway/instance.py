@@ -93,7 +93,8 @@ class Instance:
     def _be_known(self) -> None:
         assert self._consul is not None
         if not self._consul.knows(self._name):
-            self._consul.register(self._definition.name, self._name, self._host, self._port, "/healthcheck")
+            health = f"{self._definition.protocol}://{with_port(self._host, self._port)}/healthcheck"
+            self._consul.register(self._definition.name, self._name, self._host, self._port, health)
             log.info("known to the Consul agent at %s as %s", self._consul.url, self._name)
 
     def _be_unknown(self) -> None:

@@ -30,7 +30,13 @@ class ServicesDialect(Dialect):
             f"service {name}",
             f"/services/{name}",
             f"/services/{name}",
-            {"protocol": "http", "host": wanted.target_host, "port": wanted.port, "retries": 5, **self._marked()},
+            {
+                "protocol": wanted.protocol,
+                "host": wanted.target_host,
+                "port": wanted.port,
+                "retries": 5,
+                **self._marked(),
+            },
         )
         yield from change
         # Route names are global, and a PUT under our service would take another's route from it: so it is looked for
@@ -106,12 +112,15 @@ class ServicesDialect(Dialect):
     def _upstream(self) -> Entity:
         # A gateway takes an instance that does not answer out of the way by itself, and back in. A target is checked
         # directly, past the gateway's own routes.
-        active = {
-            "type": "http",
+        active: Entity = {
+            "type": self.definition.protocol,
             "http_path": self.definition.health_path,
             "healthy": {"interval": CHECK_INTERVAL_S, "successes": 1},
             "unhealthy": {"interval": CHECK_INTERVAL_S, "http_failures": 1, "tcp_failures": 2, "timeouts": 3},
         }
+        if self.definition.protocol == "https":
+            # A target is an address, which no certificate names: by default no check would ever pass.
+            active["https_verify_certificate"] = False
         return {"healthchecks": {"active": active}, **self.tags}
 
     def _bring(self, what: str, path: str, made_at: str, declared: Entity) -> tuple[Entity | None, list[Change]]:

@@ -21,7 +21,7 @@ def serving(answer: Callable[[str, str, dict, bytes], Answer]) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _serve  # noqa: N815  (the library's names)
+        do_GET = do_POST = do_PUT = _serve  # noqa: N815  (the library's names)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

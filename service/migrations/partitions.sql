@@ -1,0 +1,80 @@
+-- Make loans and loan_events anew, partitioned by the hash of loan_id into as many parts as the setting
+-- loaner.partitions says, with everything that they have: rows, keys, indexes, triggers, rights. What they have is read
+-- from the catalogue, so that it is what the migrations have made until now.
+--
+-- While rows are copied and indexed, in a schema aside, the ledger can be read and nothing can be posted; only the
+-- exchange at the end keeps readers waiting. A later migration that adds a trigger of statements has to add it to the
+-- parts as well.
+
+SET LOCAL search_path = pg_catalog;  -- so that definitions name their schemas
+
+SELECT pg_advisory_xact_lock(x'6C6F6164'::int);  -- no `load` meanwhile: it reads first, and would then wait for us
+LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
+
+CREATE SCHEMA partitioning;
+
+DO $$
+DECLARE
+    parts  CONSTANT int := current_setting('loaner.partitions');
+    tables CONSTANT text[] := ARRAY['loans', 'loan_events'];  -- as they refer to each other
+    name   text;
+    old    regclass;
+    part   text;
+    made   text;
+    later  text[] := '{}';
+BEGIN
+    FOREACH name IN ARRAY tables LOOP
+        old := format('public.%I', name);
+        EXECUTE format('CREATE TABLE partitioning.%I (LIKE %s INCLUDING ALL EXCLUDING INDEXES)
+                        PARTITION BY HASH (loan_id)', name, old);
+        FOR n IN 0 .. parts - 1 LOOP
+            EXECUTE format('CREATE TABLE partitioning.%I PARTITION OF partitioning.%I
+                            FOR VALUES WITH (MODULUS %s, REMAINDER %s)', name || '_p' || n, name, parts, n);
+        END LOOP;
+        EXECUTE format('INSERT INTO partitioning.%I OVERRIDING SYSTEM VALUE SELECT * FROM %s', name, old);
+
+        -- primary key and unique constraints first: foreign keys lean on them
+        FOR made IN
+            SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', old, conname, pg_get_constraintdef(oid))
+            FROM pg_constraint WHERE conrelid = old AND contype IN ('p', 'u', 'f') AND conparentid = 0
+            ORDER BY contype = 'f', conname
+        LOOP
+            EXECUTE replace(made, 'public.', 'partitioning.');
+        END LOOP;
+        FOR made IN
+            SELECT pg_get_indexdef(indexrelid) FROM pg_index
+            WHERE indrelid = old AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid AND conrelid = old)
+        LOOP
+            EXECUTE replace(replace(made, ' ON ONLY ', ' ON '), 'public.', 'partitioning.');
+        END LOOP;
+
+        SELECT later || coalesce(array_agg(pg_get_triggerdef(oid)), '{}') INTO later
+        FROM pg_trigger WHERE tgrelid = old AND NOT tgisinternal;
+        -- PostgreSQL has triggers of rows fire in parts too; those of statements only where the statement names the table
+        FOR n IN 0 .. parts - 1 LOOP
+            SELECT later || coalesce(array_agg(replace(pg_get_triggerdef(oid), format(' ON public.%I ', name),
+                                                       format(' ON public.%I ', name || '_p' || n))), '{}') INTO later
+            FROM pg_trigger WHERE tgrelid = old AND NOT tgisinternal AND tgtype & 1 = 0;
+        END LOOP;
+        -- on the whole only: nobody but the owner may use a part by its own name
+        SELECT later || coalesce(array_agg(format('GRANT %s ON %s TO %s', privilege_type, old, grantee::regrole)), '{}')
+        INTO later
+        FROM pg_class, aclexplode(relacl) AS granted WHERE pg_class.oid = old AND grantee NOT IN (0, relowner);
+    END LOOP;
+
+    PERFORM setval(pg_get_serial_sequence('partitioning.loan_events', 'tx_id'), last_value, is_called)
+    FROM public.loan_events_tx_id_seq;
+
+    DROP TABLE public.loan_events, public.loans;
+    FOR part IN SELECT relname FROM pg_class WHERE relnamespace = 'partitioning'::regnamespace AND relkind IN ('r', 'p')
+    LOOP
+        EXECUTE format('ALTER TABLE partitioning.%I SET SCHEMA public', part);
+    END LOOP;
+    FOREACH made IN ARRAY later LOOP
+        EXECUTE made;
+    END LOOP;
+END
+$$;
+
+DROP SCHEMA partitioning;
+ANALYZE public.loans, public.loan_events;

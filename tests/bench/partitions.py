@@ -1,0 +1,103 @@
+"""The ledger's tables in parts against whole ones: reading a loan, posting to one, and splitting tables that have rows.
+
+`python -m tests.bench.partitions [--loans 50000] [--events-per-loan 20] [--rounds 5] [--parts 4 ...]`. Databases of the
+same rows are timed in turn within each round, straight on Postgres, by one connection.
+"""
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from service.connection import connect
+from service.database import PooledDatabase
+from service.embedded import EmbeddedPostgres
+from service.ledger import PostgresLedger
+from service.load import load
+from service.migrate import migrate
+from service.sample import write_sample
+from service.settings import Settings, load_settings
+from service.standalone import create_database, create_users, settings_of
+
+TIMES = 300  # of each thing in a round
+WHOLE = 1
+
+
+@click.command()
+@click.option("--loans", default=5_000)
+@click.option("--events-per-loan", default=20)
+@click.option("--rounds", default=5)
+@click.option("--parts", multiple=True, default=(4, 16, 64), type=click.IntRange(2, 256))
+def main(loans: int, events_per_loan: int, rounds: int, parts: tuple[int, ...]) -> None:
+    """Print the ratios of parts to the whole, with their spread."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        files = folder / "loans.csv", folder / "events.csv"
+        write_sample(*files, loans, events_per_loan)
+        postgres = EmbeddedPostgres(folder / "postgres")
+        postgres.start()
+        try:
+            databases = {number: _database(postgres, number, files) for number in (WHOLE, *parts)}
+            for what, doing in (("read", _read), ("post", _post)):
+                _compare(what, {number: doing(chosen, loans) for number, chosen in databases.items()}, rounds)
+        finally:
+            postgres.stop()
+
+
+def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) -> Settings:
+    name = f"parts{parts}"
+    create_database(postgres, name)
+    settings = settings_of(postgres, load_settings()).model_copy(update={"psql_db": name})
+    migrate(settings)
+    create_users(settings, postgres)
+    with closing(connect(settings, "posting")) as connection:
+        events = load(connection, *files).events
+    if parts != WHOLE:
+        begun = time.perf_counter()
+        migrate(settings, parts)
+        click.echo(f"{events} events were split into {parts} parts in {time.perf_counter() - begun:.1f} s")
+    return settings
+
+
+def _read(settings: Settings, loans: int) -> Callable[[], None]:
+    ledger = PostgresLedger(PooledDatabase(settings))
+    return lambda: _do(lambda: ledger.timeline(random.randint(1, loans)))
+
+
+def _post(settings: Settings, loans: int) -> Callable[[], None]:
+    connection = connect(settings, "posting")
+    connection.autocommit = True
+    cursor = connection.cursor()
+    posting = "SELECT post_events(%s, '{fee}', '{2020-05-01}', '{1}')"
+    return lambda: _do(lambda: cursor.execute(posting, ([random.randint(1, loans)],)))
+
+
+def _do(act: Callable[[], object]) -> None:
+    for _ in range(TIMES):
+        act()
+
+
+def _compare(what: str, doing: dict[int, Callable[[], None]], rounds: int) -> None:
+    took: dict[int, list[float]] = {number: [] for number in doing}
+    for turn in range(rounds + 1):
+        for number, act in doing.items():
+            begun = time.perf_counter()
+            act()
+            if turn:  # the first one warms up
+                took[number].append(time.perf_counter() - begun)
+    for number, seconds in took.items():
+        ratios = sorted(one / whole for one, whole in zip(seconds, took[WHOLE], strict=True))
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        click.echo(
+            f"{what} from {number} part(s): {statistics.median(seconds) / TIMES * 1e6:.0f} us, {spread} of whole"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The manifest of the database says what the service and its documents say."""
+
+import re
+
+import pytest
+import yaml
+
+from service.hosts import normalised
+from service.settings import Settings
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "deploy" / "postgres"
+README = (FOLDER / "README.md").read_text()
+
+
+@pytest.fixture
+def cluster():
+    return documents()["Cluster"]
+
+
+def documents() -> dict[str, dict]:
+    found = list(yaml.safe_load_all((FOLDER / "cloudnativepg.yaml").read_text()))
+    return {document["kind"]: document for document in found}
+
+
+def test_the_users_are_members_of_what_the_migrations_grant_to(cluster):
+    granted = set(re.findall(r"'(loaner_\w+)'", (ROOT / "service/migrations/versions/0001_ledger.sql").read_text()))
+    made = {statement.split()[2] for statement in cluster["spec"]["bootstrap"]["initdb"]["postInitSQL"]}
+    roles = {role["name"]: role["inRoles"] for role in cluster["spec"]["managed"]["roles"]}
+    assert granted == made == {group for groups in roles.values() for group in groups}
+    assert roles == {"loaner": ["loaner_reader"], "loaner_posting": ["loaner_poster"]}
+    for name in roles:
+        assert f"={name}\n" in README
+
+
+def test_a_commit_is_on_two_servers_before_it_is_answered(cluster):
+    assert cluster["spec"]["instances"] >= 3  # or one that is away would stop all posting
+    assert cluster["spec"]["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert "synchronous_commit" not in cluster["spec"]["postgresql"]["parameters"]
+
+
+def test_there_are_connections_for_the_instances_that_the_readme_reckons_with(cluster):
+    instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", README).groups())
+    defaults = Settings.model_fields
+    assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 1
+    assert instances * workers * each < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
+
+
+def test_the_backup_is_of_this_cluster_and_archived_where_it_is(cluster):
+    backup = documents()["ScheduledBackup"]["spec"]
+    assert backup["cluster"]["name"] == cluster["metadata"]["name"]
+    assert len(backup["schedule"].split()) == 6
+    assert backup["pluginConfiguration"]["name"] == cluster["spec"]["plugins"][0]["name"]
+
+
+def test_every_secret_is_made_in_the_readme_and_the_hosts_are_the_operators_services(cluster):
+    spec = cluster["spec"]
+    names = [
+        spec["bootstrap"]["initdb"]["secret"]["name"],
+        *(r["passwordSecret"]["name"] for r in spec["managed"]["roles"]),
+    ]
+    for name in names:
+        assert f"secret generic {name} --type=kubernetes.io/basic-auth" in README
+    hosts = re.search(r'PSQL_HOST="([^"]+)"', README)[1]
+    name = cluster["metadata"]["name"]
+    assert normalised(hosts, 5432) == normalised(f"{name}-rw, {name}-ro", 5432)
