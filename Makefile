@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image bench-scale
+.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image bench-scale factory
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotat
 image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments on)
 	@docker build --file deploy/docker/Dockerfile $(BUILD_ARGS) \
 	  --tag loaner:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) .
+
+factory: .venv/run ## build the image and start it on a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
+	@$(BIN)/python -m deploy.factory
 
 bench: .venv/bench core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.core

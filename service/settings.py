@@ -83,6 +83,7 @@ MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, AfterValidator(_name)]
+FileName = Annotated[str, "file"]  # marked, because a service that is sent elsewhere needs the file along
 
 
 class Settings(BaseSettings):
@@ -97,8 +98,8 @@ class Settings(BaseSettings):
         description="address to listen on (standalone: 127.0.0.1)",
     )
     port: Port = Field(5555, description="port to listen on")
-    tls_cert: str | None = Field(None, description="file of the certificate to show, and of those that vouch for it")
-    tls_key: str | None = Field(None, description="file of its key; with both, the service speaks https only")
+    tls_cert: FileName | None = Field(None, description="file of the certificate to show, and of those that vouch for it")
+    tls_key: FileName | None = Field(None, description="file of its key; with both, the service speaks https only")
     workers: int = Field(min(PROCESSORS, 8), ge=1, le=256, description="worker processes")
     threads: int = Field(
         2 * PROCESSORS + 1, ge=1, le=256, description="requests that a worker answers at the same time"
@@ -113,10 +114,10 @@ class Settings(BaseSettings):
     api_gateway_key: SecretStr | None = Field(None, description="API key of an Admin API behind key-auth")
     api_gateway_key_header: Name = Field("apikey", description="the header that carries it")
     api_gateway_workspace: Name | None = Field(None, description="workspace of Kong Enterprise")
-    api_gateway_ca: str | None = Field(None, description="file of certificates that its own is checked against")
+    api_gateway_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
     gateway_timeout_s: float = Field(60, gt=0, le=3600, description="seconds to keep trying to register")
     gateway_interval_s: float = Field(30, ge=1, le=86_400, description="seconds between two looks at what it has")
-    gateway_plugins: str | None = Field(None, description="file of plugins that it runs for this service")
+    gateway_plugins: FileName | None = Field(None, description="file of plugins that it runs for this service")
     gateway_proxy_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
         None, description="the gateway's proxy: serve when it routes here"
     )
@@ -177,7 +178,7 @@ class Settings(BaseSettings):
     )
     memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may be silent")
     memcached_tls: bool = Field(False, description="whether memcached is spoken to over TLS")
-    memcached_ca: str | None = Field(None, description="file of certificates that its own is checked against")
+    memcached_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
 
     use_vault: bool | None = Field(
         None,
@@ -185,12 +186,12 @@ class Settings(BaseSettings):
     )
     vault_addr: Annotated[str, AfterValidator(_http_url)] = Field("http://127.0.0.1", description="Vault's address")
     vault_port: Port = Field(8200, description="its port, unless the address names one")
-    vault_ca: str | None = Field(None, description="file of certificates that its own is checked against")
+    vault_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
     vault_token: SecretStr | None = Field(None, description="token for Vault")
-    vault_token_file: str | None = Field(None, description="file of such a token, as an agent writes it")
+    vault_token_file: FileName | None = Field(None, description="file of such a token, as an agent writes it")
     vault_role_id: str | None = Field(None, description="AppRole to log in with")
     vault_secret_id: SecretStr | None = Field(None, description="its secret")
-    vault_secret_id_file: str | None = Field(None, description="file of its secret")
+    vault_secret_id_file: FileName | None = Field(None, description="file of its secret")
     vault_kubernetes_role: str | None = Field(None, description="role to log in with as a Kubernetes service account")
     vault_role: Name = Field("readonly", description="database role whose credentials read")
     vault_posting_role: Name | None = Field(
@@ -201,7 +202,7 @@ class Settings(BaseSettings):
 
     keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
     secure_loans: bool = Field(True, description="whether loan routes need a token")
-    clients_file: str = Field(
+    clients_file: FileName = Field(
         "clients.json", min_length=1, description="file of the clients that may ask for tokens at /token"
     )
     client_id: Name = Field("loaner-client", description="one more such client, which may read")
@@ -222,7 +223,7 @@ def load_settings(**overrides: object) -> Settings:
     except OSError as err:
         raise SettingsError(f"{err.filename} cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:
-        raise SettingsError(f".env or .auth cannot be read: {err}") from None
+        raise SettingsError(f".env, .auth or a file in {SECRETS} cannot be read: {err}") from None
     except ValidationError as err:
         wrong = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
         raise SettingsError("; ".join(wrong)) from None

@@ -22,11 +22,13 @@ class _Connection:
 class TcpProxy:
     """Forwards connections to one loopback port.
 
-    delay_s: how much later replies come. refuses: whether new connections are closed at once.
+    host: the address it listens at. delay_s: how much later replies come. refuses: whether new connections are closed
+    at once.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = HOST) -> None:
         self.target = target
+        self.host = host
         self.port = 0
         self.delay_s = 0.0
         self.refuses = False
@@ -102,7 +104,7 @@ class TcpProxy:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._accept, HOST, self.port)
+        server = await asyncio.start_server(self._accept, self.host, self.port)
         self.port = server.sockets[0].getsockname()[1]
         self._started.set()
         await self._stop.wait()

@@ -16,8 +16,9 @@ ALLOWED = {
     "security": set(),
     "native": set(),
     "microkubes": {"security", "service.gateway"},
+    "deploy": {"service", "security"},
 }
-OURS = {"service", "security", "native", "microkubes", "tests"}
+OURS = {"service", "security", "native", "microkubes", "deploy", "tests"}
 
 
 def imports(path: Path) -> set[str]:

@@ -1,9 +1,12 @@
 """Settings: a wrong one stops the start with its name, and no secret is ever told."""
 
+from typing import get_args, get_type_hints
+
 import pytest
 
+from service import settings as settings_module
 from service.errors import SettingsError
-from service.settings import Settings, load_settings
+from service.settings import FileName, Settings, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +36,31 @@ def test_env_and_auth_files_are_read_and_the_environment_wins(monkeypatch, tmp_p
     settings = load_settings()
     assert (settings.port, settings.psql_host) == (6000, "environment")
     assert settings.psql_pw.get_secret_value() == "pw"
+
+
+def test_a_file_named_for_a_setting_holds_its_value_and_the_environment_wins(monkeypatch, tmp_path):
+    (tmp_path / "microkubes").mkdir()
+    (tmp_path / "psql_pw").write_text("from-a-file\n")
+    (tmp_path / "SECRET").write_text("from-a-file")
+    monkeypatch.setattr(settings_module, "SECRETS", tmp_path)
+    monkeypatch.setenv("SECRET", "environment")
+    settings = load_settings()
+    assert (settings.psql_pw.get_secret_value(), settings.secret.get_secret_value()) == ("from-a-file", "environment")
+
+
+def test_a_directory_of_secrets_that_is_not_there_is_no_trouble(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings_module, "SECRETS", tmp_path / "missing")
+    assert load_settings().psql_pw is None
+
+
+def test_every_setting_that_names_a_file_is_marked_as_one():
+    told = {name for name, field in Settings.model_fields.items() if (field.description or "").startswith("file of")}
+    assert {name for name in Settings.model_fields if FileName in _kinds(name)} == told
+
+
+def _kinds(name: str) -> tuple[object, ...]:
+    kind = get_type_hints(Settings, include_extras=True)[name]
+    return (kind, *get_args(kind))
 
 
 def test_an_empty_value_is_no_value(monkeypatch):
