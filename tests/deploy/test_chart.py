@@ -160,7 +160,7 @@ def test_a_wrong_value_is_refused_with_its_name(values, named):
         ({"settings": {"PSQL_HOST": None}}, r"settings\.PSQL_HOST"),
         ({"settings": {"MEMCACHED_SERVERS": "cache"}}, r"secretSettings\.CACHE_SECRET"),
         ({"secretSettings": {"PSQL_PW": None}}, r"secretSettings\.PSQL_PW is needed"),
-        ({"settings": {"VAULT_KUBERNETES_ROLE": "loaner"}}, r"secretSettings\.PSQL_PW is set.*USE_VAULT"),
+        ({"settings": {"VAULT_KUBERNETES_ROLE": "loaner"}}, r"secretSettings\.PSQL_PW and .*USE_VAULT"),
         ({"settings": {"API_GATEWAY_URL": "http://admin:hush@kong:8001"}}, r"settings\.API_GATEWAY_URL has a password"),
         ({"ingress": {"enabled": True}}, r"ingress\.hosts"),
     ],
@@ -195,6 +195,23 @@ def test_the_schema_leaves_nothing_open():
 def test_every_value_is_in_the_file_of_values():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values.keys() == json.loads(SCHEMA.read_text())["properties"].keys() - {"global"}
+
+
+def test_every_value_is_used():
+    def leaves(part):
+        for name, inner in part.items():
+            if isinstance(inner, dict) and inner and name not in ("settings", "secretSettings", "resources"):
+                yield from leaves(inner)
+            else:
+                yield name
+
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*.*"))
+    unused = [
+        name
+        for name in leaves(yaml.safe_load((CHART / "values.yaml").read_text()))
+        if not re.search(rf"\.{name}\b", templates)
+    ]
+    assert unused == []
 
 
 # Settings

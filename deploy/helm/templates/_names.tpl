@@ -25,7 +25,8 @@ platform: microkubes
 {{- end -}}
 
 {{- define "loaner.serviceAccountName" -}}
-{{- .Values.serviceAccount.name | default (ternary (include "loaner.fullname" .) "default" .Values.serviceAccount.create) -}}
+{{- $made := .Values.serviceAccount.create | ternary (include "loaner.fullname" .) "default" -}}
+{{- .Values.serviceAccount.name | default $made -}}
 {{- end -}}
 
 {{- define "loaner.image" -}}

@@ -26,7 +26,8 @@ its pods, networkPolicy.to says so. */}}
 
 {{- define "loaner.gatewayPorts" -}}
 {{- $ports := list -}}
-{{- range list (.Values.settings.API_GATEWAY_URL | default "http://:8001") .Values.settings.GATEWAY_PROXY_URL | compact -}}
+{{- $admin := .Values.settings.API_GATEWAY_URL | default "http://:8001" -}}
+{{- range list $admin .Values.settings.GATEWAY_PROXY_URL | compact -}}
 {{- $ports = append $ports (include "loaner.portOfUrl" (list . (hasPrefix "https:" . | ternary 443 80)) | int) -}}
 {{- end -}}
 {{- $ports | uniq | toJson -}}

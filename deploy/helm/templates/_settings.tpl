@@ -78,7 +78,7 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- $vault := include "loaner.logsInToVault" . -}}
 {{- $unsaid := not (hasKey .Values.settings "USE_VAULT") -}}
 {{- if and $vault $unsaid (hasKey .Values.secretSettings "PSQL_PW") -}}
-{{- fail "secretSettings.PSQL_PW is set, and a way to log in to Vault: set PSQL_PW to null, or settings.USE_VAULT to say which" -}}
+{{- fail "secretSettings.PSQL_PW and a way to log in to Vault are set: make PSQL_PW null, or set settings.USE_VAULT" -}}
 {{- end -}}
 {{- if and (not $vault) $unsaid (not (hasKey .Values.secretSettings "PSQL_PW")) -}}
 {{- fail "secretSettings.PSQL_PW is needed, or a way to log in to Vault, such as settings.VAULT_KUBERNETES_ROLE" -}}
