@@ -13,6 +13,7 @@ from service.commands.gateway import gateway_group, register_command, unregister
 from service.commands.keys import keys_group
 from service.commands.loans import demo_command, load_command, migrate_command, sample_command
 from service.commands.portfolio import portfolio_command
+from service.commands.probe import probe_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.logs import configure_logging
@@ -72,5 +73,6 @@ for command in (
     register_command,
     unregister_command,
     gateway_group,
+    probe_command,
 ):
     main.add_command(command)

@@ -98,7 +98,9 @@ class Settings(BaseSettings):
         description="address to listen on (standalone: 127.0.0.1)",
     )
     port: Port = Field(5555, description="port to listen on")
-    tls_cert: FileName | None = Field(None, description="file of the certificate to show, and of those that vouch for it")
+    tls_cert: FileName | None = Field(
+        None, description="file of the certificate to show, and of those that vouch for it"
+    )
     tls_key: FileName | None = Field(None, description="file of its key; with both, the service speaks https only")
     workers: int = Field(min(PROCESSORS, 8), ge=1, le=256, description="worker processes")
     threads: int = Field(

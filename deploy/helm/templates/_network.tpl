@@ -1,0 +1,55 @@
+{{/* Ports are those of pods: a policy is asked after a Service has been resolved. Where a Service's port is not that of
+its pods, networkPolicy.to says so. */}}
+
+{{- define "loaner.egressToDns" -}}
+- ports:
+    - {port: 53, protocol: UDP}
+    - {port: 53, protocol: TCP}
+{{- end -}}
+
+{{/* A rule. of: [{peers, ports} of networkPolicy.to, JSON of the ports that the settings name] */}}
+{{- define "loaner.egress" -}}
+{{- $said := index . 0 -}}
+- ports:
+    {{- range $said.ports | default (index . 1 | fromJsonArray) }}
+    - {port: {{ . }}, protocol: TCP}
+    {{- end }}
+  {{- with $said.peers }}
+  to: {{ toJson . }}
+  {{- end }}
+{{- end -}}
+
+{{/* of: [URL, the port of one that names none] */}}
+{{- define "loaner.portOfUrl" -}}
+{{- regexFind ":[0-9]+$" (urlParse (index . 0)).host | trimPrefix ":" | default (index . 1) -}}
+{{- end -}}
+
+{{- define "loaner.gatewayPorts" -}}
+{{- $ports := list -}}
+{{- $admin := .Values.settings.API_GATEWAY_URL | default "http://:8001" -}}
+{{- range list $admin .Values.settings.GATEWAY_PROXY_URL | compact -}}
+{{- $ports = append $ports (include "loaner.portOfUrl" (list . (hasPrefix "https:" . | ternary 443 80)) | int) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{/* of: [hosts with commas between, the port of those that name none] */}}
+{{- define "loaner.portsOfHosts" -}}
+{{- $default := index . 1 -}}
+{{- $ports := list -}}
+{{- range splitList "," (index . 0) -}}
+{{- $names := regexMatch `^(\[.+\]|[^:]+):[0-9]+$` (trim .) -}}
+{{- $ports = append $ports (int (ternary (splitList ":" . | last) $default $names)) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
+
+{{- define "loaner.databasePorts" -}}
+{{- $default := .Values.settings.PSQL_PORT | default 5432 -}}
+{{- include "loaner.portsOfHosts" (list (.Values.settings.PSQL_HOST | default "") $default) -}}
+{{- end -}}
+
+{{- define "loaner.vaultPorts" -}}
+{{- $port := .Values.settings.VAULT_PORT | default 8200 -}}
+{{- include "loaner.portOfUrl" (list (.Values.settings.VAULT_ADDR | default "") $port) | int | list | toJson -}}
+{{- end -}}

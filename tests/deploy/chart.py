@@ -1,0 +1,124 @@
+"""The chart as a real Helm engine renders it."""
+
+import functools
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+WHERE = "pip install -r tests/requirements.txt (there is no wheel of it for every system)"
+helm = pytest.importorskip("helm_python", reason=f"no Helm engine: {WHERE}")
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many times as fast, where libyaml is there
+CHART = ROOT / "deploy" / "helm"
+Manifest = dict[str, Any]
+
+_REFERENCE = {"name": "elsewhere", "key": "it"}
+MINIMAL = {
+    "secretSettings": {"SECRET": None},
+    "migrations": {"enabled": False},
+    "podDisruptionBudget": {"enabled": False},
+    "serviceAccount": {"create": False},
+    "metrics": {"annotations": False},
+    "replicaCount": 1,
+    "resources": None,
+}
+FULL = {
+    "image": {"repository": "registry.example.com:5000/loans/loaner", "digest": f"sha256:{'0' * 64}"},
+    "imagePullSecrets": ["registry"],
+    "settings": {
+        "API_GATEWAY_URL": "https://kong-admin.kong.svc",
+        "GATEWAY_PROXY_URL": "http://kong-proxy:8000",
+        "PSQL_HOST": "db1, db2:5433, [2001:db8::1]:5434",
+        "MEMCACHED_SERVERS": "cache1, cache2:11212",
+        "CACHE_BYTES": 64_000_000,
+        "PSQL_POOL_TIMEOUT_S": 0.25,
+        "DRAIN_S": 7.5,
+        "SECURE_LOANS": True,
+        "TRUSTED_PROXIES": "10.244.0.0/16",
+        "VAULT_ADDR": "https://vault.vault.svc",
+        "VAULT_CA": "/etc/loaner/certificates/ca.crt",
+        "VAULT_KUBERNETES_ROLE": "loaner",
+        "VAULT_POSTING_ROLE": "posting",
+    },
+    "secretSettings": {"PSQL_PW": None, "CACHE_SECRET": _REFERENCE, "CONSUL_TOKEN": _REFERENCE, "PSQL_DB": _REFERENCE},
+    "libpq": {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": "/etc/loaner/certificates/ca.crt"},
+    "keys": {"items": ["default.pub", "system.pub", "loaner", "loaner.pub"]},
+    "clients": {"secretName": "clients"},
+    "certificates": {"configMapName": "authorities"},
+    "gatewayPlugins": [{"name": "rate-limiting", "config": {"minute": 6_000_000, "policy": "local"}}],
+    "discovery": "agent",
+    "service": {"annotations": {"example.com/owner": "loans"}},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"example.com/owner": "loans"},
+        "hosts": [{"host": "loans.example.com"}, {"host": "example.com", "path": "/loans"}],
+        "tls": [{"secretName": "loans-tls", "hosts": ["loans.example.com"]}],
+    },
+    "migrations": {"secretSettings": {"PSQL_ADMIN_PW": {"name": "owner", "key": "password"}}},
+    "autoscaling": {"enabled": True},
+    "resources": {"limits": {"cpu": 1.5}},
+    "podDisruptionBudget": {"maxUnavailable": "25%"},
+    "networkPolicy": {
+        "enabled": True,
+        "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+        "to": {"postgres": {"peers": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    },
+    "serviceAccount": {"annotations": {"example.com/owner": "loans"}},
+    "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "test": {"settings": {"CLIENT_ID": "reports"}, "secretSettings": {"SECRET": {"name": "reports", "key": "SECRET"}}},
+    "podAnnotations": {"example.com/owner": "loans"},
+    "podLabels": {"team": "loans"},
+    "nodeSelector": {"kubernetes.io/os": "linux"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 30}],
+    "priorityClassName": "high",
+}
+CASES = {"default": {}, "minimal": MINIMAL, "full": FULL}
+
+
+def rendered(values: Manifest | None = None, name: str = "loaner") -> list[Manifest]:
+    """Every manifest of a release with these values. name: of the release. Raises: helm.HelmError."""
+    return json.loads(_rendered(json.dumps(values or {}), name))
+
+
+@functools.cache
+def _rendered(values: str, release: str) -> str:
+    with helm.Chart.load(CHART) as chart:
+        chart.validate_schema(json.loads(values))
+        files = chart.render(json.loads(values), name=release, namespace="microkubes")
+    texts = [text for name, text in sorted(files.items()) if name.endswith(".yaml")]
+    return json.dumps([found for text in texts for found in yaml.load_all(text, LOADER) if found])
+
+
+def one(manifests: list[Manifest], kind: str, name: str = "loaner") -> Manifest:
+    """The only manifest of this kind and name."""
+    (found,) = (it for it in manifests if it["kind"] == kind and it["metadata"]["name"] == name)
+    return found
+
+
+def template_of(manifest: Manifest) -> Manifest | None:
+    """The pod that a manifest makes: its labels and what it runs; None if it makes none."""
+    if manifest["kind"] == "Pod":
+        return manifest
+    return manifest["spec"].get("template") if manifest["kind"] in ("Deployment", "Job") else None
+
+
+def pods(manifests: list[Manifest]) -> list[Manifest]:
+    """What runs in each pod: those that serve, that of the migration, that of the test."""
+    return [template["spec"] for it in manifests if (template := template_of(it))]
+
+
+def environment_of(pod: Manifest, manifests: list[Manifest], secrets: dict[str, dict[str, str]]) -> dict[str, str]:
+    """What a pod's container finds in its environment. secrets: those that exist, {name: {key: value}}."""
+    (container,) = pod["containers"]
+    found: dict[str, str] = {}
+    for source in container.get("envFrom", ()):
+        found |= one(manifests, "ConfigMap", source["configMapRef"]["name"])["data"]
+    for entry in container["env"]:
+        reference = entry.get("valueFrom", {}).get("secretKeyRef")
+        found[entry["name"]] = secrets[reference["name"]][reference["key"]] if reference else entry["value"]
+    return found

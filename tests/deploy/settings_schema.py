@@ -1,0 +1,70 @@
+"""What the chart's values may say of the service's settings, as the service itself tells it.
+
+`python -m tests.deploy.settings_schema` writes it into values.schema.json; a test holds the two together.
+"""
+
+import json
+from typing import Any
+
+from service.settings import Settings
+from tests.conftest import ROOT
+
+SCHEMA = ROOT / "deploy" / "helm" / "values.schema.json"
+
+# What the chart itself sets: the files that it mounts, how pods are found, each pod's own address.
+BY_CHART = {
+    "KEYS_DIR", "CLIENTS_FILE", "GATEWAY_PLUGINS", "TLS_CERT", "TLS_KEY",
+    "SERVICE_DISCOVERY", "CONSUL_AGENT_URL", "INSTANCE_HOST",
+}  # fmt: skip
+ADMIN = {"PSQL_ADMIN_USER", "PSQL_ADMIN_PW"}  # only migrations get to know them
+READ_BY_CHART = {"PORT", "SERVICE_NAME", "GATEWAY_TIMEOUT_S", "VAULT_TIMEOUT_S", "DRAIN_S"}
+KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "description")
+
+
+def settings_schema() -> dict[str, Any]:
+    """The definitions of plain settings, and of those that come from Secrets: those, and any other."""
+    fields = {name.upper(): _plain(field) for name, field in Settings.model_json_schema()["properties"].items()}
+    secret = {name for name, field in fields.items() if field.get("writeOnly")}
+    plain = {name: field for name, field in fields.items() if name not in BY_CHART | ADMIN | secret}
+    return {
+        "settings": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": sorted(READ_BY_CHART),
+            "properties": {name: _property(name, field) for name, field in plain.items()},
+        },
+        "secretSettings": {
+            "type": "object",
+            "additionalProperties": False,
+            "patternProperties": {
+                f"^({'|'.join(sorted(fields.keys() - BY_CHART - ADMIN - READ_BY_CHART))})$": {
+                    "$ref": "#/definitions/secretKey"
+                }
+            },
+        },
+    }
+
+
+def _plain(field: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be left out is written as what it is otherwise."""
+    return {**field, **next((option for option in field.get("anyOf", ()) if option["type"] != "null"), {})}
+
+
+def _property(name: str, field: dict[str, Any]) -> dict[str, Any]:
+    kept = {word: field[word] for word in KEPT if word in field}
+    if name.endswith(("_URL", "_ADDR")):
+        kept["pattern"] = "^https?://"
+    elif field["type"] == "string" and "enum" not in field:
+        kept["minLength"] = 1
+    return kept
+
+
+def main() -> None:
+    """Write them."""
+    schema = json.loads(SCHEMA.read_text())
+    schema["definitions"] |= settings_schema()
+    SCHEMA.write_text(json.dumps(schema, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""What the chart starts, run for real as the documents say: the migration, the service, the test of the release."""
+
+import os
+import re
+import shutil
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from security import KeyStore
+from security.key_exposure import exposure
+from security.key_pair import write_key_pair
+from service.client_file import add_client
+from service.embedded import SUPERUSER, EmbeddedPostgres
+from service.errors import SettingsError
+from service.probe import ProbeFailed, probe
+from service.settings import Settings
+from service.token_issuer import READ, Holder
+from tests.conftest import ROOT
+from tests.deploy.chart import environment_of, helm, one, pods, rendered
+from tests.gateway.stand_in import StandInKong
+from tests.gateway.stand_in import running as running_kong
+from tests.service.processes import ask, free_port, run, shell, started, wait_until_up
+
+DOCUMENT = (ROOT / "deploy" / "README.md").read_text().partition("## A cluster")[2].partition("\n## ")[0]
+
+
+def mount(volume: Path, files: dict[str, bytes], mode: int) -> None:
+    """Put files into a volume as a kubelet does: links lead to a folder, which is replaced as a whole."""
+    volume.mkdir(exist_ok=True)
+    behind = Path(tempfile.mkdtemp(prefix="..2026_11_22_", dir=volume))
+    behind.chmod(0o755)
+    for name, content in files.items():
+        (behind / name).write_bytes(content)
+        (behind / name).chmod(mode)
+    before = (volume / "..data").resolve()
+    (volume / "..data_tmp").symlink_to(behind.name)
+    (volume / "..data_tmp").replace(volume / "..data")
+    for name in files:
+        if not (volume / name).is_symlink():
+            (volume / name).symlink_to(f"..data/{name}")
+    for link in volume.iterdir():
+        if not link.name.startswith("..") and not link.exists():
+            link.unlink()
+    if before.name != "..data":
+        shutil.rmtree(before)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def key_mode():
+    (deployment,) = (pod for pod in pods(rendered()) if "serviceAccountName" in pod)
+    (mode,) = (volume["secret"]["defaultMode"] for volume in deployment["volumes"] if volume["name"] == "keys")
+    return mode
+
+
+@pytest.fixture(scope="module")
+def database():
+    """A server on which step 1 of the document has been done."""
+    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "postgres")
+    server.start()
+    reach = {"host": "127.0.0.1", "port": server.port, "user": SUPERUSER, "password": server.secret(SUPERUSER)}
+    statements = re.findall(r"CREATE [^;]+;", DOCUMENT)
+    with closing(psycopg2.connect(dbname="postgres", **reach)) as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.cursor().execute(statement)
+    assert len(statements) == 5
+    yield server
+    server.stop()
+    shutil.rmtree(server.home)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory):
+    """The Secret of step 2, from the file that the document writes."""
+    folder = tmp_path_factory.mktemp("secrets")
+    (command,) = re.findall(r"\(umask 077 .+? > loaner.env\)", DOCUMENT, re.DOTALL)
+    shell(command.replace("openssl rand -hex 32", "echo of-the-client"), folder)
+    assert (folder / "loaner.env").stat().st_mode & 0o777 == 0o600
+    lines = (folder / "loaner.env").read_text().split()
+    return {"loaner": dict(line.split("=") for line in lines)}
+
+
+@pytest.fixture(scope="module")
+def kong():
+    with running_kong(StandInKong()) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def manifests(database, kong):
+    """What the command of step 4 installs, with what is different here."""
+    values = helm.parse_set_string(",".join(re.findall(r"--set (\S+)", DOCUMENT)))
+    here = {"API_GATEWAY_URL": kong.url, "PSQL_HOST": "127.0.0.1", "PSQL_PORT": database.port, "PORT": free_port()}
+    assert values["settings"].keys() - here.keys() == {"TRUSTED_PROXIES"}
+    return rendered({**values, "settings": {**values["settings"], **here}, "clients": {"secretName": "clients"}})
+
+
+@pytest.fixture(scope="module")
+def migrated(manifests, secrets):
+    """The migration's container, run."""
+    (pod,) = pods([one(manifests, "Job", "loaner-migrate")])
+    return run(*pod["containers"][0]["args"], **environment_of(pod, manifests, secrets))
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory, keys_dir, key_mode):
+    """Where the Secrets of keys and clients are mounted."""
+    folder = tmp_path_factory.mktemp("volumes")
+    mount(folder / "keys", files_of(keys_dir), key_mode)
+    mount(folder / "clients", {"clients.json": b'{"clients": []}'}, key_mode)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(manifests, secrets, migrated, volumes):
+    """A pod's container, serving."""
+    assert migrated.returncode == 0, migrated.stderr
+    (pod,) = pods([one(manifests, "Deployment")])
+    environment = environment_of(pod, manifests, secrets)
+    mounted = {"KEYS_DIR": str(volumes / "keys"), "CLIENTS_FILE": str(volumes / "clients" / "clients.json")}
+    with started(**{**environment, **mounted, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, told):
+        address = f"http://127.0.0.1:{environment['PORT']}"
+        wait_until_up(process, f"{address}/healthcheck", told)
+        yield address
+
+
+@pytest.fixture(scope="module")
+def helm_test(manifests, secrets, url):
+    """Runs the container of `helm test`, with further variables."""
+    pod = one(manifests, "Pod", "loaner-test")["spec"]
+    command, asked = pod["containers"][0]["args"]
+    assert asked == f"http://loaner.microkubes.svc:{url.rpartition(':')[2]}"
+    return lambda **variables: run(command, url, **{**environment_of(pod, manifests, secrets), **variables})
+
+
+def test_the_document_makes_a_key_pair_in_a_folder_of_its_own(tmp_path):
+    (command,) = re.findall(r"mkdir -m 700 loaner-keys && .+", DOCUMENT)
+    shell(command.replace("python service.py", f"{sys.executable} {ROOT / 'service.py'}"), tmp_path)
+    assert KeyStore(tmp_path / "loaner-keys").verification_keys()
+
+
+def test_the_migration_makes_the_tables(migrated):
+    assert (migrated.returncode, migrated.stdout) == (0, "the tables are up to date\n"), migrated.stderr
+
+
+def test_a_pod_is_ready(url):
+    assert ask(f"{url}/ready")[0] == 200
+
+
+def test_the_test_of_the_release_gets_a_token_and_uses_it(helm_test):
+    done = helm_test()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "loaner-client got a token" in done.stdout
+    assert "database ok" in done.stdout
+
+
+def test_the_test_of_the_release_fails_with_a_wrong_secret(helm_test):
+    done = helm_test(SECRET="not-this-one")
+    assert done.returncode == 1
+    assert re.fullmatch(r"Error: POST http://\S+/token: 401 .+\n", done.stderr)
+    assert "not-this-one" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("{url}/nothing/is/here", "/here/token: 404 "),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/token: cannot be asked"),
+        ("http://[", "URL: expected one such as http://loaner:5555"),
+    ],
+)
+def test_what_cannot_be_asked_is_named(url, asked, said):
+    client = Settings.model_construct(client_id="loaner-client", secret=SecretStr("of-the-client"))
+    with pytest.raises(ProbeFailed, match=said):
+        probe(asked.format(url=url), client)
+
+
+def test_a_probe_without_a_secret_says_which():
+    nobody = Settings.model_construct(client_id="reports", secret=None)
+    with pytest.raises(SettingsError, match="SECRET is not set: the secret of the client reports"):
+        probe("http://127.0.0.1:1", nobody)
+
+
+def test_a_client_in_a_secret_that_changes_is_known_without_a_restart(helm_test, volumes, key_mode, tmp_path):
+    secret = add_client(tmp_path / "clients.json", Holder("reports", READ))
+    mount(volumes / "clients", files_of(tmp_path), key_mode)
+    done = helm_test(CLIENT_ID="reports", SECRET=secret)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_keys_in_a_secret_that_changes_are_taken_up_whole(volumes, keys_dir, key_mode, tmp_path):
+    mount(tmp_path / "keys", files_of(keys_dir), key_mode)
+    clock = iter(range(1_000))
+    store = KeyStore(tmp_path / "keys", now=lambda: next(clock))
+    assert store.verification_keys().keys() == {"loaner", "default"}
+    (tmp_path / "made").mkdir()
+    write_key_pair(tmp_path / "made", "loaner-20261122T000000Z")
+    shutil.copy(keys_dir / "default.pub", tmp_path / "made")
+    mount(tmp_path / "keys", files_of(tmp_path / "made"), key_mode)
+    assert store.generation == 1
+    assert store.verification_keys().keys() == {"loaner-20261122T000000Z", "default"}
+
+
+def test_keys_that_are_mounted_lie_open_to_nobody(volumes, key_mode, monkeypatch):
+    private = [volumes / "keys" / "loaner", volumes / "keys" / "default"]
+    real = os.statvfs(volumes)
+
+    class ReadOnly:
+        f_flag = real.f_flag | os.ST_RDONLY
+
+    monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
+    assert exposure(volumes / "keys", private) == []
+    monkeypatch.setattr(os, "statvfs", lambda _: real)
+    assert {found.file for found in exposure(volumes / "keys", private)} >= set(private)
