@@ -77,7 +77,8 @@ FULL = {
     "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 30}],
     "priorityClassName": "high",
 }
-CASES = {"default": {}, "minimal": MINIMAL, "full": FULL}
+TLS = {"tls": {"secretName": "loaner-tls"}, "metrics": {"serviceMonitor": {"enabled": True}}}
+CASES = {"default": {}, "minimal": MINIMAL, "full": FULL, "tls": TLS}
 
 
 def rendered(values: Manifest | None = None, name: str = "loaner") -> list[Manifest]:

@@ -20,6 +20,7 @@ from tests.deploy.chart import (
     CHART,
     FULL,
     MINIMAL,
+    TLS,
     helm,
     one,
     pods,
@@ -363,6 +364,22 @@ def test_probes_ask_for_what_they_are_for():
     }  # fmt: skip
     assert {probe["port"] for probe in asked.values()} == {"http"}
     assert {port["name"]: port["containerPort"] for port in pod["ports"]} == {"http": 5555}
+
+
+def test_with_a_certificate_everybody_speaks_https():
+    manifests = rendered(TLS)
+    pod = container(serving(manifests))
+    assert {pod[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")} == {"HTTPS"}
+    annotations = one(manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["prometheus.io/scheme"] == "https"
+    (endpoint,) = one(manifests, "ServiceMonitor")["spec"]["endpoints"]
+    authority = {"secret": {"name": "loaner-tls", "key": "ca.crt"}}
+    assert endpoint["scheme"] == "https"
+    assert endpoint["tlsConfig"] == {"serverName": "loaner.microkubes.svc", "ca": authority}
+    assert one(manifests, "Service")["spec"]["ports"][0]["appProtocol"] == "https"
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["volumeMounts"]}
+    data = one(manifests, "ConfigMap")["data"]
+    assert (data["TLS_CERT"], data["TLS_KEY"]) == (f"{mounts['tls']}/tls.crt", f"{mounts['tls']}/tls.key")
 
 
 @every_case

@@ -3,9 +3,10 @@
 import os
 import re
 import shutil
+import socket
 import sys
 import tempfile
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -21,11 +22,13 @@ from service.errors import SettingsError
 from service.probe import ProbeFailed, probe
 from service.settings import Settings
 from service.token_issuer import READ, Holder
+from tests.certificates import write_certificate
 from tests.conftest import ROOT
 from tests.deploy.chart import environment_of, helm, one, pods, rendered
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
-from tests.service.processes import ask, free_port, run, shell, started, wait_until_up
+from tests.service.processes import ask, free_port, run, shell, started
+from tests.service.test_instance import until
 
 DOCUMENT = (ROOT / "deploy" / "README.md").read_text().partition("## A cluster")[2].partition("\n## ")[0]
 
@@ -117,33 +120,54 @@ def migrated(manifests, secrets):
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory, keys_dir, key_mode):
-    """Where the Secrets of keys and clients are mounted."""
+    """What is mounted below /run/secrets."""
     folder = tmp_path_factory.mktemp("volumes")
-    mount(folder / "keys", files_of(keys_dir), key_mode)
-    mount(folder / "clients", {"clients.json": b'{"clients": []}'}, key_mode)
+    pair = write_certificate(folder / "pair.pem").read_bytes()
+    mount(folder / "microkubes", files_of(keys_dir), key_mode)
+    mount(folder / "loaner", {"clients.json": b'{"clients": []}'}, key_mode)
+    mount(folder / "tls", {"tls.crt": pair, "tls.key": pair, "ca.crt": pair}, key_mode)
     return folder
 
 
-@pytest.fixture(scope="module")
-def url(manifests, secrets, migrated, volumes):
-    """A pod's container, serving."""
-    assert migrated.returncode == 0, migrated.stderr
+@contextmanager
+def serving(manifests, secrets, volumes):
+    """A pod's container. Yields its port."""
     (pod,) = pods([one(manifests, "Deployment")])
     environment = environment_of(pod, manifests, secrets)
-    mounted = {"KEYS_DIR": str(volumes / "keys"), "CLIENTS_FILE": str(volumes / "clients" / "clients.json")}
-    with started(**{**environment, **mounted, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, told):
-        address = f"http://127.0.0.1:{environment['PORT']}"
-        wait_until_up(process, f"{address}/healthcheck", told)
-        yield address
+    here = {name: text.replace("/run/secrets", str(volumes)) for name, text in environment.items()}
+    with started(**{**here, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, told):
+        until(lambda: process.poll() is not None or listens(here["PORT"]), 60)
+        assert process.poll() is None, told()
+        yield here["PORT"]
+
+
+def listens(port: str) -> bool:
+    with socket.socket() as probing:
+        return probing.connect_ex(("127.0.0.1", int(port))) == 0
+
+
+def helm_test(manifests, secrets, volumes, port, **variables):
+    """The container of `helm test`, run."""
+    pod = one(manifests, "Pod", "loaner-test")["spec"]
+    places = {"loaner.microkubes.svc": "127.0.0.1", "/etc/loaner/authority": str(volumes / "tls")}
+    arguments = " ".join(pod["containers"][0]["args"])
+    assert f"://loaner.microkubes.svc:{port}" in arguments
+    for there, here in places.items():
+        arguments = arguments.replace(there, here)
+    return run(*arguments.split(), **{**environment_of(pod, manifests, secrets), **variables})
 
 
 @pytest.fixture(scope="module")
-def helm_test(manifests, secrets, url):
-    """Runs the container of `helm test`, with further variables."""
-    pod = one(manifests, "Pod", "loaner-test")["spec"]
-    command, asked = pod["containers"][0]["args"]
-    assert asked == f"http://loaner.microkubes.svc:{url.rpartition(':')[2]}"
-    return lambda **variables: run(command, url, **{**environment_of(pod, manifests, secrets), **variables})
+def release(manifests, secrets, migrated, volumes):
+    """What `helm_test` needs of a release whose pod serves."""
+    assert migrated.returncode == 0, migrated.stderr
+    with serving(manifests, secrets, volumes) as port:
+        yield manifests, secrets, volumes, port
+
+
+@pytest.fixture(scope="module")
+def url(release):
+    return f"http://127.0.0.1:{release[-1]}"
 
 
 def test_the_document_makes_a_key_pair_in_a_folder_of_its_own(tmp_path):
@@ -157,21 +181,35 @@ def test_the_migration_makes_the_tables(migrated):
 
 
 def test_a_pod_is_ready(url):
-    assert ask(f"{url}/ready")[0] == 200
+    until(lambda: ask(f"{url}/ready")[0] == 200, 10)
 
 
-def test_the_test_of_the_release_gets_a_token_and_uses_it(helm_test):
-    done = helm_test()
+def test_the_test_of_the_release_gets_a_token_and_uses_it(release):
+    done = helm_test(*release)
     assert (done.returncode, done.stderr) == (0, "")
     assert "loaner-client got a token" in done.stdout
     assert "database ok" in done.stdout
 
 
-def test_the_test_of_the_release_fails_with_a_wrong_secret(helm_test):
-    done = helm_test(SECRET="not-this-one")
+def test_the_test_of_the_release_fails_with_a_wrong_secret(release):
+    done = helm_test(*release, SECRET="not-this-one")
     assert done.returncode == 1
     assert re.fullmatch(r"Error: POST http://\S+/token: 401 .+\n", done.stderr)
     assert "not-this-one" not in done.stderr
+
+
+def test_with_https_the_test_of_the_release_checks_the_certificate(manifests, secrets, migrated, volumes):
+    settings = one(manifests, "ConfigMap")["data"]
+    here = {name: settings[name] for name in ("API_GATEWAY_URL", "PSQL_HOST")}
+    here |= {"PSQL_PORT": int(settings["PSQL_PORT"]), "PORT": free_port()}
+    values = {"settings": here, "tls": {"secretName": "loaner-tls"}}
+    with serving(rendered(values), secrets, volumes) as port:
+        done = helm_test(rendered(values), secrets, volumes, port)
+        assert (done.returncode, done.stderr) == (0, "")
+        trusting = {**values, "tls": {**values["tls"], "caKey": ""}}
+        done = helm_test(rendered(trusting), secrets, volumes, port)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "its certificate is not trusted (--ca)" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -194,10 +232,10 @@ def test_a_probe_without_a_secret_says_which():
         probe("http://127.0.0.1:1", nobody)
 
 
-def test_a_client_in_a_secret_that_changes_is_known_without_a_restart(helm_test, volumes, key_mode, tmp_path):
+def test_a_client_in_a_secret_that_changes_is_known_without_a_restart(release, volumes, key_mode, tmp_path):
     secret = add_client(tmp_path / "clients.json", Holder("reports", READ))
-    mount(volumes / "clients", files_of(tmp_path), key_mode)
-    done = helm_test(CLIENT_ID="reports", SECRET=secret)
+    mount(volumes / "loaner", files_of(tmp_path), key_mode)
+    done = helm_test(*release, CLIENT_ID="reports", SECRET=secret)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -215,13 +253,13 @@ def test_keys_in_a_secret_that_changes_are_taken_up_whole(volumes, keys_dir, key
 
 
 def test_keys_that_are_mounted_lie_open_to_nobody(volumes, key_mode, monkeypatch):
-    private = [volumes / "keys" / "loaner", volumes / "keys" / "default"]
+    private = [volumes / "microkubes" / "loaner", volumes / "microkubes" / "default"]
     real = os.statvfs(volumes)
 
     class ReadOnly:
         f_flag = real.f_flag | os.ST_RDONLY
 
     monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
-    assert exposure(volumes / "keys", private) == []
+    assert exposure(volumes / "microkubes", private) == []
     monkeypatch.setattr(os, "statvfs", lambda _: real)
-    assert {found.file for found in exposure(volumes / "keys", private)} >= set(private)
+    assert {found.file for found in exposure(volumes / "microkubes", private)} >= set(private)
