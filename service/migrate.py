@@ -28,9 +28,12 @@ def _config() -> Config:
 
 def newest_revision() -> str:
     """The revision that this release expects."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    return revisions()[0]
+
+
+def revisions() -> list[str]:
+    """Those that this release knows, the newest first."""
+    return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
 def migrate(settings: Settings, partitions: int | None = None) -> None:

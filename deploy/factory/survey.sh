@@ -1,3 +1,4 @@
+#!/bin/sh
 # Says which platform the host is, and what it can unpack; or why it cannot be used.
 docker=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}' 2>&1) || {
     command -v docker >/dev/null || docker="docker is not on the PATH of $(id -un); install Docker there"

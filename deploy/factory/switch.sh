@@ -1,3 +1,4 @@
+#!/bin/sh
 # Starts a container of an image in the place of the one that runs, and goes back to that one if it does not get ready.
 #
 #   $1 name, $2 image, $3 [address:]port to publish, $4 seconds to wait; then further options of `docker create`

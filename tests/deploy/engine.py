@@ -19,7 +19,6 @@ import pytest
 from tests.conftest import ROOT
 
 SUITE, SUITE_PYTHON = "bookworm", "3.11"
-MIRROR = "http://deb.debian.org/debian"
 START_S = 30
 PYTHON = "ca-certificates,python3,python3-venv"
 NOT_COPIED = shutil.ignore_patterns(".*_cache", ".git", ".local", ".venv", "__pycache__", "secrets")
@@ -72,7 +71,7 @@ class Engine:
                 pytest.skip(f"{image} is made by root with debootstrap: install it to run this")
             with tempfile.TemporaryDirectory(prefix="loaner-debootstrap-") as folder:
                 root = Path(folder) / "root"
-                command = ["debootstrap", "--variant=minbase", f"--include={packages}", SUITE, str(root), MIRROR]
+                command = ["debootstrap", "--variant=minbase", f"--include={packages}", SUITE, str(root)]
                 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 if done.returncode != 0:
                     pytest.skip(f"debootstrap made no {image}: {done.stdout[-500:]}")

@@ -51,10 +51,13 @@ def test_not_ready_without_postgres(served):
     assert "127.0.0.1" not in reply.text
 
 
-def test_not_ready_with_tables_of_another_release(client, admin, bearer):
-    sql(admin, "UPDATE alembic_version SET version_num = '0000'")
-    assert client.get("/ready").status_code == 503
-    assert "run migrate" in client.get("/status", headers=bearer).json["database"]
+def test_not_ready_with_tables_of_an_older_release_and_ready_with_those_of_a_newer(client, admin, bearer):
+    for change in ("UPDATE alembic_version SET version_num = '0001'", "DELETE FROM alembic_version"):
+        sql(admin, change)
+        assert client.get("/ready").status_code == 503
+        assert "run migrate" in client.get("/status", headers=bearer).json["database"]
+    sql(admin, "INSERT INTO alembic_version VALUES ('9999')")
+    assert client.get("/ready").status_code == 200
 
 
 def test_not_ready_without_tables(client, admin):
