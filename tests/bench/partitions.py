@@ -67,15 +67,16 @@ def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) 
 
 def _read(settings: Settings, loans: int) -> Callable[[], None]:
     ledger = PostgresLedger(PooledDatabase(settings))
-    return lambda: _do(lambda: ledger.timeline(random.randint(1, loans)))
+    return lambda: _do(lambda: ledger.timelines([random.randint(1, loans)]))
 
 
 def _post(settings: Settings, loans: int) -> Callable[[], None]:
     connection = connect(settings, "posting")
     connection.autocommit = True
     cursor = connection.cursor()
-    posting = "SELECT post_events(%s, '{fee}', '{2020-05-01}', '{1}')"
-    return lambda: _do(lambda: cursor.execute(posting, ([random.randint(1, loans)],)))
+    event = "'{fee}', '{2020-05-01}', '{1}', '{NULL}', '{NULL}'"
+    posting = f"SELECT post_events_once(NULL, NULL, '2020-12-31', %s, {event})"
+    return lambda: _do(lambda: cursor.execute(posting, (random.randint(1, loans),)))
 
 
 def _do(act: Callable[[], object]) -> None:
