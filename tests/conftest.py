@@ -73,7 +73,7 @@ def make_token(keys_dir: Path) -> Callable[..., str]:
 
     def make(key: str = "default", algorithm: str = "RS256", headers: dict | None = None, **claims: object) -> str:
         now = int(time.time())
-        base = {"iat": now, "nbf": 0, "exp": now + 600, "userId": "u1", "username": "ann@example.com"}
+        base = {"iat": now, "nbf": 0, "exp": now + 3600, "userId": "u1", "username": "ann@example.com"}
         chosen = {**base, "scopes": "api:read", **claims}
         payload = {name: value for name, value in chosen.items() if value is not None}
         return jwt.encode(payload, (keys_dir / key).read_bytes(), algorithm=algorithm, headers=headers)

@@ -155,7 +155,7 @@ def test_a_gauge_that_was_never_set_is_not_told_of_and_threads_make_one():
 
 def test_workers_add_up_and_a_dead_ones_counts_stay(served, variables, bearer, tmp_path):
     url = f"http://127.0.0.1:{variables['PORT']}"
-    pool = float(served.psql_pool_size + served.psql_posting_pool_size)
+    pool = float(served.psql_pool_size + served.psql_posting_pool_size + 1)  # and one for portfolios
 
     def written() -> list[Path]:
         return list(tmp_path.glob("loaner-*/metrics/histogram_*.db"))
