@@ -1,4 +1,5 @@
-"""One loan, asked about in every way, from a cache and without: always what its rows in Postgres say."""
+"""One loan, asked about in every way, from a cache and without, computed by either build of the core: always what its
+rows in Postgres say."""
 
 import csv
 from datetime import date, timedelta
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import native
 from service.bootstrap import build_app
 from service.cache import RecentTimelines
 from service.database import PooledDatabase
@@ -22,9 +24,12 @@ SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 FEW = settings(SOME, max_examples=15)
 
 
-@pytest.fixture(params=["uncached", "cached"])
+@pytest.fixture(params=["uncached", "cached", "interpreted"])
 def ask(served, request, monkeypatch):
     """Asks for a path with a query or a body, and gives the reply's members."""
+    if request.param == "interpreted":
+        monkeypatch.setattr("service.ledger.Timeline", native.load("timeline", "interpreted").Timeline)
+        monkeypatch.setattr("service.representation.balance_parts", native.load("parts", "interpreted").balance_parts)
     if request.param == "cached":
         freshness = Freshness(3600)
         freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about
