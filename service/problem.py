@@ -24,6 +24,7 @@ from service.errors import (
 
 log = logging.getLogger(__name__)
 
+_SAID = {"extra_forbidden": "is not known here", "missing": "is missing"}  # in place of the library's own words
 MOST_ERRORS = 100  # of one request: what is said of them is not to be longer than what it said
 
 
@@ -38,7 +39,7 @@ def refuse_invalid(err: ValidationError) -> Response:
     """Called by the framework for a request that does not fit its model."""
     raise InvalidRequest(
         [
-            (".".join(map(str, e["loc"])) or "body", e["msg"].removeprefix("Value error, "))
+            (".".join(map(str, e["loc"])) or "body", _SAID.get(e["type"], e["msg"].removeprefix("Value error, ")))
             for e in err.errors(include_url=False, include_context=False, include_input=False)[:MOST_ERRORS]
         ]
     )

@@ -51,8 +51,8 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
         }
         return ledger_reply(reader, known, terms | balance_members(known.timeline, reader.today(query.known_at)))
 
-    add_balances(routes, reader)
     add_history(routes, reader)
-    add_portfolio(routes, portfolio)
     add_statement(routes, reader)
+    add_balances(routes, reader)
+    add_portfolio(routes, portfolio)
     return routes
