@@ -1,10 +1,12 @@
 """Bring a database's tables up to date."""
 
+import logging
 from pathlib import Path
 
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg2.errorcodes import INSUFFICIENT_PRIVILEGE
 from sqlalchemy import Connection, create_engine
@@ -14,6 +16,8 @@ from sqlalchemy.pool import NullPool
 from service.connection import connect
 from service.errors import SettingsError
 from service.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _LOCK = 0x6C6F616E  # any number that is ours: one migration at a time
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -38,7 +42,7 @@ def revisions() -> list[str]:
 
 def migrate(settings: Settings, partitions: int | None = None) -> None:
     """Apply what is missing, all or nothing, as the admin user. partitions: into how many the ledger's tables are to be
-    split by the hash of loan_id; None leaves them as they are.
+    split by the hash of loan_id; None leaves them as they are. What a newer release made stays: this one runs over it.
 
     Raises: SettingsError when the user may not; DatabaseUnavailable.
     """
@@ -50,7 +54,8 @@ def migrate(settings: Settings, partitions: int | None = None) -> None:
         config.attributes["connection"] = connection
         try:
             with connection.begin():
-                command.upgrade(config, "head")
+                if not _are_newer(connection):
+                    command.upgrade(config, "head")
                 if partitions is not None:
                     _partition(connection, partitions)
         except (DBAPIError, psycopg2.Error) as err:
@@ -60,6 +65,15 @@ def migrate(settings: Settings, partitions: int | None = None) -> None:
                 raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {reason}") from err
             raise SettingsError(f"{settings.psql_db} was not migrated, nothing was changed: {reason}") from err
     engine.dispose()
+
+
+def _are_newer(connection: Connection) -> bool:
+    """Whether a newer release has migrated."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is None or found in revisions():
+        return False
+    log.warning("the tables are at %s, which a newer release made: they are left as they are", found)
+    return True
 
 
 def _partition(connection: Connection, partitions: int) -> None:

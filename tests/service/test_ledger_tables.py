@@ -236,6 +236,13 @@ def test_migrating_again_changes_nothing(settings):
         assert sql(connection, "SELECT version_num FROM alembic_version") == [(newest_revision(),)]
 
 
+def test_what_a_newer_release_made_is_left_alone(settings, admin, caplog):
+    sql(admin, "UPDATE alembic_version SET version_num = '9999'")
+    migrate(settings)
+    assert "9999, which a newer release made" in caplog.text
+    assert sql(admin, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
 def test_migrating_at_the_same_time_is_safe(settings, admin):
     sql(admin, DROP_ALL)
     threads = [threading.Thread(target=migrate, args=(settings,)) for _ in range(3)]
