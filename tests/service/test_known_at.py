@@ -102,6 +102,19 @@ def test_an_open_posting_of_any_loan_holds_it_up_until_it_ends(ask, settings, po
         earlier = meanwhile
 
 
+def test_a_posting_in_many_steps_holds_one_lock_also_when_some_are_rolled_back(ask, settings, posting):
+    """The server has room for some thousands of locks, of everybody."""
+    with closing(connect(settings, "posting")) as other:
+        for step in ("SAVEPOINT a", POST, "ROLLBACK TO a", POST, "SELECT pg_sleep(0.002)", POST):
+            other.cursor().execute(step)
+        meanwhile = now(posting)
+        own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s"
+        assert sql(posting, own, other.info.backend_pid) == [(1,)]
+        assert ask("/1/2020-02-29", meanwhile).status_code == 412
+        other.commit()
+    assert ask("/1/2020-02-29", meanwhile).json["version"] == 5
+
+
 def test_an_open_creation_holds_it_up(ask, settings, posting):
     with closing(connect(settings, "posting")) as other:
         with other.cursor() as cursor:

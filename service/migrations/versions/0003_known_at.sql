@@ -1,6 +1,6 @@
 -- What was known at a time: what had been recorded by then. An event is recorded before its transaction ends, so of a
 -- time after which something may still be recorded nothing can be said. Whoever posts holds a lock whose number tells
--- when they began, and everybody can see locks.
+-- when their transaction began, and everybody can see locks.
 
 ALTER TABLE public.loans ADD COLUMN recorded_at timestamptz;
 COMMENT ON COLUMN public.loans.recorded_at IS 'when the loan was created; null: before that was noted';
@@ -8,9 +8,11 @@ COMMENT ON COLUMN public.loans.recorded_at IS 'when the loan was created; null: 
 CREATE FUNCTION public.begin_recording() RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- first the lock, then the time: what it is given was recorded after the lock could be seen
-    PERFORM pg_advisory_xact_lock_shared(
-        (19534::bigint << 44) | floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    -- First the lock, then the time: what it is given was recorded after the lock could be seen. Its number is of the
+    -- transaction's beginning, so that one which posts many times holds one lock: the server has room for some thousands,
+    -- of everybody. (Of now, if the clock was put back meanwhile.)
+    PERFORM pg_advisory_xact_lock_shared((19534::bigint << 44) | floor(
+        extract(epoch FROM least(transaction_timestamp(), clock_timestamp())) * 1000)::bigint);
     RETURN clock_timestamp();
 END
 $$;
