@@ -170,7 +170,7 @@ def write_ledger_file(path: Path, cluster: str, loans: int, events: int) -> Iter
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         try:
-            os.truncate(file.fileno(), Columns.size(loans, events))
+            _make_room(file.fileno(), Columns.size(loans, events))
             data = mmap.mmap(file.fileno(), 0)
             _HEADER.pack_into(data, 0, _MAGIC, _LAYOUT_VERSION, _BYTE_ORDER, loans, events, cluster.encode())
             writer = LedgerWriter(Columns.over(data, loans, events))
@@ -182,6 +182,14 @@ def write_ledger_file(path: Path, cluster: str, loans: int, events: int) -> Iter
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def _make_room(descriptor: int, size: int) -> None:
+    """All of it now, where that can be done: on a full disk, to write through a map later is the end of the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+    else:
+        os.truncate(descriptor, size)
 
 
 def _currency_code(currency: str) -> int:

@@ -1,5 +1,6 @@
 """The ledger in columns: what Postgres says of every day, read once, and again only where something has changed."""
 
+import errno
 import os
 import stat
 from contextlib import closing
@@ -14,7 +15,7 @@ from service.cli import main
 from service.connection import connect
 from service.database import PooledDatabase
 from service.portfolio.column_portfolio import ColumnPortfolio
-from service.portfolio.ledger_file import LedgerFile, UnusableFile
+from service.portfolio.ledger_file import LedgerFile, UnusableFile, write_ledger_file
 from service.portfolio.refresh import refresh
 from service.portfolio.sql_portfolio import SqlPortfolio
 from tests.conftest import sql
@@ -127,6 +128,24 @@ def test_nothing_is_left_behind_when_it_breaks_off(posting, refreshed, path, mon
     with pytest.raises(RuntimeError):
         refreshed()
     assert (path.read_bytes(), os.listdir(path.parent)) == (before, [path.name])
+
+
+def test_a_file_has_its_room_before_anything_is_written(path):
+    """Without it, a disk that fills up ends the process (SIGBUS) and leaves half a file behind."""
+    with pytest.raises(UnusableFile), write_ledger_file(path, "c", 100, 100_000):
+        [made] = path.parent.iterdir()
+        assert made.stat().st_blocks * 512 >= made.stat().st_size > 1_200_000
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has no posix_fallocate")
+def test_a_full_disk_is_told_and_leaves_nothing_behind(command, path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    ran = command("--date", "2020-03-01")
+    assert (ran.exit_code, f"Error: --file: {path}: No space left on device" in ran.output) == (1, True)
+    assert os.listdir(path.parent) == []
 
 
 # The command
