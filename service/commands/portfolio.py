@@ -46,6 +46,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
     The ledger is read once into a file; the next time only loans that have changed are read again.
     """
     from service.portfolio.column_portfolio import ColumnPortfolio
+    from service.portfolio.ledger_file import ForeignFile
     from service.portfolio.portfolio_csv import HEAD, portfolio_csv
     from service.portfolio.refresh import refresh
 
@@ -59,6 +60,8 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
             ledger = refresh(connection, path, lambda done, of: progress.update(reading, completed=done, total=of))
         except OSError as err:
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
+        except ForeignFile as err:
+            raise click.ClickException(f"--file: {err}") from err
     told = ColumnPortfolio(ledger)
     if as_csv:
         click.echo(HEAD, nl=False)

@@ -30,6 +30,10 @@ class UnusableFile(LoanerError):
     """A file that is no such ledger, or is damaged, or of another machine or release."""
 
 
+class ForeignFile(LoanerError):
+    """A file that was never such a ledger: somebody may need it."""
+
+
 class Columns(NamedTuple):
     """Of n loans in the order of their ids, and of m events, each loan's in the order of (day, transaction id).
 
@@ -90,11 +94,13 @@ class LedgerFile:
 
     @classmethod
     def open(cls, path: Path) -> "LedgerFile":
-        """Map a file. Raises: OSError; UnusableFile."""
+        """Map a file. Raises: OSError; UnusableFile; ForeignFile."""
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
-            if len(head) < _HEADER_BYTES or head[:4] != _MAGIC:
-                raise UnusableFile(f"{path} is no ledger in columns")
+            if not path.is_file() or not _MAGIC.startswith(head[: len(_MAGIC)]):
+                raise ForeignFile(f"{path} is no ledger in columns, and is left as it is")
+            if len(head) < _HEADER_BYTES:
+                raise UnusableFile(f"{path} is damaged: it ends too soon")
             _, layout, order, loans, events, cluster = _HEADER.unpack_from(head)
             if (layout, order) != (_LAYOUT_VERSION, _BYTE_ORDER):
                 raise UnusableFile(f"{path} is of another release or machine")

@@ -40,7 +40,7 @@ def refresh(
 
     connection: of a user that may read, to the primary. on_progress: told how many loans of how many have been read.
 
-    Raises: OSError; UnusableFile; psycopg2's errors. The file is then as it was.
+    Raises: OSError; UnusableFile; ForeignFile; psycopg2's errors. The file is then as it was.
     """
     held = _held(path)
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)

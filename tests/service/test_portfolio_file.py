@@ -98,8 +98,8 @@ def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed,
     refreshed()
     whole = path.read_bytes()
     for content, said in (
-        (b"", "is no ledger"),
-        (b"x" * len(whole), "is no ledger"),
+        (b"", "damaged"),
+        (whole[:3], "damaged"),
         (whole[:-1], "damaged"),
         (whole[:4] + b"\x63" + whole[5:], "another release"),
         (whole[:22] + b"9.9.9" + whole[27:], "another database"),
@@ -113,6 +113,15 @@ def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed,
         path.write_bytes(content)
         with pytest.raises(UnusableFile):
             LedgerFile.open(path)
+
+
+def test_what_is_somebody_elses_is_left_as_it_is(command, path):
+    path.parent.mkdir()
+    for content in (b"date,loan_id\r\n", b"x" * 1000, b"Lx"):
+        path.write_bytes(content)
+        ran = command("--date", "2020-03-01")
+        assert (ran.exit_code, f"--file: {path} is no ledger" in ran.output) == (1, True)
+        assert path.read_bytes() == content
 
 
 def test_nothing_is_left_behind_when_it_breaks_off(posting, refreshed, path, monkeypatch):
