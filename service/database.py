@@ -144,14 +144,17 @@ class PooledDatabase:
 
     def stream(self, query: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
         """All rows of a query, some at a time: of one snapshot, and over a connection that is held until the last one.
-        The whole may take as long as a statement may.
+        The whole may take as long as a statement may. If nobody comes for the next ones for so long, Postgres ends it.
 
         Raises: DatabaseUnavailable, also in the middle.
         """
         self.row("SELECT 1")  # a connection that has died meanwhile is replaced
-        deadline = self._now() + self._settings.psql_statement_timeout_s
+        timeout_s = self._settings.psql_statement_timeout_s
+        deadline = self._now() + timeout_s
         try:
             with self._transaction() as cursor:
+                # a snapshot that is kept open keeps vacuum from every table
+                self._execute(cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(timeout_s * 1000),))
                 self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
                 while True:
                     self._execute(cursor, f"FETCH {ROWS_AT_ONCE} FROM streamed")

@@ -167,6 +167,19 @@ def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
         assert list(database.stream("SELECT 1")) == [[(1,)]]
 
 
+def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, admin):
+    hasty = settings.model_copy(update={"psql_statement_timeout_s": 0.2})
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND xact_start IS NOT NULL"
+    with closing(PooledDatabase(hasty)) as database:
+        pieces = SqlPortfolio(database).loans(DAY)
+        next(pieces)
+        assert sql(admin, busy) == [(1,)]
+        threading.Event().wait(1)
+        assert sql(admin, busy) == [(0,)]
+        with pytest.raises(DatabaseUnavailable):
+            list(pieces)
+
+
 def test_without_postgres_it_is_503(served, bearer):
     client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
     for query in ("", "?format=csv"):
