@@ -61,7 +61,10 @@ class Timelines:
         cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
         known = self._find(loan_id)
         if known.timeline.version < min_version:
-            known = self._ask_primary(cluster, [loan_id], {loan_id: known.timeline})[loan_id]
+            found = self._ask_primary(cluster, [loan_id], {loan_id: known.timeline})
+            if loan_id not in found:  # a failover has lost it
+                raise UnknownLoan(loan_id)
+            known = found[loan_id]
         if known.timeline.version < min_version:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known

@@ -198,6 +198,9 @@ def test_a_version_that_was_posted_elsewhere_is_waited_for_by_one_read_of_the_pr
     with pytest.raises(VersionNotReached) as caught:
         timelines.find(1, min_version=5)
     assert (caught.value.version, primary.reads) == (4, ["whole", "whole", "version"])
+    primary.fails = UnknownLoan(1)  # a failover has lost it, and nobody has heard of that yet
+    with pytest.raises(UnknownLoan):
+        timelines.find(1, min_version=5)
 
 
 # Replicas
