@@ -88,7 +88,8 @@ class LoanColumns(NamedTuple):
 class LedgerFile:
     """What a file holds. cluster: within what versions mean something (see service/connection.py)."""
 
-    def __init__(self, cluster: str, columns: Columns) -> None:
+    def __init__(self, path: Path, cluster: str, columns: Columns) -> None:
+        self.path = path
         self.cluster = cluster
         self.columns = columns
 
@@ -107,7 +108,7 @@ class LedgerFile:
             if min(loans, events) < 0 or os.fstat(file.fileno()).st_size != Columns.size(loans, events):
                 raise UnusableFile(f"{path} is damaged: it has another size than it should")
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return cls(cluster.rstrip(b"\0").decode(), Columns.over(data, loans, events))
+        return cls(path, cluster.rstrip(b"\0").decode(errors="replace"), Columns.over(data, loans, events))
 
     def __len__(self) -> int:
         """How many loans."""
@@ -118,11 +119,13 @@ class LedgerFile:
         return bisect_left(self.columns.loan_ids, loan_id)
 
     def balances(self, day: int, threads: int) -> "array[int]":
-        """What each loan owed at the end of a day (a day number). Raises: ValueError for columns that do not agree."""
+        """What each loan owed at the end of a day (a day number). Raises: UnusableFile if columns do not agree."""
         _, _, initials, offsets, running, start_days, _, days = self.columns
-        balances: array[int] = portfolio_balances(
-            day, start_days=start_days, initials=initials, offsets=offsets, days=days, running=running, threads=threads
-        )
+        columns = {"start_days": start_days, "initials": initials, "offsets": offsets, "days": days, "running": running}
+        try:
+            balances: array[int] = portfolio_balances(day, **columns, threads=threads)
+        except ValueError as err:
+            raise UnusableFile(f"{self.path} is damaged, and has to be removed: {err}") from err
         return balances
 
     def currencies(self) -> list[str]:
