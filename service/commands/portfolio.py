@@ -1,5 +1,7 @@
 """The command that tells what all loans together owed, from a ledger in columns."""
 
+import signal
+import sys
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -50,6 +52,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
     from service.portfolio.portfolio_csv import HEAD, portfolio_csv
     from service.portfolio.refresh import refresh
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no half-written file stays
     with (
         database_of(ctx) as settings,
         closing(connect(settings, "reader")) as connection,
