@@ -127,7 +127,7 @@ def test_an_open_creation_holds_it_up(ask, settings, posting):
 
 def test_an_answer_never_changes_while_others_post(ask, settings):
     """Whatever was answered about a time once is answered about it afterwards."""
-    told, stop = [], threading.Event()
+    told, asked, stop = [], 0, threading.Event()
 
     def post():
         with closing(connect(settings, "posting")) as connection:
@@ -142,7 +142,8 @@ def test_an_answer_never_changes_while_others_post(ask, settings):
     try:
         deadline = time.monotonic() + 2.5
         while time.monotonic() < deadline:
-            at = datetime.now(UTC) - timedelta(milliseconds=len(told) % 20)
+            asked += 1
+            at = datetime.now(UTC) - timedelta(milliseconds=asked * 7 % 100)
             reply = ask("/1/2020-12-31", at)
             if reply.status_code == 200:
                 told.append((at, reply.json))
