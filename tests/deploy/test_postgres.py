@@ -42,7 +42,7 @@ def test_a_commit_is_on_two_servers_before_it_is_answered(cluster):
 def test_there_are_connections_for_the_instances_that_the_readme_reckons_with(cluster):
     instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", README).groups())
     defaults = Settings.model_fields
-    assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 1
+    assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 2
     assert instances * workers * each < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
 
 
