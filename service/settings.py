@@ -71,6 +71,12 @@ def _memcached_hosts(text: str) -> str:
     return normalised(text, MEMCACHED_PORT)
 
 
+def _file_name(text: str) -> str:
+    if "\n" in text:  # what cannot be read is named in the log, where no private key belongs
+        raise ValueError("expected the name of a file, not what is in it")
+    return text
+
+
 def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret) < LEAST_SECRET:
         raise ValueError(f"expected {LEAST_SECRET} characters or more")
@@ -83,7 +89,8 @@ MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, AfterValidator(_name)]
-FileName = Annotated[str, "file"]  # marked, because a service that is sent elsewhere needs the file along
+# marked by its own type: a service that is sent elsewhere needs the file along
+FileName = Annotated[str, AfterValidator(_file_name)]
 
 
 class Settings(BaseSettings):

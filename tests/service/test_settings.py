@@ -104,6 +104,14 @@ def test_every_wrong_setting_is_named_at_once(monkeypatch):
         load_settings()
 
 
+def test_what_is_in_a_file_is_not_taken_for_its_name_and_does_not_show(monkeypatch, tmp_path):
+    (tmp_path / "tls_key").write_text("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n")
+    monkeypatch.setattr(settings_module, "SECRETS", tmp_path)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value) == "TLS_KEY: expected the name of a file, not what is in it"
+
+
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("PSQL_PW", "hunter2")
     monkeypatch.setenv("SECRET", "hunter2")
