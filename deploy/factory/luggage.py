@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from deploy.factory.errors import FactoryError
 from security.key_ring import State
+from service.certificate import read_certificate
 from service.keys import check_keys, open_key_ring
 from service.settings import SECRETS, FileName, Settings, load_settings
 
@@ -43,9 +44,13 @@ def read_settings(env_file: Path | None) -> Settings:
 
 
 def pack(settings: Settings, env_file: Path | None = None) -> Luggage:
-    """Sort what is set by how it travels. Raises: FactoryError naming the setting; SettingsError for keys."""
+    """Sort what is set by how it travels.
+
+    Raises: FactoryError naming the setting; SettingsError for keys and for a certificate that cannot be used.
+    """
     if (settings.service_discovery == "upstream" or settings.consul_agent_url) and settings.instance_host is None:
         raise FactoryError("INSTANCE_HOST is not set; export the host's address, which its container does not know")
+    read_certificate(settings)  # what cannot be used is found out before anything is stopped there
     given = {name: getattr(settings, name) for name in settings.model_fields_set - STAY}
     given.setdefault("service_port", settings.port)  # within the container the port is another one
     secrets = {name: _text(value) for name, value in given.items() if _is_secret(value)}

@@ -23,6 +23,7 @@ from deploy.factory.shipping import Shipping
 from deploy.factory.target import Target
 from service.errors import SettingsError
 from service.settings import Settings
+from tests.certificates import write_certificate
 
 PASSWORD = "a-made-up-password"
 
@@ -97,6 +98,13 @@ def test_the_environment_wins_over_the_file_of_settings_and_unknown_names_are_to
     assert luggage.variables["PSQL_DB"] == "books"
     assert luggage.secrets == {"psql_pw": PASSWORD}
     assert luggage.left == ("PSQL_PASSWORD",)
+
+
+def test_a_key_of_another_certificate_is_found_out_here(monkeypatch, tmp_path):
+    for name in ("TLS_CERT", "TLS_KEY"):
+        monkeypatch.setenv(name, str(write_certificate(tmp_path / name)))
+    assert "TLS_KEY: " in (told := dry_run("ann@host").output)
+    assert "is not the key of the first certificate" in told
 
 
 def test_settings_lying_about_do_not_travel(tmp_path):
