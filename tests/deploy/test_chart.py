@@ -544,6 +544,10 @@ def test_the_notes_tell_what_to_do_next():
     assert "settings.TRUSTED_PROXIES is not set" in notes({})
     assert "TRUSTED_PROXIES" not in notes(FULL)
     assert "https://example.com/loans" in notes(FULL)
+    assert "the gateway behind http://kong-admin:8001 has its route" in notes({})
+    alone = notes({"discovery": "none", **TLS})
+    assert "https://loaner.microkubes.svc:5555 answers" in alone
+    assert "has its route" not in alone
     assert "nothing to prove itself with" in notes(MINIMAL)
     assert "python service.py migrate" in notes(MINIMAL)
     assert "open to everybody" in notes({"settings": {"SECURE_LOANS": False}})
