@@ -342,6 +342,14 @@ def test_secrets_are_readable_to_the_pods_group_only():
     assert modes == {"keys": 0o440, "clients": 0o440}
 
 
+def test_of_the_secret_of_an_authority_only_its_certificate_is_mounted():
+    for pod in pods(rendered(FULL | {"certificates": {"secretName": "authority"}}))[:2]:
+        (volume,) = (it for it in pod["volumes"] if it["name"] == "certificates")
+        assert volume["secret"] == {"secretName": "authority", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    with pytest.raises(helm.HelmError, match=r"certificates\.secretName are both set"):
+        rendered({"certificates": {"configMapName": "authorities", "secretName": "authority"}})
+
+
 def test_the_files_of_the_keys_can_be_chosen():
     (keys,) = (volume["secret"] for volume in serving(rendered(FULL))["volumes"] if volume["name"] == "keys")
     assert [item["path"] for item in keys["items"]] == FULL["keys"]["items"]

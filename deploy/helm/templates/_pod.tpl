@@ -47,11 +47,18 @@ securityContext:
   configMap:
     name: {{ . }}
 {{- end }}
+{{- with .Values.certificates.secretName }}
+- name: certificates
+  secret:
+    secretName: {{ . }}
+    items:
+      - {key: ca.crt, path: ca.crt}  # the authority's own key is often beside it
+{{- end }}
 {{- end -}}
 
 {{- define "loaner.mounts" -}}
 - {name: tmp, mountPath: /tmp}
-{{- if .Values.certificates.configMapName }}
+{{- if or .Values.certificates.configMapName .Values.certificates.secretName }}
 - {name: certificates, mountPath: /etc/loaner/certificates, readOnly: true}
 {{- end }}
 {{- end -}}

@@ -83,6 +83,9 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- if and (not $vault) $unsaid (not (hasKey .Values.secretSettings "PSQL_PW")) -}}
 {{- fail "secretSettings.PSQL_PW is needed, or a way to log in to Vault, such as settings.VAULT_KUBERNETES_ROLE" -}}
 {{- end -}}
+{{- if and .Values.certificates.configMapName .Values.certificates.secretName -}}
+{{- fail "certificates.configMapName and certificates.secretName are both set; one of them is mounted" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is needed with ingress.enabled" -}}
 {{- end -}}
