@@ -92,6 +92,34 @@ def test_the_script_makes_the_secrets_that_are_mounted(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "secrets").iterdir()} == made
 
 
+def test_without_openssl_the_script_makes_no_empty_secret(tmp_path):
+    script = shutil.copy(ROOT / "deploy" / "compose" / "secrets.sh", tmp_path)
+    (tmp_path / "openssl").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "openssl").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run([script], env={**os.environ, **path}, capture_output=True, text=True)
+    assert (done.returncode != 0, done.stdout) == (True, "")
+    assert list((tmp_path / "secrets").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("loans.example", "DNS:loans.example"), ("10.0.0.3", "IP Address:10.0.0.3"), ("fd00::3", "FD00:")],
+)
+def test_the_certificate_is_made_out_to_a_name_or_an_address(tmp_path, host, name):
+    script = shutil.copy(ROOT / "deploy" / "compose" / "secrets.sh", tmp_path)
+    subprocess.run([script, host], check=True, capture_output=True)
+    shown = ["openssl", "x509", "-in", tmp_path / "secrets" / "tls_cert", "-noout", "-ext", "subjectAltName"]
+    assert name in subprocess.run(shown, check=True, capture_output=True, text=True).stdout
+
+
+def test_what_no_certificate_can_be_made_out_to_is_said(tmp_path):
+    script = shutil.copy(ROOT / "deploy" / "compose" / "secrets.sh", tmp_path)
+    done = subprocess.run([script, "a,b=c"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "rror" in done.stderr
+
+
 def test_every_secret_is_needed():
     assert set().union(*(secrets_of(service) for service in SERVICES.values())) == COMPOSE["secrets"].keys()
 
