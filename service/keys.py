@@ -24,7 +24,10 @@ def open_keys(settings: Settings, strict: bool = True) -> KeyStore:
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     if strict and not keys.public_keys():
-        raise SettingsError(f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified")
+        raise SettingsError(
+            f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified; "
+            "put the platform's there, or make a pair: python service.py keys generate"
+        )
     return keys
 
 

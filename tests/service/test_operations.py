@@ -137,7 +137,7 @@ def test_behind_a_prefix_the_documentation_leads_back_through_it(client):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "not a readable directory"), ({}, "no public key"), ({"a.pub": "x"}, "a.pub")]
+    ("content", "said"), [(None, "not a readable directory"), ({}, "keys generate"), ({"a.pub": "x"}, "a.pub")]
 )
 def test_a_key_directory_that_cannot_be_used_stops_the_start(served, tmp_path, content, said):
     folder = tmp_path / "keys"
