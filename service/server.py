@@ -194,11 +194,11 @@ class _Farewell:
     def _say_farewell(self) -> None:
         try:
             self._tell(LEAVING)  # /ready is 503 from now on
-            if self._instance is not None:
+            if self._drain_s:
                 log.info("leaving; requests are answered for another %.0f s", self._drain_s)
-                self.leave()
-                # a gateway's workers, and whoever has looked up our name, hear of it in their own time
-                self._at_once.wait(self._drain_s)
+            self.leave()
+            # a gateway, those who ask /ready, and whoever has looked up our name, hear of it in their own time
+            self._at_once.wait(self._drain_s)
         finally:
             self._tell(STOPPING)
             self._server.signal_handler_interrupt()

@@ -140,8 +140,8 @@ def write_auth(**values: str) -> None:
 
 
 def standalone_defaults(settings: Settings) -> dict[str, object]:
-    """What a standalone run has unless it is set: only this machine is answered, and tokens last a day."""
-    defaults = {"listen_host": HOST, "access_token_expires": DAY_S}
+    """What a standalone run has unless it is set: it answers this machine only, tokens last a day, it stops at once."""
+    defaults = {"listen_host": HOST, "access_token_expires": DAY_S, "drain_s": 0}
     return {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
 
 

@@ -27,7 +27,7 @@ STOP_S = 30
 def serve_loans(settings: Settings) -> None:
     """The service itself, without a gateway."""
     with shared_folder() as shared:
-        serve(settings, shared)
+        serve(settings.model_copy(update={"drain_s": 0}), shared)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -106,11 +107,13 @@ def test_a_file_of_certificates_that_is_missing_is_named(kong):
 
 def test_without_a_gateway_it_serves_when_that_is_asked_for(settings, keys_dir):
     port = str(free_port())
-    chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1"}
+    chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1", "DRAIN_S": "2"}
     nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9"}
     with started("--without-gateway", **reach(settings), **chosen, **nowhere) as (process, told):
         wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         process.send_signal(signal.SIGTERM)
+        time.sleep(1)  # who asks /ready hears of it in time, and is answered until then
+        assert [ask(f"http://127.0.0.1:{port}{path}")[0] for path in ("/ready", "/healthcheck")] == [503, 200]
         assert process.wait(30) == 0, told()
         assert "127.0.0.1:9" not in told()
