@@ -40,10 +40,9 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, invoke_without_command=True)
 @click.option("--standalone", "alone", is_flag=True, help="Bring PostgreSQL, keys and sample data along; no gateway.")
-@click.option("--without-gateway", is_flag=True, help="Serve as in production, and register nowhere.")
 @click.version_option(__version__, prog_name="loaner")
 @click.pass_context
-def main(ctx: click.Context, alone: bool, without_gateway: bool) -> None:
+def main(ctx: click.Context, alone: bool) -> None:
     """Loaner: what a loan owed, on any day. Without a command, serve."""
     settings = load_settings()
     if alone:
@@ -58,7 +57,7 @@ def main(ctx: click.Context, alone: bool, without_gateway: bool) -> None:
         if alone:
             start_standalone(settings)
         else:
-            start_in_production(settings, gateway=not without_gateway)
+            start_in_production(settings)
 
 
 for command in (

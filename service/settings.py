@@ -133,8 +133,9 @@ class Settings(BaseSettings):
     service_name: Name = Field("loaner", description="name of the service and of its route on the gateway")
     service_host: str = Field("loaner.service.consul", min_length=1, description="host at which the gateway finds it")
     service_port: Port | None = Field(None, description="port at which the gateway finds it (default: PORT)")
-    service_discovery: Literal["consul", "upstream"] = Field(
-        "consul", description="whether the gateway finds it by SERVICE_HOST, or instances are targets of an upstream"
+    service_discovery: Literal["consul", "upstream", "none"] = Field(
+        "consul",
+        description="whether the gateway finds it by SERVICE_HOST or as targets of an upstream, or there is none",
     )
     instance_host: str | None = Field(
         None, min_length=1, description="address of this instance (default: the one that the gateway sees)"

@@ -33,11 +33,9 @@ from service.vault.credentials import SharedCredentials
 log = logging.getLogger(__name__)
 
 
-def start_in_production(settings: Settings, gateway: bool = True) -> None:
+def start_in_production(settings: Settings) -> None:
     """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start. Only the
     certificate is looked at before, since the gateway is told whether to speak https.
-
-    gateway: whether there is one; without, callers reach this instance some other way.
 
     Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
     """
@@ -48,7 +46,7 @@ def start_in_production(settings: Settings, gateway: bool = True) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
     read_certificate(settings)
-    instance = _join(settings) if gateway else None
+    instance = None if settings.service_discovery == "none" else _join(settings)
     check_keys(settings)
     warn_of_exposure(settings)
     open_clients(settings)

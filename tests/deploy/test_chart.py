@@ -292,7 +292,7 @@ def test_no_plugins_are_declared_unless_they_are_written_down():
         ("agent", {"SERVICE_DISCOVERY": "consul", "SERVICE_HOST": "loaner.service.consul"}),
         ("service", {"SERVICE_DISCOVERY": "consul", "SERVICE_HOST": "loaner.microkubes.svc"}),
         ("upstream", {"SERVICE_DISCOVERY": "upstream"}),
-        ("none", {"SERVICE_DISCOVERY": "consul", "SERVICE_HOST": "loaner.service.consul"}),
+        ("none", {"SERVICE_DISCOVERY": "none"}),
     ],
 )
 def test_the_gateway_finds_the_pods(discovery, settings):
@@ -304,7 +304,6 @@ def test_the_gateway_finds_the_pods(discovery, settings):
     expected = {"consul.register/enabled": "true", "consul.register/service.name": "loaner"}
     assert known == (expected if discovery == "consul" else {})
     assert ("CONSUL_AGENT_URL" in json.dumps(serving(manifests))) == (discovery == "agent")
-    assert serving(manifests)["containers"][0].get("args") == (["--without-gateway"] if discovery == "none" else None)
 
 
 def test_a_host_that_is_said_is_taken():

@@ -108,8 +108,8 @@ def test_a_file_of_certificates_that_is_missing_is_named(kong):
 def test_without_a_gateway_it_serves_when_that_is_asked_for(settings, keys_dir):
     port = str(free_port())
     chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1", "DRAIN_S": "2"}
-    nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9"}
-    with started("--without-gateway", **reach(settings), **chosen, **nowhere) as (process, told):
+    nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9", "SERVICE_DISCOVERY": "none"}
+    with started(**reach(settings), **chosen, **nowhere) as (process, told):
         wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         process.send_signal(signal.SIGTERM)

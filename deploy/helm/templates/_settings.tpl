@@ -34,11 +34,11 @@ GATEWAY_PLUGINS: /etc/loaner/plugins/plugins.json
 TLS_CERT: /run/secrets/tls/tls.crt
 TLS_KEY: /run/secrets/tls/tls.key
 {{- end }}
-SERVICE_DISCOVERY: {{ eq .Values.discovery "upstream" | ternary "upstream" "consul" }}
+SERVICE_DISCOVERY: {{ has .Values.discovery (list "upstream" "none") | ternary .Values.discovery "consul" }}
 {{- if not (hasKey .Values.settings "SERVICE_HOST") }}
 {{- if eq .Values.discovery "service" }}
 SERVICE_HOST: {{ include "loaner.host" . }}
-{{- else if ne .Values.discovery "upstream" }}
+{{- else if has .Values.discovery (list "consul" "agent") }}
 SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- end }}
 {{- end }}
