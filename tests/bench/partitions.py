@@ -29,7 +29,7 @@ WHOLE = 1
 
 
 @click.command()
-@click.option("--loans", default=5_000)
+@click.option("--loans", default=50_000)
 @click.option("--events-per-loan", default=20)
 @click.option("--rounds", default=5)
 @click.option("--parts", multiple=True, default=(4, 16, 64), type=click.IntRange(2, 256))
