@@ -10,6 +10,7 @@ import psycopg2
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.database import Database, Prepared
 from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
+from service.ledger_sql import EPOCH
 
 NOTHING_HELD: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
@@ -25,7 +26,7 @@ def _select(asked: str, events: str) -> str:
     # they are.
     return f"""
     SELECT session.is_same, held.stands, l.loan_id, l.version, pg_snapshot_xmin(pg_current_snapshot())::text,
-           l.start_date - DATE '1970-01-01', (l.initial_amt * 100)::bigint, l.currency,
+           l.start_date - {EPOCH}, (l.initial_amt * 100)::bigint, l.currency,
            e.days, e.kinds, e.amounts, e.tx_ids
     FROM {asked} AS asked (loan_id, until)
     JOIN loans AS l ON l.loan_id = asked.loan_id
@@ -35,7 +36,7 @@ def _select(asked: str, events: str) -> str:
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
         FROM (
-            SELECT post_date - DATE '1970-01-01' AS day,
+            SELECT post_date - {EPOCH} AS day,
                    CASE event_type
                        WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT}
                    END + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END AS kind,

@@ -12,8 +12,8 @@ from typing import Any
 from psycopg2.extensions import connection as Connection
 
 from service.connection import CLUSTER
+from service.ledger_sql import EPOCH, SIGNED_AMT
 from service.portfolio.ledger_file import LedgerFile, LedgerWriter, LoanColumns, UnusableFile, write_ledger_file
-from service.portfolio.ledger_sql import EPOCH, SIGNED_AMT
 
 log = logging.getLogger(__name__)
 

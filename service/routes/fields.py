@@ -178,7 +178,7 @@ _REFUSALS: dict[int, tuple[str, Headers]] = {
     403: ("the token lacks the scope", CHALLENGE),
     404: ("there is no such thing", {}),
     409: ("the ledger has it already, or the Idempotency-Key was used for another request", {}),
-    412: ("the loan does not have that version yet", {}),
+    412: ("the loan does not have that version, or not all is known of that time, yet", {}),
     413: ("the body is too large", {}),
     415: ("the body is not application/json", {}),
     422: ("the ledger cannot take what is said; `errors` names the fields", {}),
