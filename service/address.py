@@ -6,7 +6,7 @@ import time
 from typing import Literal
 
 from service.errors import SettingsError
-from service.gateway.url import with_port
+from service.net.urls import with_port
 from service.settings import Settings
 
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port

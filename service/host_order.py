@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 
-from service.hosts import Host
+from service.net.hosts import Host
 
 LATELY_S = 30.0
 

@@ -5,7 +5,7 @@ from typing import Any
 import requests
 
 from service.errors import LoanerError, SettingsError
-from service.gateway.url import without_password
+from service.net.urls import without_password
 from service.settings import Settings
 
 TIMEOUT_S = 10

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
-from service.hosts import normalised
+from service.net.hosts import normalised
 
 
 def _timezone(name: str) -> str:

@@ -8,7 +8,7 @@ import ssl
 from service.cache.memcached import MemcachedTimelines
 from service.cache.recent import RecentTimelines
 from service.errors import SettingsError
-from service.hosts import parse_hosts
+from service.net.hosts import parse_hosts
 from service.settings import MEMCACHED_PORT, Settings
 
 __all__ = ["MemcachedTimelines", "RecentTimelines", "open_memcached"]

@@ -16,7 +16,7 @@ from service import metrics
 from service.cache.breaker import Breaker
 from service.cache.seal import Seal
 from service.errors import first_line
-from service.hosts import Host
+from service.net.hosts import Host
 
 log = logging.getLogger(__name__)
 

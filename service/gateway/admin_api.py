@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from service.gateway.registrator import RegistrationException
-from service.gateway.url import without_password
+from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import requests
 from consul import Check, Consul, ConsulException
 
-from service.gateway.url import without_password
+from service.net.urls import without_password
 
 TIMEOUT_S = 5
 CHECK_INTERVAL = "5s"

@@ -9,7 +9,7 @@ from service.gateway.consul_agent import ConsulAgent, ConsulUnavailable
 from service.gateway.definition import Definition
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.registrator import RegistrationException
-from service.gateway.url import with_port
+from service.net.urls import with_port
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from service.gateway.definition import Definition
 from service.gateway.reconciler import Reconciler
 from service.gateway.registrator import Registrator
 from service.gateway.services_dialect import ServicesDialect
-from service.gateway.url import without_password
 from service.gateway.version import version_of
+from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import time
 import requests
 
 from service.gateway.registrator import RegistrationException
-from service.gateway.url import without_password
+from service.net.urls import without_password
 
 TIMEOUT_S = 5
 INTERVAL_S = 0.2

@@ -9,7 +9,7 @@ import requests
 from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized, UnsupportedOperation, VaultError
 
 from service.errors import LoanerError, SettingsError
-from service.gateway.url import without_password
+from service.net.urls import without_password
 from service.settings import Settings
 
 TIMEOUT_S = 5

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from service.hosts import normalised
+from service.net.hosts import normalised
 from service.settings import Settings
 from tests.conftest import ROOT
 

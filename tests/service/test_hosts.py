@@ -5,7 +5,7 @@ import pytest
 from service.connection import has_replicas, hosts_of
 from service.errors import SettingsError
 from service.host_order import LATELY_S, HostOrder
-from service.hosts import Host
+from service.net.hosts import Host
 from service.settings import Settings, load_settings
 from tests.clocks import Clock
 

@@ -21,7 +21,7 @@ from service.cache.breaker import FAILURES
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.seal import Seal
 from service.errors import SettingsError
-from service.hosts import Host, parse_hosts
+from service.net.hosts import Host, parse_hosts
 from service.settings import load_settings
 from tests.certificates import write_certificate
 from tests.memcached import Memcached, memcached, needs_memcached

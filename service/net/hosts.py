@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from service.gateway.url import with_port
+from service.net.urls import with_port
 
 _EXPECTED = "expected hosts with commas between, such as db1, db2:5433, [2001:db8::1]:5432"
 _PORT_BEHIND = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
