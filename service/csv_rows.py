@@ -8,8 +8,8 @@ from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
-from service.money import to_cents, to_positive_cents
-from service.values import date_of, event_type_of, loan_id_of
+from service.domain.money import to_cents, to_positive_cents
+from service.domain.parsing import date_of, event_type_of, loan_id_of
 
 MAX_LINE_BYTES = 4096
 

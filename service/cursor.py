@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from native import day_number, day_of
-from service.span import Span
+from service.domain.date_range import Span
 
 _LAYOUT = struct.Struct(">qqiiq")
 _CHECK_BYTES = 10  # with the layout a multiple of three: base64 without padding, one text for one cursor

@@ -9,10 +9,10 @@ import click
 import plotext
 
 from native import Timeline, day_number, day_of
+from service.domain.money import to_decimal_string
+from service.domain.parsing import date_of, loan_id_of
 from service.errors import UnknownLoan
-from service.money import to_decimal_string
 from service.reader import BalanceReader
-from service.values import date_of, loan_id_of
 
 Value = TypeVar("Value")
 

@@ -16,10 +16,10 @@ from hashlib import sha256
 from typing import Any
 
 from native import Timeline, day_of
+from service.domain.money import to_decimal_string
+from service.domain.statement import line_of
 from service.errors import InvalidRequest
-from service.money import to_decimal_string
 from service.representation import line_members
-from service.statement import line_of
 
 MAX_EVENTS = 10_000
 _HEAD = ("loan_id", "currency", "start_date", "initial_amt")

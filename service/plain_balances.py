@@ -11,11 +11,11 @@ from typing import Any
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
 from security.wsgi import Application, Environ
 from service import problem
+from service.domain.parsing import date_of, loan_id_of
 from service.reader import BalanceReader
 from service.representation import balance_members, represent
 from service.request_log import ROUTE
 from service.routes.access import READ
-from service.values import date_of, loan_id_of
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from native import PARTS, Timeline, balance_parts, day_number
-from service.money import to_decimal_string
-from service.statement import Line
+from service.domain.money import to_decimal_string
+from service.domain.statement import Line
 
 ETAG_BYTES = 12
 

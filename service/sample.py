@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from service.money import to_decimal_string
+from service.domain.money import to_decimal_string
 
 FIRST_DAY = date(2020, 1, 1)
 DAYS = 366  # the events' year, 2020

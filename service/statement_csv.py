@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from service.money import to_decimal_string
+from service.domain.date_range import Span
+from service.domain.money import to_decimal_string
+from service.domain.statement import Statement
 from service.representation import line_members
-from service.span import Span
-from service.statement import Statement
 
 FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance")
 LINES_AT_ONCE = 500

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from service.commands.database import database_of
 from service.connection import connect
-from service.values import date_of
+from service.domain.parsing import date_of
 
 if TYPE_CHECKING:
     from service.portfolio.column_portfolio import ColumnPortfolio

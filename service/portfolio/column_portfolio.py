@@ -6,7 +6,7 @@ from datetime import date
 from itertools import compress
 
 from native import day_number
-from service.money import to_decimal_string
+from service.domain.money import to_decimal_string
 from service.portfolio.answer import Owed, Total
 from service.portfolio.ledger_file import LedgerFile
 

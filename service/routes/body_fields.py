@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from service.values import MAX_LOAN_ID, date_of
+from service.domain.parsing import MAX_LOAN_ID, date_of
 
 ID_SCHEMA = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_LOAN_ID}
 

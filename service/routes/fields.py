@@ -8,9 +8,19 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, 
 from pydantic.json_schema import SkipJsonSchema
 
 from service.cursor import Cursor, cursor_of
-from service.history import STEPS
+from service.domain.history import STEPS
+from service.domain.parsing import (
+    MAX_LIMIT,
+    MAX_LOAN_ID,
+    date_of,
+    limit_of,
+    loan_id_of,
+    one_of,
+    time_of,
+    truth_of,
+    version_of,
+)
 from service.routes.headers import CHALLENGE, RETRY_AFTER, Headers
-from service.values import MAX_LIMIT, MAX_LOAN_ID, date_of, limit_of, loan_id_of, one_of, time_of, truth_of, version_of
 
 
 def _no_default(schema: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
-from service.history import points_of
-from service.money import to_decimal_string
+from service.domain.history import points_of
+from service.domain.money import to_decimal_string
 from service.reader import BalanceReader
 from service.routes.fields import Currency, Day, LoanId, Money, Step, Version
 from service.routes.ledger_reply import LedgerReply, ledger_reply

@@ -5,7 +5,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
 from native import day_of
-from service.money import to_decimal_string
+from service.domain.money import to_decimal_string
 from service.portfolio.sql_portfolio import SqlPortfolio
 from service.reader import BalanceReader
 from service.representation import balance_members

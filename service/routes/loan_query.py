@@ -3,11 +3,11 @@
 from pydantic import BaseModel
 
 from native import day_of
+from service.domain.date_range import Span
 from service.errors import InvalidRequest
 from service.reader import BalanceReader
 from service.routes.fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion, Query, problems
 from service.routes.headers import OF_A_LEDGER, unchanged
-from service.span import Span
 from service.timelines import Known
 
 _ONE_OF = ("known_at", "as_of_version", "min_version")

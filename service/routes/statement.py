@@ -8,8 +8,10 @@ from flask_openapi3 import APIBlueprint
 from pydantic import Field
 
 from service.cursor import Cursor
+from service.domain.date_range import Span
+from service.domain.money import to_decimal_string
+from service.domain.statement import Statement
 from service.errors import InvalidRequest
-from service.money import to_decimal_string
 from service.reader import BalanceReader
 from service.representation import ledger_headers, line_members
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
@@ -18,8 +20,6 @@ from service.routes.headers import OF_A_LEDGER
 from service.routes.ledger_reply import LedgerReply, ledger_reply, unless_known
 from service.routes.line import LineReply
 from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
-from service.span import Span
-from service.statement import Statement
 from service.statement_csv import statement_csv
 from service.timelines import Known
 

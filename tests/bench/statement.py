@@ -9,8 +9,8 @@ from datetime import date
 import click
 
 from native import day_of
-from service.span import Span
-from service.statement import Statement
+from service.domain.date_range import Span
+from service.domain.statement import Statement
 from service.statement_csv import statement_csv
 from tests.bench.memory import DAY, timeline
 

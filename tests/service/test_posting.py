@@ -11,7 +11,7 @@ import pytest
 from native import FEE, INTEREST, PAYMENT, REVERSAL, day_number
 from service.app import MAX_BODY_BYTES
 from service.bootstrap import build_app
-from service.money import to_cents
+from service.domain.money import to_cents
 from tests.conftest import sql
 from tests.native.oracle import Event, Ledger
 

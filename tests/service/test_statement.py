@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from native import FEE, Timeline, day_number
 from service.cursor import Cursor, cursor_of
-from service.span import Span
-from service.statement import Statement
+from service.domain.date_range import Span
+from service.domain.statement import Statement
 from service.statement_csv import statement_csv
 from tests.conftest import sql
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.money import MAX_CENTS, to_cents, to_decimal_string
-from service.values import date_of, event_type_of, loan_id_of
+from service.domain.money import MAX_CENTS, to_cents, to_decimal_string
+from service.domain.parsing import date_of, event_type_of, loan_id_of
 
 
 @given(st.integers(0, MAX_CENTS))

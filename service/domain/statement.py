@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, day_of
-from service.span import Span
+from service.domain.date_range import Span
 
 _TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
 

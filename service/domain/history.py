@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from datetime import date
 
 from native import Timeline, day_number, day_of
+from service.domain.date_range import Span
 from service.errors import InvalidRequest
-from service.span import Span
 
 MAX_POINTS = 10_000
 STEPS = ("change", "day", "month")
