@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from security.safe_file import Mark, mark, write_whole
-from service import metrics
 from service.errors import SettingsError
+from service.observability import metrics
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

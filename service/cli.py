@@ -16,7 +16,7 @@ from service.commands.portfolio import portfolio_command
 from service.commands.probe import probe_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
-from service.logs import configure_logging
+from service.observability.logging import configure_logging
 from service.settings import load_settings
 
 

@@ -61,7 +61,7 @@ def definition_of(settings: Settings) -> Definition:
 
 def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
     """This process as a member of the platform."""
-    from service import metrics  # here, because commands that do not serve need none
+    from service.observability import metrics  # here, because commands that do not serve need none
 
     consul = None
     if settings.consul_agent_url is not None:

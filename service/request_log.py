@@ -11,8 +11,8 @@ from typing import Any
 
 from werkzeug.wsgi import get_path_info
 
-from service.logs import request_id
-from service.metrics import OTHER, known_method, request_duration_of
+from service.observability.logging import request_id
+from service.observability.metrics import OTHER, known_method, request_duration_of
 
 HEADER = "X-Request-ID"
 ROUTE = "loaner.route"  # where an environment says which route it is that Flask never sees

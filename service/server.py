@@ -17,17 +17,17 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server import Server
 
-from service.access_log import gather_access_log
 from service.address import scheme, shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
 from service.certificate import CurrentCertificate
 from service.connection import Role
 from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
-from service.logs import configure_logging
+from service.observability.access_log import gather_access_log
+from service.observability.logging import configure_logging
+from service.observability.multiprocess import share_metrics
 from service.settings import Settings
 from service.shared_folder import METRICS
-from service.shared_metrics import share_metrics
 from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)

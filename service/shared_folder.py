@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from service.errors import SettingsError
-from service.shared_metrics import share_metrics
+from service.observability.multiprocess import share_metrics
 
 METRICS = "metrics"  # the folder of what they count
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 
 from native import Timeline
-from service import metrics
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
 from service.freshness import Freshness
 from service.ledger import Ledger
+from service.observability import metrics
 from service.single_flight import SingleFlight
 
 FOR_EVER = math.inf

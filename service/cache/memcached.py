@@ -12,11 +12,11 @@ from pymemcache.client.rendezvous import RendezvousHash
 from pymemcache.exceptions import MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
-from service import metrics
 from service.cache.breaker import Breaker
 from service.cache.seal import Seal
 from service.errors import first_line
 from service.net.hosts import Host
+from service.observability import metrics
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from service import metrics
 from service.health import Health
+from service.observability import metrics
+from service.observability.multiprocess import CONTENT_TYPE, exposition
 from service.problem import reply
 from service.routes.access import internal, public
 from service.routes.fields import problems
 from service.routes.json_reply import json_reply
-from service.shared_metrics import CONTENT_TYPE, exposition
 from service.token_issuer import TokenIssuer
 
 log = logging.getLogger(__name__)

@@ -6,11 +6,11 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from service import metrics
 from service.client_file import Client
 from service.clients import Clients
 from service.errors import InvalidRequest, NoSigningKey
 from service.failed_attempts import FailedAttempts
+from service.observability import metrics
 from service.problem import reply
 from service.routes.access import public
 from service.routes.fields import problems

@@ -12,9 +12,9 @@ from typing import Any
 from hvac.exceptions import VaultError
 from requests import RequestException
 
-from service import metrics
 from service.clock import running_clock
 from service.errors import SettingsError
+from service.observability import metrics
 from service.settings import Settings
 from service.vault.credentials import Credentials, SharedCredentials
 from service.vault.login import Token, VaultUnavailable, failure, log_in, open_vault, token_in_file

@@ -5,7 +5,7 @@ import logging
 import pytest
 from werkzeug.test import Client, create_environ
 
-from service.logs import configure_logging, request_id
+from service.observability.logging import configure_logging, request_id
 from service.request_log import RequestLog
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from service.late_gauge import LateGauge
+from service.observability.lazy_gauge import LateGauge
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"  # a route or a method that is none: there would be no end of them

@@ -13,6 +13,8 @@ from multiprocessing.util import Finalize
 
 from service.request_log import log
 
+log = logging.getLogger("service.access")
+
 INTERVAL_S = 0.1
 MOST_LINES = 100_000  # should nobody take them
 
