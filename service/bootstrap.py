@@ -10,9 +10,6 @@ from security.flask_security import FlaskSecurity
 from service.app import create_app
 from service.cache import RecentTimelines, open_memcached
 from service.clients import open_clients
-from service.connection import Role, has_replicas
-from service.connector import Connector
-from service.database import PooledDatabase
 from service.failed_attempts import FailedAttempts
 from service.freshness import Freshness
 from service.health import Health
@@ -20,6 +17,9 @@ from service.keys import open_issuer, open_keys
 from service.ledger import PostgresLedger
 from service.listener import Listener
 from service.portfolio.sql_portfolio import SqlPortfolio
+from service.postgres.connect import Role, has_replicas
+from service.postgres.connector import Connector
+from service.postgres.pool import PooledDatabase
 from service.posting import Poster
 from service.reader import BalanceReader
 from service.settings import Settings

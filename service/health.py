@@ -5,10 +5,10 @@ from pathlib import Path
 from native import IMPLEMENTATION
 from service import __version__
 from service.cache import MemcachedTimelines
-from service.database import Database
 from service.errors import DatabaseUnavailable
 from service.freshness import Freshness
-from service.migrate import revisions
+from service.postgres.migrate import revisions
+from service.postgres.pool import Database
 
 
 class Health:

@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import psycopg2
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
-from service.database import Database, Prepared
 from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
-from service.ledger_sql import EPOCH
+from service.postgres.pool import Database, Prepared
+from service.postgres.sql_fragments import EPOCH
 
 NOTHING_HELD: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1

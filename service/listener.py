@@ -11,12 +11,12 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from service.connection import CLUSTER, wait
-from service.connector import Connector
-from service.database import PooledDatabase
 from service.errors import LoanerError, first_line
 from service.freshness import Freshness
 from service.observability import metrics
+from service.postgres.connect import CLUSTER, wait
+from service.postgres.connector import Connector
+from service.postgres.pool import PooledDatabase
 
 log = logging.getLogger(__name__)
 

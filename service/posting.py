@@ -9,10 +9,10 @@ import orjson
 import psycopg2
 from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
-from service.database import Database
 from service.domain.money import to_decimal_string
 from service.errors import EventsExist, KeyReused, LoanExists, PostingRefused, UnknownLoan
 from service.idempotency import Claim
+from service.postgres.pool import Database
 
 _POST_EVENTS = """
     SELECT repeated, reply, made_at

@@ -20,12 +20,12 @@ from granian.server import Server
 from service.address import scheme, shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
 from service.certificate import CurrentCertificate
-from service.connection import Role
 from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
 from service.observability.access_log import gather_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import share_metrics
+from service.postgres.connect import Role
 from service.settings import Settings
 from service.shared_folder import METRICS
 from service.vault.credentials import SharedCredentials

@@ -12,13 +12,13 @@ import click
 from service.address import check_address, scheme
 from service.certificate import read_certificate
 from service.clients import open_clients
-from service.connection import Role
-from service.connector import Connector
 from service.errors import SettingsError
 from service.gateway import RegistrationException
 from service.gateway.instance import Instance
 from service.keys import check_keys, open_issuer, warn_of_exposure
 from service.membership import check_routed, definition_of, instance_of, registrator_of
+from service.postgres.connect import Role
+from service.postgres.connector import Connector
 from service.settings import Settings
 from service.standalone import (
     build_core,

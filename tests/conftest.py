@@ -19,9 +19,9 @@ import native
 from security import SecurityChain
 from security.key_pair import write_key_pair
 from service.app import create_app
-from service.connection import connect
 from service.embedded import EmbeddedPostgres
-from service.migrate import migrate
+from service.postgres.connect import connect
+from service.postgres.migrate import migrate
 from service.settings import Settings
 from service.standalone import create_database, create_users, settings_of
 

@@ -10,8 +10,8 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.commands.database import database_of
-from service.connection import connect
 from service.load import LoadRefused, load
+from service.postgres.connect import connect
 from service.sample import write_sample
 
 _FILE = click.Path(path_type=Path)
@@ -24,7 +24,7 @@ _FILE = click.Path(path_type=Path)
 @click.pass_context
 def migrate_command(ctx: click.Context, partitions: int | None) -> None:
     """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
-    from service.migrate import migrate
+    from service.postgres.migrate import migrate
 
     with database_of(ctx) as settings:
         migrate(settings, partitions)

@@ -13,8 +13,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from service.commands.database import database_of
-from service.connection import connect
 from service.domain.parsing import date_of
+from service.postgres.connect import connect
 
 if TYPE_CHECKING:
     from service.portfolio.column_portfolio import ColumnPortfolio

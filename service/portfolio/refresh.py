@@ -11,9 +11,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.connection import CLUSTER
-from service.ledger_sql import EPOCH, SIGNED_AMT
 from service.portfolio.ledger_file import LedgerFile, LedgerWriter, LoanColumns, UnusableFile, write_ledger_file
+from service.postgres.connect import CLUSTER
+from service.postgres.sql_fragments import EPOCH, SIGNED_AMT
 
 log = logging.getLogger(__name__)
 

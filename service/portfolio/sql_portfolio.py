@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import date
 
-from service.database import PooledDatabase
-from service.ledger_sql import SIGNED_AMT
 from service.portfolio.answer import Owed, Total
+from service.postgres.pool import PooledDatabase
+from service.postgres.sql_fragments import SIGNED_AMT
 
 _OWED = f"""
     SELECT l.loan_id, (l.initial_amt + coalesce(e.change, 0))::numeric(30, 2) AS balance, l.currency, l.version

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from service.connection import connect
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
 from service.load import load
-from service.migrate import migrate
+from service.postgres.connect import connect
+from service.postgres.migrate import migrate
 from service.sample import write_sample
 from service.settings import load_settings
 from service.standalone import create_database, settings_of

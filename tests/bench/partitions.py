@@ -14,12 +14,12 @@ from pathlib import Path
 
 import click
 
-from service.connection import connect
-from service.database import PooledDatabase
 from service.embedded import EmbeddedPostgres
 from service.ledger import PostgresLedger
 from service.load import load
-from service.migrate import migrate
+from service.postgres.connect import connect
+from service.postgres.migrate import migrate
+from service.postgres.pool import PooledDatabase
 from service.sample import write_sample
 from service.settings import Settings, load_settings
 from service.standalone import create_database, create_users, settings_of

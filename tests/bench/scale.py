@@ -19,8 +19,8 @@ from secrets import token_urlsafe
 
 import click
 
-from service.connection import connect
 from service.load import load
+from service.postgres.connect import connect
 from service.sample import sample_loans
 from service.settings import Settings
 from tests.bench.contender import Contender, running

@@ -24,7 +24,9 @@ def documents() -> dict[str, dict]:
 
 
 def test_the_users_are_members_of_what_the_migrations_grant_to(cluster):
-    granted = set(re.findall(r"'(loaner_\w+)'", (ROOT / "service/migrations/versions/0001_ledger.sql").read_text()))
+    granted = set(
+        re.findall(r"'(loaner_\w+)'", (ROOT / "service/postgres/migrations/versions/0001_ledger.sql").read_text())
+    )
     made = {statement.split()[2] for statement in cluster["spec"]["bootstrap"]["initdb"]["postInitSQL"]}
     roles = {role["name"]: role["inRoles"] for role in cluster["spec"]["managed"]["roles"]}
     assert granted == made == {group for groups in roles.values() for group in groups}

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from service.connection import connect
 from service.errors import DatabaseUnavailable
+from service.postgres.connect import connect
 from service.settings import Settings
 from tests.service.books import FAR_AHEAD, Books, Event, Reply
 

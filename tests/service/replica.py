@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
-from service.migrate import migrate
+from service.postgres.migrate import migrate
 from service.settings import Settings
 from service.standalone import DATABASE, create_database, create_users, settings_of
 

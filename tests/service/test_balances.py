@@ -7,9 +7,9 @@ import pytest
 
 from service.app import MAX_BODY_BYTES
 from service.bootstrap import build_app
-from service.database import PooledDatabase
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
+from service.postgres.pool import PooledDatabase
 from service.routes.balances_body import MOST_BALANCES
 from service.timelines import Timelines
 from tests.service.test_timelines import Kept

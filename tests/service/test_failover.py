@@ -15,11 +15,11 @@ import pytest
 
 from native import day_number
 from service.cache import RecentTimelines
-from service.connection import CLUSTER, connect
-from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
+from service.postgres.connect import CLUSTER, connect
+from service.postgres.pool import PooledDatabase
 from service.timelines import Timelines
 from tests.memcached import memcached, needs_memcached
 from tests.service.books import FAR_AHEAD, Books

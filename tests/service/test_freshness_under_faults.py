@@ -13,8 +13,8 @@ from itertools import cycle
 
 import pytest
 
-from service.connection import connect
 from service.embedded import HOST
+from service.postgres.connect import connect
 from tests.conftest import sql
 from tests.memcached import Memcached, memcached, needs_memcached
 from tests.service.books import Books

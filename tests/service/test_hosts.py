@@ -2,10 +2,10 @@
 
 import pytest
 
-from service.connection import has_replicas, hosts_of
 from service.errors import SettingsError
-from service.host_order import LATELY_S, HostOrder
 from service.net.hosts import Host
+from service.postgres.connect import has_replicas, hosts_of
+from service.postgres.host_ranking import LATELY_S, HostOrder
 from service.settings import Settings, load_settings
 from tests.clocks import Clock
 

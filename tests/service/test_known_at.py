@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.connection import connect
+from service.postgres.connect import connect
 from tests.conftest import refused, sql
 
 PATHS = ("/1/2020-02-29", "/api/v1/loan/1", "/api/v1/loan/1/history", "/api/v1/loan/1/statement")

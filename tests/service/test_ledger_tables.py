@@ -13,11 +13,11 @@ import pytest
 from pydantic import SecretStr
 
 from native import REVERSAL, day_number
-from service.connection import connect
-from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
 from service.ledger import PostgresLedger
-from service.migrate import migrate, newest_revision
+from service.postgres.connect import connect
+from service.postgres.migrate import migrate, newest_revision
+from service.postgres.pool import PooledDatabase
 from tests.conftest import refused, sql
 
 DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC"

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from service.connector import Connector
 from service.errors import DatabaseUnavailable
 from service.freshness import Doubt, Freshness
 from service.listener import Listener
+from service.postgres.connector import Connector
 from tests.conftest import sql
 
 POST = "SELECT * FROM post_events(%s::bigint[], %s, %s::date[], %s::numeric[])"

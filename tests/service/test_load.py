@@ -6,11 +6,11 @@ from decimal import Decimal
 
 import pytest
 
-from service.connection import connect
 from service.csv_rows import EVENTS, LOANS, Rows
-from service.database import PooledDatabase
 from service.ledger import PostgresLedger
 from service.load import LoadRefused, load
+from service.postgres.connect import connect
+from service.postgres.pool import PooledDatabase
 from service.sample import sample_loans, write_sample
 from tests.conftest import refused, sql
 

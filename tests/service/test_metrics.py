@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from native import IMPLEMENTATION
 from service import __version__
-from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable
 from service.observability.lazy_gauge import LateGauge
 from service.observability.metrics import request_duration_of
+from service.postgres.pool import PooledDatabase
 from tests.gateway.stand_in import StandInKong
 from tests.gateway.stand_in import running as running_kong
 from tests.service.processes import ask, free_port, reach, started, wait_until_up

@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from service.connection import connect
-from service.database import GRACE_S
 from service.embedded import HOST
+from service.postgres.connect import connect
+from service.postgres.pool import GRACE_S
 from tests.memcached import memcached, needs_memcached
 from tests.service.books import Books
 from tests.service.callers import Callers, Poster, any_event

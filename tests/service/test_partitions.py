@@ -5,9 +5,9 @@ from contextlib import closing
 
 import pytest
 
-from service.connection import connect
 from service.ledger import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN
-from service.migrate import migrate
+from service.postgres.connect import connect
+from service.postgres.migrate import migrate
 from tests.conftest import refused, sql
 
 # What holds for whole tables, here over those of `settings` below.

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy.pool.base
 
 from service.bootstrap import build_app
-from service.connection import connect
-from service.database import RECYCLE_S, PooledDatabase, Prepared
 from service.errors import DatabaseUnavailable
+from service.postgres.connect import connect
+from service.postgres.pool import RECYCLE_S, PooledDatabase, Prepared
 from tests.conftest import sql
 
 PROCESS = "SELECT pg_backend_pid()"

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.bootstrap import build_app
-from service.database import ROWS_AT_ONCE, PooledDatabase
 from service.errors import DatabaseUnavailable
 from service.portfolio.sql_portfolio import SqlPortfolio
+from service.postgres.pool import ROWS_AT_ONCE, PooledDatabase
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, post
 from tests.service.processes import ask as ask_at

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cli import main
-from service.connection import connect
-from service.database import PooledDatabase
 from service.portfolio.column_portfolio import ColumnPortfolio
 from service.portfolio.ledger_file import LedgerFile, UnusableFile, write_ledger_file
 from service.portfolio.refresh import refresh
 from service.portfolio.sql_portfolio import SqlPortfolio
+from service.postgres.connect import connect
+from service.postgres.pool import PooledDatabase
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 from tests.service.test_ways_of_asking import FEW

@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 from pydantic import SecretStr
 
-from service.connection import connect, connect_bounded
-from service.database import PooledDatabase
 from service.errors import CredentialsRefused, DatabaseUnavailable
+from service.postgres.connect import connect, connect_bounded
+from service.postgres.pool import PooledDatabase
 from tests.service.replica import primary_of_its_own, reaching, replica_of
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import native
 from service.bootstrap import build_app
 from service.cache import RecentTimelines
-from service.database import PooledDatabase
 from service.freshness import Freshness
 from service.ledger import PostgresLedger
+from service.postgres.pool import PooledDatabase
 from service.timelines import Timelines
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post

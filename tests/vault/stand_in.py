@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from service.connection import connect
+from service.postgres.connect import connect
 
 DENIED = (403, {"errors": ["permission denied"]})
 SEALED = (503, {"errors": ["error performing token check: Vault is sealed"]})

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from service.connection import connect
-from service.database import PooledDatabase
 from service.errors import DatabaseUnavailable, SettingsError
+from service.postgres.connect import connect
+from service.postgres.pool import PooledDatabase
 from service.settings import load_settings
 from service.vault import login
 from service.vault.credentials import Credentials, SharedCredentials

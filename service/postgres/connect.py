@@ -10,8 +10,8 @@ from psycopg2 import extensions
 from psycopg2.extensions import connection as Connection
 
 from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
-from service.host_order import HostOrder
 from service.net.hosts import Host, parse_hosts
+from service.postgres.host_ranking import HostOrder
 from service.settings import Settings
 
 # Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,

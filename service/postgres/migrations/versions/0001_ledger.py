@@ -1,6 +1,6 @@
 """The ledger."""
 
-from service.migrations.sql_file import run_sql_beside
+from service.postgres.migrations.sql_file import run_sql_beside
 
 revision = "0001"
 down_revision = None

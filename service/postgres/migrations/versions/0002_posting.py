@@ -1,6 +1,6 @@
 """Posting over HTTP."""
 
-from service.migrations.sql_file import run_sql_beside
+from service.postgres.migrations.sql_file import run_sql_beside
 
 revision = "0002"
 down_revision = "0001"

@@ -12,10 +12,10 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.connection import Role, Want, check_open, wait
-from service.connector import Connector
 from service.errors import DatabaseUnavailable, OutcomeUnknown, first_line
 from service.observability import metrics
+from service.postgres.connect import Role, Want, check_open, wait
+from service.postgres.connector import Connector
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 

@@ -1,6 +1,6 @@
 """What was known at a time."""
 
-from service.migrations.sql_file import run_sql_beside
+from service.postgres.migrations.sql_file import run_sql_beside
 
 revision = "0003"
 down_revision = "0002"

@@ -13,8 +13,8 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from service.connection import connect
 from service.errors import SettingsError
+from service.postgres.connect import connect
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from psycopg2.extensions import connection as Connection
 
-from service.connection import Role, Want, connect_bounded
 from service.errors import CredentialsRefused
-from service.host_order import HostOrder
+from service.postgres.connect import Role, Want, connect_bounded
+from service.postgres.host_ranking import HostOrder
 from service.settings import Settings
 from service.vault.credentials import CurrentCredentials
 
