@@ -5,8 +5,8 @@ Nothing here decides whether a timeline is still true: see service/freshness.py.
 
 import ssl
 
+from service.cache.lru import RecentTimelines
 from service.cache.memcached import MemcachedTimelines
-from service.cache.recent import RecentTimelines
 from service.errors import SettingsError
 from service.net.hosts import parse_hosts
 from service.settings import MEMCACHED_PORT, Settings

@@ -12,8 +12,8 @@ from pymemcache.client.rendezvous import RendezvousHash
 from pymemcache.exceptions import MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
-from service.cache.breaker import Breaker
-from service.cache.seal import Seal
+from service.cache.circuit_breaker import Breaker
+from service.cache.signed_value import Seal
 from service.errors import first_line
 from service.net.hosts import Host
 from service.observability import metrics

@@ -1,6 +1,6 @@
 """When a server that fails is left alone."""
 
-from service.cache.breaker import FAILURES, PAUSE_S, Breaker
+from service.cache.circuit_breaker import FAILURES, PAUSE_S, Breaker
 from tests.clocks import Clock
 
 

@@ -17,9 +17,9 @@ from pymemcache.client.base import Client, PooledClient
 
 from native import LAYOUT_VERSION
 from service.cache import open_memcached
-from service.cache.breaker import FAILURES
+from service.cache.circuit_breaker import FAILURES
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
-from service.cache.seal import Seal
+from service.cache.signed_value import Seal
 from service.errors import SettingsError
 from service.net.hosts import Host, parse_hosts
 from service.settings import load_settings

@@ -2,7 +2,7 @@
 
 import threading
 
-from service.cache.recent import OVERHEAD_BYTES, RecentTimelines
+from service.cache.lru import OVERHEAD_BYTES, RecentTimelines
 from tests.service.cache.look_up import look_up
 
 

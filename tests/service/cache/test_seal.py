@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cache.seal import TAG_BYTES, Seal
+from service.cache.signed_value import TAG_BYTES, Seal
 
 SECRET = "a secret of this test"
 
