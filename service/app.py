@@ -11,11 +11,11 @@ from service import __version__, problem
 from service.clients import Clients
 from service.failed_attempts import FailedAttempts
 from service.health import Health
+from service.ledger.posting import Poster
+from service.ledger.reader import BalanceReader
 from service.plain_balances import PlainBalances
 from service.portfolio.sql_portfolio import SqlPortfolio
-from service.posting import Poster
 from service.proxy import TrustedProxies
-from service.reader import BalanceReader
 from service.request_log import RequestLog
 from service.routes.access import guard
 from service.routes.documentation import documentation_routes

@@ -11,19 +11,19 @@ from service.app import create_app
 from service.cache import RecentTimelines, open_memcached
 from service.clients import open_clients
 from service.failed_attempts import FailedAttempts
-from service.freshness import Freshness
 from service.health import Health
 from service.keys import open_issuer, open_keys
-from service.ledger import PostgresLedger
-from service.listener import Listener
+from service.ledger.change_listener import Listener
+from service.ledger.freshness import Freshness
+from service.ledger.posting import Poster
+from service.ledger.reader import BalanceReader
+from service.ledger.repository import PostgresLedger
+from service.ledger.timeline_lookup import Timelines
 from service.portfolio.sql_portfolio import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.pool import PooledDatabase
-from service.posting import Poster
-from service.reader import BalanceReader
 from service.settings import Settings
-from service.timelines import Timelines
 from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)

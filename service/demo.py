@@ -12,7 +12,7 @@ from native import Timeline, day_number, day_of
 from service.domain.money import to_decimal_string
 from service.domain.parsing import date_of, loan_id_of
 from service.errors import UnknownLoan
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
 
 Value = TypeVar("Value")
 

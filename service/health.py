@@ -6,7 +6,7 @@ from native import IMPLEMENTATION
 from service import __version__
 from service.cache import MemcachedTimelines
 from service.errors import DatabaseUnavailable
-from service.freshness import Freshness
+from service.ledger.freshness import Freshness
 from service.postgres.migrate import revisions
 from service.postgres.pool import Database
 

@@ -12,7 +12,7 @@ from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityConte
 from security.wsgi import Application, Environ
 from service import problem
 from service.domain.parsing import date_of, loan_id_of
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
 from service.representation import balance_members, represent
 from service.request_log import ROUTE
 from service.routes.access import READ

@@ -9,7 +9,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
 from service.explanation import explained
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
 from service.representation import balance_members, parts_members
 from service.routes.fields import Currency, Day, Explain, LoanId, Money, PartsWish, Version, only_with
 from service.routes.ledger_reply import LedgerReply, ledger_reply

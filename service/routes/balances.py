@@ -7,12 +7,12 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel
 
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import Known
 from service.representation import balance_members, represent
 from service.routes.balances_body import BalancesBody
 from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
 from service.routes.ledger_reply import LedgerReply
-from service.timelines import Known
 
 
 class BalanceItem(BaseModel):

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.domain.history import points_of
 from service.domain.money import to_decimal_string
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
 from service.routes.fields import Currency, Day, LoanId, Money, Step, Version
 from service.routes.ledger_reply import LedgerReply, ledger_reply
 from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of

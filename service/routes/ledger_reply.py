@@ -5,10 +5,10 @@ from typing import Any
 from flask import Response, request
 from pydantic import BaseModel
 
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import Known
 from service.representation import represent
 from service.routes.headers import OF_A_LEDGER, documented
-from service.timelines import Known
 
 
 class LedgerReply(BaseModel):

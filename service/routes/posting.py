@@ -8,10 +8,10 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from security.context import SecurityContext
-from service.idempotency import Claim, claim_of
-from service.posting import Posted, Poster
+from service.ledger.idempotency import Claim, claim_of
+from service.ledger.posting import Posted, Poster
+from service.ledger.reader import BalanceReader
 from service.problem import reply
-from service.reader import BalanceReader
 from service.representation import represent
 from service.routes.access import WRITE, needs
 from service.routes.fields import Currency, Day, LoanId, Money, Version, problems

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from service.domain.money import to_cents, to_positive_cents
 from service.domain.parsing import EVENT_TYPES, event_type_of
 from service.errors import InvalidRequest
-from service.idempotency import idempotency_key_of
-from service.posting import NewEvent, NewLoan
+from service.ledger.idempotency import idempotency_key_of
+from service.ledger.posting import NewEvent, NewLoan
 from service.routes.body_fields import ID_SCHEMA, BodyDay, BodyId, left_out, text
 from service.routes.fields import Query
 

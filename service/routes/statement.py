@@ -12,7 +12,8 @@ from service.domain.date_range import Span
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import InvalidRequest
-from service.reader import BalanceReader
+from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import Known
 from service.representation import ledger_headers, line_members
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
@@ -21,7 +22,6 @@ from service.routes.ledger_reply import LedgerReply, ledger_reply, unless_known
 from service.routes.line import LineReply
 from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
 from service.statement_csv import statement_csv
-from service.timelines import Known
 
 _CSV_EXAMPLE = (
     "tx_id,event_type,post_date,amt,reversal,signed_amt,balance\r\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from service.embedded import EmbeddedPostgres
-from service.ledger import PostgresLedger
+from service.ledger.repository import PostgresLedger
 from service.load import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate

@@ -7,11 +7,11 @@ import pytest
 
 from service.app import MAX_BODY_BYTES
 from service.bootstrap import build_app
-from service.freshness import Freshness
-from service.ledger import PostgresLedger
+from service.ledger.freshness import Freshness
+from service.ledger.repository import PostgresLedger
+from service.ledger.timeline_lookup import Timelines
 from service.postgres.pool import PooledDatabase
 from service.routes.balances_body import MOST_BALANCES
-from service.timelines import Timelines
 from tests.service.test_timelines import Kept
 
 PATH = "/api/v1/balances"

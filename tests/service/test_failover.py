@@ -16,11 +16,11 @@ import pytest
 from native import day_number
 from service.cache import RecentTimelines
 from service.errors import DatabaseUnavailable
-from service.freshness import Freshness
-from service.ledger import PostgresLedger
+from service.ledger.freshness import Freshness
+from service.ledger.repository import PostgresLedger
+from service.ledger.timeline_lookup import Timelines
 from service.postgres.connect import CLUSTER, connect
 from service.postgres.pool import PooledDatabase
-from service.timelines import Timelines
 from tests.memcached import memcached, needs_memcached
 from tests.service.books import FAR_AHEAD, Books
 from tests.service.callers import Callers, Poster, any_event

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-import service.freshness
+import service.ledger.freshness
 from tests.clocks import Clock
 
 LOANS = (1, 2)
@@ -93,7 +93,7 @@ class Server:
 class Model(RuleBasedStateMachine):
     """Commits, notifications, reads, caches, reconnections and failovers, in any order in which they can occur."""
 
-    rule_under_test: ModuleType = service.freshness
+    rule_under_test: ModuleType = service.ledger.freshness
     snapshot_before_listen = False  # mistakes of a listener
     round_trip_counts_from_its_end = False
     a_crash_changes_no_name = False
@@ -282,7 +282,7 @@ REMOVED = {
 
 @pytest.mark.parametrize("removed", REMOVED)
 def test_without_any_one_comparison_a_wrong_reply_is_found(removed):
-    source = inspect.getsource(service.freshness)
+    source = inspect.getsource(service.ledger.freshness)
     there, instead = REMOVED[removed]
     assert source.count(there) == 1
     mutant = ModuleType("mutant")
@@ -304,11 +304,11 @@ def _finds_a_wrong_reply(**wrong: object) -> None:
 
 
 def test_a_staleness_of_nothing_trusts_nothing():
-    freshness = service.freshness.Freshness(0, now=Clock(0))
+    freshness = service.ledger.freshness.Freshness(0, now=Clock(0))
     freshness.listening("c", 1, 0)
-    assert freshness.judge("c", 1, 0, 5).doubt is service.freshness.Doubt.SILENCE
+    assert freshness.judge("c", 1, 0, 5).doubt is service.ledger.freshness.Doubt.SILENCE
 
 
 def test_before_anyone_listens_nothing_is_trusted():
-    freshness = service.freshness.Freshness(60, now=Clock(0))
-    assert freshness.judge(None, 1, 0, 5).doubt is service.freshness.Doubt.SILENCE
+    freshness = service.ledger.freshness.Freshness(60, now=Clock(0))
+    assert freshness.judge(None, 1, 0, 5).doubt is service.ledger.freshness.Doubt.SILENCE

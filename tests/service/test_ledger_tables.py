@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from native import REVERSAL, day_number
 from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
-from service.ledger import PostgresLedger
+from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate, newest_revision
 from service.postgres.pool import PooledDatabase

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from service.errors import DatabaseUnavailable
-from service.freshness import Doubt, Freshness
-from service.listener import Listener
+from service.ledger.change_listener import Listener
+from service.ledger.freshness import Doubt, Freshness
 from service.postgres.connector import Connector
 from tests.conftest import sql
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from service.csv_rows import EVENTS, LOANS, Rows
-from service.ledger import PostgresLedger
+from service.ledger.repository import PostgresLedger
 from service.load import LoadRefused, load
 from service.postgres.connect import connect
 from service.postgres.pool import PooledDatabase

@@ -154,7 +154,7 @@ def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatc
     def fail(*_):
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("service.reader.BalanceReader.loan", fail)
+    monkeypatch.setattr("service.ledger.reader.BalanceReader.loan", fail)
     reply = build_app(served).test_client().get("/1/2020-01-01", headers=bearer)
     assert (reply.status_code, reply.content_type) == (500, PROBLEM)
     assert "hunter2" not in reply.text

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from service.ledger import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN
+from service.ledger.repository import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from tests.conftest import refused, sql

@@ -8,10 +8,10 @@ import pytest
 
 from native import FEE, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
-from service.freshness import Freshness
-from service.ledger import NOTHING_HELD
-from service.single_flight import SingleFlight
-from service.timelines import Timelines
+from service.ledger.freshness import Freshness
+from service.ledger.repository import NOTHING_HELD
+from service.ledger.single_flight import SingleFlight
+from service.ledger.timeline_lookup import Timelines
 from tests.clocks import Clock
 
 MAX_STALENESS_S = 5

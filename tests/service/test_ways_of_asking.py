@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 import native
 from service.bootstrap import build_app
 from service.cache import RecentTimelines
-from service.freshness import Freshness
-from service.ledger import PostgresLedger
+from service.ledger.freshness import Freshness
+from service.ledger.repository import PostgresLedger
+from service.ledger.timeline_lookup import Timelines
 from service.postgres.pool import PooledDatabase
-from service.timelines import Timelines
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
@@ -28,7 +28,7 @@ FEW = settings(SOME, max_examples=15)
 def ask(served, request, monkeypatch):
     """Asks for a path with a query or a body, and gives the reply's members."""
     if request.param == "interpreted":
-        monkeypatch.setattr("service.ledger.Timeline", native.load("timeline", "interpreted").Timeline)
+        monkeypatch.setattr("service.ledger.repository.Timeline", native.load("timeline", "interpreted").Timeline)
         monkeypatch.setattr("service.representation.balance_parts", native.load("parts", "interpreted").balance_parts)
     if request.param == "cached":
         freshness = Freshness(3600)

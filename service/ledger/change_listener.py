@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from service.errors import LoanerError, first_line
-from service.freshness import Freshness
+from service.ledger.freshness import Freshness
 from service.observability import metrics
 from service.postgres.connect import CLUSTER, wait
 from service.postgres.connector import Connector

@@ -11,7 +11,7 @@ from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
 from service.domain.money import to_decimal_string
 from service.errors import EventsExist, KeyReused, LoanExists, PostingRefused, UnknownLoan
-from service.idempotency import Claim
+from service.ledger.idempotency import Claim
 from service.postgres.pool import Database
 
 _POST_EVENTS = """

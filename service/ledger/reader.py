@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from service.timelines import Known, Timelines
+from service.ledger.timeline_lookup import Known, Timelines
 
 
 class BalanceReader:

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 from native import Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
-from service.freshness import Freshness
-from service.ledger import Ledger
+from service.ledger.freshness import Freshness
+from service.ledger.repository import Ledger
+from service.ledger.single_flight import SingleFlight
 from service.observability import metrics
-from service.single_flight import SingleFlight
 
 FOR_EVER = math.inf
 LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
