@@ -14,7 +14,7 @@ from service.health import Health
 from service.ledger.posting import Poster
 from service.ledger.reader import BalanceReader
 from service.plain_balances import PlainBalances
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.sql import SqlPortfolio
 from service.proxy import TrustedProxies
 from service.request_log import RequestLog
 from service.routes.access import guard

@@ -19,7 +19,7 @@ from service.ledger.posting import Poster
 from service.ledger.reader import BalanceReader
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import Timelines
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.pool import PooledDatabase

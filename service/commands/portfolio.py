@@ -17,7 +17,7 @@ from service.domain.parsing import date_of
 from service.postgres.connect import connect
 
 if TYPE_CHECKING:
-    from service.portfolio.column_portfolio import ColumnPortfolio
+    from service.portfolio.columnar import ColumnPortfolio
 
 
 class _Day(click.ParamType[date]):
@@ -47,10 +47,10 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
 
     The ledger is read once into a file; the next time only loans that have changed are read again.
     """
-    from service.portfolio.column_portfolio import ColumnPortfolio
-    from service.portfolio.ledger_file import ForeignFile
-    from service.portfolio.portfolio_csv import HEAD, portfolio_csv
-    from service.portfolio.refresh import refresh
+    from service.portfolio.columnar import ColumnPortfolio
+    from service.portfolio.columnar_file import ForeignFile
+    from service.portfolio.csv import HEAD, portfolio_csv
+    from service.portfolio.sync import refresh
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no half-written file stays
     with (

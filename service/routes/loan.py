@@ -7,7 +7,7 @@ from pydantic import Field
 from native import day_of
 from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.sql import SqlPortfolio
 from service.representation import balance_members
 from service.routes.balance import add_balance
 from service.routes.balances import add_balances

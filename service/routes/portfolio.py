@@ -9,9 +9,9 @@ from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
 from service.errors import DatabaseUnavailable
-from service.portfolio.answer import Owed
-from service.portfolio.portfolio_csv import HEAD, portfolio_csv
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.csv import HEAD, portfolio_csv
+from service.portfolio.rows import Owed
+from service.portfolio.sql import SqlPortfolio
 from service.representation import as_of_header, represent
 from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
 from service.routes.fields import Currency, Day, Format, Money, Query, problems

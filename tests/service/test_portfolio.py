@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.bootstrap import build_app
 from service.errors import DatabaseUnavailable
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.sql import SqlPortfolio
 from service.postgres.pool import ROWS_AT_ONCE, PooledDatabase
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, post

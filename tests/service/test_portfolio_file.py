@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cli import main
-from service.portfolio.column_portfolio import ColumnPortfolio
-from service.portfolio.ledger_file import LedgerFile, UnusableFile, write_ledger_file
-from service.portfolio.refresh import refresh
-from service.portfolio.sql_portfolio import SqlPortfolio
+from service.portfolio.columnar import ColumnPortfolio
+from service.portfolio.columnar_file import LedgerFile, UnusableFile, write_ledger_file
+from service.portfolio.sql import SqlPortfolio
+from service.portfolio.sync import refresh
 from service.postgres.connect import connect
 from service.postgres.pool import PooledDatabase
 from tests.conftest import sql

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import date
 
-from service.portfolio.answer import Owed, Total
+from service.portfolio.rows import Owed, Total
 from service.postgres.pool import PooledDatabase
 from service.postgres.sql_fragments import SIGNED_AMT
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.portfolio.ledger_file import LedgerFile, LedgerWriter, LoanColumns, UnusableFile, write_ledger_file
+from service.portfolio.columnar_file import LedgerFile, LedgerWriter, LoanColumns, UnusableFile, write_ledger_file
 from service.postgres.connect import CLUSTER
 from service.postgres.sql_fragments import EPOCH, SIGNED_AMT
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
-from service.portfolio.answer import Owed
+from service.portfolio.rows import Owed
 
 FIELDS = ("date", "loan_id", "balance", "currency", "version")
 HEAD = ",".join(FIELDS) + "\r\n"

@@ -7,8 +7,8 @@ from itertools import compress
 
 from native import day_number
 from service.domain.money import to_decimal_string
-from service.portfolio.answer import Owed, Total
-from service.portfolio.ledger_file import LedgerFile
+from service.portfolio.columnar_file import LedgerFile
+from service.portfolio.rows import Owed, Total
 
 
 class ColumnPortfolio:
