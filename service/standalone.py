@@ -23,13 +23,13 @@ from pydantic import SecretStr
 from security.errors import KeyException
 from security.key_ring import State
 from security.safe_file import write_whole
+from service.bulk_load.loader import load
+from service.bulk_load.sample import write_sample
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
 from service.keys import check_keys, open_key_ring
-from service.load import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.sample import write_sample
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

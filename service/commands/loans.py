@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from service.bulk_load.loader import LoadRefused, load
+from service.bulk_load.sample import write_sample
 from service.commands.database import database_of
-from service.load import LoadRefused, load
 from service.postgres.connect import connect
-from service.sample import write_sample
 
 _FILE = click.Path(path_type=Path)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import click
 import orjson
 
+from service.bulk_load.sample import SampleLoan
 from service.routes.balances_body import MOST_BALANCES
-from service.sample import SampleLoan
 from service.settings import PROCESSORS
 from tests.bench.contender import Contender, ask, running
 from tests.bench.http import token_of

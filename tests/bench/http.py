@@ -20,7 +20,7 @@ import jwt
 import orjson
 
 from security.key_pair import write_key_pair
-from service.sample import SampleLoan
+from service.bulk_load.sample import SampleLoan
 from service.settings import PROCESSORS
 from tests.bench import bare, plain
 from tests.bench.contender import Contender, ask, running

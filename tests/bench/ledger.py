@@ -8,12 +8,12 @@ from pathlib import Path
 
 import orjson
 
+from service.bulk_load.loader import load
+from service.bulk_load.sample import SampleLoan, sample_loans
 from service.domain.money import to_decimal_string
 from service.embedded import EmbeddedPostgres
-from service.load import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.sample import SampleLoan, sample_loans
 from service.settings import load_settings
 from service.standalone import create_database, create_users, settings_of
 

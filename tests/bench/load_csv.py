@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 
+from service.bulk_load.loader import load
+from service.bulk_load.sample import write_sample
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
-from service.load import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.sample import write_sample
 from service.settings import load_settings
 from service.standalone import create_database, settings_of
 

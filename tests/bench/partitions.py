@@ -14,13 +14,13 @@ from pathlib import Path
 
 import click
 
+from service.bulk_load.loader import load
+from service.bulk_load.sample import write_sample
 from service.embedded import EmbeddedPostgres
 from service.ledger.repository import PostgresLedger
-from service.load import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.postgres.pool import PooledDatabase
-from service.sample import write_sample
 from service.settings import Settings, load_settings
 from service.standalone import create_database, create_users, settings_of
 

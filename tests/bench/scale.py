@@ -19,9 +19,9 @@ from secrets import token_urlsafe
 
 import click
 
-from service.load import load
+from service.bulk_load.loader import load
+from service.bulk_load.sample import sample_loans
 from service.postgres.connect import connect
-from service.sample import sample_loans
 from service.settings import Settings
 from tests.bench.contender import Contender, running
 from tests.bench.http import token_of

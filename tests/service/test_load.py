@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from service.csv_rows import EVENTS, LOANS, Rows
+from service.bulk_load.csv_rows import EVENTS, LOANS, Rows
+from service.bulk_load.loader import LoadRefused, load
+from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
-from service.load import LoadRefused, load
 from service.postgres.connect import connect
 from service.postgres.pool import PooledDatabase
-from service.sample import sample_loans, write_sample
 from tests.conftest import refused, sql
 
 GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"
@@ -188,7 +188,7 @@ def test_a_load_that_breaks_off_leaves_nothing(settings, files):
 
 
 def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.load.BATCH_EVENTS", 70)
+    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     steps = []

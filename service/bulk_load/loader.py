@@ -12,7 +12,7 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
+from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
 from service.errors import LoanerError
 
 # Posted so many at a time, all in one transaction: a batch is held in arrays, in the server's memory.
