@@ -8,8 +8,6 @@ from flask_openapi3 import Info, OpenAPI
 
 from security.flask_security import Security
 from service import __version__, problem
-from service.clients import Clients
-from service.failed_attempts import FailedAttempts
 from service.health import Health
 from service.ledger.posting import Poster
 from service.ledger.reader import BalanceReader
@@ -26,7 +24,9 @@ from service.routes.operations import operations_routes
 from service.routes.posting import posting_routes
 from service.routes.token import token_routes
 from service.strict_request import StrictRequest
-from service.token_issuer import TokenIssuer
+from service.tokens.client_registry import Clients
+from service.tokens.issuer import TokenIssuer
+from service.tokens.throttle import FailedAttempts
 
 MAX_BODY_BYTES = 2_000_000
 

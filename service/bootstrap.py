@@ -9,10 +9,7 @@ from flask import Flask
 from security.flask_security import FlaskSecurity
 from service.app import create_app
 from service.cache import RecentTimelines, open_memcached
-from service.clients import open_clients
-from service.failed_attempts import FailedAttempts
 from service.health import Health
-from service.keys import open_issuer, open_keys
 from service.ledger.change_listener import Listener
 from service.ledger.freshness import Freshness
 from service.ledger.posting import Poster
@@ -24,6 +21,9 @@ from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.pool import PooledDatabase
 from service.settings import Settings
+from service.tokens.client_registry import open_clients
+from service.tokens.key_setup import open_issuer, open_keys
+from service.tokens.throttle import FailedAttempts
 from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)

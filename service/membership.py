@@ -19,9 +19,9 @@ from service.gateway.definition import Definition
 from service.gateway.instance import Instance
 from service.gateway.plugin_file import read_plugins
 from service.gateway.routed import wait_until_routed
-from service.keys import open_issuer
 from service.net.urls import without_password
 from service.settings import Settings
+from service.tokens.key_setup import open_issuer
 
 READY_TIMEOUT_S = 5
 

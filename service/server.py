@@ -20,7 +20,6 @@ from granian.server import Server
 from service.address import scheme, shown
 from service.bootstrap import ATTEMPTS, LEAVING, build_app
 from service.certificate import CurrentCertificate
-from service.failed_attempts import FailedAttempts
 from service.gateway.instance import Instance
 from service.observability.access_log import gather_access_log
 from service.observability.logging import configure_logging
@@ -28,6 +27,7 @@ from service.observability.multiprocess import share_metrics
 from service.postgres.connect import Role
 from service.settings import Settings
 from service.shared_folder import METRICS
+from service.tokens.throttle import FailedAttempts
 from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)

@@ -27,10 +27,10 @@ from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
-from service.keys import check_keys, open_key_ring
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import Settings
+from service.tokens.key_setup import check_keys, open_key_ring
 
 log = logging.getLogger(__name__)
 

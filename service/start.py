@@ -11,11 +11,9 @@ import click
 
 from service.address import check_address, scheme
 from service.certificate import read_certificate
-from service.clients import open_clients
 from service.errors import SettingsError
 from service.gateway import RegistrationException
 from service.gateway.instance import Instance
-from service.keys import check_keys, open_issuer, warn_of_exposure
 from service.membership import check_routed, definition_of, instance_of, registrator_of
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
@@ -27,7 +25,9 @@ from service.standalone import (
     the_only_standalone_run,
     write_auth,
 )
-from service.token_issuer import READ_AND_WRITE, Holder
+from service.tokens.client_registry import open_clients
+from service.tokens.issuer import READ_AND_WRITE, Holder
+from service.tokens.key_setup import check_keys, open_issuer, warn_of_exposure
 from service.vault.credentials import SharedCredentials
 
 log = logging.getLogger(__name__)

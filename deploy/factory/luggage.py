@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from deploy.factory.errors import FactoryError
 from security.key_ring import State
 from service.certificate import read_certificate
-from service.keys import check_keys, open_key_ring
 from service.settings import SECRETS, FileName, Settings, load_settings
+from service.tokens.key_setup import check_keys, open_key_ring
 
 # Where it listens and where its keys are is decided anew there, and who serves has no need to own the tables.
 STAY = frozenset({"port", "listen_host", "keys_dir", "psql_admin_user", "psql_admin_pw"})

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from service.client_file import add_client, checked_words, remove_client
-from service.clients import open_clients
-from service.keys import open_issuer
 from service.settings import Settings
-from service.token_issuer import READ, Holder
+from service.tokens.client_registry import open_clients
+from service.tokens.clients_file import add_client, checked_words, remove_client
+from service.tokens.issuer import READ, Holder
+from service.tokens.key_setup import open_issuer
 
 
 @click.group("client")

@@ -14,7 +14,7 @@ from security.errors import KeyException
 from security.key import Key
 from security.key_check import Finding, check
 from security.key_ring import PUBLISH_S, Entry, KeyRing, State
-from service.keys import open_key_ring
+from service.tokens.key_setup import open_key_ring
 
 WIDTH = 100
 

@@ -14,7 +14,7 @@ from service.problem import reply
 from service.routes.access import internal, public
 from service.routes.fields import problems
 from service.routes.json_reply import json_reply
-from service.token_issuer import TokenIssuer
+from service.tokens.issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
 

@@ -6,17 +6,17 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from service.client_file import Client
-from service.clients import Clients
 from service.errors import InvalidRequest, NoSigningKey
-from service.failed_attempts import FailedAttempts
 from service.observability import metrics
 from service.problem import reply
 from service.routes.access import public
 from service.routes.fields import problems
 from service.routes.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, documented
 from service.routes.json_reply import json_reply
-from service.token_issuer import TokenIssuer
+from service.tokens.client_registry import Clients
+from service.tokens.clients_file import Client
+from service.tokens.issuer import TokenIssuer
+from service.tokens.throttle import FailedAttempts
 
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
 _WRONG = "client_id or client_secret is missing or wrong"

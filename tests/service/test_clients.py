@@ -8,12 +8,12 @@ import pytest
 from pydantic import SecretStr
 
 from security.secret_hash import hash_secret
-from service import clients as module
-from service.client_file import add_client, read_clients, remove_client
-from service.clients import Clients, open_clients
 from service.errors import SettingsError
 from service.settings import load_settings
-from service.token_issuer import Holder
+from service.tokens import client_registry as module
+from service.tokens.client_registry import Clients, open_clients
+from service.tokens.clients_file import add_client, read_clients, remove_client
+from service.tokens.issuer import Holder
 from tests.clocks import Ticking
 
 HASH = hash_secret("s3cret")

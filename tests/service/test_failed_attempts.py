@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.failed_attempts import FailedAttempts
+from service.tokens.throttle import FailedAttempts
 from tests.clocks import Clock
 
 

@@ -9,7 +9,7 @@ from security.key_ring import KeyRing
 from security.signing_key import SigningKeys, own_names
 from service.errors import SettingsError
 from service.settings import Settings
-from service.token_issuer import TokenIssuer
+from service.tokens.issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
 

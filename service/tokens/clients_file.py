@@ -16,7 +16,7 @@ from security.secret_hash import PATTERN, hash_secret
 from security.unique_members import unique_members
 from service.errors import SettingsError
 from service.settings import Name
-from service.token_issuer import READ, Holder
+from service.tokens.issuer import READ, Holder
 
 _PLAIN = ("secret", "client_secret", "password", "pw")
 

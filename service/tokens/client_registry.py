@@ -10,9 +10,9 @@ from pydantic import SecretStr
 
 from security.safe_file import Mark, mark
 from security.secret_hash import hash_secret, matches
-from service.client_file import Client, read_clients
 from service.errors import SettingsError
 from service.settings import Settings
+from service.tokens.clients_file import Client, read_clients
 
 log = logging.getLogger(__name__)
 
