@@ -19,12 +19,12 @@ from service.ledger.timeline_lookup import Timelines
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
+from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import PooledDatabase
 from service.settings import Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
 from service.tokens.throttle import FailedAttempts
-from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from service.postgres.connect import Role
 from service.settings import Settings
 from service.shared_folder import METRICS
 from service.tokens.throttle import FailedAttempts
-from service.vault.credentials import SharedCredentials
+from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 

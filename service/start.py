@@ -28,7 +28,7 @@ from service.standalone import (
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Holder
 from service.tokens.key_setup import check_keys, open_issuer, warn_of_exposure
-from service.vault.credentials import SharedCredentials
+from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 

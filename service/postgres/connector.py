@@ -7,9 +7,9 @@ from psycopg2.extensions import connection as Connection
 
 from service.errors import CredentialsRefused
 from service.postgres.connect import Role, Want, connect_bounded
+from service.postgres.credentials import CurrentCredentials
 from service.postgres.host_ranking import HostOrder
 from service.settings import Settings
-from service.vault.credentials import CurrentCredentials
 
 
 class Connector:

@@ -16,8 +16,8 @@ from service.errors import DatabaseUnavailable, OutcomeUnknown, first_line
 from service.observability import metrics
 from service.postgres.connect import Role, Want, check_open, wait
 from service.postgres.connector import Connector
+from service.postgres.credentials import CurrentCredentials
 from service.settings import Settings
-from service.vault.credentials import CurrentCredentials
 
 log = logging.getLogger(__name__)
 

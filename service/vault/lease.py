@@ -15,9 +15,10 @@ from requests import RequestException
 from service.clock import running_clock
 from service.errors import SettingsError
 from service.observability import metrics
+from service.postgres.credentials import Credentials
 from service.settings import Settings
-from service.vault.credentials import Credentials, SharedCredentials
 from service.vault.login import Token, VaultUnavailable, failure, log_in, open_vault, token_in_file
+from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,13 @@ from pydantic import SecretStr
 
 from service.errors import DatabaseUnavailable, SettingsError
 from service.postgres.connect import connect
+from service.postgres.credentials import Credentials
 from service.postgres.pool import PooledDatabase
 from service.settings import load_settings
 from service.vault import login
-from service.vault.credentials import Credentials, SharedCredentials
 from service.vault.lease import VaultLease
 from service.vault.login import VaultUnavailable, vault_url
+from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import sql
 from tests.vault.stand_in import DENIED, StandInVault, running
 
