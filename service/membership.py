@@ -17,7 +17,7 @@ from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.gateway.admin_api import Access
 from service.gateway.definition import Definition
 from service.gateway.instance import Instance
-from service.gateway.plugin_file import read_plugins
+from service.gateway.plugins_file import read_plugins
 from service.gateway.routed import wait_until_routed
 from service.net.urls import without_password
 from service.settings import Settings
@@ -65,7 +65,7 @@ def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Inst
 
     consul = None
     if settings.consul_agent_url is not None:
-        from service.gateway.consul_agent import ConsulAgent
+        from service.gateway.consul import ConsulAgent
 
         if urlsplit(settings.consul_agent_url).path:
             raise SettingsError("CONSUL_AGENT_URL: expected a URL without a path, such as http://127.0.0.1:8500")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from service.errors import SettingsError
-from service.gateway.change import Change
+from service.gateway.diff import Change
 from service.membership import check_routed, definition_of, registrator_of
 
 PATIENCE_S = 5  # a person waits

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
-from service.gateway.consul_agent import ConsulAgent, ConsulUnavailable
+from service.gateway.consul import ConsulAgent, ConsulUnavailable
 from service.gateway.definition import Definition
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.registrator import RegistrationException

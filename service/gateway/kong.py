@@ -5,12 +5,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from service.gateway.admin_api import Access, AdminApi
-from service.gateway.apis_dialect import ApisDialect
-from service.gateway.change import Change
 from service.gateway.definition import Definition
-from service.gateway.reconciler import Reconciler
+from service.gateway.dialect import ServicesDialect
+from service.gateway.dialect_base import Reconciler
+from service.gateway.diff import Change
+from service.gateway.legacy_dialect import ApisDialect
 from service.gateway.registrator import Registrator
-from service.gateway.services_dialect import ServicesDialect
 from service.gateway.version import version_of
 from service.net.urls import without_password
 

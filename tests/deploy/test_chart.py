@@ -11,7 +11,7 @@ import yaml
 from pydantic import SecretStr
 
 from service import __version__
-from service.gateway.plugin_file import read_plugins
+from service.gateway.plugins_file import read_plugins
 from service.server import LEAVE_S, STOP_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, Settings, load_settings
 from service.vault.lease import STOP_S

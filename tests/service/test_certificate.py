@@ -16,7 +16,7 @@ from urllib3.util.retry import Retry
 from service.certificate import CurrentCertificate, read_certificate
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator
-from service.gateway.consul_agent import ConsulAgent
+from service.gateway.consul import ConsulAgent
 from service.membership import definition_of
 from service.settings import load_settings
 from tests.certificates import DAY, write_certificate

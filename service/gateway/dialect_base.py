@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from service.gateway.admin_api import AdminApi, Entity
-from service.gateway.change import Change
 from service.gateway.definition import Definition
+from service.gateway.diff import Change
 from service.gateway.registrator import RegistrationException
 from service.gateway.version import GatewayVersion
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 from urllib.parse import urlsplit
 
 from service.gateway.admin_api import Entity
-from service.gateway.change import Change, creation, differences, overlaid
-from service.gateway.reconciler import Dialect
+from service.gateway.dialect_base import Dialect
+from service.gateway.diff import Change, creation, differences, overlaid
 from service.gateway.registrator import RegistrationException
 
 

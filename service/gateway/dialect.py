@@ -3,9 +3,9 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from service.gateway.admin_api import Entity
-from service.gateway.change import Change, creation, differences, overlaid
 from service.gateway.definition import MARK, Plugin
-from service.gateway.reconciler import Dialect
+from service.gateway.dialect_base import Dialect
+from service.gateway.diff import Change, creation, differences, overlaid
 from service.gateway.registrator import RegistrationException
 
 CHECK_INTERVAL_S = 1  # how often a gateway asks an instance whether it is ready
