@@ -7,9 +7,7 @@ from pathlib import Path
 from flask import Flask
 
 from security.flask_security import FlaskSecurity
-from service.app import create_app
 from service.cache import RecentTimelines, open_memcached
-from service.health import Health
 from service.ledger.change_listener import Listener
 from service.ledger.freshness import Freshness
 from service.ledger.posting import Poster
@@ -25,6 +23,8 @@ from service.settings import Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
 from service.tokens.throttle import FailedAttempts
+from service.web.app import create_app
+from service.web.health import Health
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,6 @@ from collections import deque
 from contextlib import suppress
 from multiprocessing.util import Finalize
 
-from service.request_log import log
-
 log = logging.getLogger("service.access")
 
 INTERVAL_S = 0.1

@@ -14,8 +14,8 @@ import click
 import orjson
 
 from service.bulk_load.sample import SampleLoan
-from service.routes.balances_body import MOST_BALANCES
 from service.settings import PROCESSORS
+from service.web.schemas.balance_batch import MOST_BALANCES
 from tests.bench.contender import Contender, ask, running
 from tests.bench.http import token_of
 from tests.bench.ledger import END, MIDDLE, loaded, path_of, reply_of, sample

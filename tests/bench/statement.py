@@ -11,7 +11,7 @@ import click
 from native import day_of
 from service.domain.date_range import Span
 from service.domain.statement import Statement
-from service.statement_csv import statement_csv
+from service.web.statement_csv import statement_csv
 from tests.bench.memory import DAY, timeline
 
 

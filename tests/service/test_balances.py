@@ -5,13 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.app import MAX_BODY_BYTES
 from service.bootstrap import build_app
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import Timelines
 from service.postgres.pool import PooledDatabase
-from service.routes.balances_body import MOST_BALANCES
+from service.web.app import MAX_BODY_BYTES
+from service.web.schemas.balance_batch import MOST_BALANCES
 from tests.service.test_timelines import Kept
 
 PATH = "/api/v1/balances"

@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import Client, create_environ
 
 from service.observability.logging import configure_logging, request_id
-from service.request_log import RequestLog
+from service.web.middleware.request_log import RequestLog
 
 
 def test_a_request_whose_application_fails_is_logged_as_well(caplog):

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native import FEE, Timeline, day_number
-from service.cursor import Cursor, cursor_of
 from service.domain.date_range import Span
 from service.domain.statement import Statement
-from service.statement_csv import statement_csv
+from service.web.pagination import Cursor, cursor_of
+from service.web.statement_csv import statement_csv
 from tests.conftest import sql
 
 STATEMENT = "/api/v1/loan/1/statement"

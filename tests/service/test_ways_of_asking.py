@@ -29,7 +29,7 @@ def ask(served, request, monkeypatch):
     """Asks for a path with a query or a body, and gives the reply's members."""
     if request.param == "interpreted":
         monkeypatch.setattr("service.ledger.repository.Timeline", native.load("timeline", "interpreted").Timeline)
-        monkeypatch.setattr("service.representation.balance_parts", native.load("parts", "interpreted").balance_parts)
+        monkeypatch.setattr("service.web.serializers.balance_parts", native.load("parts", "interpreted").balance_parts)
     if request.param == "cached":
         freshness = Freshness(3600)
         freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about

@@ -10,8 +10,8 @@ from service.domain.parsing import EVENT_TYPES, event_type_of
 from service.errors import InvalidRequest
 from service.ledger.idempotency import idempotency_key_of
 from service.ledger.posting import NewEvent, NewLoan
-from service.routes.body_fields import ID_SCHEMA, BodyDay, BodyId, left_out, text
-from service.routes.fields import Query
+from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, left_out, text
+from service.web.schemas.query_fields import Query
 
 MOST_EVENTS = 1000
 _AMOUNT = r"[0-9]{1,16}(\.[0-9]{1,2})?$"

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 from flask import Flask, Response, request
 
 from security.flask_security import Security
-from service.problem import reply
-from service.routes.fields import problems
+from service.web.error_handlers import reply
+from service.web.schemas.query_fields import problems
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -8,15 +8,15 @@ from native import day_of
 from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
 from service.portfolio.sql import SqlPortfolio
-from service.representation import balance_members
-from service.routes.balance import add_balance
-from service.routes.balances import add_balances
-from service.routes.fields import Currency, Day, LoanId, Money, Version
-from service.routes.history import add_history
-from service.routes.ledger_reply import LedgerReply, ledger_reply
-from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
-from service.routes.portfolio import add_portfolio
-from service.routes.statement import add_statement
+from service.web.routes.balance import add_balance
+from service.web.routes.balance_batch import add_balances
+from service.web.routes.history import add_history
+from service.web.routes.portfolio import add_portfolio
+from service.web.routes.statement import add_statement
+from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
+from service.web.schemas.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
+from service.web.serializers import balance_members
 
 
 class LoanReply(LedgerReply):

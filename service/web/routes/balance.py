@@ -8,13 +8,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
-from service.explanation import explained
 from service.ledger.reader import BalanceReader
-from service.representation import balance_members, parts_members
-from service.routes.fields import Currency, Day, Explain, LoanId, Money, PartsWish, Version, only_with
-from service.routes.ledger_reply import LedgerReply, ledger_reply
-from service.routes.line import LineReply
-from service.routes.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.web.explanation import explained
+from service.web.schemas.event import LineReply
+from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
+from service.web.schemas.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsWish, Version, only_with
+from service.web.serializers import balance_members, parts_members
 
 
 class LoanDayPath(LoanPath):

@@ -11,14 +11,14 @@ from security.context import SecurityContext
 from service.ledger.idempotency import Claim, claim_of
 from service.ledger.posting import Posted, Poster
 from service.ledger.reader import BalanceReader
-from service.problem import reply
-from service.representation import represent
-from service.routes.access import WRITE, needs
-from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
-from service.routes.headers import LOCATION, OF_A_LEDGER, REPLAYED, documented
-from service.routes.loan import LoanReply
-from service.routes.loan_query import LoanPath
-from service.routes.posting_body import EventsBody, LoanBody, PostingHeaders
+from service.web.access import WRITE, needs
+from service.web.error_handlers import reply
+from service.web.routes.loan import LoanReply
+from service.web.schemas.headers import LOCATION, OF_A_LEDGER, REPLAYED, documented
+from service.web.schemas.loan_query import LoanPath
+from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
+from service.web.serializers import represent
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from pydantic import BaseModel
 
 from service.ledger.reader import BalanceReader
 from service.ledger.timeline_lookup import Known
-from service.representation import represent
-from service.routes.headers import OF_A_LEDGER, documented
+from service.web.schemas.headers import OF_A_LEDGER, documented
+from service.web.serializers import represent
 
 
 class LedgerReply(BaseModel):

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
-from service.cursor import Cursor, cursor_of
 from service.domain.history import STEPS
 from service.domain.parsing import (
     MAX_LIMIT,
@@ -20,7 +19,8 @@ from service.domain.parsing import (
     truth_of,
     version_of,
 )
-from service.routes.headers import CHALLENGE, RETRY_AFTER, Headers
+from service.web.pagination import Cursor, cursor_of
+from service.web.schemas.headers import CHALLENGE, RETRY_AFTER, Headers
 
 
 def _no_default(schema: dict[str, Any]) -> None:

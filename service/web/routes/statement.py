@@ -7,21 +7,21 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import Field
 
-from service.cursor import Cursor
 from service.domain.date_range import Span
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import InvalidRequest
 from service.ledger.reader import BalanceReader
 from service.ledger.timeline_lookup import Known
-from service.representation import ledger_headers, line_members
-from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
-from service.routes.fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
-from service.routes.headers import OF_A_LEDGER
-from service.routes.ledger_reply import LedgerReply, ledger_reply, unless_known
-from service.routes.line import LineReply
-from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
-from service.statement_csv import statement_csv
+from service.web.pagination import Cursor
+from service.web.schemas.content_negotiation import CSV_TYPE, or_csv, wants_csv
+from service.web.schemas.event import LineReply
+from service.web.schemas.headers import OF_A_LEDGER
+from service.web.schemas.ledger_reply import LedgerReply, ledger_reply, unless_known
+from service.web.schemas.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+from service.web.schemas.query_fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
+from service.web.serializers import ledger_headers, line_members
+from service.web.statement_csv import statement_csv
 
 _CSV_EXAMPLE = (
     "tx_id,event_type,post_date,amt,reversal,signed_amt,balance\r\n"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from service.domain.date_range import Span
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
-from service.representation import line_members
+from service.web.serializers import line_members
 
 FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance")
 LINES_AT_ONCE = 500

@@ -19,7 +19,7 @@ from native import Timeline, day_of
 from service.domain.money import to_decimal_string
 from service.domain.statement import line_of
 from service.errors import InvalidRequest
-from service.representation import line_members
+from service.web.serializers import line_members
 
 MAX_EVENTS = 10_000
 _HEAD = ("loan_id", "currency", "start_date", "initial_amt")

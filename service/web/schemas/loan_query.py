@@ -7,8 +7,17 @@ from service.domain.date_range import Span
 from service.errors import InvalidRequest
 from service.ledger.reader import BalanceReader
 from service.ledger.timeline_lookup import Known
-from service.routes.fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion, Query, problems
-from service.routes.headers import OF_A_LEDGER, unchanged
+from service.web.schemas.headers import OF_A_LEDGER, unchanged
+from service.web.schemas.query_fields import (
+    AsOfVersion,
+    FirstDay,
+    KnownAt,
+    LastDay,
+    LoanId,
+    MinVersion,
+    Query,
+    problems,
+)
 
 _ONE_OF = ("known_at", "as_of_version", "min_version")
 REFUSALS = {**unchanged(OF_A_LEDGER), **problems(400, 404, 412, 503)}

@@ -12,11 +12,11 @@ from service.errors import DatabaseUnavailable
 from service.portfolio.csv import HEAD, portfolio_csv
 from service.portfolio.rows import Owed
 from service.portfolio.sql import SqlPortfolio
-from service.representation import as_of_header, represent
-from service.routes.csv_wish import CSV_TYPE, or_csv, wants_csv
-from service.routes.fields import Currency, Day, Format, Money, Query, problems
-from service.routes.headers import ETAG, OF_A_LEDGER, optional, unchanged
-from service.routes.ledger_reply import unless_known
+from service.web.schemas.content_negotiation import CSV_TYPE, or_csv, wants_csv
+from service.web.schemas.headers import ETAG, OF_A_LEDGER, optional, unchanged
+from service.web.schemas.ledger_reply import unless_known
+from service.web.schemas.query_fields import Currency, Day, Format, Money, Query, problems
+from service.web.serializers import as_of_header, represent
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pydantic import BaseModel, Field
 from service.domain.history import points_of
 from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
-from service.routes.fields import Currency, Day, LoanId, Money, Step, Version
-from service.routes.ledger_reply import LedgerReply, ledger_reply
-from service.routes.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
+from service.web.schemas.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
 
 
 class HistoryWishes(SpanWishes):

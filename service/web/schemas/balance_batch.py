@@ -8,8 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import InvalidRequest
-from service.problem import MOST_ERRORS
-from service.routes.body_fields import BodyDay, BodyId, left_out
+from service.web.error_handlers import MOST_ERRORS
+from service.web.schemas.body_fields import BodyDay, BodyId, left_out
 
 MOST_BALANCES = 10_000
 

@@ -7,9 +7,9 @@ from pydantic import BaseModel
 from security.jwk import jwk_set
 from security.key_ring import PUBLISH_S
 from security.signing_key import SigningKeys
-from service.routes.access import public
-from service.routes.headers import PUBLIC, documented, unchanged
-from service.routes.json_reply import json_reply
+from service.web.access import public
+from service.web.schemas.headers import PUBLIC, documented, unchanged
+from service.web.schemas.json_reply import json_reply
 
 
 class PublicKey(BaseModel):

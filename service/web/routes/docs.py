@@ -10,8 +10,8 @@ from flask_openapi3 import OpenAPI
 from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.routes.access import admission
-from service.routes.json_reply import json_reply
+from service.web.access import admission
+from service.web.schemas.json_reply import json_reply
 
 
 def _swagger_ui() -> Path:

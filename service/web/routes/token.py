@@ -8,15 +8,15 @@ from pydantic import BaseModel, Field
 
 from service.errors import InvalidRequest, NoSigningKey
 from service.observability import metrics
-from service.problem import reply
-from service.routes.access import public
-from service.routes.fields import problems
-from service.routes.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, documented
-from service.routes.json_reply import json_reply
 from service.tokens.client_registry import Clients
 from service.tokens.clients_file import Client
 from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import FailedAttempts
+from service.web.access import public
+from service.web.error_handlers import reply
+from service.web.schemas.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, documented
+from service.web.schemas.json_reply import json_reply
+from service.web.schemas.query_fields import problems
 
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
 _WRONG = "client_id or client_secret is missing or wrong"

@@ -7,14 +7,14 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from service.health import Health
 from service.observability import metrics
 from service.observability.multiprocess import CONTENT_TYPE, exposition
-from service.problem import reply
-from service.routes.access import internal, public
-from service.routes.fields import problems
-from service.routes.json_reply import json_reply
 from service.tokens.issuer import TokenIssuer
+from service.web.access import internal, public
+from service.web.error_handlers import reply
+from service.web.health import Health
+from service.web.schemas.json_reply import json_reply
+from service.web.schemas.query_fields import problems
 
 log = logging.getLogger(__name__)
 

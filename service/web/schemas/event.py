@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from service.routes.fields import Day, Money
+from service.web.schemas.query_fields import Day, Money
 
 
 class LineReply(BaseModel):

@@ -5,7 +5,7 @@ from flask_openapi3.models import MediaType, Schema
 from flask_openapi3.models.data_type import DataType
 from pydantic import ConfigDict
 
-from service.routes.headers import ATTACHMENT, Headers, documented
+from service.web.schemas.headers import ATTACHMENT, Headers, documented
 
 JSON, CSV = "application/json", "text/csv"
 CSV_TYPE = f"{CSV}; charset=utf-8; header=present"

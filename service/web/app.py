@@ -7,26 +7,27 @@ from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
 from security.flask_security import Security
-from service import __version__, problem
-from service.health import Health
+from service import __version__
 from service.ledger.posting import Poster
 from service.ledger.reader import BalanceReader
-from service.plain_balances import PlainBalances
 from service.portfolio.sql import SqlPortfolio
-from service.proxy import TrustedProxies
-from service.request_log import RequestLog
-from service.routes.access import guard
-from service.routes.documentation import documentation_routes
-from service.routes.fields import Problem
-from service.routes.key_set import key_set_routes
-from service.routes.loan import loan_routes
-from service.routes.operations import operations_routes
-from service.routes.posting import posting_routes
-from service.routes.token import token_routes
-from service.strict_request import StrictRequest
 from service.tokens.client_registry import Clients
 from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import FailedAttempts
+from service.web import error_handlers as problem
+from service.web.access import guard
+from service.web.health import Health
+from service.web.middleware.fast_balance import PlainBalances
+from service.web.middleware.request_log import RequestLog
+from service.web.middleware.trusted_proxies import TrustedProxies
+from service.web.request import StrictRequest
+from service.web.routes.docs import documentation_routes
+from service.web.routes.jwks import key_set_routes
+from service.web.routes.loan import loan_routes
+from service.web.routes.operations import operations_routes
+from service.web.routes.posting import posting_routes
+from service.web.routes.token import token_routes
+from service.web.schemas.query_fields import Problem
 
 MAX_BODY_BYTES = 2_000_000
 
@@ -57,7 +58,7 @@ def create_app(
     trusted_proxies: networks whose X-Forwarded-* headers count.
     """
     app = _Application(
-        "service",
+        "service.web",
         info=Info(
             title="Loaner",
             version=__version__,

@@ -10,12 +10,12 @@ from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
 from security.wsgi import Application, Environ
-from service import problem
 from service.domain.parsing import date_of, loan_id_of
 from service.ledger.reader import BalanceReader
-from service.representation import balance_members, represent
-from service.request_log import ROUTE
-from service.routes.access import READ
+from service.web import error_handlers as problem
+from service.web.access import READ
+from service.web.middleware.request_log import ROUTE
+from service.web.serializers import balance_members, represent
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}

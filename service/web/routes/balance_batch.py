@@ -9,10 +9,10 @@ from pydantic import BaseModel
 
 from service.ledger.reader import BalanceReader
 from service.ledger.timeline_lookup import Known
-from service.representation import balance_members, represent
-from service.routes.balances_body import BalancesBody
-from service.routes.fields import Currency, Day, LoanId, Money, Version, problems
-from service.routes.ledger_reply import LedgerReply
+from service.web.schemas.balance_batch import BalancesBody
+from service.web.schemas.ledger_reply import LedgerReply
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
+from service.web.serializers import balance_members, represent
 
 
 class BalanceItem(BaseModel):

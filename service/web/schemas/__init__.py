@@ -1,0 +1,1 @@
+"""Models of parameters, bodies, replies and headers."""
