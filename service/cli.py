@@ -46,7 +46,7 @@ def main(ctx: click.Context, alone: bool) -> None:
     """Loaner: what a loan owed, on any day. Without a command, serve."""
     settings = load_settings()
     if alone:
-        from service.standalone import standalone_defaults
+        from service.standalone.environment import standalone_defaults
 
         settings = settings.model_copy(update=standalone_defaults(settings))
     configure_logging(settings.log_level)

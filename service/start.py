@@ -18,7 +18,7 @@ from service.membership import check_routed, definition_of, instance_of, registr
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
 from service.settings import Settings
-from service.standalone import (
+from service.standalone.environment import (
     build_core,
     make_own_keys,
     standalone,

@@ -18,11 +18,11 @@ from psycopg2.extensions import connection as Connection
 import native
 from security import SecurityChain
 from security.key_pair import write_key_pair
-from service.embedded import EmbeddedPostgres
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import Settings
-from service.standalone import create_database, create_users, settings_of
+from service.standalone.embedded_postgres import EmbeddedPostgres
+from service.standalone.environment import create_database, create_users, settings_of
 from service.web.app import create_app
 
 ROOT = Path(__file__).parent.parent

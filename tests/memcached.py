@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 from pymemcache.client.base import Client
 
-from service.embedded import HOST
+from service.standalone.embedded_postgres import HOST
 
 START_S = 10
 needs_memcached = pytest.mark.skipif(shutil.which("memcached") is None, reason="install memcached to run this")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from service.embedded import HOST
+from service.standalone.embedded_postgres import HOST
 
 PIECE = 65536
 

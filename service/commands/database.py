@@ -13,7 +13,7 @@ def database_of(ctx: click.Context, alone: bool = False) -> Iterator[Settings]:
     """Settings that name a running Postgres: the production one, or that of a standalone run."""
     settings, asked_alone = ctx.obj
     if asked_alone or alone:
-        from service.standalone import standalone
+        from service.standalone.environment import standalone
 
         with standalone(settings) as chosen:
             yield chosen

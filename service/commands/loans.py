@@ -92,7 +92,7 @@ def demo_command(ctx: click.Context) -> None:
     settings, _ = ctx.obj
     alone = settings.psql_host is None
     if alone:
-        from service.standalone import build_core
+        from service.standalone.environment import build_core
 
         build_core()
     with database_of(ctx, alone) as chosen:

@@ -11,11 +11,11 @@ import orjson
 from service.bulk_load.loader import load
 from service.bulk_load.sample import SampleLoan, sample_loans
 from service.domain.money import to_decimal_string
-from service.embedded import EmbeddedPostgres
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import load_settings
-from service.standalone import create_database, create_users, settings_of
+from service.standalone.embedded_postgres import EmbeddedPostgres
+from service.standalone.environment import create_database, create_users, settings_of
 
 LOANS, EVENTS = 2000, 20
 SHORT, LONG = 10, 10_000  # events of two loans beside these

@@ -14,11 +14,11 @@ import click
 
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
-from service.embedded import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import load_settings
-from service.standalone import create_database, settings_of
+from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
+from service.standalone.environment import create_database, settings_of
 
 _BASELINE = """
     CREATE SEQUENCE bench_version;

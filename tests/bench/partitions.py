@@ -16,13 +16,13 @@ import click
 
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
-from service.embedded import EmbeddedPostgres
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.postgres.pool import PooledDatabase
 from service.settings import Settings, load_settings
-from service.standalone import create_database, create_users, settings_of
+from service.standalone.embedded_postgres import EmbeddedPostgres
+from service.standalone.environment import create_database, create_users, settings_of
 
 TIMES = 300  # of each thing in a round
 WHOLE = 1

@@ -16,10 +16,10 @@ from pydantic import SecretStr
 from security import KeyStore
 from security.key_exposure import exposure
 from security.key_pair import write_key_pair
-from service.embedded import SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
 from service.probe import ProbeFailed, probe
 from service.settings import Settings
+from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from service.tokens.clients_file import add_client
 from service.tokens.issuer import READ, Holder
 from tests.certificates import write_certificate

@@ -8,11 +8,11 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection
 
-from service.embedded import HOST, EmbeddedPostgres, find_binaries
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import Settings, load_settings
-from service.standalone import create_database
+from service.standalone.embedded_postgres import HOST, EmbeddedPostgres, find_binaries
+from service.standalone.environment import create_database
 from tests.conftest import ROOT, sql
 
 DATABASE = "deployed"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import psycopg2
 
-from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.postgres.migrate import migrate
 from service.settings import Settings
-from service.standalone import DATABASE, create_database, create_users, settings_of
+from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
+from service.standalone.environment import DATABASE, create_database, create_users, settings_of
 
 PATIENCE_S = 10
 # What these servers hold is not missed, and a replica looks for its primary often.

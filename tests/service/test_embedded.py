@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from service.embedded import HOST, EmbeddedPostgres, EmbeddedPostgresError
+from service.standalone.embedded_postgres import HOST, EmbeddedPostgres, EmbeddedPostgresError
 from tests.conftest import sql
 
 
@@ -167,6 +167,6 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(home, monkeypatch
     server.stop()
     with (server.data / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
-    monkeypatch.setattr("service.embedded.START_PATIENCE_S", 0)
+    monkeypatch.setattr("service.standalone.embedded_postgres.START_PATIENCE_S", 0)
     with pytest.raises(EmbeddedPostgresError, match="no_such_setting"):
         server.start()

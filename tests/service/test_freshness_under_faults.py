@@ -13,8 +13,8 @@ from itertools import cycle
 
 import pytest
 
-from service.embedded import HOST
 from service.postgres.connect import connect
+from service.standalone.embedded_postgres import HOST
 from tests.conftest import sql
 from tests.memcached import Memcached, memcached, needs_memcached
 from tests.service.books import Books

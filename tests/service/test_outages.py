@@ -6,9 +6,9 @@ from contextlib import closing
 
 import pytest
 
-from service.embedded import HOST
 from service.postgres.connect import connect
 from service.postgres.pool import GRACE_S
+from service.standalone.embedded_postgres import HOST
 from tests.memcached import memcached, needs_memcached
 from tests.service.books import Books
 from tests.service.callers import Callers, Poster, any_event

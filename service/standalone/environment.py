@@ -25,16 +25,16 @@ from security.key_ring import State
 from security.safe_file import write_whole
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
-from service.embedded import HOST, SUPERUSER, EmbeddedPostgres
 from service.errors import SettingsError
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import Settings
+from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.tokens.key_setup import check_keys, open_key_ring
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks for a moment
 DATABASE = "loaner"
 DAY_S = 86_400

@@ -1,0 +1,1 @@
+"""A run that needs no other server."""
