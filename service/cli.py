@@ -52,7 +52,7 @@ def main(ctx: click.Context, alone: bool) -> None:
     configure_logging(settings.log_level)
     ctx.obj = (settings, alone)
     if ctx.invoked_subcommand is None:
-        from service.start import start_in_production, start_standalone
+        from service.runtime.startup import start_in_production, start_standalone
 
         if alone:
             start_standalone(settings)

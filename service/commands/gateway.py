@@ -6,7 +6,7 @@ import click
 
 from service.errors import SettingsError
 from service.gateway.diff import Change
-from service.membership import check_routed, definition_of, registrator_of
+from service.runtime.gateway_setup import check_routed, definition_of, registrator_of
 
 PATIENCE_S = 5  # a person waits
 

@@ -96,7 +96,7 @@ def demo_command(ctx: click.Context) -> None:
 
         build_core()
     with database_of(ctx, alone) as chosen:
-        from service.bootstrap import build_reader
         from service.demo import run_demo
+        from service.runtime.bootstrap import build_reader
 
         run_demo(build_reader(chosen), colours=sys.stdout.isatty())

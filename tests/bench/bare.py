@@ -4,7 +4,7 @@ from functools import partial
 
 from flask import Flask, Response
 
-from service.server import new_server
+from service.runtime.server import new_server
 from service.settings import Settings
 
 

@@ -14,9 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.server import serve
+from service.runtime.run_directory import shared_folder
+from service.runtime.server import serve
 from service.settings import Settings, load_settings
-from service.shared_folder import shared_folder
 from service.standalone.embedded_postgres import HOST
 from tests.bench.wrk import WrongReply
 

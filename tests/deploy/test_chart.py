@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from service import __version__
 from service.gateway.plugins_file import read_plugins
-from service.server import LEAVE_S, STOP_TIMEOUT_S
+from service.runtime.server import LEAVE_S, STOP_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, Settings, load_settings
 from service.vault.lease import STOP_S
 from tests.deploy.chart import (

@@ -14,7 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 import requests
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 from tests.certificates import write_certificate
 from tests.conftest import ROOT
 from tests.service.conftest import served

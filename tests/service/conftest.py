@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.bootstrap import build_app
 from service.bulk_load.loader import load
+from service.runtime.bootstrap import build_app
 from service.settings import load_settings
 
 LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000.00\n3,2020-06-01,50.00\n"

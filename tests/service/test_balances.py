@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.bootstrap import build_app
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import Timelines
 from service.postgres.pool import PooledDatabase
+from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from service.web.schemas.balance_batch import MOST_BALANCES
 from tests.service.test_timelines import Kept

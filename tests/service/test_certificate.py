@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from urllib3.util.retry import Retry
 
-from service.certificate import CurrentCertificate, read_certificate
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator
 from service.gateway.consul import ConsulAgent
-from service.membership import definition_of
+from service.runtime.gateway_setup import definition_of
+from service.runtime.tls import CurrentCertificate, read_certificate
 from service.settings import load_settings
 from tests.certificates import DAY, write_certificate
 from tests.gateway.stand_in import StandInKong, running

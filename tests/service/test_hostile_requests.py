@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.service.made_up_requests import DOCUMENT, is_problem, operations_of
 

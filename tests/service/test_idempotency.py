@@ -8,9 +8,9 @@ import time
 import pytest
 import requests
 
-from service.bootstrap import build_app
 from service.errors import OutcomeUnknown
 from service.postgres.pool import PooledDatabase
+from service.runtime.bootstrap import build_app
 from tests.conftest import refused, sql
 from tests.gateway.stand_in import StandInKong, running
 from tests.service.processes import free_port, reach, started, wait_until_up

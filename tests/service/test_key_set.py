@@ -6,7 +6,7 @@ import pytest
 
 from security import JwksKeys, OAuth2Provider, Request, Response, ThreadLocalSecurityContext
 from security.key_ring import PUBLISH_S, KeyRing
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 from tests.security.http_server import serving
 
 

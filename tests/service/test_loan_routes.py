@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 
 PROBLEM = "application/problem+json"
 
@@ -163,7 +163,7 @@ def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatc
 
 
 def test_today_is_in_the_services_time_zone(served):
-    from service.bootstrap import build_reader
+    from service.runtime.bootstrap import build_reader
 
     days = {
         zone: build_reader(served.model_copy(update={"timezone": zone})).today()

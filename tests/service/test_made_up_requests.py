@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.service.made_up_requests import DOCUMENT, ask_everything, operations_of
 

@@ -6,7 +6,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 from tests.service.made_up_requests import DOCUMENT, operations_of
 
 # The documentation itself, which people see and programs do not ask for.

@@ -7,8 +7,8 @@ from pydantic import SecretStr
 
 from native import IMPLEMENTATION
 from service import __version__
-from service.bootstrap import build_app
 from service.errors import SettingsError
+from service.runtime.bootstrap import build_app
 from service.tokens.key_setup import check_keys, open_keys, warn_of_exposure
 from tests.conftest import sql
 from tests.service.processes import free_port

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 
 THROUGH_FLASK = {"min_version": "0"}  # a query is more than a plain question
 FORMS = ["/api/v1/loan/{}/{}", "/{}/{}"]

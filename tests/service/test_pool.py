@@ -9,10 +9,10 @@ import psycopg2
 import pytest
 import sqlalchemy.pool.base
 
-from service.bootstrap import build_app
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
 from service.postgres.pool import RECYCLE_S, PooledDatabase, Prepared
+from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 
 PROCESS = "SELECT pg_backend_pid()"

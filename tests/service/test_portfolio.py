@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.bootstrap import build_app
 from service.errors import DatabaseUnavailable
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.pool import ROWS_AT_ONCE, PooledDatabase
+from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, post
 from tests.service.processes import ask as ask_at

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, day_number
-from service.bootstrap import build_app
 from service.domain.money import to_cents
+from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.native.oracle import Event, Ledger

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from service.bootstrap import build_app
 from service.errors import SettingsError
+from service.runtime.bootstrap import build_app
 from service.settings import load_settings
 
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from service.bootstrap import build_app
+from service.runtime.bootstrap import build_app
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
 

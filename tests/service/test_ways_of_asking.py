@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import native
-from service.bootstrap import build_app
 from service.cache import RecentTimelines
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import Timelines
 from service.postgres.pool import PooledDatabase
+from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.service.posted import AMOUNTS, DAYS, EVENTS, FIRST, days, post
 
@@ -34,7 +34,7 @@ def ask(served, request, monkeypatch):
         freshness = Freshness(3600)
         freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about
         monkeypatch.setattr(
-            "service.bootstrap.Timelines",
+            "service.runtime.bootstrap.Timelines",
             lambda *_, **__: Timelines(
                 PostgresLedger(PooledDatabase(served)), freshness, caches=(RecentTimelines(10**6),)
             ),

@@ -17,16 +17,16 @@ from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server import Server
 
-from service.address import scheme, shown
-from service.bootstrap import ATTEMPTS, LEAVING, build_app
-from service.certificate import CurrentCertificate
 from service.gateway.instance import Instance
 from service.observability.access_log import gather_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import share_metrics
 from service.postgres.connect import Role
+from service.runtime.bootstrap import ATTEMPTS, LEAVING, build_app
+from service.runtime.listen_address import scheme, shown
+from service.runtime.run_directory import METRICS
+from service.runtime.tls import CurrentCertificate
 from service.settings import Settings
-from service.shared_folder import METRICS
 from service.tokens.throttle import FailedAttempts
 from service.vault.shared_credentials import SharedCredentials
 

@@ -11,7 +11,6 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from service.address import own_url, scheme
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.gateway.admin_api import Access
@@ -20,6 +19,7 @@ from service.gateway.instance import Instance
 from service.gateway.plugins_file import read_plugins
 from service.gateway.routed import wait_until_routed
 from service.net.urls import without_password
+from service.runtime.listen_address import own_url, scheme
 from service.settings import Settings
 from service.tokens.key_setup import open_issuer
 

@@ -9,14 +9,14 @@ from shlex import quote
 
 import click
 
-from service.address import check_address, scheme
-from service.certificate import read_certificate
 from service.errors import SettingsError
 from service.gateway import RegistrationException
 from service.gateway.instance import Instance
-from service.membership import check_routed, definition_of, instance_of, registrator_of
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
+from service.runtime.gateway_setup import check_routed, definition_of, instance_of, registrator_of
+from service.runtime.listen_address import check_address, scheme
+from service.runtime.tls import read_certificate
 from service.settings import Settings
 from service.standalone.environment import (
     build_core,
@@ -41,8 +41,8 @@ def start_in_production(settings: Settings) -> None:
     """
     # here, because they bring the core along, which a standalone run may yet compile
     from service.cache import open_memcached
-    from service.server import serve
-    from service.shared_folder import shared_folder
+    from service.runtime.run_directory import shared_folder
+    from service.runtime.server import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
     read_certificate(settings)
@@ -105,8 +105,8 @@ def start_standalone(settings: Settings) -> None:
         make_own_keys(settings)
         build_core()
         from service.cache import open_memcached
-        from service.server import serve
-        from service.shared_folder import shared_folder
+        from service.runtime.run_directory import shared_folder
+        from service.runtime.server import serve
 
         with shared_folder() as shared, standalone(settings) as chosen:
             open_clients(chosen)

@@ -1,0 +1,1 @@
+"""The process: wiring, start-up, workers, TLS, shutdown."""
