@@ -16,8 +16,8 @@ from pydantic import SecretStr
 from security import KeyStore
 from security.key_exposure import exposure
 from security.key_pair import write_key_pair
+from service.cli.probe_client import ProbeFailed, probe
 from service.errors import SettingsError
-from service.probe import ProbeFailed, probe
 from service.settings import Settings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from service.tokens.clients_file import add_client

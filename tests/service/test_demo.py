@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from native import Timeline, day_number
-from service.demo import CHART_HEIGHT, chart
+from service.cli.demo import CHART_HEIGHT, chart
 
 
 @pytest.mark.parametrize(

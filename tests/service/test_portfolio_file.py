@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli import main
+from service.cli.main import main
 from service.portfolio.columnar import ColumnPortfolio
 from service.portfolio.columnar_file import LedgerFile, UnusableFile, write_ledger_file
 from service.portfolio.sql import SqlPortfolio

@@ -8,12 +8,12 @@ import psycopg2
 
 from security import KeyException
 from service import __version__
-from service.commands.clients import client_group, token_command
-from service.commands.gateway import gateway_group, register_command, unregister_command
-from service.commands.keys import keys_group
-from service.commands.loans import demo_command, load_command, migrate_command, sample_command
-from service.commands.portfolio import portfolio_command
-from service.commands.probe import probe_command
+from service.cli.clients import client_group, token_command
+from service.cli.gateway import gateway_group, register_command, unregister_command
+from service.cli.keys import keys_group
+from service.cli.loans import demo_command, load_command, migrate_command, sample_command
+from service.cli.portfolio import portfolio_command
+from service.cli.probe import probe_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.observability.logging import configure_logging

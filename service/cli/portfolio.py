@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from service.commands.database import database_of
+from service.cli.database import database_of
 from service.domain.parsing import date_of
 from service.postgres.connect import connect
 

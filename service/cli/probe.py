@@ -2,7 +2,7 @@
 
 import click
 
-from service.probe import probe
+from service.cli.probe_client import probe
 
 
 @click.command("probe")

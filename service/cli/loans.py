@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.bulk_load.loader import LoadRefused, load
 from service.bulk_load.sample import write_sample
-from service.commands.database import database_of
+from service.cli.database import database_of
 from service.postgres.connect import connect
 
 _FILE = click.Path(path_type=Path)
@@ -96,7 +96,7 @@ def demo_command(ctx: click.Context) -> None:
 
         build_core()
     with database_of(ctx, alone) as chosen:
-        from service.demo import run_demo
+        from service.cli.demo import run_demo
         from service.runtime.bootstrap import build_reader
 
         run_demo(build_reader(chosen), colours=sys.stdout.isatty())
