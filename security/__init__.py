@@ -5,7 +5,6 @@ The names are those of Microkubes' own Python library, so that its services find
 
 from typing import Any
 
-from security.acl_provider import ACLProvider
 from security.auth import Auth
 from security.chain import (
     Provider,
@@ -24,14 +23,15 @@ from security.errors import (
     PolicyError,
     SecurityException,
 )
-from security.exchange import Request, Response
-from security.introspection import Introspector
-from security.jwks import JwksKeys
-from security.jwt_provider import JWTProvider
-from security.key import Key
-from security.key_store import KeyStore
-from security.oauth2_provider import OAuth2Provider
-from security.wsgi import SecurityMiddleware
+from security.frameworks.wsgi import SecurityMiddleware
+from security.keys.jwks import JwksKeys
+from security.keys.key_file import Key
+from security.keys.store import KeyStore
+from security.messages import Request, Response
+from security.providers.acl import ACLProvider
+from security.providers.jwt import JWTProvider
+from security.providers.oauth2 import OAuth2Provider
+from security.tokens.introspection import Introspector
 
 _OF_FLASK = ("FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security")
 
@@ -72,7 +72,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # the chain works without Flask, so Flask is imported only by whoever asks for these
     if name in _OF_FLASK:
-        from security import flask_security
+        from security.frameworks import flask as flask_security
 
         return getattr(flask_security, name)
     raise AttributeError(f"module 'security' has no attribute {name!r}")

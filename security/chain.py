@@ -14,7 +14,7 @@ from security.errors import (
     PolicyError,
     SecurityException,
 )
-from security.exchange import Request, Response
+from security.messages import Request, Response
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 
 import native
 from security import SecurityChain
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import Settings

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from deploy.factory.errors import FactoryError
-from security.key_ring import State
+from security.keys.rotation import State
 from service.runtime.tls import read_certificate
 from service.settings import SECRETS, FileName, Settings, load_settings
 from service.tokens.key_setup import check_keys, open_key_ring

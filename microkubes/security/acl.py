@@ -1,5 +1,5 @@
 """The ACL provider."""
 
-from security.acl_provider import ACLProvider, Policy
+from security.providers.acl import ACLProvider, Policy
 
 __all__ = ["ACLProvider", "Policy"]

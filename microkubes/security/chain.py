@@ -2,7 +2,7 @@
 
 from security.chain import SecurityChain, is_authenticated_provider, public_routes_provider
 from security.errors import BreakChain, SecurityException
-from security.exchange import Request, Response
+from security.messages import Request, Response
 
 __all__ = [
     "BreakChain",

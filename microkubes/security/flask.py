@@ -1,5 +1,5 @@
 """The chain in Flask."""
 
-from security.flask_security import FlaskSecurity, FlaskSecurityContext, FlaskSecurityError, Security
+from security.frameworks.flask import FlaskSecurity, FlaskSecurityContext, FlaskSecurityError, Security
 
 __all__ = ["FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security"]

@@ -1,5 +1,5 @@
 """The JWT provider."""
 
-from security.jwt_provider import JWTProvider
+from security.providers.jwt import JWTProvider
 
 __all__ = ["JWTProvider"]

@@ -1,7 +1,7 @@
 """Keys."""
 
 from security.errors import KeyException
-from security.key import Key
-from security.key_store import KeyStore
+from security.keys.key_file import Key
+from security.keys.store import KeyStore
 
 __all__ = ["Key", "KeyException", "KeyStore"]

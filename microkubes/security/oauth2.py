@@ -1,5 +1,5 @@
 """The OAuth2 provider."""
 
-from security.oauth2_provider import OAuth2Provider
+from security.providers.oauth2 import OAuth2Provider
 
 __all__ = ["OAuth2Provider"]

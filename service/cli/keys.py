@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from security.errors import KeyException
-from security.key import Key
-from security.key_check import Finding, check
-from security.key_ring import PUBLISH_S, Entry, KeyRing, State
+from security.keys.check import Finding, check
+from security.keys.key_file import Key
+from security.keys.rotation import PUBLISH_S, Entry, KeyRing, State
 from service.tokens.key_setup import open_key_ring
 
 WIDTH = 100

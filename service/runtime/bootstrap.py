@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flask import Flask
 
-from security.flask_security import FlaskSecurity
+from security.frameworks.flask import FlaskSecurity
 from service.cache import RecentTimelines, open_memcached
 from service.ledger.change_listener import Listener
 from service.ledger.freshness import Freshness

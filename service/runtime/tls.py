@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from security.safe_file import Mark, mark, write_whole
+from security.files import Mark, mark, write_whole
 from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import Settings

@@ -21,8 +21,8 @@ from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
 from security.errors import KeyException
-from security.key_ring import State
-from security.safe_file import write_whole
+from security.files import write_whole
+from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.errors import SettingsError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from security.safe_file import Mark, mark
+from security.files import Mark, mark
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
 from service.settings import Settings

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from security.safe_file import locked, write_whole
+from security.files import locked, write_whole
 from security.secret_hash import PATTERN, hash_secret
-from security.unique_members import unique_members
+from security.strict_json import unique_members
 from service.errors import SettingsError
 from service.settings import Name
 from service.tokens.issuer import READ, Holder

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import jwt
 
-from security.signing_key import SigningKeys
+from security.keys.signing_key import SigningKeys
 from service.errors import NoSigningKey
 
 READ = ("api:read",)  # what a holder may do unless it is said otherwise

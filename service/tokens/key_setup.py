@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from security import KeyException, KeyStore
-from security.key_exposure import exposure
-from security.key_ring import KeyRing
-from security.signing_key import SigningKeys, own_names
+from security.keys.permissions import exposure
+from security.keys.rotation import KeyRing
+from security.keys.signing_key import SigningKeys, own_names
 from service.errors import SettingsError
 from service.settings import Settings
 from service.tokens.issuer import TokenIssuer

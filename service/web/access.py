@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 
-from security.flask_security import Security
+from security.frameworks.flask import Security
 from service.web.error_handlers import reply
 from service.web.schemas.query_fields import problems
 

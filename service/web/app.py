@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from flask_openapi3 import Info, OpenAPI
 
-from security.flask_security import Security
+from security.frameworks.flask import Security
 from service import __version__
 from service.ledger.posting import Poster
 from service.ledger.reader import BalanceReader

@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
-from security.unique_members import unique_members
+from security.strict_json import unique_members
 from service.errors import InvalidRequest
 
 

@@ -19,7 +19,7 @@ import click
 import jwt
 import orjson
 
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
 from service.bulk_load.sample import SampleLoan
 from service.settings import PROCESSORS
 from tests.bench import bare, plain

@@ -20,7 +20,7 @@ from security import (
     ThreadLocalSecurityContext,
     is_authenticated_provider,
 )
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
 
 
 @click.command()

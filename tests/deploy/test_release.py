@@ -14,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from security import KeyStore
-from security.key_exposure import exposure
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
+from security.keys.permissions import exposure
 from service.cli.probe_client import ProbeFailed, probe
 from service.errors import SettingsError
 from service.settings import Settings

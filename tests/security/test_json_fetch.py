@@ -2,7 +2,7 @@
 
 import pytest
 
-from security.json_fetch import FetchFailed, fetch_json
+from security.json_client import FetchFailed, fetch_json
 from tests.security.http_server import serving
 
 

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWKSet
 
-from security.jwk import jwk_set, key_from_jwk
-from security.verification_key import verification_key
+from security.keys.jwk import jwk_set, key_from_jwk
+from security.keys.verification_key import verification_key
 
 
 @pytest.mark.parametrize(

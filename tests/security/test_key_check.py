@@ -7,9 +7,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from security import KeyException
-from security.key_check import check
-from security.key_pair import write_key_pair
-from security.key_ring import KeyRing
+from security.keys.check import check
+from security.keys.generation import write_key_pair
+from security.keys.rotation import KeyRing
 
 NEXT = "loaner-20260101T000000Z"
 PEM = serialization.Encoding.PEM

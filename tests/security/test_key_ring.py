@@ -15,10 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from security import KeyException, KeyStore
-from security.key_check import check
-from security.key_pair import write_key_pair
-from security.key_ring import KeyRing, State
-from security.signing_key import SigningKeys
+from security.keys.check import check
+from security.keys.generation import write_key_pair
+from security.keys.rotation import KeyRing, State
+from security.keys.signing_key import SigningKeys
 from tests.clocks import Clock
 from tests.conftest import ROOT
 
@@ -214,7 +214,7 @@ def test_what_root_writes_belongs_to_whom_the_directory_belongs(ring):
 KILLED = """
     import os, shutil, signal, sys
     from cryptography.hazmat.primitives.asymmetric import rsa
-    from security.key_ring import KeyRing, State
+    from security.keys.rotation import KeyRing, State
     made = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
     rsa.generate_private_key = lambda **_: made.pop()
     source, target, action = sys.argv[1:]

@@ -16,7 +16,7 @@ from security import (
     KeyException,
     KeyStore,
 )
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
 
 PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 PRIVATE = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)

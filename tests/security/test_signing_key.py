@@ -5,8 +5,8 @@ import os
 import pytest
 
 from security import KeyException, KeyStore
-from security.key_pair import write_key_pair
-from security.signing_key import SigningKeys, own_names
+from security.keys.generation import write_key_pair
+from security.keys.signing_key import SigningKeys, own_names
 from tests.clocks import Ticking
 
 OLD, NEW = "loaner-20260101T000000Z", "loaner-20260201T000000Z"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from security.key_pair import write_key_pair
+from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
 from tests.gateway.stand_in import StandInKong, running
 from tests.service.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from security import JwksKeys, OAuth2Provider, Request, Response, ThreadLocalSecurityContext
-from security.key_ring import PUBLISH_S, KeyRing
+from security.keys.rotation import PUBLISH_S, KeyRing
 from service.runtime.bootstrap import build_app
 from tests.security.http_server import serving
 

@@ -11,7 +11,7 @@ import jwt
 import pytest
 import requests
 
-from security.key_ring import KeyRing, State
+from security.keys.rotation import KeyRing, State
 from tests.gateway.stand_in import StandInKong, running
 from tests.service.processes import free_port, reach, run, started, wait_until_up
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
-from security.wsgi import Application, Environ
+from security.frameworks.wsgi import Application, Environ
 from service.domain.parsing import date_of, loan_id_of
 from service.ledger.reader import BalanceReader
 from service.web import error_handlers as problem

@@ -4,9 +4,9 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from security.jwk import jwk_set
-from security.key_ring import PUBLISH_S
-from security.signing_key import SigningKeys
+from security.keys.jwk import jwk_set
+from security.keys.rotation import PUBLISH_S
+from security.keys.signing_key import SigningKeys
 from service.web.access import public
 from service.web.schemas.headers import PUBLIC, documented, unchanged
 from service.web.schemas.json_reply import json_reply

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from security.errors import KeyException, SecurityException
-from security.json_fetch import FetchFailed, fetch_json, is_protected, require_https
-from security.jwk import key_from_jwk
-from security.verification_key import VerificationKey
+from security.json_client import FetchFailed, fetch_json, is_protected, require_https
+from security.keys.jwk import key_from_jwk
+from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 from security.auth import Auth
 from security.context import SecurityContext
 from security.errors import NotAuthenticated, PolicyError, SecurityException
-from security.exchange import Request, Response
+from security.messages import Request, Response
 
 # What a request does, in Microkubes' words. TRACE and unknown methods have no action, so no policy allows them.
 ACTIONS = {

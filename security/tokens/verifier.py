@@ -9,10 +9,10 @@ from cachetools import LRUCache
 from jwt.api_jws import PyJWS
 
 from security.auth import Auth
-from security.claims import LEEWAY_S, identity_of
-from security.compact_token import CompactToken, take_apart
 from security.errors import InvalidToken
-from security.verification_key import ALGORITHMS, KeySource
+from security.keys.verification_key import ALGORITHMS, KeySource
+from security.tokens.claims import LEEWAY_S, identity_of
+from security.tokens.jws import CompactToken, take_apart
 
 REMEMBERED_TOKENS = 10_000
 

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from security.errors import KeyException
-from security.key import PrivateKey
-from security.key_store import KeyStore
-from security.verification_key import VerificationKey
+from security.keys.key_file import PrivateKey
+from security.keys.store import KeyStore
+from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 

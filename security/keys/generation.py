@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from security.errors import KeyException
-from security.safe_file import write_whole
+from security.files import write_whole
 
 RSA_BITS = 2048
 

@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 
 from security.errors import KeyException
-from security.key import Key, kind_of
-from security.safe_file import Mark
-from security.verification_key import VerificationKey
+from security.files import Mark
+from security.keys.key_file import Key, kind_of
+from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 

@@ -15,13 +15,13 @@ from enum import StrEnum
 from os import PathLike
 from pathlib import Path
 
-from security.claims import LEEWAY_S
 from security.errors import KeyException
-from security.key import Key, kind_of
-from security.key_audit import KeyAudit
-from security.key_pair import write_key_pair
-from security.safe_file import DRAFT, locked, sync_directory
-from security.signing_key import STAMP, own_names, time_of_making, time_of_stamp
+from security.files import DRAFT, locked, sync_directory
+from security.keys.audit_log import KeyAudit
+from security.keys.generation import write_key_pair
+from security.keys.key_file import Key, kind_of
+from security.keys.signing_key import STAMP, own_names, time_of_making, time_of_stamp
+from security.keys.verification_key import LEEWAY_S
 
 PUBLISH_S = 60.0  # a key is published this long before it signs: whoever keeps a copy of the set has seen it by then
 NOTICE_S = 5.0  # within this every process has noticed that it no longer signs

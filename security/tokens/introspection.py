@@ -10,10 +10,10 @@ from typing import Any
 from cachetools import LRUCache
 
 from security.auth import Auth
-from security.claims import LEEWAY_S, expiry_of, identity_of
-from security.compact_token import MAX_TOKEN_CHARS
 from security.errors import InvalidToken, SecurityException
-from security.json_fetch import FetchFailed, fetch_json, require_https
+from security.json_client import FetchFailed, fetch_json, require_https
+from security.tokens.claims import LEEWAY_S, expiry_of, identity_of
+from security.tokens.jws import MAX_TOKEN_CHARS
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from security.context import SecurityContext
 from security.errors import InsufficientScope
-from security.exchange import Request, Response
-from security.introspection import Introspector
-from security.jwt_provider import token_of
-from security.key_store import KeyStore
-from security.token_verifier import TokenVerifier
-from security.verification_key import KeySource
+from security.keys.store import KeyStore
+from security.keys.verification_key import KeySource
+from security.messages import Request, Response
+from security.providers.jwt import token_of
+from security.tokens.introspection import Introspector
+from security.tokens.verifier import TokenVerifier
 
 
 class OAuth2Provider:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from security.errors import InvalidToken
-from security.unique_members import unique_members
+from security.strict_json import unique_members
 
 MAX_TOKEN_CHARS = 16_384  # a larger token is refused before anything parses it
 

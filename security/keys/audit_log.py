@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from security.safe_file import open_private
+from security.files import open_private
 
 
 class KeyAudit:

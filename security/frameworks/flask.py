@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 from flask import Response as FlaskResponse
 from flask import after_this_request, current_app, g, has_app_context, make_response, request
 
-from security.acl_provider import ACLProvider
 from security.chain import (
     Provider,
     SecurityChain,
@@ -18,11 +17,12 @@ from security.chain import (
 )
 from security.context import SecurityContext
 from security.errors import SecurityException
-from security.exchange import Request, Response
-from security.jwt_provider import JWTProvider
-from security.key_store import KeyStore
-from security.oauth2_provider import OAuth2Provider
+from security.keys.store import KeyStore
+from security.messages import Request, Response
 from security.problem import refusal
+from security.providers.acl import ACLProvider
+from security.providers.jwt import JWTProvider
+from security.providers.oauth2 import OAuth2Provider
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from security.auth import Auth
 from security.errors import InvalidToken
-
-LEEWAY_S = 5.0  # the clocks of issuer and service may differ this much
+from security.keys.verification_key import LEEWAY_S as LEEWAY_S
 
 
 def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:

@@ -5,9 +5,9 @@ from typing import Any
 
 from security.context import SecurityContext
 from security.errors import InvalidToken
-from security.exchange import Request, Response
-from security.key_store import KeyStore
-from security.token_verifier import TokenVerifier
+from security.keys.store import KeyStore
+from security.messages import Request, Response
+from security.tokens.verifier import TokenVerifier
 
 
 def token_of(req: Request, header: str, auth_schema: str) -> str | None:

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 from security.errors import KeyException
-from security.safe_file import Mark, mark
-from security.verification_key import VerificationKey, verification_key
+from security.files import Mark, mark
+from security.keys.verification_key import VerificationKey, verification_key
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from security.errors import KeyException
-from security.key import Key
-from security.key_exposure import exposure
-from security.key_ring import Entry, KeyRing, State
-from security.verification_key import VerificationKey
+from security.keys.key_file import Key
+from security.keys.permissions import exposure
+from security.keys.rotation import Entry, KeyRing, State
+from security.keys.verification_key import VerificationKey
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from security.errors import KeyException
-from security.verification_key import VerificationKey, verification_key
+from security.keys.verification_key import VerificationKey, verification_key
 
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk}
 

@@ -8,7 +8,7 @@ from security.auth import Auth
 from security.chain import Provider, SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
-from security.exchange import Request, Response
+from security.messages import Request, Response
 from security.problem import phrase, refusal
 
 Environ = dict[str, Any]

@@ -1,0 +1,1 @@
+"""The chain in Flask, and in any WSGI application."""
