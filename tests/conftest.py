@@ -18,14 +18,20 @@ from psycopg2.extensions import connection as Connection
 import native
 from security import SecurityChain
 from security.keys.generation import write_key_pair
+from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import Settings
+from service.runtime.bootstrap import build_app
+from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
 from service.web.app import create_app
 
 ROOT = Path(__file__).parent.parent
+LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000.00\n3,2020-06-01,50.00\n"
+EVENTS = (
+    "1,interest,2020-01-31,10.00\n1,payment,2020-02-29,110.50\n1,fee,2020-03-01,0.05\n2,payment,2020-02-01,2500.00\n"
+)
 
 
 def pytest_report_header() -> str:
@@ -142,6 +148,24 @@ def admin(settings: Settings) -> Iterator[Connection]:
     """A connection of the tables' owner."""
     with closing(connect(settings, "admin")) as connection:
         yield connection
+
+
+@pytest.fixture
+def served(settings, posting, tmp_path, keys_dir):
+    """Settings for an application whose ledger holds LOANS and EVENTS."""
+    paths = tmp_path / "loans.csv", tmp_path / "events.csv"
+    for path, content in zip(paths, (LOANS, EVENTS), strict=True):
+        path.write_text(content)
+    load(posting, *paths)
+    chosen = load_settings(keys_dir=str(keys_dir), secret="s3cret-of-the-client", threads=2)
+    reach = {name: value for name, value in settings if name.startswith("psql_")}
+    return chosen.model_copy(update=reach)
+
+
+@pytest.fixture
+def client(served):
+    """Flask's test client."""
+    return build_app(served).test_client()
 
 
 def sql(connection: Connection, query: str, *parameters: object) -> list[tuple]:

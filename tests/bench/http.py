@@ -27,7 +27,7 @@ from tests.bench.contender import Contender, ask, running
 from tests.bench.ledger import EVENTS, LOANS, LONG, MIDDLE, SHORT, loaded, path_of, reply_of, sample
 from tests.bench.memory import bytes_of_timelines
 from tests.bench.wrk import Run, WrongReply, wrk
-from tests.memcached import memcached
+from tests.fakes.memcached import memcached
 
 BARE, HOT, PLAIN = "bare route", "hot loan", "plain implementation"
 FROM_MEMCACHED, FROM_POSTGRES = "loans from memcached", "loans from Postgres"

@@ -27,8 +27,8 @@ from tests.bench.contender import Contender, running
 from tests.bench.http import token_of
 from tests.bench.ledger import EVENTS, LOANS, path_of
 from tests.bench.wrk import wrk
-from tests.memcached import memcached
-from tests.service.replica import Server, primary_of_its_own, reaching, replica_of
+from tests.fakes.memcached import memcached
+from tests.fakes.replica import Server, primary_of_its_own, reaching, replica_of
 
 INSTANCES = 2
 POSTERS = (1, 8)

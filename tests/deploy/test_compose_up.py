@@ -13,7 +13,7 @@ import requests
 import yaml
 
 from tests.deploy.engine import Engine
-from tests.service.processes import free_port
+from tests.support.processes import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
@@ -37,7 +37,7 @@ class Project:
 
     def run(self, *arguments: str) -> str:
         """What `docker compose` with these arguments prints. A failure is the test's, with the logs."""
-        files = ["--file", "docker-compose.yml", "--file", "tests/deploy/stand_ins.yml", "--profile", "small"]
+        files = ["--file", "docker-compose.yml", "--file", "tests/deploy/fakes.yml", "--profile", "small"]
         done = subprocess.run(
             [*self._compose, *files, *arguments], cwd=self.folder, env=self._environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=UP_S,

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests import tcp_proxy
 from tests.conftest import ROOT
 from tests.deploy.engine import Engine
 from tests.deploy.ssh_host import SshHost, make_key
-from tests.gateway import stand_in
-from tests.service.processes import free_port
+from tests.fakes import tcp_proxy
+from tests.fakes.kong import fake_kong as stand_in
+from tests.support.processes import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 

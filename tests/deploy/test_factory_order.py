@@ -23,7 +23,7 @@ from deploy.factory.shipping import Shipping
 from deploy.factory.target import Target
 from service.errors import SettingsError
 from service.settings import Settings
-from tests.certificates import write_certificate
+from tests.fakes.certificates import write_certificate
 
 PASSWORD = "a-made-up-password"
 

@@ -15,10 +15,9 @@ import pytest
 import requests
 
 from service.runtime.bootstrap import build_app
-from tests.certificates import write_certificate
-from tests.conftest import ROOT
-from tests.service.conftest import served
-from tests.service.processes import free_port
+from tests.conftest import ROOT, served
+from tests.fakes.certificates import write_certificate
+from tests.support.processes import free_port
 
 __all__ = ["served"]
 

@@ -22,13 +22,13 @@ from service.settings import Settings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from service.tokens.clients_file import add_client
 from service.tokens.issuer import READ, Holder
-from tests.certificates import write_certificate
 from tests.conftest import ROOT
 from tests.deploy.chart import environment_of, helm, one, pods, rendered
-from tests.gateway.stand_in import StandInKong
-from tests.gateway.stand_in import running as running_kong
-from tests.service.processes import ask, free_port, run, shell, started
-from tests.service.test_instance import until
+from tests.fakes.certificates import write_certificate
+from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import running as running_kong
+from tests.support.processes import ask, free_port, run, shell, started
+from tests.system.test_instance import until
 
 DOCUMENT = (ROOT / "deploy" / "README.md").read_text().partition("## A cluster")[2].partition("\n## ")[0]
 

@@ -1,0 +1,336 @@
+"""A real memcached: what it gives is ours, or nothing."""
+
+import logging
+import os
+import socket
+import socketserver
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from pymemcache.client.base import Client, PooledClient
+
+from native import LAYOUT_VERSION
+from service.cache import open_memcached
+from service.cache.circuit_breaker import FAILURES
+from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
+from service.cache.signed_value import Seal
+from service.errors import SettingsError
+from service.net.hosts import Host, parse_hosts
+from service.settings import load_settings
+from tests.fakes.certificates import write_certificate
+from tests.fakes.memcached import Memcached, memcached, needs_memcached
+from tests.support.cached import look_up
+
+pytestmark = needs_memcached
+SECRET = "a secret of this test"
+KEY = f"loaner:{LAYOUT_VERSION}:a:1"
+
+
+@pytest.fixture(scope="module")
+def server():
+    with memcached() as running:
+        yield running
+
+
+@pytest.fixture
+def opened():
+    """Opens timelines on servers by their addresses."""
+    made = []
+
+    def open_on(*addresses, secret=SECRET, timeout_s=1.0, **more):
+        hosts = parse_hosts(", ".join(addresses), 11211)
+        made.append(MemcachedTimelines(hosts, secret, timeout_s, connections=4, **more))
+        return made[-1]
+
+    yield open_on
+    for timelines in made:
+        timelines.close()
+
+
+@pytest.fixture
+def raw(server):
+    """Somebody else who can reach the server, empty to begin with."""
+    with closing(Client(("127.0.0.1", server.port), default_noreply=False)) as client:
+        client.flush_all()
+        yield client
+
+
+@pytest.mark.parametrize("events", [0, 1, 3, 1000])
+def test_a_timeline_comes_back_as_it_was(server, raw, opened, make, events):
+    opened(server.address).put_many("a", [make(events=events, version=events)])
+    found = look_up(opened(server.address), "a", 1)
+    assert bytes(found) == bytes(make(events=events, version=events))
+    assert look_up(opened(server.address), "b", 1) is None
+    assert look_up(opened(server.address), "a", 2) is None
+
+
+def other_layout(content: bytes) -> bytes:
+    return content[:4] + struct.pack("<H", LAYOUT_VERSION + 1) + content[6:]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda content: b"",
+        lambda content: b"x",
+        lambda content: content,  # without a tag
+        lambda content: Seal(SECRET).close(KEY, content)[:-1],
+        lambda content: Seal(SECRET).close(KEY, content) + b"\0",
+        lambda content: Seal("somebody else's secret").close(KEY, content),
+        lambda content: Seal(SECRET).close(f"loaner:{LAYOUT_VERSION}:a:2", content),
+        lambda content: Seal(SECRET).close(f"loaner:{LAYOUT_VERSION}:b:1", content),
+        # with our own tag, as a release with a mistake might write it
+        lambda content: Seal(SECRET).close(KEY, content[:-1]),
+        lambda content: Seal(SECRET).close(KEY, other_layout(content)),
+    ],
+)
+def test_what_is_truncated_foreign_or_of_another_layout_is_nothing(server, raw, opened, make, forge, caplog):
+    raw.set(KEY, forge(bytes(make())))
+    assert look_up(opened(server.address), "a", 1) is None
+    assert "loan 1" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_another_loans_timeline_under_this_loans_key_is_nothing(server, raw, opened, make):
+    raw.set(KEY, Seal(SECRET).close(KEY, bytes(make(loan_id=2))))
+    assert look_up(opened(server.address), "a", 1) is None
+
+
+def test_what_is_replaced_by_the_right_one_is_found_again(server, raw, opened, make):
+    raw.set(KEY, b"garbage")
+    timelines = opened(server.address)
+    timelines.put_many("a", [make()])
+    assert look_up(timelines, "a", 1).version == 3
+
+
+def test_a_server_that_is_not_there_has_nothing_and_is_left_alone(opened, make, caplog):
+    caplog.set_level(logging.INFO)
+    server = Memcached()
+    timelines = opened(server.address)
+    for _ in range(FAILURES + 5):
+        assert look_up(timelines, "a", 1) is None
+        timelines.put_many("a", [make()])
+    assert timelines.state() == {server.address: "down"}
+    assert caplog.text.count("is left alone") == 1
+    server.start()
+    try:
+        deadline = time.monotonic() + 5
+        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+            timelines.put_many("a", [make()])
+            time.sleep(0.05)
+        assert look_up(timelines, "a", 1) is not None
+        assert timelines.state() == {server.address: "ok"}
+        assert caplog.text.count("answers again") == 1
+    finally:
+        server.stop()
+
+
+def test_a_server_that_falls_silent_costs_its_timeout_a_few_times(opened):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        timelines = opened(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
+        begun = time.monotonic()
+        for _ in range(50):
+            assert look_up(timelines, "a", 1) is None
+        assert time.monotonic() - begun < (FAILURES + 2) * 0.1 + 1
+
+
+def test_values_above_the_servers_limit_are_passed_over_and_it_is_not_thought_down(opened, make):
+    with memcached("-I", "64k", "-o", "slab_chunk_max=16384") as small:
+        timelines = opened(small.address)
+        for number in range(2 * FAILURES):
+            timelines.put_many("a", [make(loan_id=1, events=5000)])
+            assert look_up(timelines, "a", 1) is None
+            timelines.put_many("a", [make(loan_id=2, version=number)])
+            assert look_up(timelines, "a", 2).version == number  # each answer is to its own question
+        assert timelines.state() == {small.address: "ok"}
+
+
+def test_values_above_what_servers_take_by_default_are_not_even_sent(server, raw, opened, make):
+    before = raw.stats()[b"cmd_set"]
+    opened(server.address).put_many("a", [make(events=MAX_ITEM_BYTES // 29)])
+    assert raw.stats()[b"cmd_set"] == before
+
+
+def test_loans_are_spread_over_a_ring_and_keep_their_place_when_another_server_is_gone(opened, make):
+    with memcached() as first, memcached() as second:
+        timelines = opened(first.address, second.address)
+        loans = range(1, 41)
+        for loan in loans:
+            timelines.put_many("a", [make(loan)])
+        held = {server.address: int(stats(server)[b"curr_items"]) for server in (first, second)}
+        assert sum(held.values()) == 40
+        assert min(held.values()) >= 8
+        second.stop()
+        found = [loan for loan in loans if look_up(timelines, "a", loan) is not None]
+        assert len(found) == held[first.address]
+        assert timelines.state() == {first.address: "ok", second.address: "down"}
+
+
+def stats(server):
+    with closing(Client(("127.0.0.1", server.port))) as client:
+        return client.stats()
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that the server's user can read as well."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_many_take_one_round_trip_to_each_server(server, opened, make, monkeypatch):
+    with memcached() as another:
+        timelines = opened(server.address, another.address)
+        trips = []
+        for command in ("get_many", "set_many"):
+            monkeypatch.setattr(PooledClient, command, _counted(getattr(PooledClient, command), trips))
+        timelines.put_many("a", [make(loan) for loan in range(1, 101)])
+        found = timelines.get_many("a", range(1, 121))
+    assert found.keys() == set(range(1, 101))
+    assert all(timeline.loan_id == loan for loan, timeline in found.items())
+    assert [name for name, _ in trips] == ["set_many"] * 2 + ["get_many"] * 2
+    assert sum(keys for name, keys in trips if name == "get_many") == 120
+    assert min(keys for _, keys in trips) > 20
+
+
+def _counted(command, trips):
+    def count(self, keys, *rest):
+        trips.append((command.__name__, len(keys)))
+        return command(self, keys, *rest)
+
+    return count
+
+
+def test_memcached_over_tls_is_checked(make, open_folder, caplog):
+    right, wrong = (write_certificate(open_folder / f"{name}.pem") for name in ("right", "wrong"))
+    with memcached("-Z", "-o", f"ssl_chain_cert={right},ssl_key={right}") as server:
+        settings = load_settings(memcached_servers=server.address, cache_secret=SECRET, memcached_tls=True,
+                                 memcached_timeout_s=1, memcached_ca=str(right))  # fmt: skip
+        with closing(open_memcached(settings)) as timelines:
+            timelines.put_many("a", [make()])
+            assert look_up(timelines, "a", 1) is not None
+        others = settings.model_copy(update={"memcached_ca": str(wrong)})
+        with closing(open_memcached(others)) as timelines:
+            for _ in range(FAILURES):
+                assert look_up(timelines, "a", 1) is None
+        assert "certificate verify failed" in caplog.text
+        plain = settings.model_copy(update={"memcached_tls": False, "memcached_ca": None})
+        with closing(open_memcached(plain)) as timelines:
+            assert look_up(timelines, "a", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"memcached_servers": "one two"}, "MEMCACHED_SERVERS: expected hosts"),
+        ({"memcached_servers": "host:0"}, "MEMCACHED_SERVERS"),
+        ({"cache_secret": "short"}, "CACHE_SECRET"),
+        ({"memcached_timeout_s": "0"}, "MEMCACHED_TIMEOUT_S"),
+        ({"cache_bytes": "-1"}, "CACHE_BYTES"),
+        ({"max_staleness_s": "-1"}, "MAX_STALENESS_S"),
+    ],
+)
+def test_a_wrong_setting_is_named(wrong, told):
+    with pytest.raises(SettingsError, match=told) as caught:
+        load_settings(**wrong)
+    assert "short" not in str(caught.value)
+
+
+def test_servers_without_a_secret_are_refused():
+    with pytest.raises(SettingsError, match="CACHE_SECRET is not set"):
+        open_memcached(load_settings(memcached_servers="cache"))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read_are_named(content, tmp_path):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    settings = load_settings(memcached_servers="cache", cache_secret=SECRET, memcached_tls=True, memcached_ca=str(path))
+    with pytest.raises(SettingsError, match="MEMCACHED_CA"):
+        open_memcached(settings)
+
+
+def test_no_servers_are_no_cache():
+    assert open_memcached(load_settings()) is None
+
+
+def test_hosts_are_read_with_memcacheds_own_port():
+    assert parse_hosts("cache", 11211) == (Host("cache", 11211),)
+
+
+class Garbage(socketserver.StreamRequestHandler):
+    """Answers whatever it is asked with the same bytes, one after the other."""
+
+    answer = b""
+    pause_s = 0.0
+
+    def handle(self):
+        with suppress(OSError):
+            while self.rfile.readline():
+                for byte in self.answer:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(self.pause_s)
+
+
+@contextmanager
+def garbage(answer, pause_s=0.0):
+    handler = type("Handler", (Garbage,), {"answer": answer, "pause_s": pause_s})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"VALUE x y\r\n", b"VALUE\r\n", b"VALUE other 0 3\r\nabc\r\nEND\r\n", b"HTTP/1.1 200 OK\r\n", b"\xff\r\n"],
+)
+def test_what_is_no_memcached_has_nothing_and_is_left_alone(opened, make, answer):
+    with garbage(answer) as address:
+        timelines = opened(address, timeout_s=0.2)
+        for _ in range(FAILURES):
+            assert look_up(timelines, "a", 1) is None
+            timelines.put_many("a", [make()])
+        assert timelines.state() == {address: "down"}
+
+
+def test_a_server_whose_answers_come_in_drips_is_left_alone(opened):
+    with garbage(b"END\r\n", pause_s=0.15) as address:
+        timelines = opened(address, timeout_s=0.05)
+        begun = time.monotonic()
+        for _ in range(20):
+            assert look_up(timelines, "a", 1) is None
+        assert time.monotonic() - begun < 5
+        assert timelines.state() == {address: "down"}
+
+
+def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
+    open_folder.chmod(0o777)
+    path = open_folder / "socket"
+    command = ["memcached", "-s", str(path), *(["-u", "nobody"] if os.geteuid() == 0 else [])]
+    process = subprocess.Popen(command)
+    try:
+        timelines = opened(str(path))
+        deadline = time.monotonic() + 5
+        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+            timelines.put_many("a", [make()])
+            time.sleep(0.05)
+        assert look_up(timelines, "a", 1) is not None
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_certificates_that_would_not_be_looked_at_are_refused():
+    settings = load_settings(memcached_servers="cache", cache_secret=SECRET, memcached_ca="ca.pem")
+    with pytest.raises(SettingsError, match="MEMCACHED_CA is set, and MEMCACHED_TLS is not"):
+        open_memcached(settings)

@@ -1,0 +1,376 @@
+"""The commands for people, and the two ways of starting, as they are typed."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from security.keys.generation import write_key_pair
+from tests.conftest import ROOT, sql
+from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
+
+
+def test_help_names_every_command():
+    told = run("--help").stdout
+    for command in ("--standalone", "demo", "load", "migrate", "sample"):
+        assert command in told
+
+
+def test_a_wrong_setting_is_one_line_and_a_status():
+    done = run("migrate", PORT="http", TIMEZONE="Mars")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: PORT: ")
+    assert "TIMEZONE" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_database_production_does_not_start(keys_dir):
+    with running(StandInKong()) as kong:
+        done = run(API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: PSQL_HOST is not set")
+
+
+def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
+    begun = time.monotonic()
+    done = run(
+        PSQL_HOST="127.0.0.1", API_GATEWAY_URL=f"http://127.0.0.1:{(port := free_port())}", GATEWAY_TIMEOUT_S="2"
+    )
+    assert time.monotonic() - begun < 15
+    assert done.returncode == 1
+    *_, line = done.stderr.splitlines()
+    assert line.startswith("Error: API_GATEWAY_URL")
+    assert f"http://127.0.0.1:{port}/: connection refused" in line
+
+
+def test_registration_comes_before_keys_and_postgres(tmp_path):
+    with running(StandInKong()) as kong:
+        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(tmp_path / "none"))
+        assert "loaner" in kong.routes
+    assert done.returncode == 1
+    assert "KEYS_DIR" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("loaner", "rubbish", "is not a private key"),
+        ("loaner.pub", "other", "not the private half of loaner.pub"),
+        ("odd.pub", "rubbish", "odd.pub"),
+    ],
+)
+def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, content, said):
+    folder = tmp_path / "keys"
+    shutil.copytree(keys_dir, folder)
+    (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
+    with running(StandInKong()) as kong:
+        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
+                   PORT=str(free_port()))  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: KEYS_DIR: ")
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_postgres_that_is_not_there_stops_the_start(keys_dir):
+    with running(StandInKong()) as kong:
+        place = {"API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys_dir), "USE_VAULT": "false"}
+        done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", **place)
+    assert done.returncode == 1
+    assert "Postgres at 127.0.0.1:1" in done.stderr.splitlines()[-1]
+
+
+def start_on(settings, **variables: str) -> subprocess.CompletedProcess[str]:
+    with running(StandInKong()) as kong:
+        return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=settings.keys_dir, **variables)
+
+
+def test_a_port_that_is_taken_is_named(settings):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = start_on(settings, PORT=port, LISTEN_HOST="127.0.0.1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: 127.0.0.1:{port} cannot be used")
+
+
+def test_an_address_of_another_machine_is_named(settings):
+    done = start_on(settings, LISTEN_HOST="192.0.2.1")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "Error: LISTEN_HOST: 192.0.2.1 is no address of this machine"
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "said"),
+    [
+        ({"PSQL_HOST": "127.0.0.1", "LOANER_NATIVE": "fast"}, [], "LOANER_NATIVE: expected compiled or interpreted"),
+        ({"LISTEN_HOST": "localhost"}, [], "LISTEN_HOST: expected an IP address"),
+        ({"API_GATEWAY_URL": "http://a..b:x"}, [], "API_GATEWAY_URL: expected a URL"),
+        ({"API_GATEWAY_URL": "http://kong:8001/?a=1"}, [], "API_GATEWAY_URL: expected a URL"),
+        ({"PSQL_HOST": "127.0.0.1", "PSQL_PORT": "1", "PSQL_ADMIN_USER": "a"}, ["migrate"], "Connection refused"),
+        ({}, ["load", "a.csv", "b.csv"], "PSQL_HOST is not set"),
+        ({"PSQL_HOST": "db"}, ["load", "a.csv", "b.csv"], "PSQL_POSTING_USER is not set"),
+    ],
+)
+def test_what_is_wrong_with_the_set_up_is_one_line(variables, arguments, said):
+    done = run(*arguments, **variables)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert said in line
+
+
+def test_a_password_in_the_gateways_address_is_not_shown():
+    url = f"http://admin:hunter2@127.0.0.1:{free_port()}"
+    done = run(PSQL_HOST="127.0.0.1", API_GATEWAY_URL=url, GATEWAY_TIMEOUT_S="0.5", PORT=str(free_port()))
+    assert done.returncode == 1
+    assert "connection refused" in done.stderr
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"PORT=\xe9\n"])
+def test_a_settings_file_that_is_no_text_is_named(clone, content):
+    (clone / ".env").write_bytes(content)
+    done = run("migrate", cwd=clone)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: .env, .auth or a file in /run/secrets cannot be read")
+
+
+@pytest.mark.parametrize("command", [["demo"], ["load", "{loans}", "{events}"]])
+def test_tables_that_are_missing_are_one_line(settings, admin, tmp_path, command):
+    for table in ("loan_events", "loans", "loaded_files"):
+        sql(admin, f"DROP TABLE {table} CASCADE")
+    files = {"loans": tmp_path / "l.csv", "events": tmp_path / "e.csv"}
+    for file in files.values():
+        file.touch()
+    done = run(*[word.format(**files) for word in command], stdin="1\n2020-01-01\n", **reach(settings))
+    assert done.returncode == 1
+    assert "the tables are not there; make them with: python service.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_user_who_may_not_post_is_told_so(settings, tmp_path):
+    for name in ("l.csv", "e.csv"):
+        (tmp_path / name).touch()
+    variables = reach(settings)
+    variables.update(PSQL_POSTING_USER=variables["PSQL_USER"], PSQL_POSTING_PW=variables["PSQL_PW"])
+    done = run("load", str(tmp_path / "l.csv"), str(tmp_path / "e.csv"), **variables)
+    assert done.returncode == 1
+    assert "permission denied" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_production_registers_serves_and_stops(served, bearer):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    with running(StandInKong()) as kong:
+        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "PORT": str(port),
+                     "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
+                     "DRAIN_S": "0"}  # fmt: skip
+        with started(**variables) as (process, told):
+            wait_until_up(process, f"{url}/healthcheck", told)
+            assert (kong.services["loaner"]["host"], kong.services["loaner"]["port"]) == ("10.1.2.3", port)
+            status, _, reply = ask(f"{url}/api/v1/loan/1/2020-02-29", bearer)
+            assert (status, reply["balance"]) == (200, "899.50")
+            status, headers, reply = ask(f"{url}/api/v1/loan/1/2020-02-29")
+            assert (status, reply["code"]) == (401, 401)
+            assert "bearer" in headers["www-authenticate"].lower()
+            os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
+            assert process.wait(12) == 0  # workers that did not stop would be killed after 15 s
+            assert "registered loaner" in told()
+            assert "Traceback" not in told()
+
+
+def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(served, bearer, tmp_path):
+    keys = shutil.copytree(served.keys_dir, tmp_path / "keys")
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/1/2020-02-29"
+    with running(StandInKong()) as kong:
+        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
+                     "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
+                     "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),
+                     "DRAIN_S": "0"}  # fmt: skip
+        (tmp_path / "tmp").mkdir()
+        with started(**variables) as (process, told):
+            wait_until_up(process, url, told)
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            (keys / "half.pub").write_text("-----BEGIN")
+            (tmp_path / "clients.json").write_text("{")
+            shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as whoever cleans up does
+            os.kill(int(children[0]), signal.SIGKILL)
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline:
+                try:
+                    if ask(url, bearer)[0] == 200:
+                        break
+                except (urllib.error.URLError, ConnectionError):
+                    time.sleep(0.2)
+            assert "half.pub" in told()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, told()
+
+
+def test_files_are_loaded_from_the_command_line(settings, tmp_path):
+    loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
+    made = run("sample", str(loans), str(events), "--loans", "3", "--events-per-loan", "4")
+    assert made.stdout.startswith("wrote 3 loans")
+    done = run("load", str(loans), str(events), **reach(settings))
+    assert (done.returncode, done.stdout) == (0, "loaded 3 loans and 12 events\n")
+    again = run("load", str(loans), str(events), **reach(settings))
+    assert again.returncode == 1
+    assert "--again" in again.stderr
+    events.write_text("1,fee,2020-02-30,1.00\n1,gift,2020-02-28,1.00\n")
+    bad = run("load", str(loans), str(events), "--again", **reach(settings))
+    assert bad.returncode == 1
+    assert f"{events}:1: post_date: expected" in bad.stderr
+    assert f"{events}:2: event_type: expected" in bad.stderr
+    assert "nothing was loaded" in bad.stderr
+    assert "Traceback" not in bad.stderr
+
+
+def test_tables_are_migrated_from_the_command_line(settings):
+    done = run("migrate", **reach(settings))
+    assert (done.returncode, done.stdout) == (0, "the tables are up to date\n")
+
+
+def test_the_demonstration_asks_answers_and_draws(served):
+    done = run("demo", stdin="77\nabc\n1\n2020-02-30\n2020-02-29\n", **reach(served))
+    assert done.returncode == 0, done.stderr
+    assert "there is no loan 77" in done.stdout
+    assert "'abc': expected a whole number" in done.stdout
+    assert "'2020-02-30': expected a date that exists" in done.stdout
+    assert "On 2020-02-29, loan 1 owed 899.50 USD." in done.stdout
+    chart = done.stdout.rpartition("USD.")[2]
+    assert "Loan 1, balance in USD" in chart
+    assert "2019-12-05" in chart
+    assert max(map(len, chart.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("answers", ["", "1\n", "x\n"])
+def test_a_demonstration_whose_input_ends_early_ends_as_well(served, answers):
+    done = run("demo", stdin=answers, **reach(served))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def clone():
+    """The project's files in a folder of their own, as a clone has them; with the core if it is built."""
+    folder = Path(tempfile.mkdtemp(prefix="loaner-clone-"))
+    folder.chmod(0o755)
+    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    built = [str(path.relative_to(ROOT)) for path in (ROOT / "native").glob("*.so")]
+    for name in tracked.stdout.split("\n") + built:
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
+    port = free_port()
+    url = f"http://localhost:{port}"
+    variables = {"PORT": str(port), "WORKERS": "2"}
+    with started("--standalone", cwd=clone, **variables) as (process, told):
+        wait_until_up(process, f"{url}/healthcheck", told)
+        assert "running standalone" in told()
+        assert f"{url}/api/v1" in told()
+        curl = re.search(r"curl -s -H '(Authorization: Bearer [^']+)' (\S+)", told())
+        name, _, value = curl[1].partition(": ")
+        status, _, reply = ask(curl[2], {name: value})
+        assert status == 200
+        assert re.fullmatch(r"\d+\.\d\d", reply["balance"])
+        exported = subprocess.run(
+            ["bash", "-c", "source .auth && echo $JWT"], cwd=clone, capture_output=True, text=True
+        )
+        assert value == f"Bearer {exported.stdout.strip()}"
+        assert (clone / ".auth").stat().st_mode & 0o777 == 0o600
+        [private] = [file for file in (clone / "keys").glob("loaner-*") if not file.suffix]
+        assert private.stat().st_mode & 0o777 == 0o600
+        second = run("--standalone", cwd=clone, KEYS_DIR=str(clone / "elsewhere"), **variables)
+        assert second.returncode == 1
+        assert f"a standalone run is active in {clone} (process {process.pid})" in second.stderr
+        assert not (clone / "elsewhere").exists()
+        shown = shell(
+            "source .auth && curl -s -d grant_type=client_credentials -u $CLIENT_ID:$SECRET $0/token", clone, url
+        )
+        assert ask(curl[2], {name: f"Bearer {json.loads(shown)['access_token']}"})[0] == 200
+        demo = run("demo", cwd=clone, stdin="\n\n")
+        assert f"loan 1 owed {reply['balance']}" in demo.stdout, demo.stderr
+        ignored = subprocess.run(
+            ["git", "check-ignore", ".auth", "keys/loaner", ".local/x"], cwd=ROOT, capture_output=True
+        )
+        assert len(ignored.stdout.split()) == 3
+        posting = (ROOT / "service" / "README.md").read_text().partition("## Posting\n")[2].partition("\n\nOne to")[0]
+        command = f"source .auth && {posting.strip()}".replace("http://localhost:5555", url)
+        first, again = (json.loads(shell(command, clone)) for _ in range(2))
+        assert first == again
+        assert first["events"][0]["version"] == first["version"]
+        _, _, reply = ask(f"{curl[2]}?min_version={first['version']}", {name: value})
+        assert reply["version"] == first["version"]
+        os.killpg(process.pid, signal.SIGKILL)  # no chance to clean up
+        process.wait()
+    begun = time.monotonic()
+    with started("--standalone", cwd=clone, **variables) as (process, told):
+        wait_until_up(process, f"{url}/healthcheck", told)
+        assert time.monotonic() - begun < 30
+        status, _, again = ask(curl[2], {name: value})
+        assert (status, again) == (200, reply)
+        begun = time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+        assert process.wait(30) == 0
+        assert time.monotonic() - begun < 10
+        assert "Traceback" not in told()
+    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
+    def demo() -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "service.py", "demo"], cwd=clone, env=environment(), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=0,
+        )  # fmt: skip
+
+    pid_file = clone / ".local" / "postgres" / "data" / "postmaster.pid"
+    first = demo()
+    assert first.stdout.read(10)  # it asks, so its PostgreSQL is up
+    second = demo()
+    assert second.stdout.read(10)
+    assert "loan 1 owed" in first.communicate("1\n2020-07-01\n", timeout=30)[0]
+    assert pid_file.exists()
+    assert "loan 2 owed" in second.communicate("2\n2020-07-01\n", timeout=30)[0]
+    assert not pid_file.exists()
+
+
+def test_a_closed_terminal_stops_a_standalone_run(clone):
+    port = free_port()
+    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(20) == 0
+    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_a_key_pair_whose_making_was_interrupted_stays_and_another_one_signs(clone):
+    port = free_port()
+    (clone / "keys").mkdir(exist_ok=True)
+    write_key_pair(clone / "keys", "loaner")
+    (clone / "keys" / "loaner.pub").unlink()
+    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
+        token = shell("source .auth && echo $JWT", clone).strip()
+        assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200
+        assert "loaner is not signed with" in told()
+    assert (clone / "keys" / "loaner").exists()

@@ -1,0 +1,216 @@
+"""The ledger in columns: what Postgres says of every day, read once, and again only where something has changed."""
+
+import errno
+import os
+import stat
+from contextlib import closing, suppress
+from datetime import date
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.cli.main import main
+from service.portfolio.columnar import ColumnPortfolio
+from service.portfolio.columnar_file import LedgerFile, UnusableFile, write_ledger_file
+from service.portfolio.sql import SqlPortfolio
+from service.portfolio.sync import refresh
+from service.postgres.connect import connect
+from service.postgres.pool import PooledDatabase
+from tests.conftest import sql
+from tests.generated.test_equivalence import FEW
+from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
+
+END = date(9999, 12, 31)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "portfolio"
+
+
+@pytest.fixture
+def refreshed(settings, path):
+    """Brings the file up to date and gives what it holds, and how many loans were read for that."""
+
+    def run():
+        read = []
+        before = path.stat().st_ino if path.exists() else None
+        with closing(connect(settings, "reader")) as connection:
+            ledger = refresh(connection, path, lambda done, of: read.append(of))
+        return ledger, path.stat().st_ino != before
+
+    return run
+
+
+@pytest.fixture
+def by_sql(settings):
+    """The same, asked of Postgres."""
+    with closing(PooledDatabase(settings)) as database:
+        yield SqlPortfolio(database)
+
+
+@FEW
+@given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=4), again=EVENTS, day=DAYS)
+def test_it_answers_as_sql_does_before_and_after_more_was_posted(posting, refreshed, by_sql, loans, again, day):
+    for loan in loans:
+        post(posting, *loan)
+    for _ in (1, 2):
+        told = ColumnPortfolio(refreshed()[0])
+        for one in (FIRST, day, END):
+            assert told.totals(one) == by_sql.totals(one)
+            assert list(told.loans(one)) == [owed for piece in by_sql.loans(one) for owed in piece]
+        newest = post(posting, day, "7.00", again).loan_id
+        if newest > 1:
+            sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [newest - 1], ["fee"], [FIRST], [1])
+
+
+def test_only_what_has_changed_is_read_again(posting, refreshed, path, monkeypatch):
+    for number in range(5):
+        post(posting, FIRST, f"{number}.00", [])
+    first, made = refreshed()
+    assert (made, len(first), stat.S_IMODE(path.stat().st_mode)) == (True, 5, 0o600)
+    assert refreshed()[1] is False
+    asked = []
+    read = refresh.__globals__["_read"]
+    monkeypatch.setitem(
+        refresh.__globals__, "_read", lambda connection, ids: asked.append(ids) or read(connection, ids)
+    )
+    sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [2, 4], ["fee"] * 2, ["2020-01-01"] * 2, [7, 8])
+    sql(posting, "SELECT create_loans('{3000,6}', '{2020-01-01,2020-01-01}', '{1,1}', '{USD,EUR}')")
+    second, made = refreshed()
+    assert (made, asked) == (True, [[2, 4, 6, 3000]])
+    assert list(second.columns.loan_ids) == [1, 2, 3, 4, 5, 6, 3000]
+    assert list(second.columns.versions) == [0, 1, 0, 1, 0, 0, 0]
+    assert second.currencies() == ["USD"] * 5 + ["EUR", "USD"]
+    assert list(first.columns.versions) == [0] * 5  # what is open stays as it was
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_an_empty_ledger(refreshed):
+    ledger, _ = refreshed()
+    assert (len(ledger), ColumnPortfolio(ledger).totals(END), list(ColumnPortfolio(ledger).loans(END))) == (0, [], [])
+
+
+def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed, path, admin, caplog):
+    post(posting, FIRST, "5.00", [])
+    refreshed()
+    whole = path.read_bytes()
+    for content, said in (
+        (b"", "damaged"),
+        (whole[:3], "damaged"),
+        (whole[:-1], "damaged"),
+        (whole[:4] + b"\x63" + whole[5:], "another release"),
+        (whole[:22] + b"9.9.9" + whole[27:], "another database"),
+        (whole[:22] + b"\xff" + whole[23:], "another database"),
+    ):
+        path.write_bytes(content)
+        caplog.clear()
+        ledger, made = refreshed()
+        assert (made, path.read_bytes(), len(ledger)) == (True, whole, 1)
+        assert (said in caplog.text) or said == "another database"
+    for content in (b"", whole[:100], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(UnusableFile):
+            LedgerFile.open(path)
+
+
+def test_columns_that_do_not_agree_are_told_of(command, path):
+    command("--date", "2020-03-01")
+    content = bytearray(path.read_bytes())
+    content[256 + 8 * 3 * 3 + 7] ^= 0x80  # the first offset of three loans
+    path.write_bytes(content)
+    ran = command("--date", "2020-03-01")
+    assert (ran.exit_code, type(ran.exception)) == (1, SystemExit)
+    assert f"{path} is damaged, and has to be removed" in ran.output
+
+
+def test_what_is_somebody_elses_is_left_as_it_is(command, path):
+    path.parent.mkdir()
+    for content in (b"date,loan_id\r\n", b"x" * 1000, b"Lx"):
+        path.write_bytes(content)
+        ran = command("--date", "2020-03-01")
+        assert (ran.exit_code, f"--file: {path} is no ledger" in ran.output) == (1, True)
+        assert path.read_bytes() == content
+
+
+def test_nothing_is_left_behind_when_it_breaks_off(posting, refreshed, path, monkeypatch):
+    post(posting, FIRST, "5.00", [])
+    refreshed()
+    before = path.read_bytes()
+    sql(posting, "SELECT create_loans('{3000}', '{2020-01-01}', '{1}', '{USD}')")
+
+    def broken(*_):
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setitem(refresh.__globals__, "_read", broken)
+    with pytest.raises(RuntimeError):
+        refreshed()
+    assert (path.read_bytes(), os.listdir(path.parent)) == (before, [path.name])
+
+
+def test_a_file_has_its_room_before_anything_is_written(path):
+    """Without it, a disk that fills up ends the process (SIGBUS) and leaves half a file behind."""
+    with suppress(UnusableFile), write_ledger_file(path, "c", 100, 100_000):
+        [made] = path.parent.iterdir()
+        assert made.stat().st_blocks * 512 >= made.stat().st_size > 1_200_000
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has no posix_fallocate")
+def test_a_full_disk_is_told_and_leaves_nothing_behind(command, path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    ran = command("--date", "2020-03-01")
+    assert (ran.exit_code, f"Error: --file: {path}: No space left on device" in ran.output) == (1, True)
+    assert os.listdir(path.parent) == []
+
+
+# The command
+
+
+@pytest.fixture
+def command(served, monkeypatch, path):
+    """Runs it over the three loans of `served`."""
+    for name in ("host", "port", "db", "user"):
+        monkeypatch.setenv(f"PSQL_{name.upper()}", str(getattr(served, f"psql_{name}")))
+    monkeypatch.setenv("PSQL_PW", served.psql_pw.get_secret_value())
+    return lambda *arguments: CliRunner().invoke(main, ["portfolio", "--file", str(path), *arguments])
+
+
+def test_the_command_tells_totals_of_days(command):
+    for _ in (1, 2):
+        ran = command("--date", "2019-12-05", "--date", "2020-03-01")
+        assert ran.exit_code == 0, ran.output
+        rows = [line.split() for line in ran.stdout.splitlines() if line.strip("│┃ ").startswith("20")]
+        told = [[cell for cell in row if cell not in ("│", "┃")] for row in rows]
+        assert told == [["2019-12-05", "USD", "1", "1000.00"], ["2020-03-01", "USD", "2", "399.55"]]
+
+
+def test_the_command_tells_rows_as_the_service_does(command, client, bearer):
+    ran = command("--date", "2020-03-01", "--csv")
+    reply = client.get("/api/v1/portfolio/2020-03-01?format=csv", headers=bearer)
+    assert ran.exit_code == 0
+    assert ran.stdout_bytes.decode() == reply.text
+
+
+def test_wrong_entries_are_named(command, tmp_path):
+    for arguments, said in (
+        ([], "--date"),
+        (["--date", "2021-02-29"], "a date that exists"),
+        (["--date", "today"], "written YYYY-MM-DD"),
+        (["--date", "2020-01-01", "--file", str(tmp_path)], "--file"),
+        (["--date", "2020-01-01", "--file", "/proc/none/portfolio"], "--file"),
+    ):
+        ran = command(*arguments)
+        assert ran.exit_code != 0
+        assert said in ran.output
+        assert "Traceback" not in ran.output
+
+
+def test_days_without_number_are_answered_from_one_reading(posting, refreshed, settings):
+    loan = post(posting, FIRST, "100.00", [])
+    told = ColumnPortfolio(refreshed()[0])
+    assert all(told.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))

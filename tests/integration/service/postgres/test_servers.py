@@ -1,0 +1,197 @@
+"""Several servers of Postgres: the right one is found, whatever happens to the others, and in bounded time."""
+
+import socket
+import time
+from contextlib import closing, contextmanager
+
+import psycopg2
+import pytest
+from pydantic import SecretStr
+
+from service.errors import CredentialsRefused, DatabaseUnavailable
+from service.postgres.connect import connect, connect_bounded
+from service.postgres.pool import PooledDatabase
+from tests.fakes.replica import primary_of_its_own, reaching, replica_of
+
+IN_RECOVERY = "SELECT pg_is_in_recovery()"
+BOUND_S = 2.5  # two hosts share 3 s, and one that is stopped says so at once
+
+
+@pytest.fixture(scope="module")
+def own_primary():
+    with primary_of_its_own() as server:
+        yield server
+
+
+@pytest.fixture
+def primary(own_primary):
+    """A primary that a test may stop."""
+    own_primary.start_again()
+    yield own_primary
+    own_primary.start_again()
+
+
+@pytest.fixture(scope="module")
+def own_replica(own_primary):
+    with replica_of(own_primary) as server:
+        yield server
+
+
+@pytest.fixture
+def replica(primary, own_replica):
+    """A replica that a test may stop or hold back, but not promote."""
+    own_replica.start_again()
+    own_replica.resume()
+    own_replica.catch_up()
+    return own_replica
+
+
+@contextmanager
+def pooled(settings, **options):
+    database = PooledDatabase(settings, **options)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def silent_host():
+    """A host that takes connections and says nothing, ever."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def seconds_below(bound):
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < bound
+
+
+def until_answered(database, sql, seconds=5):
+    """The row, as soon as the pool stops saying that there is no server."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return database.row(sql)
+        except DatabaseUnavailable:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def port_of(settings, want):
+    """The port of the server to which one connects."""
+    with closing(connect_bounded(settings, want)) as connection:
+        return connection.info.port
+
+
+def test_each_finds_the_server_it_wants_wherever_that_stands(primary, replica):
+    for servers in ((primary, replica), (replica, primary)):
+        settings = reaching(*servers)
+        for role in ("posting", "admin", "reader"):
+            with closing(connect(settings, role)) as connection:
+                assert connection.info.port == primary.port
+        assert port_of(settings, "primary") == primary.port
+        assert port_of(settings, "replica") == replica.port
+
+
+def test_without_the_right_server_every_host_is_named_with_its_reason(primary, replica):
+    only_replica = reaching(replica).model_copy(update={"psql_host": f"127.0.0.1:1, 127.0.0.1:{replica.port}"})
+    for role in ("posting", "admin"):
+        with pytest.raises(DatabaseUnavailable) as caught:
+            connect(only_replica, role)
+        assert str(caught.value).startswith(f"Postgres at 127.0.0.1:1, 127.0.0.1:{replica.port}: ")
+        assert "Connection refused; " in str(caught.value)
+        assert str(caught.value).endswith("session is read-only")
+    told = rf"no primary of Postgres: 127\.0\.0\.1:1: Connection refused; 127\.0\.0\.1:{replica.port} is a replica$"
+    with pytest.raises(DatabaseUnavailable, match=told):
+        connect_bounded(only_replica, "primary")
+    with pytest.raises(DatabaseUnavailable, match=rf"no replica of Postgres: 127\.0\.0\.1:{primary.port} is the pri"):
+        connect_bounded(reaching(primary), "replica")
+
+
+def test_a_replica_that_stops_is_noticed_and_found_again(primary, replica):
+    settings = reaching(primary, replica)
+    with pooled(settings, want="replica") as database, pooled(settings, want="primary") as main:
+        assert database.row(IN_RECOVERY) == (True,)
+        replica.stop("immediate")
+        with seconds_below(BOUND_S), pytest.raises(DatabaseUnavailable, match=f"{primary.port} is the primary"):
+            database.row(IN_RECOVERY)
+        assert main.row(IN_RECOVERY) == (False,)
+        replica.start_again()
+        assert until_answered(database, IN_RECOVERY) == (True,)
+
+
+def test_a_replica_whose_neighbour_stops_goes_on_alone(primary, replica):
+    with replica_of(primary) as neighbour, pooled(reaching(primary, replica, neighbour), want="replica") as database:
+        assert database.row(IN_RECOVERY) == (True,)
+        for stopped, left in ((replica, neighbour), (neighbour, replica)):
+            stopped.stop("immediate")
+            assert until_answered(database, "SHOW port") == (str(left.port),)
+            stopped.start_again()
+
+
+def test_a_new_primary_is_found_after_a_failover(primary):
+    with replica_of(primary) as replica, pooled(settings := reaching(primary, replica), want="primary") as database:
+        assert database.row(IN_RECOVERY) == (False,)
+        primary.stop("immediate")
+        with seconds_below(BOUND_S), pytest.raises(DatabaseUnavailable, match=f"{replica.port} is a replica"):
+            database.row(IN_RECOVERY)
+        replica.promote()
+        assert until_answered(database, IN_RECOVERY) == (False,)
+        with closing(connect(settings, "posting")) as connection:
+            assert connection.info.port == replica.port
+
+
+def test_a_replica_can_be_held_back(primary, replica):
+    primary.ask("CREATE TABLE held ()")
+    replica.catch_up()
+    replica.pause()
+    primary.ask("DROP TABLE held")
+    assert replica.ask("SELECT to_regclass('held')") == "held"
+    replica.resume()
+    replica.catch_up()
+    assert replica.ask("SELECT to_regclass('held')") is None
+
+
+def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
+    with silent_host() as silent:
+        several = {"psql_host": f"{silent}, 127.0.0.1:{primary.port}", "psql_connect_timeout_s": 2}
+        with pooled(reaching(primary).model_copy(update=several), want="primary") as database:
+            begun = time.monotonic()
+            assert database.row("SELECT 1") == (1,)
+            taken = time.monotonic() - begun
+            assert 0.9 < taken < 1.8
+            say(f"a silent host before the primary: {taken:.2f} s for the first connection of a share of 1 s")
+            with seconds_below(0.5), database._connection(), database._connection():
+                pass
+
+
+def test_hosts_that_all_fall_silent_are_given_up_in_bounded_time(primary):
+    with silent_host() as one, silent_host() as other:
+        several = reaching(primary).model_copy(update={"psql_host": f"{one}, {other}", "psql_connect_timeout_s": 2})
+        with seconds_below(3), pytest.raises(DatabaseUnavailable, match=f"{one}: no answer; {other}: no answer"):
+            connect_bounded(several)
+
+
+def test_credentials_are_refused_only_if_no_server_lets_them_in(primary, replica):
+    replica.pause()
+    primary.ask("DROP ROLE IF EXISTS newcomer")
+    primary.ask("CREATE ROLE newcomer LOGIN PASSWORD 'x' IN ROLE loaner_reader")
+    newcomer = reaching(replica, primary).model_copy(update={"psql_user": "newcomer", "psql_pw": SecretStr("x")})
+    assert port_of(newcomer, "primary") == primary.port
+    with pytest.raises(DatabaseUnavailable, match="authentication failed") as caught:
+        connect_bounded(newcomer, "replica")
+    assert not isinstance(caught.value, CredentialsRefused)
+    with pytest.raises(CredentialsRefused, match="authentication failed"):
+        connect_bounded(newcomer.model_copy(update={"psql_pw": SecretStr("wrong")}))
+
+
+def test_what_reads_cannot_write_wherever_it_reads(primary, replica):
+    for want in ("primary", "replica"):
+        with (
+            pooled(reaching(primary, replica), want=want) as database,
+            pytest.raises(psycopg2.errors.ReadOnlySqlTransaction),
+        ):
+            database.row("CREATE TEMPORARY TABLE t ()")

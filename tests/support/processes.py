@@ -1,0 +1,114 @@
+"""`python service.py` as a process of its own, and how it is asked."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import running as running_kong
+
+
+def environment(**changes: str) -> dict[str, str]:
+    from service.settings import Settings
+
+    names = {field.upper() for field in Settings.model_fields}
+    return {**{name: value for name, value in os.environ.items() if name not in names}, **changes}
+
+
+def reach(settings) -> dict[str, str]:
+    """The environment that reaches the test's Postgres."""
+    plain = {name.upper(): str(value) for name, value in settings if name.startswith("psql_") and value is not None}
+    secret = {name: getattr(settings, name.lower()).get_secret_value() for name in plain if name.endswith("_PW")}
+    return {**plain, **secret}
+
+
+def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(cwd / "service.py"), *arguments],
+        cwd=cwd, env=environment(**variables), input=stdin, capture_output=True, text=True, timeout=90,
+    )  # fmt: skip
+
+
+def shell(command: str, cwd: Path, *arguments: str) -> str:
+    done = subprocess.run(["bash", "-c", command, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def started(*arguments: str, cwd: Path = ROOT, **variables: str):
+    """A running `python service.py`, asked to stop at the end and ended if it does not."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(cwd / "service.py"), *arguments],
+            cwd=cwd, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+        def told() -> str:
+            output.seek(0)
+            return output.read()
+
+        try:
+            yield process, told
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+
+
+@contextmanager
+def serving(settings, keys_dir: Path, **variables: str):
+    """A running service of two workers behind a stand-in gateway. Yields its URL, and what it has logged."""
+    port = free_port()
+    with running_kong(StandInKong()) as kong:
+        common = {
+            **reach(settings), "KEYS_DIR": str(keys_dir), "API_GATEWAY_URL": kong.url, "LISTEN_HOST": "127.0.0.1",
+            "PORT": str(port), "WORKERS": "2", "DRAIN_S": "0",
+        }  # fmt: skip
+        with started(**{**common, **variables}) as (process, told):
+            url = f"http://127.0.0.1:{port}"
+            wait_until_up(process, f"{url}/healthcheck", told)
+            yield url, told
+
+
+def ask(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict, dict]:
+    """Status, headers and JSON of a GET."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as reply:
+            return reply.status, dict(reply.headers), json.load(reply)
+    except urllib.error.HTTPError as err:
+        with err:
+            return err.code, dict(err.headers), json.load(err)
+
+
+def wait_until_up(process: subprocess.Popen, url: str, told, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert process.poll() is None, told()
+        try:
+            ask(url)
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.1)
+    pytest.fail(f"not up after {seconds} s:\n{told()}")

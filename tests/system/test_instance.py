@@ -1,0 +1,453 @@
+"""Instances that come and go: joining when ready, leaving before they stop, and nobody noticing."""
+
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from urllib3.util.retry import Retry
+
+from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+
+UPSTREAM = "loaner.upstream"
+
+
+@pytest.fixture
+def kong():
+    with running(StandInKong()) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def variables(served, kong):
+    """Variables of an instance; each needs a PORT of its own."""
+    return {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1",
+            "WORKERS": "2", "SERVICE_DISCOVERY": "upstream", "GATEWAY_INTERVAL_S": "1", "DRAIN_S": "2"}  # fmt: skip
+
+
+def until(condition, seconds: float = 30, told=lambda: "") -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.02)
+
+
+def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, variables):
+    port = free_port()
+    target = f"127.0.0.1:{port}"
+    with started(**variables, PORT=str(port)) as (process, told):
+        until(lambda: target in kong.targets.get(UPSTREAM, {}), told=told)
+        url = f"http://{target}"
+        assert ask(f"{url}/ready")[0] == 200
+        assert kong.services["loaner"]["host"] == UPSTREAM
+        assert kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]["http_path"] == "/ready"
+        os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
+        until(lambda: target not in kong.targets[UPSTREAM], told=told)
+        status, _, reply = ask(f"{url}/ready")
+        assert (status, "leaving" in reply["message"]) == (503, True)
+        assert ask(f"{url}/version")[0] == 200  # and goes on answering meanwhile
+        assert process.wait(14) == 0  # workers that did not stop would be killed after 15 s
+        assert "Traceback" not in told()
+
+
+def test_a_request_that_is_under_way_is_finished(kong, variables):
+    port = free_port()
+    body = b"grant_type=client_credentials&client_id=a&client_secret=b"
+    head = (
+        "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    with started(**{**variables, "DRAIN_S": "0", "SECRET": "x"}, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(head.encode() + body[:10])
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+            time.sleep(5)  # longer than anything but this request takes to stop
+            client.sendall(body[10:])
+            reply = b""
+            while piece := client.recv(4096):
+                reply += piece
+        assert reply.startswith(b"HTTP/1.1 401"), reply
+        assert process.wait(20) == 0
+
+
+def test_whoever_asks_twice_to_stop_is_in_a_hurry(kong, variables):
+    port = free_port()
+    with started(**{**variables, "DRAIN_S": "60"}, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not kong.targets[UPSTREAM])
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def test_what_others_change_on_the_gateway_is_put_right_and_logged(kong, variables):
+    port = free_port()
+    with started(**variables, PORT=str(port)) as (_, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        before = len(kong.writes)
+        time.sleep(2.5)
+        assert kong.writes[before:] == []  # nothing differs, nothing is written
+        kong.routes["loaner"]["paths"] = ["/elsewhere"]
+        kong.targets[UPSTREAM].clear()
+        until(lambda: kong.routes["loaner"]["paths"] == ["/loaner"] and kong.targets[UPSTREAM], told=told)
+        until(lambda: "was put right: ~ route loaner" in told())
+
+
+def test_a_file_of_plugins_that_is_broken_for_a_moment_ends_nothing(kong, variables, tmp_path):
+    path = tmp_path / "plugins.yaml"
+    path.write_text("plugins: []")
+    with started(**variables, GATEWAY_PLUGINS=str(path), PORT=str(free_port())) as (_, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        path.write_text("plugins: [")
+        until(lambda: "neither YAML nor JSON" in told(), told=told)
+        path.write_text("plugins: [{name: rate-limiting, config: {minute: 60}}]")
+        until(lambda: kong.entities["plugins"], told=told)
+        kong.targets[UPSTREAM].clear()
+        until(lambda: kong.targets[UPSTREAM], told=told)
+
+
+def test_an_instance_of_an_address_of_ipv6_leaves_as_well(kong, variables):
+    port = free_port()
+    written = f"[fd00:0000:0000:0000:0000:0000:0000:0005]:{port}"  # as a gateway keeps it
+    with started(**variables, INSTANCE_HOST="[fd00::5]", PORT=str(port)) as (process, told):
+        until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], told=told)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not kong.targets[UPSTREAM], told=told)
+        assert process.wait(30) == 0
+
+
+def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/1/2020-02-29"
+    answers: list[int | str] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        # as a gateway does: a connection that was just made, and closed before it was read from, is made again
+        gateway = requests.adapters.HTTPAdapter(max_retries=Retry(total=1, connect=0, status=0, backoff_factor=0))
+        while not stop.is_set():
+            with requests.Session() as session:
+                session.mount("http://", gateway)
+                try:
+                    answers.append(session.get(url, headers=bearer, timeout=20).status_code)
+                except requests.RequestException as err:
+                    answers.append(repr(err))
+
+    def workers(parent: int) -> set[str]:
+        return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+
+    with started(**variables, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        before = workers(process.pid)
+        callers = [threading.Thread(target=call) for _ in range(2)]
+        for caller in callers:
+            caller.start()
+        process.send_signal(signal.SIGHUP)
+        begun = time.monotonic()
+        until(lambda: not before & workers(process.pid), told=told)
+        assert time.monotonic() - begun < 14  # or they were killed after 15 s
+        stop.set()
+        for caller in callers:
+            caller.join()
+        assert set(answers) == {200}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_gateway_that_does_not_answer_does_not_hold_up_the_end(kong, variables):
+    with started(**variables, PORT=str(free_port())) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        kong.database_up = False
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(40) == 0
+        assert time.monotonic() - begun < 5 + 2 + 10  # leaving, draining, stopping
+
+
+def test_a_gateway_that_goes_away_is_told_of_once_and_harms_nobody(kong, variables):
+    port = free_port()
+    with started(**variables, PORT=str(port)) as (process, told):
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        kong.database_up = False
+        time.sleep(7)
+        assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
+        kong.database_up = True
+        kong.targets[UPSTREAM].clear()
+        until(lambda: kong.targets[UPSTREAM], told=told)
+        assert told().count("its database is out of reach") <= 2
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_a_signal_while_the_gateway_is_waited_for_ends_it(variables):
+    unreachable = {**variables, "API_GATEWAY_URL": f"http://127.0.0.1:{free_port()}"}
+    with started(**unreachable, PORT=str(free_port())) as (process, told):
+        until(lambda: "trying again" in told(), told=told)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert "Traceback" not in told()
+
+
+def test_a_signal_between_registering_and_serving_ends_it_cleanly(kong, variables):
+    for wait_s in (0.1, 0.7):
+        kong.targets.clear()
+        with started(**variables, PORT=str(free_port())) as (process, told):
+            until(lambda: "registered loaner" in told(), told=told)
+            time.sleep(wait_s)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, told()
+            assert "Traceback" not in told()
+        assert not kong.targets.get(UPSTREAM)
+
+
+def test_serving_begins_when_the_gateway_routes(kong, variables, tmp_path):
+    """The proxy answers as a gateway that learns of a route in its own time."""
+    with proxying(tmp_path, 'return 404 \'{"message":"no Route matched with those values"}\';') as (proxy, reload_with):
+        port = free_port()
+        with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy) as (process, told):
+            until(lambda: "loaner" in kong.routes, told=told)
+            time.sleep(2)
+            assert "serving on" not in told()
+            reload_with("add_header X-Kong-Upstream-Latency 1 always; return 502;")
+            until(lambda: "serving on" in told(), told=told)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+def test_a_gateway_that_never_routes_stops_the_start(kong, variables, tmp_path):
+    with proxying(tmp_path, "return 404;") as (proxy, _):
+        impatient = {**variables, "GATEWAY_PROXY_URL": proxy, "GATEWAY_TIMEOUT_S": "2"}
+        done = run(**impatient, PORT=str(free_port()))
+    assert done.returncode == 1
+    assert f"GATEWAY_PROXY_URL: {proxy}/loaner/healthcheck is not routed" in done.stderr
+
+
+@contextmanager
+def proxying(folder: Path, locations: str):
+    """nginx on a free port that answers with these locations. Yields its URL, and how to give it others."""
+    nginx = shutil.which("nginx")
+    if nginx is None:
+        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    port = free_port()
+    home = Path(tempfile.mkdtemp(prefix="nginx-"))
+
+    def write(rest: str, upstream: str = "") -> None:
+        temporary = " ".join(
+            f"{kind}_temp_path {home}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        (home / "nginx.conf").write_text(
+            f"daemon off; pid {home}/pid; error_log {home}/error.log; worker_processes 1; user root;"
+            f"events {{ worker_connections 512; }} http {{ {temporary} access_log off; {upstream}"
+            f"server {{ listen 127.0.0.1:{port}; location / {{ {rest} }} }} }}"
+        )
+
+    def reload_with(rest: str, upstream: str = "") -> None:
+        write(rest, upstream)
+        process.send_signal(signal.SIGHUP)
+
+    write(locations)
+    process = subprocess.Popen([nginx, "-p", str(home), "-c", str(home / "nginx.conf")], stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: listens(port))
+        yield f"http://127.0.0.1:{port}", reload_with
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(home)
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class GatewayProxy:
+    """nginx in the data path: it sends requests to the targets that the stand-in gateway has, a while after it learns
+    of them, as a gateway's workers do.
+    """
+
+    DELAY_S = 0.6
+
+    def __init__(self, kong: StandInKong, reload_with) -> None:
+        self._kong = kong
+        self._reload_with = reload_with
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        shown: list[str] = []
+        while not self._stop.wait(0.05):
+            targets = sorted(self._kong.targets.get(UPSTREAM, {}))
+            if targets != shown and targets:
+                shown = targets
+                self._stop.wait(self.DELAY_S)
+                servers = " ".join(f"server {target};" for target in targets)
+                self._reload_with(
+                    "rewrite ^/loaner(/.*)$ $1 break; proxy_set_header X-Forwarded-For $remote_addr;"
+                    "proxy_set_header X-Forwarded-Prefix /loaner; proxy_set_header Host $host;"
+                    "proxy_next_upstream off; proxy_pass http://instances;",
+                    f"upstream instances {{ {servers} }} ",
+                )
+
+
+def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, bearer, tmp_path, say):
+    ports = [free_port(), free_port()]
+    answers: list[int | str] = []
+    stop = threading.Event()
+
+    def call(url: str) -> None:
+        while not stop.is_set():
+            try:
+                answers.append(requests.get(f"{url}/loaner/1/2020-02-29", headers=bearer, timeout=20).status_code)
+            except requests.RequestException as err:
+                answers.append(repr(err))
+
+    with (
+        proxying(tmp_path, "return 503;") as (proxy, reload_with),
+        GatewayProxy(kong, reload_with),
+        ExitStack() as stack,
+    ):
+
+        def start(port: int):
+            running_one = stack.enter_context(started(**{**variables, "DRAIN_S": "2"}, PORT=str(port)))
+            until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), told=running_one[1])
+            time.sleep(GatewayProxy.DELAY_S + 0.5)
+            return running_one
+
+        instances = [start(port) for port in ports]
+        assert ask(f"{proxy}/loaner/1/2020-02-29", bearer)[2]["balance"] == "899.50"
+        callers = [threading.Thread(target=call, args=(proxy,)) for _ in range(4)]
+        for caller in callers:
+            caller.start()
+        for index, port in enumerate(ports):
+            process, told = instances[index]
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, told()
+            instances[index] = start(port)
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert set(answers) == {200}, {str(answer) for answer in answers}
+    assert len(answers) > 200
+    say(f"rolling restart of two instances behind nginx: {len(answers)} requests, none lost")
+
+
+def test_nothing_internal_is_reachable_through_the_gateway(kong, variables, bearer, tmp_path):
+    port = free_port()
+    with ExitStack() as stack:
+        proxy, reload_with = stack.enter_context(proxying(tmp_path, "return 503;"))
+        stack.enter_context(GatewayProxy(kong, reload_with))
+        _, told = stack.enter_context(started(**variables, PORT=str(port)))
+        until(lambda: kong.targets.get(UPSTREAM), told=told)
+        # the proxy's old worker answers for a moment yet
+        until(lambda: all(requests.get(f"{proxy}/loaner/version", timeout=5).status_code == 200 for _ in range(20)))
+        assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
+        assert ask(f"{proxy}/loaner/ready")[0] == 404
+        page = requests.get(f"{proxy}/loaner/api/v1", timeout=5)
+        assert '<base href="/loaner/api/v1/">' in page.text
+        asset = requests.get(f"{proxy}/loaner/api/v1/swagger/css/swagger-ui.css", timeout=5)
+        assert asset.status_code == 200
+        servers = requests.get(f"{proxy}/loaner/api/v1/openapi.json", timeout=5).json()["servers"]
+        assert servers == [{"url": "/loaner"}]
+
+
+@pytest.fixture
+def consul(tmp_path):
+    """A real Consul agent: its HTTP and DNS ports."""
+    program = shutil.which("consul")
+    if program is None:
+        pytest.skip("consul is not installed: put its program on the PATH")
+    http, dns, lan, wan, server = (free_port() for _ in range(5))
+    process = subprocess.Popen(
+        [program, "agent", "-dev", "-bind", "127.0.0.1", "-client", "127.0.0.1", "-disable-host-node-id",
+         f"-http-port={http}", f"-dns-port={dns}", "-grpc-port=-1", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}",
+         f"-server-port={server}"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{http}"
+
+        def has_leader() -> bool:
+            try:
+                return bool(requests.get(f"{url}/v1/status/leader", timeout=2).json())
+            except (requests.RequestException, ValueError):
+                return False
+
+        until(has_leader)
+        yield url, dns
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def resolve(name: str, dns: int) -> list[str]:
+    """The addresses (A records) that a DNS server has for a name."""
+    question = (
+        b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(5)
+        client.sendto(struct.pack(">6H", 1, 0x0100, 1, 0, 0, 0) + question, ("127.0.0.1", dns))
+        answer = client.recv(4096)
+    count = struct.unpack(">H", answer[6:8])[0]
+    rest = answer[12 + len(question) :]
+    # each: a pointer to the name, type A, class, time to live, length 4, address
+    return [socket.inet_ntoa(rest[16 * n + 12 : 16 * n + 16]) for n in range(count)]
+
+
+def test_an_instance_is_known_to_consul_while_it_runs(kong, variables, consul):
+    agent, dns = consul
+    port = free_port()
+    chosen = {**variables, "SERVICE_DISCOVERY": "consul", "CONSUL_AGENT_URL": agent, "INSTANCE_HOST": "127.0.0.1"}
+
+    def check() -> str | None:
+        found = requests.get(f"{agent}/v1/health/checks/loaner", timeout=5).json()
+        return found[0]["Status"] if found else None
+
+    with started(**chosen, PORT=str(port)) as (process, told):
+        until(lambda: check() == "passing", told=told)
+        assert resolve("loaner.service.consul", dns) == ["127.0.0.1"]
+        [service] = requests.get(f"{agent}/v1/catalog/service/loaner", timeout=5).json()
+        assert (service["ServiceAddress"], service["ServicePort"]) == ("127.0.0.1", port)
+        requests.put(f"{agent}/v1/agent/service/deregister/{service['ServiceID']}", timeout=5)
+        until(lambda: check() == "passing", told=told)  # put right
+        os.killpg(process.pid, signal.SIGSTOP)
+        until(lambda: check() == "critical", told=told)
+        assert resolve("loaner.service.consul", dns) == []
+        os.killpg(process.pid, signal.SIGCONT)
+        until(lambda: check() == "passing", told=told)
+        process.send_signal(signal.SIGTERM)
+        until(lambda: check() is None, told=told)
+        assert process.poll() is None  # known no more before it stops
+        assert process.wait(30) == 0
+
+
+def test_an_agent_that_is_not_there_is_logged_and_harms_nobody(kong, variables):
+    port = free_port()
+    chosen = {**variables, "CONSUL_AGENT_URL": f"http://127.0.0.1:{free_port()}"}
+    with started(**chosen, PORT=str(port)) as (process, told):
+        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+        until(lambda: "the Consul agent at" in told(), told=told)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert "Traceback" not in told()

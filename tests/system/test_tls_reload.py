@@ -1,0 +1,269 @@
+"""https: the certificate is looked at before it is used, and a new one is taken up without a lost request."""
+
+import json
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from urllib3.util.retry import Retry
+
+from service.errors import SettingsError
+from service.gateway import KongGatewayRegistrator
+from service.gateway.consul import ConsulAgent
+from service.runtime.gateway_setup import definition_of
+from service.runtime.tls import CurrentCertificate, read_certificate
+from service.settings import load_settings
+from tests.fakes.certificates import DAY, write_certificate
+from tests.fakes.http_server import serving
+from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.support.processes import free_port, reach, run, started
+from tests.system.test_instance import UPSTREAM, until
+
+CURVE = ec.SECP256R1()
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A certificate and its key, in one file."""
+    return write_certificate(tmp_path / "pair.pem")
+
+
+def https(cert: Path | str, key: Path | str | None = None):
+    return load_settings(tls_cert=str(cert), tls_key=str(key or cert))
+
+
+def test_a_certificate_and_its_key_are_one_pem_that_the_server_reads(pair):
+    found = read_certificate(https(pair))
+    assert x509.load_pem_x509_certificates(found.pem)[0].not_valid_after_utc == found.expires
+    assert serialization.load_pem_private_key(found.pem, None)
+    assert read_certificate(load_settings()) is None
+
+
+def test_one_without_the_other_is_named(pair):
+    with pytest.raises(SettingsError, match=r"^TLS_KEY is not set, TLS_CERT is"):
+        read_certificate(load_settings(tls_cert=str(pair)))
+    with pytest.raises(SettingsError, match=r"^TLS_CERT is not set, TLS_KEY is"):
+        read_certificate(load_settings(tls_key=str(pair)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: https(folder / "none.pem", folder / "pair.pem"), "^TLS_CERT: .* cannot be read: No such"),
+        (lambda folder: https(folder / "pair.pem", folder), "^TLS_KEY: .* cannot be read: Is a directory"),
+        (lambda folder: https(folder / "pair.pem", folder / "text"), "^TLS_KEY: .* holds no private key"),
+        (lambda folder: https(folder / "text", folder / "pair.pem"), "^TLS_CERT: .* holds no certificate"),
+        (lambda folder: https(write_certificate(folder / "x"), folder / "pair.pem"), "^TLS_KEY: .* is not the key of"),
+        (lambda folder: https(write_certificate(folder / "x", valid=(-2 * DAY, -DAY))), "^TLS_CERT: .* has expired at"),
+        (lambda folder: https(write_certificate(folder / "x", valid=(DAY, 2 * DAY))), "^TLS_CERT: .* not valid before"),
+        (lambda folder: https(folder / "pair.pem", encrypted(folder / "x")), "^TLS_KEY: .* is encrypted"),
+        (lambda folder: https(of(folder, ec.generate_private_key(ec.SECP521R1()))), "^TLS_KEY: expected RSA of 2048"),
+        (lambda folder: https(of(folder, rsa.generate_private_key(65537, 1024))), "^TLS_KEY: expected RSA of 2048"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(pair, spoil, said):
+    (pair.parent / "text").write_text("no PEM")
+    with pytest.raises(SettingsError, match=said):
+        read_certificate(spoil(pair.parent))
+
+
+def of(folder: Path, key) -> Path:
+    return write_certificate(folder / "other.pem", key)
+
+
+def encrypted(path: Path) -> Path:
+    encryption = serialization.BestAvailableEncryption(b"pw")
+    path.write_bytes(
+        ec.generate_private_key(CURVE).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption
+        )
+    )
+    return path
+
+
+def test_a_wrong_certificate_stops_the_start_before_the_gateway_hears_of_it(pair):
+    with running(StandInKong()) as kong:
+        done = run(TLS_CERT=str(pair), API_GATEWAY_URL=kong.url, PORT=str(free_port()))
+    assert (done.returncode, kong.requests) == (1, [])
+    assert done.stderr.strip() == "Error: TLS_KEY is not set, TLS_CERT is: https needs both"
+
+
+def test_the_gateway_is_told_to_speak_https(pair):
+    assert definition_of(load_settings()).protocol == "http"
+    assert definition_of(https(pair)).protocol == "https"
+    assert definition_of(load_settings()).mark != definition_of(https(pair)).mark
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
+def test_each_gateway_is_told_to_speak_https(pair, version):
+    with running(StandInKong(version)) as kong:
+        registrator = KongGatewayRegistrator(kong.url)
+        for settings, protocol in ((https(pair), "https"), (load_settings(), "http")):
+            registrator.reconcile(definition_of(settings))
+            url = f"{protocol}://loaner.service.consul:5555"
+            if kong.legacy:
+                assert kong.entities["apis"]["loaner"]["upstream_url"] == url
+            else:
+                service = kong.services["loaner"]
+                assert f"{service['protocol']}://{service['host']}:{service['port']}" == url
+            assert registrator.reconcile(definition_of(settings)) == []
+
+
+def test_consul_is_told_to_check_with_https():
+    told = []
+
+    def answer(method, path, headers, body):
+        told.append(json.loads(body))
+        return 200, b""
+
+    with serving(answer) as url:
+        for scheme in ("https", "http"):
+            ConsulAgent(url).register("loaner", "loaner-1", "10.0.0.1", 5555, f"{scheme}://10.0.0.1:5555/healthcheck")
+    checks = [check for each in told for check in each["checks"]]
+    assert [check["http"] for check in checks] == [f"{s}://10.0.0.1:5555/healthcheck" for s in ("https", "http")]
+    assert [check.get("TLSSkipVerify") for check in checks] == [True, None]
+
+
+class Caller(threading.Thread):
+    """Asks over and over, as a gateway does: a new connection that was closed before it was used is made again.
+
+    trusted: a file of the certificates that may be shown.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str], trusted: Path) -> None:
+        super().__init__()
+        self.answers: list[int | str] = []
+        self._url, self._headers, self._trusted = url, headers, trusted
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        while not self._finished.wait(0.01):
+            with requests.Session() as session:
+                session.trust_env = False  # or the environment's certificates would come first
+                session.verify = str(self._trusted)
+                retries = Retry(total=1, connect=0, status=0, backoff_factor=0)
+                session.mount("https://", requests.adapters.HTTPAdapter(max_retries=retries))
+                try:
+                    self.answers.append(session.get(self._url, headers=self._headers, timeout=20).status_code)
+                except requests.RequestException as err:
+                    self.answers.append(repr(err))
+
+    def finish(self) -> set[int | str]:
+        self._finished.set()
+        self.join()
+        return set(self.answers)
+
+
+def shown(port: int) -> str:
+    """The certificate that is shown by whoever answers."""
+    return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
+def test_a_new_certificate_is_taken_up_without_losing_a_request(served, bearer, tmp_path):
+    """Mounted as Kubernetes does: the files are links through another, which is replaced."""
+    port = free_port()
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    for name in ("first", "second", "broken"):
+        (tmp_path / name).mkdir()
+        write_certificate(tmp_path / name / "tls.crt")
+        (tmp_path / name / "tls.key").write_bytes((tmp_path / name / "tls.crt").read_bytes())
+    write_certificate(tmp_path / "broken" / "tls.key")
+
+    def mount(name: str) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / name)
+        (tmp_path / "link").rename(mounted / "..data")
+
+    mount("first")
+    for file in ("tls.crt", "tls.key"):
+        (mounted / file).symlink_to(Path("..data") / file)
+    first, second = ((tmp_path / name / "tls.crt").read_text() for name in ("first", "second"))
+    (tmp_path / "both.pem").write_text(first + second)
+    with running(StandInKong()) as kong:
+        variables = {
+            **reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1",
+            "WORKERS": "1", "SERVICE_DISCOVERY": "upstream", "DRAIN_S": "0", "PORT": str(port),
+            "TLS_CERT": str(mounted / "tls.crt"), "TLS_KEY": str(mounted / "tls.key"), "TMPDIR": str(tmp_path),
+        }  # fmt: skip
+        with started(**variables) as (process, told):
+            until(lambda: kong.targets.get(UPSTREAM), told=told)  # so it has found itself ready, over https
+            assert f"serving on https://127.0.0.1:{port}" in told()
+            assert kong.services["loaner"]["protocol"] == "https"
+            active = kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]
+            assert (active["type"], active["https_verify_certificate"]) == ("https", False)
+            assert shown(port) in first
+            assert speaks(port, ssl.TLSVersion.TLSv1_2)
+            assert not speaks(port, ssl.TLSVersion.TLSv1_1)
+            assert plainly(port) not in (b"HTTP/1.1 5", b"HTTP/1.0 5")
+            [kept] = tmp_path.glob("loaner-*/certificate-*.pem")
+            assert kept.stat().st_mode & 0o777 == 0o600
+            caller = Caller(f"https://127.0.0.1:{port}/1/2020-02-29", bearer, tmp_path / "both.pem")
+            caller.start()
+            before = children(process.pid)
+            mount("broken")
+            until(lambda: "is not the key of the first certificate in TLS_CERT" in told(), told=told)
+            assert shown(port) in first
+            mount("second")
+            until(lambda: shown(port) in second, told=told)
+            until(lambda: not before & children(process.pid), told=told)  # until then some are answered by the old one
+            assert {shown(port) in second for _ in range(10)} == {True}
+            assert caller.finish() == {200}
+            assert "Traceback" not in told()
+            assert "panicked" not in told()
+
+
+def children(parent: int) -> set[str]:
+    """Its workers."""
+    return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+
+
+def speaks(port: int, newest: ssl.TLSVersion) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    context.maximum_version = newest
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        try:
+            with context.wrap_socket(plain):
+                return True
+        except OSError:
+            return False
+
+
+def plainly(port: int) -> bytes:
+    """What somebody is told who does not speak TLS."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
+        return client.recv(10)
+
+
+def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
+    pair = write_certificate(tmp_path / "pair.pem")
+    current = CurrentCertificate(https(pair), tmp_path)
+    taken = [current.take()]
+    for _ in range(2):  # two new ones before workers are told of any
+        write_certificate(pair)
+        assert [current._take_up() for _ in range(2)] == [False, True]  # it has to stand still
+    assert taken[-1].exists()
+    taken += [current.take(), current.take()]
+    assert taken[1] == taken[2] != taken[0]
+    assert taken[1].read_bytes() == read_certificate(https(pair)).pem
+    assert taken[0].exists()
+    write_certificate(pair)
+    current._take_up()
+    current._take_up()
+    current.take()
+    assert [path.exists() for path in taken[:2]] == [False, True]
+
+
+def test_without_tls_there_is_nothing_to_take(tmp_path):
+    current = CurrentCertificate(load_settings(), tmp_path)
+    assert current.take() is None

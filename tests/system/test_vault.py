@@ -1,0 +1,106 @@
+"""A whole service of two workers whose credentials come from Vault."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import running as running_kong
+from tests.fakes.vault.fake_vault import StandInVault, running
+from tests.integration.service.vault.test_lease import roles, until
+from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+
+
+@pytest.fixture
+def variables(served):
+    """Variables of a service that is told no password."""
+    plain = {name: value for name, value in reach(served).items() if name not in ("PSQL_USER", "PSQL_PW")}
+    return {**plain, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "DRAIN_S": "0",
+            "VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret"}  # fmt: skip
+
+
+def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(served, variables, bearer, say):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/1/2020-02-29"
+    answers: list[int | str] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            try:
+                status, _, reply = ask(url, bearer)
+                answers.append(status if status != 200 or reply["balance"] == "899.50" else "a wrong balance")
+            except OSError:
+                time.sleep(0.01)  # a connection of the worker that was killed
+
+    with running(StandInVault(served, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
+        variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port)}
+        with started(**variables) as (process, told):
+            wait_until_up(process, url, told)
+            callers = [threading.Thread(target=call) for _ in range(3)]
+            for caller in callers:
+                caller.start()
+            time.sleep(3)
+            vault.sealed = True
+            time.sleep(1)
+            vault.sealed = False
+            child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+            os.kill(int(child), signal.SIGKILL)
+            until(lambda: len(vault.made) >= 3, 30)
+            time.sleep(2)
+            stop.set()
+            for caller in callers:
+                caller.join()
+            assert roles(served)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, told()
+            log = told()
+        assert roles(served) == set()  # given back
+    assert set(answers) == {200}, {answer for answer in answers if answer != 200}
+    assert len(answers) > 500
+    assert "right-secret" not in log
+    assert "Traceback" not in log
+    say(f"Vault behind two workers: {len(answers)} requests over {len(vault.made)} users, an outage and a worker's")
+    say("death: none failed")
+
+
+def test_a_vault_that_refuses_stops_the_start_in_a_line(served, variables):
+    with running(StandInVault(served)) as vault, running_kong(StandInKong()) as kong:
+        place = {**variables, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(free_port())}
+        done = run(**{**place, "VAULT_SECRET_ID": "wrong-secret"})
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1] == f"Error: Vault at {vault.url}: invalid secret id"
+        done = run(**{name: value for name, value in place.items() if name != "VAULT_ROLE_ID"})
+        assert "VAULT_TOKEN is not set" in done.stderr
+        assert "USE_VAULT=false" in done.stderr
+
+
+def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, variables, make_token, say):
+    port = free_port()
+    headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
+    event = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
+    statuses = []
+    with running(StandInVault(served, lease_s=3.0, max_s=5.0)) as vault, running_kong(StandInKong()) as kong:
+        plain = {name: value for name, value in variables.items() if not name.startswith("PSQL_POSTING")}
+        place = {**plain, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port),
+                 "VAULT_POSTING_ROLE": "posting"}  # fmt: skip
+        with started(**place) as (process, told), requests.Session() as session:
+            wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+            begun = time.monotonic()
+            while time.monotonic() - begun < 12:
+                reply = session.post(f"http://127.0.0.1:{port}/api/v1/loan/1/events", json={"events": [event]},
+                                     headers=headers, timeout=10)  # fmt: skip
+                statuses.append(reply.status_code)
+                time.sleep(0.05)
+            posters = {user for user in vault.made if user.startswith("v-approle-posting")}
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0, told()
+    assert set(statuses) == {201}, told()
+    assert len(posters) >= 2
+    assert roles(served) == set()
+    say(f"{len(statuses)} postings as {len(posters)} users of a role of Vault's, none failed")

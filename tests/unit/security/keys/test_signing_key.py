@@ -1,0 +1,90 @@
+"""Which key signs, and what happens when the files change under it."""
+
+import os
+
+import pytest
+
+from security import KeyException, KeyStore
+from security.keys.generation import write_key_pair
+from security.keys.signing_key import SigningKeys, own_names
+from tests.fakes.clocks import Ticking
+
+OLD, NEW = "loaner-20260101T000000Z", "loaner-20260201T000000Z"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("default", OLD, NEW):
+        write_key_pair(tmp_path, name)
+    (tmp_path / "default").unlink()
+    return tmp_path
+
+
+@pytest.fixture
+def signing(folder):
+    store = KeyStore(folder, now=Ticking())
+    store.verification_keys()
+    return SigningKeys(store, "loaner")
+
+
+def kid(signing) -> str | None:
+    current = signing.current()
+    return current and current.kid
+
+
+def test_only_names_of_its_own_are_own_and_the_plain_one_is_oldest():
+    names = [NEW, "loaner", "loaner-admin", "loanerx", "loaner-20260101", OLD, "default", f"x{OLD}", f"{OLD}x"]
+    assert own_names(names, "loaner") == ["loaner", OLD, NEW]
+
+
+def test_the_oldest_pair_signs_until_its_private_half_is_gone(signing, folder):
+    assert kid(signing) == OLD
+    assert [key.name for key in signing.public()] == [OLD, NEW]
+    (folder / OLD).unlink()
+    assert kid(signing) == NEW
+    assert [key.name for key in signing.public()] == [OLD, NEW]
+    (folder / f"{OLD}.pub").unlink()
+    assert [key.name for key in signing.public()] == [NEW]
+
+
+def test_without_a_private_key_nothing_signs(signing, folder):
+    assert kid(signing) == OLD
+    for name in (OLD, NEW):
+        (folder / name).unlink()
+    assert kid(signing) is None
+
+
+def test_a_private_key_that_is_not_published_does_not_sign(signing, folder):
+    (folder / f"{OLD}.pub").unlink()
+    assert kid(signing) == NEW
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", "other"])
+def test_a_pair_that_breaks_is_named_once_and_the_next_one_signs(signing, folder, caplog, content):
+    assert kid(signing) == OLD
+    (folder / OLD).write_bytes((folder / NEW).read_bytes() if content == "other" else content)
+    assert [kid(signing) for _ in range(3)] == [NEW] * 3
+    assert caplog.text.count(f"{OLD}: is not") == 1
+
+
+def test_the_last_pair_goes_on_as_it_was_when_its_file_breaks(signing, folder, caplog):
+    (folder / OLD).unlink()
+    assert kid(signing) == NEW
+    (folder / NEW).write_bytes(b"")
+    assert kid(signing) == NEW
+    assert "stays in use" in caplog.text
+    (folder / NEW).unlink()
+    assert kid(signing) is None
+
+
+def test_a_key_of_an_elliptic_curve_signs_with_its_algorithm(tmp_path):
+    os.system(f"cd {tmp_path} && openssl ecparam -name prime256v1 -genkey -noout -out loaner 2>/dev/null"
+              f" && openssl pkey -in loaner -pubout -out loaner.pub")  # fmt: skip
+    store = KeyStore(tmp_path)
+    assert SigningKeys(store, "loaner").current().algorithm == "ES256"
+
+
+def test_a_pair_that_does_not_match_is_named(folder):
+    (folder / f"{OLD}.pub").write_bytes((folder / f"{NEW}.pub").read_bytes())
+    with pytest.raises(KeyException, match=rf"{OLD}: is not the private half of {OLD}\.pub"):
+        SigningKeys(KeyStore(folder), "loaner").load(OLD)

@@ -1,0 +1,635 @@
+"""Registration with Kong, in each of its dialects: idempotent, bounded, and never at somebody else's cost."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from microkubes.gateway import KongGatewayRegistrator, RegistrationException, Registrator
+from service.gateway.admin_api import Access
+from service.gateway.definition import Definition, Plugin
+from service.gateway.version import version_of
+from tests.conftest import ROOT
+from tests.fakes.certificates import write_certificate
+from tests.fakes.kong.fake_kong import StandInKong, running
+
+LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
+DOWN = (500, b'{"message":"An unexpected error occurred"}', "application/json")
+
+
+VERSIONS = ["3.9.3", "2.8.5", "1.2.0", "1.0.4", "0.14.1"]  # 1.x was not recorded: as 2.8.5, without what it lacks
+
+
+@pytest.fixture
+def kong():
+    with running(StandInKong()) as gateway:
+        yield gateway
+
+
+@pytest.fixture(params=VERSIONS)
+def any_kong(request):
+    with running(StandInKong(request.param)) as gateway:
+        yield gateway
+
+
+def register(kong: StandInKong, patience_s: float = 5, **changes) -> None:
+    KongGatewayRegistrator(kong.url, patience_s).register(**{**LOANER, **changes})
+
+
+def definition(**changes) -> Definition:
+    return replace(Definition("loaner", ("/loaner",), "loaner.service.consul", 5555), **changes)
+
+
+def reconcile(kong: StandInKong, wanted: Definition, **how) -> list[str]:
+    changes = KongGatewayRegistrator(kong.url, 5).reconcile(wanted, **how)
+    return [f"{change.action} {change.what}" for change in changes]
+
+
+def paths(kong: StandInKong) -> list[str]:
+    return kong.entities["apis"]["loaner"]["uris"] if kong.legacy else kong.routes["loaner"]["paths"]
+
+
+def test_first_start(any_kong):
+    register(any_kong)
+    assert paths(any_kong) == ["/loaner"]
+    if any_kong.legacy:
+        api = any_kong.entities["apis"]["loaner"]
+        assert (api["upstream_url"], api["strip_uri"]) == ("http://loaner.service.consul:5555", True)
+        return
+    service, route = any_kong.services["loaner"], any_kong.routes["loaner"]
+    assert (service["host"], service["port"], service["protocol"]) == ("loaner.service.consul", 5555, "http")
+    assert (route["strip_path"], route["preserve_host"]) == (True, False)
+    assert route["service"]["id"] == service["id"]
+    if any_kong.version == "1.0.4":
+        assert service.get("tags") is route.get("tags") is None
+    else:
+        assert route["tags"] == ["managed-by:loaner", "service:loaner"]
+        assert service["tags"] == [*route["tags"], definition().mark]
+
+
+def test_second_start_without_a_write(any_kong):
+    register(any_kong)
+    before = len(any_kong.writes)
+    assert before > 0
+    register(any_kong)
+    assert any_kong.writes[before:] == []
+
+
+def test_changed_paths_are_the_only_write(any_kong):
+    register(any_kong)
+    before = len(any_kong.writes)
+    register(any_kong, paths=["/loans", "/balances"])
+    assert paths(any_kong) == ["/loans", "/balances"]
+    written = any_kong.writes[before:]
+    assert {method for method, _, _ in written} == {"PATCH"}
+    # the mark tells of another declaration
+    marks = [] if any_kong.legacy or any_kong.version == "1.0.4" else [{"tags"}]
+    assert [set(entity) for _, _, entity in written] == [*marks, {"uris"} if any_kong.legacy else {"paths"}]
+
+
+def test_someone_elses_entity_is_never_taken_and_its_owner_named(any_kong):
+    if any_kong.legacy:
+        any_kong.answer("POST", "/apis/", {"name": "loaner", "uris": "/x", "upstream_url": "http://theirs:1"})
+        said = "http://theirs:1"
+    else:
+        any_kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+        said = "host: theirs"
+    with pytest.raises(RegistrationException, match=rf"is not ours \(.*{said}\).*--adopt"):
+        register(any_kong)
+    assert any_kong.writes == []
+
+
+def test_someone_elses_entity_is_adopted_when_that_is_asked_for(any_kong):
+    if any_kong.legacy:
+        any_kong.answer("POST", "/apis/", {"name": "loaner", "uris": "/x", "upstream_url": "http://theirs:1"})
+    else:
+        any_kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+    reconcile(any_kong, definition(), adopt=True)
+    before = len(any_kong.writes)
+    register(any_kong)
+    assert any_kong.writes[before:] == []
+    assert paths(any_kong) == ["/loaner"]
+
+
+@pytest.mark.parametrize("version", [version for version in VERSIONS if version != "0.14.1"])
+def test_someone_elses_route_is_never_taken(version):
+    with running(StandInKong(version)) as kong:
+        kong.answer("PUT", "/services/other", {"host": "other"})
+        other = {"service": {"id": kong.services["other"]["id"]}}
+        kong.answer("PUT", "/routes/loaner", {"paths": ["/x"], **other})
+        with pytest.raises(RegistrationException, match=r"a route loaner that is not ours.*service: "):
+            register(kong)
+        assert (kong.routes["loaner"]["paths"], kong.routes["loaner"]["service"]) == (["/x"], other["service"])
+        reconcile(kong, definition(), adopt=True)
+        assert kong.routes["loaner"]["service"] == {"id": kong.services["loaner"]["id"]}
+
+
+def test_a_route_of_somebody_else_under_our_service_is_never_taken(kong):
+    register(kong)
+    kong.routes["loaner"]["tags"] = ["managed-by:them"]
+    with pytest.raises(RegistrationException, match=r"a route loaner that is not ours.*managed-by:them"):
+        register(kong, paths=["/x"])
+    assert kong.routes["loaner"]["paths"] == ["/loaner"]
+
+
+def test_what_others_have_set_on_our_entities_stays(kong):
+    register(kong)
+    kong.services["loaner"] |= {"read_timeout": 5, "tags": [*kong.services["loaner"]["tags"], "team:a"]}
+    register(kong, host="elsewhere")
+    service = kong.services["loaner"]
+    assert (service["host"], service["read_timeout"]) == ("elsewhere", 5)
+    assert "team:a" in service["tags"]
+    kong.services["loaner"]["tags"].remove("service:loaner")
+    register(kong, host="elsewhere")
+    mark = definition(host="elsewhere").mark
+    assert sorted(kong.services["loaner"]["tags"]) == sorted(["managed-by:loaner", "team:a", "service:loaner", mark])
+
+
+@pytest.mark.parametrize(
+    ("version", "written"), [("3.9.3", "~/loans/\\d+"), ("2.8.5", "/loans/\\d+"), ("1.0.4", "/loans/\\d+")]
+)
+def test_a_regular_expression_is_written_as_the_gateway_knows_it(version, written):
+    with running(StandInKong(version)) as kong:
+        register(kong, paths=["~/loans/\\d+"])
+        assert paths(kong) == [written]
+
+
+def test_a_gateway_without_regular_expressions_says_so():
+    with running(StandInKong("0.14.1")) as kong:
+        with pytest.raises(RegistrationException, match=r"Kong 0\.14\.1\) knows no regular expressions"):
+            register(kong, paths=["~/x"])
+        assert kong.writes == []
+
+
+@pytest.mark.parametrize(
+    "version",
+    ["3.9.3.1", "3.4.3.12-enterprise-edition", "3.10.0", "2.8.5", "1.5.1", "1.1.0", "0.13.1", "10.0.0-rc.1"]
+    + ["3." + "9" * 5000],
+)
+def test_every_spelling_of_a_version_is_understood(version):
+    number = version_of({"version": version, "configuration": {}}, "").number
+    assert number[0] == int(version.split(".")[0])
+
+
+@pytest.mark.parametrize("node", [{}, {"version": "3"}, {"version": 3}, {"version": "3.9.3"}, {"version": None}])
+def test_what_names_no_version_is_no_gateway(kong, node):
+    kong.fail = [(200, json.dumps(node).encode(), "application/json")]
+    with pytest.raises(RegistrationException, match="is this Kong's Admin API"):
+        register(kong)
+
+
+def test_a_data_plane_is_refused():
+    with pytest.raises(RegistrationException, match="control plane"):
+        version_of({"version": "3.9.3", "configuration": {"role": "data_plane"}}, "http://kong")
+
+
+def test_a_gateway_without_a_database_is_refused_by_its_name():
+    with running(StandInKong(database="off")) as kong:
+        with pytest.raises(RegistrationException, match="DB-less"):
+            register(kong)
+        assert kong.writes == []
+
+
+def test_a_dry_run_says_what_would_change_and_writes_nothing(any_kong):
+    changes = KongGatewayRegistrator(any_kong.url, 5).reconcile(definition(), dry_run=True)
+    assert any_kong.writes == []
+    assert all(str(change).startswith("+ ") for change in changes)
+    register(any_kong)
+    before = len(any_kong.writes)
+    changes = KongGatewayRegistrator(any_kong.url, 5).reconcile(definition(paths=("/x",)), dry_run=True)
+    assert "['/loaner'] -> ['/x']" in str(changes[-1])
+    assert any_kong.writes[before:] == []
+
+
+def test_unregistering_removes_all_that_is_ours_and_nothing_else(any_kong):
+    register(any_kong)
+    registrator = KongGatewayRegistrator(any_kong.url, 5)
+    assert registrator.unregister(definition(), dry_run=True) != []
+    assert paths(any_kong) == ["/loaner"]
+    registrator.unregister(definition())
+    assert not any_kong.services
+    assert not any_kong.routes
+    assert not any_kong.entities["apis"]
+    assert registrator.unregister(definition()) == []
+
+
+def test_unregistering_leaves_what_is_someone_elses(kong):
+    kong.answer("PUT", "/services/loaner", {"host": "theirs"})
+    with pytest.raises(RegistrationException, match="is not ours"):
+        KongGatewayRegistrator(kong.url, 5).unregister(definition())
+    assert "loaner" in kong.services
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_an_upstream_gets_and_loses_its_targets(version):
+    with running(StandInKong(version)) as kong:
+        wanted, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
+        assert reconcile(kong, wanted) == ["create upstream loaner.upstream", "create service loaner",
+                                           "create route loaner"]  # fmt: skip
+        assert reconcile(kong, wanted) == []
+        upstream = kong.entities["upstreams"]["loaner.upstream"]
+        assert upstream["healthchecks"]["active"]["http_path"] == "/ready"
+        assert upstream["healthchecks"]["active"]["timeout"] == 1  # what is not declared is as it was
+        assert kong.services["loaner"]["host"] == "loaner.upstream"
+        for target in ("10.0.0.1:5555", "[::1]:5555"):
+            assert registrator.add_target(wanted, target)
+            before = len(kong.writes)
+            assert registrator.add_target(wanted, target) == []
+            assert kong.writes[before:] == []
+        kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] = 0
+        assert registrator.add_target(wanted, "10.0.0.1:5555")
+        assert kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] == 100
+        health = "of unknown health" if version == "3.9.3" else "HEALTHY"
+        assert registrator.targets(wanted) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
+        registrator.remove_target(wanted, "10.0.0.1:5555")
+        registrator.remove_target(wanted, "10.0.0.1:5555")  # gone already
+        assert list(kong.targets["loaner.upstream"]) == ["[::1]:5555"]
+        registrator.unregister(wanted)
+        assert not kong.entities["upstreams"]
+
+
+LIMIT = Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})
+CORRELATION = Plugin("correlation-id", {"config": {"header_name": "X-Request-ID"}})
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_plugins_are_brought_to_what_is_declared(version):
+    with running(StandInKong(version)) as kong:
+        assert "create plugin rate-limiting" in reconcile(kong, definition(plugins=[LIMIT, CORRELATION]))
+        assert reconcile(kong, definition(plugins=[LIMIT, CORRELATION])) == []
+        limit = next(p for p in kong.entities["plugins"].values() if p["name"] == "rate-limiting")
+        assert limit["config"]["hide_client_headers"] is False  # what is not declared is as it was
+        stricter = Plugin("rate-limiting", {"config": {"minute": 60, "policy": "local"}})
+        assert reconcile(kong, definition(plugins=[stricter])) == [
+            "change service loaner", "change plugin rate-limiting", "remove plugin correlation-id",
+        ]  # fmt: skip
+        [limit] = kong.entities["plugins"].values()
+        assert (limit["config"]["minute"], limit["config"]["hide_client_headers"]) == (60, False)
+        assert reconcile(kong, definition()) == ["change service loaner"]  # nothing declared is not the same as none
+        limit["tags"] = None
+        with pytest.raises(RegistrationException, match="a plugin rate-limiting that is not ours"):
+            reconcile(kong, definition(plugins=[LIMIT]))
+
+
+JWT = Plugin("jwt", {"config": {"key_claim_name": "kid"}})
+
+
+def test_our_public_keys_are_made_known_to_the_gateways_own_jwt_plugin(kong):
+    keys = {"loaner-1": ("RS256", "PEM 1"), "loaner-2": ("ES256", "PEM 2")}
+    wanted = definition(plugins=[JWT], jwt_keys=keys)
+    reconcile(kong, wanted)
+    assert {k: (v["algorithm"], v["rsa_public_key"]) for k, v in kong.jwt_keys.items()} == keys
+    assert reconcile(kong, wanted) == []
+    replaced = {"loaner-2": ("ES256", "PEM 3")}
+    assert reconcile(kong, replace(wanted, jwt_keys=replaced)) == ["create jwt key loaner-2", "remove jwt key loaner-1"]
+    assert {k: v["rsa_public_key"] for k, v in kong.jwt_keys.items()} == {"loaner-2": "PEM 3"}
+    kong.jwt_keys["loaner-2"]["tags"] = None
+    with pytest.raises(RegistrationException, match="a jwt key loaner-2 that is not ours"):
+        reconcile(kong, wanted)
+    assert "remove consumer loaner" in reconcile(kong, definition(plugins=[]))
+
+
+def test_what_plugins_are_configured_with_is_shown_without_secrets(kong):
+    secret = Plugin("oidc", {"config": {"client_secret": "s3cret", "redis": {"password": "s3cret", "port": 1}}})
+    shown = "\n".join(map(str, KongGatewayRegistrator(kong.url, 5).reconcile(definition(plugins=[secret]))))
+    assert "s3cret" not in shown
+    assert "'port': 1" in shown
+    next(iter(kong.entities["plugins"].values()))["config"]["client_secret"] = "0ther"
+    shown = "\n".join(map(str, KongGatewayRegistrator(kong.url, 5).reconcile(definition(plugins=[secret]))))
+    assert "***" in shown
+    assert "0ther" not in shown
+
+
+def test_two_releases_do_not_undo_each_other(kong):
+    old, new = definition(), definition(paths=("/loans",))
+    registrator = KongGatewayRegistrator(kong.url, 5)
+    registrator.reconcile(old)
+    registrator.reconcile(new)
+    before = len(kong.writes)
+    assert registrator.reconcile(old, repairing={old.mark}) == []
+    assert registrator.reconcile(new, repairing={new.mark}) == []
+    assert kong.writes[before:] == []
+    kong.routes["loaner"]["paths"] = ["/elsewhere"]
+    assert registrator.reconcile(old, repairing={old.mark}) == []
+    assert [change.what for change in registrator.reconcile(new, repairing={new.mark})] == ["route loaner"]
+    registrator.reconcile(old)  # started again
+    assert kong.routes["loaner"]["paths"] == ["/loaner"]
+
+
+def test_unregistering_looks_at_everything_before_it_removes_anything(kong):
+    register(kong)
+    theirs = {"paths": ["/theirs"], "service": {"id": kong.services["loaner"]["id"]}}
+    kong.answer("PUT", "/routes/theirs", theirs)
+    before = len(kong.writes)
+    for dry_run in (True, False):
+        with pytest.raises(RegistrationException, match="has a route theirs that is not ours; nothing was removed"):
+            KongGatewayRegistrator(kong.url, 5).unregister(definition(), dry_run=dry_run)
+    assert kong.writes[before:] == []
+
+
+def test_unregistering_from_a_gateway_without_tags_leaves_what_points_elsewhere():
+    with running(StandInKong("1.0.4")) as kong:
+        kong.answer("PUT", "/services/loaner", {"host": "other.example"})
+        route = {"paths": ["/theirs"], "service": {"id": kong.services["loaner"]["id"]}}
+        kong.answer("PUT", "/routes/loaner", route)
+        kong.answer("PUT", "/upstreams/loaner.upstream", {})
+        with pytest.raises(RegistrationException, match="is not ours"):
+            KongGatewayRegistrator(kong.url, 5).unregister(definition())
+        assert kong.writes == []
+
+
+def test_consumers_of_others_are_left_alone(kong):
+    kong.answer("PUT", "/consumers/loaner", {"tags": ["theirs"]})
+    register(kong)
+    KongGatewayRegistrator(kong.url, 5).unregister(definition())
+    assert not kong.services
+    assert "loaner" in kong.entities["consumers"]
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "1.0.4"])
+def test_the_way_of_being_found_may_change(version):
+    with running(StandInKong(version)) as kong:
+        reconcile(kong, definition(health_path="/ready"))
+        reconcile(kong, definition())
+        assert kong.services["loaner"]["host"] == "loaner.service.consul"
+        assert ("loaner.upstream" in kong.entities["upstreams"]) == (version == "1.0.4")  # nothing tells whose it is
+        reconcile(kong, definition(health_path="/ready"))
+        assert kong.services["loaner"]["host"] == "loaner.upstream"
+
+
+def test_an_entity_that_vanishes_between_reading_and_writing_is_made_anew(kong):
+    register(kong)
+    ask = kong.answer
+
+    def answer(method, path, body):
+        if method == "PATCH":
+            kong.routes.pop("loaner", None)
+        return ask(method, path, body)
+
+    kong.answer = answer
+    reconcile(kong, replace(definition(paths=("/x",)), plugins=None))
+    assert kong.routes["loaner"]["paths"] == ["/x"]
+
+
+@pytest.mark.parametrize("version", ["1.0.4", "0.14.1"])
+def test_what_an_old_gateway_cannot_do_is_said(version):
+    with running(StandInKong(version)) as kong:
+        with pytest.raises(RegistrationException, match=rf"Kong {version}\).*from 1\.1 on"):
+            reconcile(kong, definition(plugins=[LIMIT]))
+        assert kong.writes == []
+
+
+def test_the_admin_api_is_shown_what_lets_us_in(kong):
+    access = Access({"Kong-Admin-Token": "t0ken", "apikey": "k3y"})
+    KongGatewayRegistrator(f"{kong.url}", 5, access).reconcile(definition())
+    assert all((h["Kong-Admin-Token"], h["apikey"]) == ("t0ken", "k3y") for h in kong.headers)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    return write_certificate(tmp_path / "gateway.pem")
+
+
+def test_a_gateway_with_a_certificate_of_its_own_authority_is_trusted_when_that_is(certificate):
+    with running(StandInKong(), certificate=certificate) as kong:
+        with pytest.raises(RegistrationException, match="its certificate is not trusted"):
+            register(kong)
+        KongGatewayRegistrator(kong.url, 5, Access(ca_file=str(certificate))).reconcile(definition())
+        assert "loaner" in kong.routes
+
+
+def test_a_workspace_stands_before_every_path_but_the_gateways_own(kong):
+    kong.answer = lambda method, path, body, ask=kong.answer: ask(method, path.replace("/team/", "/"), body)
+    KongGatewayRegistrator(kong.url, 5, Access(workspace="team")).reconcile(definition())
+    assert kong.requests[0][1] == "/"
+    assert all(path.startswith("/team/") for _, path, _ in kong.requests[1:])
+
+
+def test_many_pages_are_read_to_their_end(kong):
+    reconcile(kong, definition(plugins=[LIMIT]))
+    path = "/services/loaner/plugins"
+    pages = {path: {"data": [], "next": f"{path}?offset=1"}, f"{path}?offset=1": kong.answer("GET", path, None)[1]}
+    kong.answer = lambda method, path, body, ask=kong.answer: (
+        (200, pages[path]) if path in pages else ask(method, path, body)
+    )
+    assert reconcile(kong, definition(plugins=[LIMIT])) == []
+    pages[f"{path}?offset=1"] = pages[path]  # and one that has no end
+    with pytest.raises(RegistrationException, match="has no end"):
+        reconcile(kong, definition(plugins=[LIMIT]))
+
+
+def test_a_gateway_whose_database_is_down_and_comes_back_is_waited_for(kong):
+    kong.database_up = False
+    timer = threading.Timer(1.5, lambda: setattr(kong, "database_up", True))
+    timer.start()
+    register(kong, patience_s=10)
+    timer.join()
+    assert "loaner" in kong.routes
+
+
+def test_a_gateway_whose_database_stays_down_is_named_so(kong):
+    kong.database_up = False
+    with pytest.raises(RegistrationException, match=r"answered 500.*\(its database is out of reach\)"):
+        register(kong, patience_s=0.5)
+
+
+def test_a_gateway_that_starts_20_s_after_the_service_is_waited_for():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    failures = []
+
+    def wait() -> None:
+        try:
+            KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)  # with the patience it has by default
+        except RegistrationException as err:
+            failures.append(err)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    time.sleep(20)
+    with running(StandInKong(), port) as kong:
+        thread.join(30)
+        assert failures == []
+        assert "loaner" in kong.routes
+
+
+# What each process of the next test does.
+JOIN = """
+import sys, time
+from service.gateway.kong import KongGatewayRegistrator
+from service.gateway.definition import Definition, Plugin
+url, number, begin = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+plugins = [Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})]
+wanted = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
+time.sleep(max(0, begin - time.time()))
+registrator = KongGatewayRegistrator(url)
+registrator.reconcile(wanted)
+registrator.add_target(wanted, f"10.0.0.{number}:5555")
+"""
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_16_processes_that_register_at_once_end_in_the_same_state(version, say):
+    with running(StandInKong(version)) as kong:
+        begin = time.time() + 6  # when all of them have started
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", JOIN, kong.url, str(n), str(begin)], cwd=ROOT, stderr=subprocess.PIPE
+            )
+            for n in range(16)
+        ]
+        failed = [told for process in processes if (told := process.communicate(timeout=90)[1])]
+        assert failed == []
+        assert all(process.returncode == 0 for process in processes)
+        assert (list(kong.services), list(kong.routes)) == (["loaner"], ["loaner"])
+        assert len(kong.targets["loaner.upstream"]) == 16
+        assert len(kong.entities["plugins"]) == 1
+    say(f"16 processes at once with Kong {version}: one service, one route, 16 targets, no failure, "
+        f"{len(kong.writes)} writes")  # fmt: skip
+
+
+def test_a_gateway_that_drips_is_given_up_within_the_bound():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            try:
+                peers.append(server.accept()[0])
+                peers[0].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    peers[0].sendall(b" ")
+                    time.sleep(0.1)
+            except OSError:
+                return
+            finally:
+                if peers:
+                    peers[0].close()
+
+        peers: list[socket.socket] = []
+        thread = threading.Thread(target=drip)
+        thread.start()
+        begun = time.monotonic()
+        try:
+            with pytest.raises(RegistrationException, match="too long"):
+                KongGatewayRegistrator(f"http://127.0.0.1:{server.getsockname()[1]}", 1).register(**LOANER)
+            assert time.monotonic() - begun < 6
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_gateway_that_floods_is_refused(kong):
+    kong.fail = [(200, b" " * 1_100_000, "application/json")]
+    with pytest.raises(RegistrationException, match="more than 1000000 bytes"):
+        register(kong)
+
+
+def test_a_gateway_that_comes_back_is_waited_for(kong):
+    kong.fail = [DOWN, DOWN]
+    register(kong)
+    assert "loaner" in kong.routes
+
+
+def test_a_gateway_that_stays_down_is_given_up_within_the_bound(kong):
+    kong.fail = [DOWN] * 1000
+    begun = time.monotonic()
+    with pytest.raises(RegistrationException, match="answered 500: An unexpected error occurred"):
+        register(kong, patience_s=1)
+    assert time.monotonic() - begun < 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ((400, b'{"message":"schema violation"}', "application/json"), "answered 400: schema violation"),
+        ((400, b'{"message":"a\\nb' + b"x" * 900_000 + b'"}', "application/json"), "answered 400: a bx{100,297}$"),
+        ((401, b'{"message":"No API key found in request"}', "application/json"), "answered 401: No API key"),
+        ((403, b"{}", "application/json"), "answered 403: no message"),
+        ((200, b"<html>hello</html>", "text/html"), "no JSON object"),
+        ((200, b"[1]", "application/json"), "no JSON object"),
+        ((302, b"", "text/html"), "answered 302"),
+        ((415, b"<html>", "text/html"), "answered 415"),
+    ],
+)
+def test_a_reply_that_will_not_get_better_fails_at_once(kong, reply, said):
+    kong.fail = [reply]
+    with pytest.raises(RegistrationException, match=said):
+        register(kong)
+    assert len(kong.requests) == 1
+
+
+def test_an_address_where_nobody_listens_is_named():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(RegistrationException, match=f"{re.escape(url)}/: connection refused"):
+        KongGatewayRegistrator(url, 0.5).register(**LOANER)
+
+
+def test_a_failure_has_the_name_that_services_know(kong):
+    kong.fail = [DOWN] * 99
+    with pytest.raises(RegistrationException) as caught:
+        register(kong, patience_s=0.1)
+    assert type(caught.value) is RegistrationException
+
+
+def test_a_gateway_that_closes_the_connection_is_given_up_within_the_bound():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        try:
+            with pytest.raises(RegistrationException, match=r"127\.0\.0\.1"):
+                KongGatewayRegistrator(f"http://127.0.0.1:{server.getsockname()[1]}", 0.5).register(**LOANER)
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_gateway_that_never_answers_is_given_up_within_the_bound():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        begun = time.monotonic()
+        with pytest.raises(RegistrationException, match="timed out"):
+            KongGatewayRegistrator(f"http://127.0.0.1:{server.getsockname()[1]}", 1).register(**LOANER)
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("missing", ["name", "paths", "host"])
+def test_what_is_missing_is_named(missing):
+    with pytest.raises(ValueError, match=missing):
+        KongGatewayRegistrator("http://127.0.0.1:1").register(**{**LOANER, missing: None})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"paths": "/x"}, "as a list"),
+        ({"paths": [None]}, "paths such as"),
+        ({"paths": ["x"]}, "paths such as"),
+        ({"port": "abc"}, "port as a number"),
+        ({"port": 70000}, "from 1 to 65535"),
+        ({"port": True}, "from 1 to 65535"),
+        ({"name": "../status?x="}, "a name of letters"),
+    ],
+)
+def test_what_is_of_another_kind_is_named(changes, said):
+    with pytest.raises(ValueError, match=said):
+        KongGatewayRegistrator("http://127.0.0.1:1").register(**{**LOANER, **changes})
+
+
+def test_a_registrator_without_a_gateway_says_so():
+    with pytest.raises(TypeError, match="Registrator"):
+        Registrator("http://127.0.0.1:1").register(**LOANER)

@@ -1,0 +1,194 @@
+"""The clients that may ask for tokens: their file, read while it changes, and written by the command line."""
+
+import json
+import os
+import stat
+
+import pytest
+from pydantic import SecretStr
+
+from security.secret_hash import hash_secret
+from service.errors import SettingsError
+from service.settings import load_settings
+from service.tokens import client_registry as module
+from service.tokens.client_registry import Clients, open_clients
+from service.tokens.clients_file import add_client, read_clients, remove_client
+from service.tokens.issuer import Holder
+from tests.fakes.clocks import Ticking
+
+HASH = hash_secret("s3cret")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "clients.json"
+
+
+def write(path, *clients: dict) -> None:
+    path.write_text(json.dumps({"clients": clients}))
+
+
+def entry(client_id: str = "reports", **more) -> dict:
+    return {"client_id": client_id, "secret_hash": HASH, **more}
+
+
+def test_a_client_that_is_added_proves_itself_with_its_secret_only(path):
+    secret = add_client(path, Holder("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",)))
+    clients = Clients(path)
+    client = clients.proved("reports", secret)
+    assert client.holder() == Holder("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",))
+    for name, wrong in (("reports", secret + "x"), ("reports", ""), ("other", secret), ("-", "-"), ("", "")):
+        assert clients.proved(name, wrong) is None
+    assert secret not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_clients_are_added_and_removed_one_by_one(path):
+    add_client(path, Holder("a"))
+    path.chmod(0o640)
+    add_client(path, Holder("b"))
+    assert [client.client_id for client in read_clients(path)] == ["a", "b"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    with pytest.raises(SettingsError, match="there is a client a already"):
+        add_client(path, Holder("a"))
+    remove_client(path, "a")
+    assert [client.client_id for client in read_clients(path)] == ["b"]
+    with pytest.raises(SettingsError, match="there is no client a"):
+        remove_client(path, "a")
+    assert sorted(os.listdir(path.parent)) == [".clients.json.lock", "clients.json"]
+
+
+@pytest.mark.parametrize(
+    ("holder", "field"),
+    [
+        (Holder("a b"), "client_id"),
+        (Holder("a", scopes=()), "scopes"),
+        (Holder("a", scopes=("api:read,api:write",)), "scopes[0]"),
+        (Holder("a", roles=("x", "y z")), "roles[1]"),
+    ],
+)
+def test_what_a_token_could_not_carry_is_named(path, holder, field):
+    with pytest.raises(SettingsError) as caught:
+        add_client(path, holder)
+    assert str(caught.value).startswith(field)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is not JSON: line 1"),
+        ("[" * 100_000, "is not JSON"),
+        ("\udcff", "is not JSON"),
+        ("[]", "file: "),
+        ('{"client": []}', "client: is not known"),
+        ('{"clients": [{"client_id": "a"}]}', "clients[0].secret_hash: "),
+        (json.dumps({"clients": [entry(), entry("b", secret="plain-text")]}), "clients[1].secret: a secret in plain"),
+        (json.dumps({"clients": [entry(secret_hash="plain-text")]}), "clients[0].secret_hash: expected a hash"),
+        (json.dumps({"clients": [entry(secret_hash=HASH.replace("t=2", "t=1"))]}), "clients[0].secret_hash"),
+        (json.dumps({"clients": [entry(scope="api:read")]}), "clients[0].scope: is not known; expected client_id"),
+        (json.dumps({"clients": [entry(scopes="api:read")]}), "clients[0].scopes: "),
+        (json.dumps({"clients": [entry(scopes=["a,b"])]}), "clients[0].scopes[0]: expected printable"),
+        (json.dumps({"clients": [entry(), entry()]}), "client_id: reports is there twice"),
+        ('{"clients": [], "clients": []}', "a member is there twice"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said, caplog):
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(SettingsError) as caught:
+        Clients(path)
+    assert str(caught.value).startswith(f"CLIENTS_FILE: {path}")
+    assert said in str(caught.value)
+    assert "plain-text" not in str(caught.value)
+
+    write(path, entry())
+    clients = Clients(path, now=Ticking())
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    for _ in range(3):
+        assert clients.proved("reports", "s3cret")  # a running service goes on as it was
+    assert caplog.text.count("the clients stay as they were") == 1
+    assert said in caplog.text
+    assert "plain-text" not in caplog.text
+
+
+def test_a_directory_in_place_of_the_file_is_named(path):
+    path.mkdir()
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        Clients(path)
+
+
+def test_changes_are_noticed(path):
+    clients = Clients(path, now=Ticking())
+    assert not clients
+    write(path, entry())
+    assert clients.proved("reports", "s3cret")
+    write(path, entry("other"))
+    assert not clients.proved("reports", "s3cret")
+    path.unlink()
+    assert not clients
+
+
+def test_a_file_that_goes_while_it_is_looked_at_leaves_the_clients(path, caplog):
+    write(path, entry())
+    clients = Clients(path, now=Ticking())
+    path.unlink()
+    path.symlink_to(path)  # a loop
+    assert clients.proved("reports", "s3cret")
+    assert "the clients stay as they were" in caplog.text
+
+
+def test_the_client_of_the_settings_is_one_more(path):
+    write(path, entry())
+    clients = Clients(path, "loaner-client", SecretStr("of the settings"))
+    assert set(clients.by_name()) == {"loaner-client", "reports"}
+    assert clients.proved("loaner-client", "of the settings").scopes == ("api:read",)
+    with pytest.raises(SettingsError, match="reports is the client of CLIENT_ID"):
+        Clients(path, "reports", SecretStr("x"))
+
+
+def test_a_client_that_is_not_known_costs_the_same(path, monkeypatch):
+    write(path, entry())
+    clients = Clients(path)
+    asked = []
+    monkeypatch.setattr(module, "matches", lambda secret, hashed: asked.append(hashed))
+    clients.proved("reports", "x")
+    clients.proved("nobody", "x")
+    known, unknown = asked
+    assert known == HASH
+    assert unknown.split("$")[:4] == known.split("$")[:4]  # the same work
+
+
+def test_a_file_that_may_be_read_at_last_is_taken_up(path):
+    write(path, entry())
+    clients = Clients(path, now=Ticking())
+    path.write_text("{")
+    assert clients.proved("reports", "s3cret")
+    write(path, entry("other"))
+    assert clients.proved("other", "s3cret")
+
+
+def test_a_process_that_replaces_another_does_not_fail_for_a_file(path, caplog):
+    path.write_text("{")
+    clients = Clients(path, "loaner-client", SecretStr("of the settings"), now=Ticking(), strict=False)
+    assert "is not JSON" in caplog.text
+    assert clients.proved("loaner-client", "of the settings")
+    write(path, entry())
+    assert clients.proved("reports", "s3cret")
+
+
+def test_a_file_keeps_its_owner_and_a_link_stays_one(path, tmp_path):
+    real = tmp_path / "real.json"
+    add_client(real, Holder("a"))
+    path.symlink_to(real)
+    if os.geteuid() == 0:
+        os.chown(real, 12345, 12346)
+    add_client(path, Holder("b"))
+    assert path.is_symlink()
+    assert [client.client_id for client in read_clients(real)] == ["a", "b"]
+    if os.geteuid() == 0:
+        assert (real.stat().st_uid, real.stat().st_gid) == (12345, 12346)
+
+
+def test_a_file_that_is_named_and_missing_is_told_of(path, caplog):
+    assert not open_clients(load_settings(clients_file=str(path)))
+    assert f"CLIENTS_FILE: {path} does not exist" in caplog.text
