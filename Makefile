@@ -17,12 +17,13 @@ test-engine: .venv/test core ## build the image and run it: needs Docker, or roo
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
 coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
-	@$(BIN)/python -m pytest -q tests/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
 lint: .venv/test ## check style and types, scripts and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
@@ -62,11 +63,11 @@ bench-scale: .venv/test core ## measure instances, replicas, caches and partitio
 	@$(BIN)/python -m tests.bench.partitions
 
 soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
-	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/service/test_freshness_under_faults.py
+	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/system/test_freshness_under_faults.py
 
 hostile: .venv/test core ## make up requests of every route for minutes (LOANER_MADE_UP=... of each) and check the replies
-	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/service/test_made_up_requests.py \
-	  tests/service/test_hostile_requests.py
+	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/generated/test_generated_requests.py \
+	  tests/generated/test_malformed_requests.py
 
 clean: ## remove what was built; data (.local) and keys stay
 	rm -rf .venv build native/*.c native/*.so
