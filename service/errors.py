@@ -32,10 +32,10 @@ class InvalidRequest(LoanerError):
 class UnknownLoan(LoanerError):
     """There is no loan of this id. known_at: there was none then, by the clock of whoever looked."""
 
-    def __init__(self, loan_id: int, known_at: float = float("inf")) -> None:
+    def __init__(self, loan_id: int, fresh_as_of: float = float("inf")) -> None:
         super().__init__(f"there is no loan {loan_id}")
         self.loan_id = loan_id
-        self.known_at = known_at
+        self.fresh_as_of = fresh_as_of
 
 
 class LoanExists(LoanerError):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, Validati
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
-from service.net.hosts import normalised
+from service.net.hosts import normalized
 
 
 def _timezone(name: str) -> str:
@@ -64,11 +64,11 @@ def _http_url(url: str) -> str:
 
 
 def _postgres_hosts(text: str, info: ValidationInfo) -> str:
-    return normalised(text, info.data.get("psql_port", 0))
+    return normalized(text, info.data.get("psql_port", 0))
 
 
 def _memcached_hosts(text: str) -> str:
-    return normalised(text, MEMCACHED_PORT)
+    return normalized(text, MEMCACHED_PORT)
 
 
 def _file_name(text: str) -> str:
@@ -78,13 +78,13 @@ def _file_name(text: str) -> str:
 
 
 def _long_secret(secret: SecretStr) -> SecretStr:
-    if len(secret) < LEAST_SECRET:
-        raise ValueError(f"expected {LEAST_SECRET} characters or more")
+    if len(secret) < MIN_SECRET_CHARS:
+        raise ValueError(f"expected {MIN_SECRET_CHARS} characters or more")
     return secret
 
 
 SECRETS = Path("/run/secrets")  # where Docker and Kubernetes mount secrets: a file per setting
-LEAST_SECRET = 16
+MIN_SECRET_CHARS = 16
 MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -29,7 +29,7 @@ class Order:
     image: str | None
     build_arguments: tuple[str, ...]
     memory: str | None
-    patience_s: int
+    timeout_s: int
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]+", self.container):
@@ -47,7 +47,7 @@ class Order:
             address = settings.listen_host
             published = f"[{address}]:{published}" if ":" in address else f"{address}:{published}"
         memory = ("--memory", self.memory) if self.memory else ()
-        return (self.container, tag, published, str(self.patience_s), *CONFINED, *memory)
+        return (self.container, tag, published, str(self.timeout_s), *CONFINED, *memory)
 
 
 def script(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.domain.money import to_cents, to_positive_cents
-from service.domain.parsing import date_of, event_type_of, loan_id_of
+from service.domain.parsing import parse_date, parse_event_type, parse_loan_id
 
 MAX_LINE_BYTES = 4096
 
@@ -42,11 +42,11 @@ class Format:
 _PLAIN_ID = rb"[1-9][0-9]{0,17}"
 _PLAIN_DATE = rb"([0-9]{4}-[0-9]{2}-[0-9]{2})"
 LOANS = Format(
-    {"loan_id": loan_id_of, "start_date": date_of, "initial_amt": to_cents},
+    {"loan_id": parse_loan_id, "start_date": parse_date, "initial_amt": to_cents},
     re.compile(_PLAIN_ID + rb"," + _PLAIN_DATE + rb",[0-9]{1,16}\.[0-9]{2}"),
 )
 EVENTS = Format(
-    {"loan_id": loan_id_of, "event_type": event_type_of, "post_date": date_of, "amt": to_positive_cents},
+    {"loan_id": parse_loan_id, "event_type": parse_event_type, "post_date": parse_date, "amt": to_positive_cents},
     re.compile(_PLAIN_ID + rb",(?:fee|interest|payment)," + _PLAIN_DATE + rb",(?=.*[1-9])[0-9]{1,16}\.[0-9]{2}"),
 )
 

@@ -127,7 +127,7 @@ def load(
             files.append(_copy(cursor, path, table, columns, digest, on_progress))
             digests[path] = digest.digest()
         if not again:
-            _refuse_loaded(cursor, digests)
+            _reject_loaded(cursor, digests)
         loan_rows, event_rows = files
         cursor.execute("ANALYZE staged_loans; ANALYZE staged_events")
         # The events of a loan whose own row is bad are no strangers: that row is to be mended, not they.
@@ -159,7 +159,7 @@ def _copy(
     return rows
 
 
-def _refuse_loaded(cursor: Any, digests: dict[Path, bytes]) -> None:
+def _reject_loaded(cursor: Any, digests: dict[Path, bytes]) -> None:
     for path, digest in digests.items():
         cursor.execute("SELECT max(loaded_at) FROM loaded_files WHERE digest = %s AND rows > 0", (digest,))
         (loaded_at,) = cursor.fetchone()

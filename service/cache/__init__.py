@@ -5,13 +5,13 @@ Nothing here decides whether a timeline is still true: see service/freshness.py.
 
 import ssl
 
-from service.cache.lru import RecentTimelines
+from service.cache.lru import TimelineLru
 from service.cache.memcached import MemcachedTimelines
 from service.errors import SettingsError
 from service.net.hosts import parse_hosts
 from service.settings import MEMCACHED_PORT, Settings
 
-__all__ = ["MemcachedTimelines", "RecentTimelines", "open_memcached"]
+__all__ = ["MemcachedTimelines", "TimelineLru", "open_memcached"]
 
 
 def open_memcached(settings: Settings) -> MemcachedTimelines | None:

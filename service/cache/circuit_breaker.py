@@ -8,7 +8,7 @@ FAILURES = 3  # in a row
 PAUSE_S = 1.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens after some failures in a row; then one caller at a time may try, now and then.
 
     now: a clock, in seconds.

@@ -10,7 +10,7 @@ from native import Timeline
 OVERHEAD_BYTES = 4096  # of a timeline that is kept, besides its bytes
 
 
-class RecentTimelines:
+class TimelineLru:
     """Keeps the timelines that were used last, up to so many bytes. Safe to use from many threads.
 
     A timeline is kept under the name of its database's cluster and its loan.

@@ -12,8 +12,8 @@ from pymemcache.client.rendezvous import RendezvousHash
 from pymemcache.exceptions import MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
-from service.cache.circuit_breaker import Breaker
-from service.cache.signed_value import Seal
+from service.cache.circuit_breaker import CircuitBreaker
+from service.cache.signed_value import ValueSigner
 from service.errors import first_line
 from service.net.hosts import Host
 from service.observability import metrics
@@ -32,7 +32,7 @@ class _Server:
     def __init__(self, host: Host, timeout_s: float, connections: int, tls: ssl.SSLContext | None) -> None:
         self.host = host
         self.timeout_s = timeout_s
-        self.breaker = Breaker()
+        self.breaker = CircuitBreaker()
         self.client: Any = PooledClient(
             host.name if host.name.startswith("/") else (host.name, host.port),
             connect_timeout=timeout_s,
@@ -60,7 +60,7 @@ class MemcachedTimelines:
         connections: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._seal = Seal(secret)
+        self._seal = ValueSigner(secret)
         self._servers = {str(host): _Server(host, timeout_s, connections, tls) for host in hosts}
         self._ring = RendezvousHash(list(self._servers), hash_function=_score)
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 TAG_BYTES = 16  # a whole number of 8-byte words, so that what follows stays aligned
 
 
-class Seal:
+class ValueSigner:
     """Marks values as written by somebody who knows the secret, and under which key. BLAKE2b, RFC 7693."""
 
     def __init__(self, secret: str) -> None:

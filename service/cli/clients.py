@@ -8,7 +8,7 @@ import click
 from service.settings import Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.clients_file import add_client, checked_words, remove_client
-from service.tokens.issuer import READ, Holder
+from service.tokens.issuer import READ, Subject
 from service.tokens.key_setup import open_issuer
 
 
@@ -41,7 +41,7 @@ def add_command(
     if name == settings.client_id:
         raise click.BadParameter(f"{name} is the client of the settings (CLIENT_ID)", param_hint="NAME")
     path = Path(settings.clients_file)
-    secret = add_client(path, Holder(name, scopes, roles, organizations, namespaces))
+    secret = add_client(path, Subject(name, scopes, roles, organizations, namespaces))
     click.echo(f"client_id      {name}\nclient_secret  {secret}")
     click.echo(f"It is not shown again: {path} keeps only its hash.", err=True)
 
@@ -73,9 +73,9 @@ def token_command(ctx: click.Context, name: str, scopes: Sequence[str]) -> None:
     if not name.strip() or not name.isprintable():
         raise click.BadParameter("expected somebody's name", param_hint="NAME")
     known = open_clients(settings).by_name().get(name)
-    holder = known.holder() if known else Holder(name, checked_words("scope", scopes) or READ)
+    subject = known.subject() if known else Subject(name, checked_words("scope", scopes) or READ)
     if not known:
         click.echo(f"{name} is no client of {settings.clients_file}: this is a token for a person", err=True)
-    if not set(scopes) <= set(holder.scopes):
-        raise click.BadParameter(f"the client {name} may ask for {' '.join(holder.scopes)} only", param_hint="--scope")
-    click.echo(open_issuer(settings).issue(holder, scopes or None))
+    if not set(scopes) <= set(subject.scopes):
+        raise click.BadParameter(f"the client {name} may ask for {' '.join(subject.scopes)} only", param_hint="--scope")
+    click.echo(open_issuer(settings).issue(subject, scopes or None))

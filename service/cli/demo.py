@@ -10,7 +10,7 @@ import plotext
 
 from native import Timeline, day_number, day_of
 from service.domain.money import to_decimal_string
-from service.domain.parsing import date_of, loan_id_of
+from service.domain.parsing import parse_date, parse_loan_id
 from service.errors import UnknownLoan
 from service.ledger.reader import BalanceReader
 
@@ -24,7 +24,7 @@ def run_demo(reader: BalanceReader, colours: bool = False) -> None:
     """Ask, answer and draw once. A wrong entry is explained and asked again; piped input works as well."""
     click.echo("What did a loan owe on a day?\n")
     timeline = _ask("Loan", DEFAULT_LOAN, lambda text: _timeline(reader, text))
-    day = _ask("Date (YYYY-MM-DD)", DEFAULT_DAY, date_of)
+    day = _ask("Date (YYYY-MM-DD)", DEFAULT_DAY, parse_date)
     owed = to_decimal_string(timeline.balance_at(day_number(day)))
     click.echo(f"\nOn {day}, loan {timeline.loan_id} owed {owed} {timeline.currency}.")
     if day_number(day) < timeline.start_day:
@@ -53,7 +53,7 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
 
 def _timeline(reader: BalanceReader, text: str) -> Timeline:
     try:
-        return reader.loan(loan_id_of(text)).timeline
+        return reader.loan(parse_loan_id(text)).timeline
     except UnknownLoan as err:
         raise ValueError(str(err)) from err
 

@@ -6,9 +6,9 @@ import click
 
 from service.errors import SettingsError
 from service.gateway.diff import Change
-from service.runtime.gateway_setup import check_routed, definition_of, registrator_of
+from service.runtime.gateway_setup import build_definition, build_registrator, check_routed
 
-PATIENCE_S = 5  # a person waits
+TIMEOUT_S = 5  # a person waits
 
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
 
@@ -20,8 +20,8 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would ch
 def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
     """Register with the gateway, as a start does (API_GATEWAY_URL)."""
     settings, _ = ctx.obj
-    registrator = registrator_of(settings).patient(PATIENCE_S)
-    _show(registrator.reconcile(definition_of(settings), dry_run=dry_run, adopt=adopt))
+    registrator = build_registrator(settings).with_timeout(TIMEOUT_S)
+    _show(registrator.reconcile(build_definition(settings), dry_run=dry_run, adopt=adopt))
 
 
 @click.command("unregister")
@@ -30,7 +30,7 @@ def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
 def unregister_command(ctx: click.Context, dry_run: bool) -> None:
     """Remove from the gateway all that is ours."""
     settings, _ = ctx.obj
-    _show(registrator_of(settings).patient(PATIENCE_S).unregister(definition_of(settings), dry_run=dry_run))
+    _show(build_registrator(settings).with_timeout(TIMEOUT_S).unregister(build_definition(settings), dry_run=dry_run))
 
 
 @click.group("gateway")
@@ -43,7 +43,7 @@ def gateway_group() -> None:
 def status_command(ctx: click.Context) -> None:
     """Which gateway it is, whether it has what we declare, and whether it routes here. Status 1 if not."""
     settings, _ = ctx.obj
-    registrator, definition = registrator_of(settings).patient(PATIENCE_S), definition_of(settings)
+    registrator, definition = build_registrator(settings).with_timeout(TIMEOUT_S), build_definition(settings)
     click.echo(f"gateway   {registrator.shown_url}, Kong {registrator.version()}")
     changes = registrator.reconcile(definition, dry_run=True)
     click.echo(f"declared  {'as it should be' if not changes else 'differs:'}")
@@ -53,7 +53,7 @@ def status_command(ctx: click.Context) -> None:
         click.echo(f"target    {target}")
     routed = True
     try:
-        url = check_routed(settings, PATIENCE_S)
+        url = check_routed(settings, TIMEOUT_S)
         if url is not None:
             click.echo(f"proxy     {url} is routed here")
     except SettingsError as err:

@@ -45,7 +45,7 @@ def list_command(ring: KeyRing) -> None:
 @click.pass_obj
 def generate_command(ring: KeyRing) -> None:
     """Make a key pair: the first one signs at once, another one is next."""
-    _refuse_while_unread(ring)
+    _reject_while_unread(ring)
     name = ring.generate()
     state = next(entry.state for entry in ring.entries() if entry.name == name)
     click.echo(f"made {name}, which is {state}")
@@ -67,7 +67,7 @@ def rotate_command(ring: KeyRing, wait_s: float) -> None:
 
     Without a next key one is published first, and signs when everybody has had the time to see it.
     """
-    _refuse_while_unread(ring)
+    _reject_while_unread(ring)
     active, following, published_s = ring.prepare()
     left_s = min(wait_s, wait_s - published_s)
     if left_s > 0:
@@ -102,7 +102,7 @@ def check_command(ctx: click.Context) -> None:
     click.echo(f"{ctx.obj.directory}: {'nothing is wrong' if findings else 'all is well'}")
 
 
-def _refuse_while_unread(ring: KeyRing) -> None:
+def _reject_while_unread(ring: KeyRing) -> None:
     """Raises: KeyException while a public key keeps running services from taking up any change."""
     for finding in check(ring):
         if finding.name.endswith(".pub") and finding.wrong:

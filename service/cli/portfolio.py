@@ -13,11 +13,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from service.cli.database import database_of
-from service.domain.parsing import date_of
+from service.domain.parsing import parse_date
 from service.postgres.connect import connect
 
 if TYPE_CHECKING:
-    from service.portfolio.columnar import ColumnPortfolio
+    from service.portfolio.columnar import ColumnarPortfolio
 
 
 class _Day(click.ParamType[date]):
@@ -25,7 +25,7 @@ class _Day(click.ParamType[date]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
         try:
-            return date_of(str(value))
+            return parse_date(str(value))
         except ValueError as err:
             self.fail(str(err), param, ctx)
 
@@ -47,7 +47,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
 
     The ledger is read once into a file; the next time only loans that have changed are read again.
     """
-    from service.portfolio.columnar import ColumnPortfolio
+    from service.portfolio.columnar import ColumnarPortfolio
     from service.portfolio.columnar_file import ForeignFile
     from service.portfolio.csv import HEAD, portfolio_csv
     from service.portfolio.sync import refresh
@@ -65,7 +65,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
         except ForeignFile as err:
             raise click.ClickException(f"--file: {err}") from err
-    told = ColumnPortfolio(ledger)
+    told = ColumnarPortfolio(ledger)
     if as_csv:
         click.echo(HEAD, nl=False)
         for day in days:
@@ -75,7 +75,7 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
         Console().print(_table(told, days))
 
 
-def _table(told: "ColumnPortfolio", days: tuple[date, ...]) -> Table:
+def _table(told: "ColumnarPortfolio", days: tuple[date, ...]) -> Table:
     table = Table("date", "currency")
     for name in ("loans", "balance"):
         table.add_column(name, justify="right")

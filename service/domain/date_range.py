@@ -7,14 +7,14 @@ from service.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
-class Span:
+class DateRange:
     """The days from `first` to `last`, both included."""
 
     first: date
     last: date
 
     @classmethod
-    def chosen(cls, first: date | None, last: date | None, start: date, today: date) -> "Span":
+    def chosen(cls, first: date | None, last: date | None, start: date, today: date) -> "DateRange":
         """The span that a caller asks for. What is left out: from the loan's start, until today; where that would be
         the wrong way round (a loan that has not begun), the one day that is known.
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from datetime import date
 
 from native import Timeline, day_number, day_of
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
 
 MAX_POINTS = 10_000
 STEPS = ("change", "day", "month")
 
 
-def points_of(timeline: Timeline, span: Span, step: str) -> list[tuple[date, int]]:
+def balance_points(timeline: Timeline, span: DateRange, step: str) -> list[tuple[date, int]]:
     """What was owed at the end of days within the span, in their order: pairs of a day and minor units.
 
     step: `change` (the first day, and each on which the balance changed), `day` (each), `month` (the last day of each
@@ -29,7 +29,7 @@ def points_of(timeline: Timeline, span: Span, step: str) -> list[tuple[date, int
     return list(zip(days, timeline.balances_at(map(day_number, days)), strict=True))
 
 
-def _changes(timeline: Timeline, span: Span) -> list[tuple[date, int]]:
+def _changes(timeline: Timeline, span: DateRange) -> list[tuple[date, int]]:
     points: list[tuple[date, int]] = []
     for day, balance in timeline.changes(day_number(span.first), day_number(span.last)):
         if not points or points[-1][1] != balance:  # events of one day may leave the balance where it was
@@ -37,12 +37,12 @@ def _changes(timeline: Timeline, span: Span) -> list[tuple[date, int]]:
     return points
 
 
-def _days(span: Span) -> Iterator[date]:
+def _days(span: DateRange) -> Iterator[date]:
     first = day_number(span.first)
     return map(day_of, range(first, first + span.days))
 
 
-def _month_ends(span: Span) -> Iterator[date]:
+def _month_ends(span: DateRange) -> Iterator[date]:
     for number in range(span.first.month - 1, span.first.month - 1 + span.months):
         year, month = span.first.year + number // 12, number % 12 + 1
         yield min(date(year, month, monthrange(year, month)[1]), span.last)

@@ -16,22 +16,22 @@ def _whole_number(text: str, lowest: int, highest: int) -> int:
     return int(text)
 
 
-def loan_id_of(text: str) -> int:
+def parse_loan_id(text: str) -> int:
     """A loan's id."""
     return _whole_number(text, 1, MAX_LOAN_ID)
 
 
-def version_of(text: str) -> int:
+def parse_version(text: str) -> int:
     """A loan's version: how many events it has."""
     return _whole_number(text, 0, MAX_LOAN_ID)
 
 
-def limit_of(text: str) -> int:
+def parse_limit(text: str) -> int:
     """How many events a page may have."""
     return _whole_number(text, 1, MAX_LIMIT)
 
 
-def truth_of(text: str) -> bool:
+def parse_bool(text: str) -> bool:
     """A yes or no."""
     if text not in ("true", "false"):
         raise ValueError("expected true or false")
@@ -39,7 +39,7 @@ def truth_of(text: str) -> bool:
 
 
 @lru_cache(1000)  # many loans are asked about on few days
-def date_of(text: str) -> date:
+def parse_date(text: str) -> date:
     """A date written YYYY-MM-DD, and no other way that the standard library would also take."""
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("expected a date written YYYY-MM-DD")
@@ -49,7 +49,7 @@ def date_of(text: str) -> date:
         raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
 
 
-def time_of(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """A moment as RFC 3339 writes it."""
     expected = "expected a time such as 2020-07-01T12:00:00Z, or with +02:00 in place of Z"
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", text):
@@ -60,7 +60,7 @@ def time_of(text: str) -> datetime:
         raise ValueError(f"{expected} ({err})") from None
 
 
-def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+def parse_choice(words: tuple[str, ...]) -> Callable[[str], str]:
     """What reads one of these words."""
 
     def read(text: str) -> str:
@@ -71,4 +71,4 @@ def one_of(words: tuple[str, ...]) -> Callable[[str], str]:
     return read
 
 
-event_type_of = one_of(EVENT_TYPES)
+parse_event_type = parse_choice(EVENT_TYPES)

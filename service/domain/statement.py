@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, day_of
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 
 _TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
 
 
 @dataclass(frozen=True)
-class Line:
+class StatementEntry:
     """Something that changed what is owed. Amounts: minor units.
 
     tx_id: None of the principal. signed: what it added to the balance. reversal: it takes an earlier event back.
@@ -33,7 +33,7 @@ class Statement:
     the span and of its last one.
     """
 
-    def __init__(self, timeline: Timeline, span: Span) -> None:
+    def __init__(self, timeline: Timeline, span: DateRange) -> None:
         self._timeline = timeline
         self._start = day_of(timeline.start_day)
         first, last = day_number(span.first), day_number(span.last)
@@ -47,17 +47,17 @@ class Statement:
         """How many lines it has."""
         return self._principal + self._to - self._from
 
-    def lines(self, first: int, last: int) -> Iterator[Line]:
+    def lines(self, first: int, last: int) -> Iterator[StatementEntry]:
         """Its lines from one position up to, and without, another, in the order of (date, transaction id)."""
         if self._principal and first == 0 < last:
             initial = self._timeline.initial
-            yield Line(None, "principal", self._start, initial, False, initial)
+            yield StatementEntry(None, "principal", self._start, initial, False, initial)
         at = self._from - self._principal
         for event in self._timeline.events(max(at + first, self._from), min(at + last, self._to)):
-            yield line_of(event)
+            yield to_entry(event)
 
 
-def line_of(event: tuple[int, int, int, int, int]) -> Line:
+def to_entry(event: tuple[int, int, int, int, int]) -> StatementEntry:
     """An event of a timeline as a line."""
     day, kind, signed, balance, tx_id = event
-    return Line(tx_id, _TYPES[kind & ~REVERSAL], day_of(day), signed, kind >= REVERSAL, balance)
+    return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], day_of(day), signed, kind >= REVERSAL, balance)

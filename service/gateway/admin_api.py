@@ -20,7 +20,7 @@ CONNECT_TIMEOUT_S = 3
 READ_TIMEOUT_S = 10
 MAX_BYTES = 1_000_000
 MAX_PAGES = 100
-MAX_TOLD = 300  # characters of what a gateway says of an error
+MAX_MESSAGE_CHARS = 300  # characters of what a gateway says of an error
 # A gateway that is starting, busy, or has lost its database for a moment; anything else will not get better by itself.
 RETRYABLE = frozenset({429, 500, 502, 503, 504})
 # What asking for an entity, or making or removing one, may rightly be told.
@@ -47,12 +47,12 @@ class Access:
 class AdminApi:
     """Asks the Admin API at `url`, trying again for at most `patience_s` seconds over all its requests together."""
 
-    def __init__(self, url: str, patience_s: float, access: Access | None = None) -> None:
+    def __init__(self, url: str, timeout_s: float, access: Access | None = None) -> None:
         access = access or Access()
         self.shown_url = without_password(url)
         self._url = url
         self._workspace = f"/{access.workspace}" if access.workspace else ""
-        self._deadline = time.monotonic() + patience_s
+        self._deadline = time.monotonic() + timeout_s
         self._session = requests.Session()
         self._session.headers.update(access.headers)
         # The gateway is a neighbour: no proxy stands between, and what .netrc or the environment have is for others.
@@ -106,7 +106,7 @@ class AdminApi:
     ) -> tuple[int, Entity | None]:
         retrying = Retrying(
             retry=retry_if_exception_type(_TryAgain),
-            stop=self._out_of_patience,
+            stop=self._time_is_up,
             wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
             sleep=lambda seconds: time.sleep(max(0.0, min(seconds, self._deadline - time.monotonic()))),
             before_sleep=self._say_why,
@@ -123,7 +123,7 @@ class AdminApi:
             failure = state.outcome.exception() if state.outcome is not None else None
             log.warning("%s; trying again for up to %.0f s", failure, max(0.0, self._deadline - time.monotonic()))
 
-    def _out_of_patience(self, state: RetryCallState) -> bool:
+    def _time_is_up(self, state: RetryCallState) -> bool:
         return time.monotonic() >= self._deadline
 
     def _ask_once(self, method: str, path: str, entity: Entity | None, workspace: str) -> tuple[int, Entity | None]:
@@ -168,7 +168,7 @@ def _said(body: object) -> str | None:
     if not isinstance(body, dict):
         return None
     told = [body["message"]] if isinstance(body.get("message"), str) else body.values()
-    return " ".join("; ".join(map(str, told)).split())[:MAX_TOLD] or None
+    return " ".join("; ".join(map(str, told)).split())[:MAX_MESSAGE_CHARS] or None
 
 
 def _content(response: requests.Response, where: str, until: float) -> bytes:

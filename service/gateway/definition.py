@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
-MARK = "declared:"  # what a tag begins with that tells of the declaration
+DECLARATION_TAG_PREFIX = "declared:"  # what a tag begins with that tells of the declaration
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Definition:
     protocol: Literal["http", "https"] = "http"
 
     @property
-    def mark(self) -> str:
+    def declaration_tag(self) -> str:
         """What tells this declaration from that of another release."""
         told = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins, self.protocol))
-        return f"{MARK}{sha256(told.encode()).hexdigest()[:12]}"
+        return f"{DECLARATION_TAG_PREFIX}{sha256(told.encode()).hexdigest()[:12]}"
 
     @property
     def tags(self) -> list[str]:

@@ -3,15 +3,15 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from service.gateway.admin_api import Entity
-from service.gateway.definition import MARK, Plugin
+from service.gateway.definition import DECLARATION_TAG_PREFIX, Plugin
 from service.gateway.dialect_base import Dialect
-from service.gateway.diff import Change, creation, differences, overlaid
+from service.gateway.diff import Change, created, diff, patch_for
 from service.gateway.registrator import RegistrationException
 
 CHECK_INTERVAL_S = 1  # how often a gateway asks an instance whether it is ready
 
 
-class ServicesDialect(Dialect):
+class KongDialect(Dialect):
     """Gateways from 1.0 on: a service, a route, and where wanted an upstream and plugins."""
 
     def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
@@ -20,13 +20,13 @@ class ServicesDialect(Dialect):
         name = wanted.name
         if wanted.plugins and not self.version.has_tags:
             raise RegistrationException(f"{self.shown()} has no tags to know our plugins by; from 1.1 on it has")
-        if repairing is not None and self._is_anothers(repairing):
+        if repairing is not None and self._declared_by_another_release(repairing):
             return
         if wanted.upstream is not None:
             upstream = f"/upstreams/{wanted.upstream}"
-            _, change = self._bring(f"upstream {wanted.upstream}", upstream, upstream, self._upstream())
+            _, change = self._ensure(f"upstream {wanted.upstream}", upstream, upstream, self._upstream())
             yield from change
-        service, change = self._bring(
+        service, change = self._ensure(
             f"service {name}",
             f"/services/{name}",
             f"/services/{name}",
@@ -35,14 +35,14 @@ class ServicesDialect(Dialect):
                 "host": wanted.target_host,
                 "port": wanted.port,
                 "retries": 5,
-                **self._marked(),
+                **self._with_declaration_tag(),
             },
         )
         yield from change
         # Route names are global, and a PUT under our service would take another's route from it: so it is looked for
         # under its name alone.
         nested = f"/services/{name}/routes/{name}" if self.version.has_nested_routes else f"/routes/{name}"
-        _, change = self._bring(
+        _, change = self._ensure(
             f"route {name}",
             f"/routes/{name}",
             nested,
@@ -57,13 +57,13 @@ class ServicesDialect(Dialect):
         )
         yield from change
         if wanted.upstream is None:
-            yield from self._drop(f"upstreams/{wanted.name}.upstream")
+            yield from self._remove_if_ours(f"upstreams/{wanted.name}.upstream")
         if wanted.plugins is not None:
             yield from self._plugins(wanted.plugins)
             if any(plugin.name == "jwt" for plugin in wanted.plugins):
                 yield from self._jwt_keys()
             else:
-                yield from self._drop(f"consumers/{wanted.name}")
+                yield from self._remove_if_ours(f"consumers/{wanted.name}")
 
     def unregister(self) -> Iterator[Change]:
         """See Reconciler."""
@@ -83,8 +83,8 @@ class ServicesDialect(Dialect):
         for what, found in ((f"routes/{name}", route), (f"services/{name}", service)):
             if found is not None:
                 yield self._remove(what)
-        yield from self._drop(f"upstreams/{name}.upstream")
-        yield from self._drop(f"consumers/{name}")
+        yield from self._remove_if_ours(f"upstreams/{name}.upstream")
+        yield from self._remove_if_ours(f"consumers/{name}")
 
     def add_target(self, target: str) -> Iterator[Change]:
         """See Reconciler."""
@@ -123,38 +123,38 @@ class ServicesDialect(Dialect):
             active["https_verify_certificate"] = False
         return {"healthchecks": {"active": active}, **self.tags}
 
-    def _bring(self, what: str, path: str, made_at: str, declared: Entity) -> tuple[Entity | None, list[Change]]:
+    def _ensure(self, what: str, path: str, made_at: str, declared: Entity) -> tuple[Entity | None, list[Change]]:
         """Have an entity be as declared. Returns: it, unless it is only to be made, and what changes."""
         found = self.api.get(path)
         if found is None:
             entity = None if self.dry_run else self.write("PUT", made_at, declared)
             # whose route it is goes without saying
-            return entity, [creation(what, {name: value for name, value in declared.items() if name != "service"})]
+            return entity, [created(what, {name: value for name, value in declared.items() if name != "service"})]
         self.refuse_foreign(what, self._is_ours(path.split("/")[1], found), self._owner(found))
-        fields = differences(found, declared)
+        fields = diff(found, declared)
         if not fields:
             return found, []
         change = [Change("change", what, fields)]
         if self.dry_run:
             return found, change
-        status, changed = self.api.write("PATCH", path, overlaid(found, declared))
+        status, changed = self.api.write("PATCH", path, patch_for(found, declared))
         if status == 404:  # gone this very moment
             changed = self.write("PUT", made_at, declared)
         return changed, change
 
-    def _marked(self) -> Entity:
+    def _with_declaration_tag(self) -> Entity:
         """The tags of the service, which tell also which declaration it is."""
-        return {"tags": [*self.definition.tags, self.definition.mark]} if self.version.has_tags else {}
+        return {"tags": [*self.definition.tags, self.definition.declaration_tag]} if self.version.has_tags else {}
 
-    def _is_anothers(self, ours: Collection[str]) -> bool:
+    def _declared_by_another_release(self, ours: Collection[str]) -> bool:
         """Whether the service is as another release has declared it, which has started after us. Two that undid each
         other would never come to rest.
         """
         tags = (self.api.get(f"/services/{self.definition.name}") or {}).get("tags")
-        marks = [tag for tag in tags if str(tag).startswith(MARK)] if isinstance(tags, list) else []
+        marks = [tag for tag in tags if str(tag).startswith(DECLARATION_TAG_PREFIX)] if isinstance(tags, list) else []
         return bool(marks) and not set(marks) & set(ours)
 
-    def _drop(self, what: str) -> Iterator[Change]:
+    def _remove_if_ours(self, what: str) -> Iterator[Change]:
         """Remove an entity that is ours and declared no more; leave anybody else's."""
         if self.version.has_tags:
             found = self.api.get(f"/{what}")
@@ -204,13 +204,13 @@ class ServicesDialect(Dialect):
                     status, _ = self.api.write("POST", path, {"name": plugin.name, **declared})
                     if status not in (201, 409):  # 409: another instance was faster
                         raise RegistrationException(f"POST {self.api.shown_url}{path} answered {status}")
-                yield creation(what, declared)
+                yield created(what, declared)
                 continue
             self.refuse_foreign(what, self._is_ours("plugins", entity), self._owner(entity))
-            fields = differences(entity, declared)
+            fields = diff(entity, declared)
             if fields:
                 if not self.dry_run:
-                    self.write("PATCH", f"/plugins/{entity.get('id')}", overlaid(entity, declared))
+                    self.write("PATCH", f"/plugins/{entity.get('id')}", patch_for(entity, declared))
                 yield Change("change", what, fields)
         for name, entity in found.items():
             if self._is_ours("plugins", entity):
@@ -223,7 +223,7 @@ class ServicesDialect(Dialect):
         key id. Source: Kong's documentation of the JWT plugin.
         """
         name = self.definition.name
-        _, change = self._bring(f"consumer {name}", f"/consumers/{name}", f"/consumers/{name}", dict(self.tags))
+        _, change = self._ensure(f"consumer {name}", f"/consumers/{name}", f"/consumers/{name}", dict(self.tags))
         yield from change
         path = f"/consumers/{name}/jwt"
         found = {str(entity.get("key")): entity for entity in ([] if change and self.dry_run else self.api.list(path))}
@@ -232,7 +232,7 @@ class ServicesDialect(Dialect):
             entity = found.pop(kid, None)
             if entity is not None:
                 self.refuse_foreign(f"jwt key {kid}", self._is_ours("jwt", entity), self._owner(entity))
-                if not differences(entity, declared):
+                if not diff(entity, declared):
                     continue
             if not self.dry_run:
                 if entity is not None:

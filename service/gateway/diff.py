@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.gateway.definition import MARK
+from service.gateway.definition import DECLARATION_TAG_PREFIX
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ def _shown(value: Any) -> Any:
     }
 
 
-def creation(what: str, declared: Mapping[str, Any]) -> Change:
+def created(what: str, declared: Mapping[str, Any]) -> Change:
     """What making an entity changes."""
     return Change("create", what, {name: (None, value) for name, value in declared.items()})
 
 
-def differences(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def diff(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """The declared fields that differ; those that are not declared are nobody's business here.
 
     Tags are added to those that are there. Of an object only the declared members count.
@@ -53,12 +53,12 @@ def differences(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[s
         if name == "tags":
             tags = [str(tag) for tag in has] if isinstance(has, list) else []
             # theirs stay, and so do ours, but for the mark of another declaration
-            kept = [tag for tag in tags if tag in value or not tag.startswith(MARK)]
+            kept = [tag for tag in tags if tag in value or not tag.startswith(DECLARATION_TAG_PREFIX)]
             wanted = kept + [tag for tag in value if tag not in kept]
             if wanted != tags:
                 wrong[name] = (has, wanted)
         elif isinstance(value, Mapping) and isinstance(has, Mapping):
-            inner = differences(has, value)
+            inner = diff(has, value)
             if inner:
                 wrong[name] = ({key: pair[0] for key, pair in inner.items()}, {k: p[1] for k, p in inner.items()})
         elif has != value:
@@ -66,12 +66,12 @@ def differences(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[s
     return wrong
 
 
-def overlaid(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
+def patch_for(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
     """What to write so that nothing differs any more: the fields that do, objects whole, since a gateway may replace
     an object as a whole.
     """
     written: dict[str, Any] = {}
-    for name, (_, after) in differences(found, declared).items():
+    for name, (_, after) in diff(found, declared).items():
         has, value = found.get(name), declared[name]
         if isinstance(value, Mapping) and isinstance(has, Mapping):
             written[name] = _deep(has, value)

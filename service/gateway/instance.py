@@ -14,7 +14,7 @@ from service.net.urls import with_port
 log = logging.getLogger(__name__)
 
 READY_INTERVAL_S = 0.2
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 
 
 class Instance:
@@ -34,7 +34,7 @@ class Instance:
         consul: ConsulAgent | None = None,
         tell: Callable[[bool], object] = lambda _: None,
     ) -> None:
-        self._registrator = registrator.patient(PATIENCE_S)
+        self._registrator = registrator.with_timeout(TIMEOUT_S)
         self._declare = declare
         self._definition = declare()
         self._host = host
@@ -46,7 +46,7 @@ class Instance:
         self._interval_s = interval_s
         self._consul = consul
         self._tell = tell
-        self._marks = {self._definition.mark}
+        self._declaration_tags = {self._definition.declaration_tag}
         self._stop = threading.Event()
         self._complaints: dict[str, str] = {}
         self._thread = threading.Thread(target=self._live, name="instance", daemon=True)
@@ -58,12 +58,12 @@ class Instance:
     def leave(self) -> None:
         """Have no more requests sent here. What does not answer is logged and left alone."""
         self._stop.set()
-        self._thread.join(2 * PATIENCE_S)
+        self._thread.join(2 * TIMEOUT_S)
         self._tell(False)
         if self._definition.upstream is not None:
-            self._try(self._be_no_target)
+            self._try(self._remove_target)
         if self._consul is not None:
-            self._try(self._be_unknown)
+            self._try(self._deregister_from_consul)
         log.info("left the platform")
 
     def _live(self) -> None:
@@ -78,33 +78,33 @@ class Instance:
     def _join(self) -> None:
         """Be known to the gateway and to Consul, unless that is so, and tell whether everything is as declared."""
         if self._definition.upstream is not None and not self._stop.is_set():
-            self._try(self._be_target)
+            self._try(self._add_target)
         if self._consul is not None and not self._stop.is_set():
-            self._try(self._be_known)
+            self._try(self._register_in_consul)
         self._tell(not self._complaints and not self._stop.is_set())
 
-    def _be_target(self) -> None:
+    def _add_target(self) -> None:
         if self._registrator.add_target(self._definition, self._target):
             log.info("%s takes requests from the gateway", self._target)
 
-    def _be_no_target(self) -> None:
+    def _remove_target(self) -> None:
         self._registrator.remove_target(self._definition, self._target)
 
-    def _be_known(self) -> None:
+    def _register_in_consul(self) -> None:
         assert self._consul is not None
         if not self._consul.knows(self._name):
             health = f"{self._definition.protocol}://{with_port(self._host, self._port)}/healthcheck"
             self._consul.register(self._definition.name, self._name, self._host, self._port, health)
             log.info("known to the Consul agent at %s as %s", self._consul.url, self._name)
 
-    def _be_unknown(self) -> None:
+    def _deregister_from_consul(self) -> None:
         assert self._consul is not None
         self._consul.deregister(self._name)
 
     def _repair(self) -> None:
         definition = self._declare()
-        self._marks.add(definition.mark)
-        for change in self._registrator.reconcile(definition, repairing=self._marks):
+        self._declaration_tags.add(definition.declaration_tag)
+        for change in self._registrator.reconcile(definition, repairing=self._declaration_tags):
             log.warning("the gateway had changed and was put right: %s", " ".join(str(change).split()))
 
     def _try(self, act: Callable[[], object]) -> None:

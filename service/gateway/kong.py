@@ -6,17 +6,17 @@ from typing import Any, TypeVar
 
 from service.gateway.admin_api import Access, AdminApi
 from service.gateway.definition import Definition
-from service.gateway.dialect import ServicesDialect
+from service.gateway.dialect import KongDialect
 from service.gateway.dialect_base import Reconciler
 from service.gateway.diff import Change
-from service.gateway.legacy_dialect import ApisDialect
+from service.gateway.legacy_dialect import LegacyDialect
 from service.gateway.registrator import Registrator
-from service.gateway.version import version_of
+from service.gateway.version import parse_gateway_version
 from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 60  # longer than a gateway and its database take to start
+TIMEOUT_S = 60  # longer than a gateway and its database take to start
 
 T = TypeVar("T")
 
@@ -33,11 +33,11 @@ class KongGatewayRegistrator(Registrator):
     def __init__(
         self,
         gw_admin_url: str = "http://localhost:8001",
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
         access: Access | None = None,
     ) -> None:
         super().__init__(gw_admin_url)
-        self._patience_s = patience_s
+        self._patience_s = timeout_s
         self._access = access
         self.shown_url = without_password(self.gw_admin_url)
 
@@ -89,9 +89,9 @@ class KongGatewayRegistrator(Registrator):
     def version(self) -> str:
         """The gateway's version. Raises: RegistrationException."""
         with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
-            return str(version_of(api.node(), self.shown_url))
+            return str(parse_gateway_version(api.node(), self.shown_url))
 
-    def patient(self, seconds: float) -> "KongGatewayRegistrator":
+    def with_timeout(self, seconds: float) -> "KongGatewayRegistrator":
         """The same, with another patience."""
         return KongGatewayRegistrator(self.gw_admin_url, seconds, self._access)
 
@@ -99,8 +99,8 @@ class KongGatewayRegistrator(Registrator):
         self, definition: Definition, act: Callable[[Reconciler], T], dry_run: bool = False, adopt: bool = False
     ) -> T:
         with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
-            version = version_of(api.node(), self.shown_url)
-            dialect = ServicesDialect if version.has_services else ApisDialect
+            version = parse_gateway_version(api.node(), self.shown_url)
+            dialect = KongDialect if version.has_services else LegacyDialect
             return act(dialect(api, version, definition, dry_run, adopt))
 
 

@@ -5,11 +5,11 @@ from urllib.parse import urlsplit
 
 from service.gateway.admin_api import Entity
 from service.gateway.dialect_base import Dialect
-from service.gateway.diff import Change, creation, differences, overlaid
+from service.gateway.diff import Change, created, diff, patch_for
 from service.gateway.registrator import RegistrationException
 
 
-class ApisDialect(Dialect):
+class LegacyDialect(Dialect):
     """Gateways before 1.0: one entity under `/apis/`, which is both service and route."""
 
     def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
@@ -35,13 +35,13 @@ class ApisDialect(Dialect):
                     if found is None:
                         raise RegistrationException(f"POST {self.api.shown_url}/apis/ answered 409: {answer}")
             if found is None:
-                yield creation(what, declared)
+                yield created(what, declared)
                 return
         self.refuse_foreign(what, self._is_ours(found), f"upstream_url: {found.get('upstream_url')}")
-        fields = differences(found, declared)
+        fields = diff(found, declared)
         if fields:
             if not self.dry_run:
-                self.write("PATCH", f"/apis/{wanted.name}", _written(overlaid(found, declared)))
+                self.write("PATCH", f"/apis/{wanted.name}", _written(patch_for(found, declared)))
             yield Change("change", what, fields)
 
     def unregister(self) -> Iterator[Change]:

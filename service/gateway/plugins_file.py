@@ -32,8 +32,8 @@ def read_plugins(path: Path) -> Sequence[Plugin]:
     except OSError as err:
         raise RegistrationException(f"{path} cannot be read: {err.strerror}") from err
     except (yaml.YAMLError, RecursionError, ValueError) as err:
-        mark = getattr(err, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
+        declaration_tag = getattr(err, "problem_mark", None)
+        where = f", line {declaration_tag.line + 1}" if declaration_tag else ""
         raise RegistrationException(f"{path} is neither YAML nor JSON{where}") from err
     try:
         declared = _File.model_validate(document).plugins

@@ -12,7 +12,7 @@ INTERVAL_S = 0.2
 ENOUGH = 3  # answers in a row: the workers of a gateway learn of a route one by one
 
 
-def wait_until_routed(url: str, patience_s: float, ca_file: str | None = None) -> None:
+def wait_until_routed(url: str, timeout_s: float, ca_file: str | None = None) -> None:
     """Wait until the gateway passes requests for `url` on, to us or to a plugin that stands before us.
 
     Any proxied answer carries X-Kong-Upstream-Latency, a 502 included. A gateway's own 404 does not; any other answer
@@ -21,7 +21,7 @@ def wait_until_routed(url: str, patience_s: float, ca_file: str | None = None) -
 
     Raises: RegistrationException when the time is over.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     session = requests.Session()
     session.trust_env = False  # the gateway is a neighbour: no other proxy stands between
     session.verify = ca_file or True

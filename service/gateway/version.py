@@ -37,7 +37,7 @@ class GatewayVersion:
         return self.number >= (3, 0)
 
 
-def version_of(node: dict[str, Any], shown_url: str) -> GatewayVersion:
+def parse_gateway_version(node: dict[str, Any], shown_url: str) -> GatewayVersion:
     """The version of the gateway that said this of itself.
 
     Raises: RegistrationException for one that takes no registrations, or is none.

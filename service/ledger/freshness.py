@@ -46,27 +46,27 @@ from typing import NamedTuple
 
 from service.clock import running_clock
 
-MOST_TOLD = 100_000  # loans whose told version is remembered: about 20 MB
+MAX_TRACKED_LOANS = 100_000  # loans whose told version is remembered: about 20 MB
 _NOTHING = (0, 0)
 
 
-class Doubt(StrEnum):
+class StaleReason(StrEnum):
     """Why a timeline may not be said as it is."""
 
     CLUSTER = "cluster"  # it is of another one
     FLOOR = "floor"  # something may have happened before anyone listened
-    TOLD = "told"  # a newer version is known of
+    VERSION = "told"  # a newer version is known of
     SILENCE = "silence"  # the primary has not been heard of for too long
 
 
-class Verdict(NamedTuple):
+class FreshnessCheck(NamedTuple):
     """What is to be thought of a timeline.
 
     doubt: None if it may be said. known_at: if so, whatever was committed before is in it (a reading of the clock).
     """
 
-    doubt: Doubt | None
-    known_at: float
+    stale_reason: StaleReason | None
+    fresh_as_of: float
 
 
 class Freshness:
@@ -77,11 +77,14 @@ class Freshness:
     """
 
     def __init__(
-        self, max_staleness_s: float, most_told: int = MOST_TOLD, now: Callable[[], float] = running_clock
+        self,
+        max_staleness_s: float,
+        max_tracked_loans: int = MAX_TRACKED_LOANS,
+        now: Callable[[], float] = running_clock,
     ) -> None:
         self.max_staleness_s = max_staleness_s
         self.now = now
-        self._most_told = most_told
+        self._max_tracked_loans = max_tracked_loans
         self._lock = threading.Lock()
         self._cluster: str | None = None
         self._floor = 0
@@ -90,7 +93,7 @@ class Freshness:
 
     # What a listener says
 
-    def listening(self, cluster: str, xmax: int, begun: float) -> None:
+    def on_listen(self, cluster: str, xmax: int, begun: float) -> None:
         """LISTEN is committed. cluster: whose; xmax: of a snapshot taken since; begun: when that was asked for."""
         with self._lock:
             self._cluster = cluster
@@ -98,21 +101,21 @@ class Freshness:
             self._told.clear()
             self._heard = begun
 
-    def told(self, loan_id: int, version: int, transaction: int) -> None:
+    def on_change(self, loan_id: int, version: int, transaction: int) -> None:
         """An event was committed: the loan's version that it made, and the number of its transaction."""
         with self._lock:
             before = self._told.pop(loan_id, _NOTHING)
             self._told[loan_id] = (max(version, before[0]), max(transaction, before[1]))
-            if len(self._told) > self._most_told:
+            if len(self._told) > self._max_tracked_loans:
                 _, (_, forgotten) = self._told.popitem(last=False)
                 self._floor = max(self._floor, forgotten + 1)
 
-    def told_of_many(self, transaction: int) -> None:
+    def on_bulk_change(self, transaction: int) -> None:
         """Events of more loans than are worth naming were committed."""
         with self._lock:
             self._floor = max(self._floor, transaction + 1)
 
-    def heard(self, begun: float) -> None:
+    def on_heartbeat(self, begun: float) -> None:
         """A round trip has ended, and all that it brought was told. begun: when it began."""
         with self._lock:
             self._heard = begun
@@ -128,18 +131,18 @@ class Freshness:
         """Seconds since the beginning of the last round trip; None if there was none."""
         return round(self.now() - self._heard, 3) if self._cluster is not None else None
 
-    def judge(self, cluster: str | None, loan_id: int, version: int, token: int) -> Verdict:
+    def check(self, cluster: str | None, loan_id: int, version: int, token: int) -> FreshnessCheck:
         """Whether a timeline may be said now. cluster: what it was kept under."""
         with self._lock:
-            return Verdict(self._doubt(cluster, loan_id, version, token), self._heard)
+            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, token), self._heard)
 
-    def _doubt(self, cluster: str | None, loan_id: int, version: int, token: int) -> Doubt | None:
+    def _stale_reason(self, cluster: str | None, loan_id: int, version: int, token: int) -> StaleReason | None:
         if cluster != self._cluster:
-            return Doubt.CLUSTER
+            return StaleReason.CLUSTER
         if self.now() - self._heard >= self.max_staleness_s:
-            return Doubt.SILENCE
+            return StaleReason.SILENCE
         if token < self._floor:
-            return Doubt.FLOOR
+            return StaleReason.FLOOR
         if version < self._told.get(loan_id, _NOTHING)[0]:
-            return Doubt.TOLD
+            return StaleReason.VERSION
         return None

@@ -15,22 +15,22 @@ HEADER = "Idempotency-Key"
 
 
 @dataclass(frozen=True)
-class Claim:
+class RequestFingerprint:
     """Which request this is. id: of its caller and their key. digest: of what it asks for."""
 
     id: bytes
     digest: bytes
 
 
-def idempotency_key_of(text: str) -> str:
+def parse_idempotency_key(text: str) -> str:
     """A key as a caller may choose it. Raises: ValueError."""
     if not re.fullmatch(r"[\x20-\x7E]{1,255}", text):
         raise ValueError("expected 1 to 255 printable ASCII characters")
     return text
 
 
-def claim_of(caller: str, key: str, asked: dict[str, Any]) -> Claim:
+def fingerprint(caller: str, key: str, asked: dict[str, Any]) -> RequestFingerprint:
     """asked: everything that tells this request from another one, in what orjson can write."""
     # surrogatepass: an identity may hold any character that JSON can
     who = sha256(caller.encode("utf-8", "surrogatepass")).digest() + key.encode("ascii")
-    return Claim(sha256(who).digest(), sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest())
+    return RequestFingerprint(sha256(who).digest(), sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest())

@@ -11,7 +11,7 @@ from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
 from service.domain.money import to_decimal_string
 from service.errors import EventsExist, KeyReused, LoanExists, PostingRefused, UnknownLoan
-from service.ledger.idempotency import Claim
+from service.ledger.idempotency import RequestFingerprint
 from service.postgres.pool import Database
 
 _POST_EVENTS = """
@@ -43,7 +43,7 @@ class NewLoan:
 
 
 @dataclass(frozen=True)
-class Posted:
+class PostResult:
     """What came of it. members: of the reply. as_of: when it was recorded. repeated: by an earlier request."""
 
     members: dict[str, Any]
@@ -51,13 +51,15 @@ class Posted:
     repeated: bool
 
 
-class Poster:
+class LedgerWriter:
     """Posts over a database of a user that may. claim: of a request that may be repeated, else None."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def post_events(self, loan_id: int, events: list[NewEvent], today: date, claim: Claim | None = None) -> Posted:
+    def post_events(
+        self, loan_id: int, events: list[NewEvent], today: date, claim: RequestFingerprint | None = None
+    ) -> PostResult:
         """Post events of one loan. today: the day whose balance is told.
 
         Raises: UnknownLoan; EventsExist; PostingRefused; KeyReused; DatabaseUnavailable; OutcomeUnknown.
@@ -73,11 +75,11 @@ class Poster:
             return self._posted(_POST_EVENTS, claim, today, loan_id, *columns)
         except UniqueViolation as err:
             if err.diag.column_name == "events":
-                raise EventsExist(_told_of_existing(err)) from err
+                raise EventsExist(_conflicts(err)) from err
             raise
         except ForeignKeyViolation as err:
             if err.diag.column_name == "reverses":
-                raise PostingRefused(_told_of_reversals(err, events)) from err
+                raise PostingRefused(_invalid_reversals(err, events)) from err
             raise UnknownLoan(loan_id) from err
         except CheckViolation as err:
             if err.diag.constraint_name == "loans_turnover_fits":
@@ -85,7 +87,7 @@ class Poster:
                 raise PostingRefused([("events", too_much)]) from err
             raise
 
-    def create_loan(self, loan: NewLoan, today: date, claim: Claim | None = None) -> Posted:
+    def create_loan(self, loan: NewLoan, today: date, claim: RequestFingerprint | None = None) -> PostResult:
         """Create a loan. today: the day whose balance is told.
 
         Raises: LoanExists; KeyReused; DatabaseUnavailable; OutcomeUnknown.
@@ -96,7 +98,7 @@ class Poster:
         except UniqueViolation as err:
             raise LoanExists(loan.loan_id) from err
 
-    def _posted(self, query: str, claim: Claim | None, *parameters: object) -> Posted:
+    def _posted(self, query: str, claim: RequestFingerprint | None, *parameters: object) -> PostResult:
         identity = (claim.id, claim.digest) if claim else (None, None)
         try:
             row = self._database.row(query, (*identity, *parameters))
@@ -106,17 +108,17 @@ class Poster:
             raise
         assert row is not None
         repeated, members, made_at = row
-        return Posted(members, made_at, repeated)
+        return PostResult(members, made_at, repeated)
 
 
-def _told_of_existing(err: psycopg2.Error) -> list[tuple[str, str]]:
+def _conflicts(err: psycopg2.Error) -> list[tuple[str, str]]:
     """The fields that name what the ledger has, by its function's [position, field, tx_id]."""
     said = {"source_id": "the loan has an event of this source_id", "reverses": "it is reversed already"}
     taken = orjson.loads(err.diag.message_detail or "[]")
     return [(f"events.{n}.{field}", f"{said[field]}: tx_id {tx_id}") for n, field, tx_id in taken]
 
 
-def _told_of_reversals(err: psycopg2.Error, events: list[NewEvent]) -> list[tuple[str, str]]:
+def _invalid_reversals(err: psycopg2.Error, events: list[NewEvent]) -> list[tuple[str, str]]:
     """The fields that reverse what cannot be, by the ids in the ledger's message."""
     wrong = {int(number) for number in re.findall(r"[0-9]+", err.diag.message_primary or "")}
     expected = "expected the tx_id of an event of this loan, of the same type and amount, that is no reversal"

@@ -159,7 +159,7 @@ class PostgresLedger:
                 raise
             raise DatabaseUnavailable(f"a replica cannot be read: {first_line(err)}") from err
         if self._strict and rows and not rows[0][0]:
-            self._database.distrust("a server is of another cluster")
+            self._database.suspend("a server is of another cluster")
             raise DatabaseUnavailable("a server is of another cluster")
         return [row[1:] for row in rows]
 

@@ -13,7 +13,7 @@ from service.ledger.repository import Ledger
 from service.ledger.single_flight import SingleFlight
 from service.observability import metrics
 
-FOR_EVER = math.inf
+IMMUTABLE = math.inf
 LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
 
 
@@ -29,7 +29,7 @@ class Cache(Protocol):
         ...
 
 
-class Known(NamedTuple):
+class LoanSnapshot(NamedTuple):
     """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness); FOR_EVER of
     one as it was at a version, which nothing is added to."""
 
@@ -37,7 +37,7 @@ class Known(NamedTuple):
     at: float
 
 
-class Timelines:
+class TimelineLookup:
     """Finds timelines that are as fresh as the contract asks (see service/freshness.py).
 
     caches: the nearest first. replica: a ledger that may lag, and is believed only as a cache is.
@@ -51,9 +51,9 @@ class Timelines:
         self._caches = caches
         self._replica = replica
         self._found = {layer: metrics.timelines.labels(layer) for layer in LAYERS}  # looked up once: it takes long
-        self._flights: SingleFlight[tuple[str | None, int], Known] = SingleFlight()
+        self._flights: SingleFlight[tuple[str | None, int], LoanSnapshot] = SingleFlight()
 
-    def find(self, loan_id: int, min_version: int = 0) -> Known:
+    def find(self, loan_id: int, min_version: int = 0) -> LoanSnapshot:
         """The loan's timeline, of this version at least.
 
         Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
@@ -69,14 +69,14 @@ class Timelines:
             raise VersionNotReached(loan_id, known.timeline.version, min_version)
         return known
 
-    def find_many(self, loan_ids: Sequence[int]) -> dict[int, Known]:
+    def find_many(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
         """The timelines of those of these loans that there are. Each place is asked once, for all that are missing yet.
 
         Raises: DatabaseUnavailable.
         """
         return self._fetch(self._freshness.cluster, loan_ids)
 
-    def find_together(self, loan_ids: Sequence[int]) -> dict[int, Known]:
+    def get_consistent(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
         """The timelines of those of these loans that there are, all of one snapshot of the primary.
 
         Raises: DatabaseUnavailable.
@@ -84,9 +84,9 @@ class Timelines:
         at = self._freshness.now()
         found = self._primary.timelines(loan_ids)
         self._found["primary"].inc(len(found))
-        return {loan_id: Known(timeline, at) for loan_id, timeline in found.items()}
+        return {loan_id: LoanSnapshot(timeline, at) for loan_id, timeline in found.items()}
 
-    def find_at(self, loan_id: int, version: int) -> Known:
+    def get_at_version(self, loan_id: int, version: int) -> LoanSnapshot:
         """The loan's timeline as it was when it had so many events. It never changes, so a replica of the cluster that
         has them is as good as the primary; caches know loans as they are now, and are no help with an older version.
 
@@ -96,7 +96,7 @@ class Timelines:
         recent = self._recent(loan_id)
         if recent is not None and recent.timeline.version == version:
             self._found["process"].inc()
-            return Known(recent.timeline, FOR_EVER)
+            return LoanSnapshot(recent.timeline, IMMUTABLE)
         if self._replica is not None and cluster is not None:
             try:
                 found = self._replica.timeline_at(loan_id, version, cluster)
@@ -104,27 +104,27 @@ class Timelines:
                 pass  # perhaps only there
             else:
                 self._found["replica"].inc()
-                return Known(found, FOR_EVER)
+                return LoanSnapshot(found, IMMUTABLE)
         found = self._primary.timeline_at(loan_id, version, cluster)
         self._found["primary"].inc()
-        return Known(found, FOR_EVER)
+        return LoanSnapshot(found, IMMUTABLE)
 
-    def find_known(self, loan_id: int, moment: datetime) -> Known:
+    def get_known_at(self, loan_id: int, moment: datetime) -> LoanSnapshot:
         """The loan's timeline as far as it was recorded by then, which only the primary can tell.
 
         Raises: UnknownLoan; DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
         """
         found = self._primary.timeline_known(loan_id, moment)
         self._found["primary"].inc()
-        return Known(found, FOR_EVER)
+        return LoanSnapshot(found, IMMUTABLE)
 
-    def as_of(self, known: Known) -> datetime | None:
+    def as_of(self, known: LoanSnapshot) -> datetime | None:
         """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
-        if known.at == FOR_EVER:
+        if known.at == IMMUTABLE:
             return None
         return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
 
-    def _find(self, loan_id: int) -> Known:
+    def _find(self, loan_id: int) -> LoanSnapshot:
         asked_at = self._freshness.now()
         known = self._recent(loan_id)
         if known is not None:
@@ -135,26 +135,26 @@ class Timelines:
             try:
                 known = self._flights.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
             except UnknownLoan as err:
-                if err.known_at >= asked_at - self._freshness.max_staleness_s:
+                if err.fresh_as_of >= asked_at - self._freshness.max_staleness_s:
                     raise
         return known
 
-    def _recent(self, loan_id: int) -> Known | None:
+    def _recent(self, loan_id: int) -> LoanSnapshot | None:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
         kept = self._caches[0].get_many(cluster, (loan_id,))
         return self._trusted(cluster, kept).get(loan_id) if kept else None
 
-    def _fetch_one(self, cluster: str | None, loan_id: int) -> Known:
-        known_at = self._freshness.now()
+    def _fetch_one(self, cluster: str | None, loan_id: int) -> LoanSnapshot:
+        fresh_as_of = self._freshness.now()
         known = self._fetch(cluster, [loan_id]).get(loan_id)
         if known is None:
-            raise UnknownLoan(loan_id, known_at)
+            raise UnknownLoan(loan_id, fresh_as_of)
         return known
 
-    def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, Known]:
-        found: dict[int, Known] = {}
+    def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
+        found: dict[int, LoanSnapshot] = {}
         held: dict[int, Timeline] = {}
         if cluster is not None:
             for number, cache in enumerate(self._caches):
@@ -169,7 +169,9 @@ class Timelines:
             found |= self._ask_replica(cluster, _without(loan_ids, found), held)
         return found | self._ask_primary(cluster, _without(loan_ids, found), held)
 
-    def _ask_replica(self, cluster: str, loan_ids: Sequence[int], held: Mapping[int, Timeline]) -> dict[int, Known]:
+    def _ask_replica(
+        self, cluster: str, loan_ids: Sequence[int], held: Mapping[int, Timeline]
+    ) -> dict[int, LoanSnapshot]:
         """What the replica can be believed of them; the rest is perhaps only at the primary."""
         if self._replica is None or not loan_ids:
             return {}
@@ -185,12 +187,12 @@ class Timelines:
 
     def _ask_primary(
         self, cluster: str | None, loan_ids: Sequence[int], held: Mapping[int, Timeline]
-    ) -> dict[int, Known]:
+    ) -> dict[int, LoanSnapshot]:
         if not loan_ids:
             return {}
-        known_at = self._freshness.now()
+        fresh_as_of = self._freshness.now()
         read = self._primary.timelines(loan_ids, held, cluster)
-        found = {loan_id: Known(timeline, known_at) for loan_id, timeline in read.items()}
+        found = {loan_id: LoanSnapshot(timeline, fresh_as_of) for loan_id, timeline in read.items()}
         if cluster is not None:
             self._keep(
                 cluster, {i: known for i, known in found.items() if known.timeline is not held.get(i)}, self._caches
@@ -200,22 +202,22 @@ class Timelines:
         self._found["primary"].inc(len(read) - stood)
         return found
 
-    def _trusted(self, cluster: str, kept: Mapping[int, Timeline]) -> dict[int, Known]:
+    def _trusted(self, cluster: str, kept: Mapping[int, Timeline]) -> dict[int, LoanSnapshot]:
         """Those of them that may be said now."""
         trusted = {}
         for loan_id, timeline in kept.items():
-            doubt, known_at = self._freshness.judge(cluster, loan_id, timeline.version, timeline.token)
-            if doubt is None:
-                trusted[loan_id] = Known(timeline, known_at)
+            stale_reason, fresh_as_of = self._freshness.check(cluster, loan_id, timeline.version, timeline.token)
+            if stale_reason is None:
+                trusted[loan_id] = LoanSnapshot(timeline, fresh_as_of)
             else:
-                metrics.distrusted.labels(doubt).inc()
+                metrics.distrusted.labels(stale_reason).inc()
         return trusted
 
-    def _keep(self, cluster: str, found: Mapping[int, Known], caches: tuple[Cache, ...]) -> None:
+    def _keep(self, cluster: str, found: Mapping[int, LoanSnapshot], caches: tuple[Cache, ...]) -> None:
         if found:
             for cache in caches:
                 cache.put_many(cluster, [known.timeline for known in found.values()])
 
 
-def _without(loan_ids: Sequence[int], found: Mapping[int, Known]) -> Sequence[int]:
+def _without(loan_ids: Sequence[int], found: Mapping[int, LoanSnapshot]) -> Sequence[int]:
     return [loan_id for loan_id in loan_ids if loan_id not in found] if found else loan_ids

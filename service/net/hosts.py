@@ -34,7 +34,7 @@ def parse_hosts(text: str, default_port: int) -> tuple[Host, ...]:
     return hosts
 
 
-def normalised(text: str, default_port: int) -> str:
+def normalized(text: str, default_port: int) -> str:
     """The same hosts, written in one way. Raises: ValueError."""
     parse_hosts(text, default_port)
     return ", ".join(with_port(name, port) if port else name for name, port in _parts(text))

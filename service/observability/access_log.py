@@ -14,26 +14,26 @@ from multiprocessing.util import Finalize
 log = logging.getLogger("service.access")
 
 INTERVAL_S = 0.1
-MOST_LINES = 100_000  # should nobody take them
+MAX_BUFFERED_LINES = 100_000  # should nobody take them
 
 
-def gather_access_log() -> None:
+def buffer_access_log() -> None:
     """From now on, for as long as this process lives, have lines about requests written together."""
     (handler,) = (each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler))
-    gathering = _Gathering(handler)
+    gathering = BufferedHandler(handler)
     log.addHandler(gathering)
     log.propagate = False
     Finalize(None, gathering.flush, exitpriority=0)  # a process of multiprocessing ends without atexit
     threading.Thread(target=gathering.run, name="access-log", daemon=True).start()
 
 
-class _Gathering(logging.Handler):
+class BufferedHandler(logging.Handler):
     """Keeps records, and lets the handler of all the others write them."""
 
     def __init__(self, handler: logging.StreamHandler) -> None:  # type: ignore[type-arg]
         super().__init__()
         self._handler = handler
-        self._gathered: deque[logging.LogRecord] = deque(maxlen=MOST_LINES)
+        self._gathered: deque[logging.LogRecord] = deque(maxlen=MAX_BUFFERED_LINES)
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Keep it, with the id of its request, which only this thread knows."""

@@ -9,7 +9,7 @@ Mode = Literal["livemin", "livemax", "livesum", "livemostrecent"]
 _making = Lock()
 
 
-class LateGauge:
+class LazyGauge:
     """A value without labels. Until it is set it is not told: the library's own gauge begins as 0 in every process,
     which of a time says 1970, and of the least of several processes that one of them stands still.
 

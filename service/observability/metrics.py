@@ -7,7 +7,7 @@ from functools import cache
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from service.observability.lazy_gauge import LateGauge
+from service.observability.lazy_gauge import LazyGauge
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"  # a route or a method that is none: there would be no end of them
@@ -40,22 +40,22 @@ cache_errors = Counter(
     "What memcached did wrong: broken (no answer), refused (to keep a value), foreign or malformed (a value).",
     ("kind",),
 )
-listener_heard = LateGauge(
+listener_heard = LazyGauge(
     "loaner_listener_heard_timestamp_seconds",
     "When the primary was last heard of, by the worker that hears worst.",
     "livemin",
 )
 
-database_connections = LateGauge("loaner_database_connections", "Open connections to Postgres.", "livesum")
-database_connections_in_use = LateGauge("loaner_database_connections_in_use", "Those that a request uses.", "livesum")
-database_connections_max = LateGauge("loaner_database_connections_max", "How many connections there may be.", "livesum")
+database_connections = LazyGauge("loaner_database_connections", "Open connections to Postgres.", "livesum")
+database_connections_in_use = LazyGauge("loaner_database_connections_in_use", "Those that a request uses.", "livesum")
+database_connections_max = LazyGauge("loaner_database_connections_max", "How many connections there may be.", "livesum")
 database_refusals = Counter(
     "loaner_database_refusals_total",
     "Queries that were given up: exhausted (the pool), down, timeout, broken (off), unknown (outcome), forbidden.",
     ("reason",),
 )
 
-vault_lease_expiry = LateGauge(
+vault_lease_expiry = LazyGauge(
     "loaner_vault_lease_expiry_timestamp_seconds", "When the credentials end unless they are renewed.", "livemax"
 )
 vault_renewals = Counter(
@@ -63,13 +63,13 @@ vault_renewals = Counter(
     "Credentials: renewed, new, or failed to be kept for now.",
     ("outcome",),
 )
-signing_key_created = LateGauge(
+signing_key_created = LazyGauge(
     "loaner_signing_key_created_timestamp_seconds", "When the key was made that signs now.", "livemostrecent"
 )
-certificate_expiry = LateGauge(
+certificate_expiry = LazyGauge(
     "loaner_certificate_expiry_timestamp_seconds", "When the certificate of TLS_CERT that is in use expires.", "livemax"
 )
-gateway_registered = LateGauge(
+gateway_registered = LazyGauge(
     "loaner_gateway_registered", "1 while the platform has this instance as it was declared.", "livemax"
 )
 build_info = Gauge(
@@ -86,6 +86,6 @@ def known_method(method: str) -> str:
 
 
 @cache
-def request_duration_of(route: str, method: str, status: str) -> Histogram:
+def request_timer(route: str, method: str, status: str) -> Histogram:
     """What measures such requests, of a method that is known. To find it by its labels takes longer than measuring."""
     return request_duration.labels(route, method, status)

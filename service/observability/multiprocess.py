@@ -15,7 +15,7 @@ _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for the folder
 log = logging.getLogger(__name__)
 
 
-def share_metrics(folder: Path) -> None:
+def enable_multiprocess(folder: Path) -> None:
     """Count in this folder from now on. To be said in each process, before it counts anything."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def _value_class(folder: Path) -> type[Any]:
     return Value
 
 
-def exposition() -> bytes:
+def render_metrics() -> bytes:
     """Every metric in Prometheus' text format, of all processes together, or of this one if nothing is shared."""
     if values.ValueClass is values.MutexValue:
         return generate_latest(REGISTRY)

@@ -7,14 +7,14 @@ from itertools import compress
 
 from native import day_number
 from service.domain.money import to_decimal_string
-from service.portfolio.columnar_file import LedgerFile
+from service.portfolio.columnar_file import ColumnarFile
 from service.portfolio.rows import Owed, Total
 
 
-class ColumnPortfolio:
+class ColumnarPortfolio:
     """All loans of a file. Its answers are those of `SqlPortfolio`."""
 
-    def __init__(self, ledger: LedgerFile) -> None:
+    def __init__(self, ledger: ColumnarFile) -> None:
         self._ledger = ledger
         self._currencies = ledger.currencies()
         self._threads = os.cpu_count() or 1

@@ -85,7 +85,7 @@ class LoanColumns(NamedTuple):
     running: "array[int]"
 
 
-class LedgerFile:
+class ColumnarFile:
     """What a file holds. cluster: within what versions mean something (see service/connection.py)."""
 
     def __init__(self, path: Path, cluster: str, columns: Columns) -> None:
@@ -94,7 +94,7 @@ class LedgerFile:
         self.columns = columns
 
     @classmethod
-    def open(cls, path: Path) -> "LedgerFile":
+    def open(cls, path: Path) -> "ColumnarFile":
         """Map a file. Raises: OSError; UnusableFile; ForeignFile."""
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
@@ -134,7 +134,7 @@ class LedgerFile:
         return [names[code] for code in self.columns.currencies]
 
 
-class LedgerWriter:
+class ColumnarWriter:
     """Fills the columns, loan by loan in the order of their ids."""
 
     def __init__(self, columns: Columns) -> None:
@@ -171,7 +171,7 @@ class LedgerWriter:
 
 
 @contextmanager
-def write_ledger_file(path: Path, cluster: str, loans: int, events: int) -> Iterator[LedgerWriter]:
+def write_columnar_file(path: Path, cluster: str, loans: int, events: int) -> Iterator[ColumnarWriter]:
     """A file of so many loans and events, to be filled. It takes its place when it is whole, or not at all.
 
     Raises: OSError; UnusableFile.
@@ -182,7 +182,7 @@ def write_ledger_file(path: Path, cluster: str, loans: int, events: int) -> Iter
             _make_room(file.fileno(), Columns.size(loans, events))
             data = mmap.mmap(file.fileno(), 0)
             _HEADER.pack_into(data, 0, _MAGIC, _LAYOUT_VERSION, _BYTE_ORDER, loans, events, cluster.encode())
-            writer = LedgerWriter(Columns.over(data, loans, events))
+            writer = ColumnarWriter(Columns.over(data, loans, events))
             yield writer
             writer.check_full()
             data.flush()

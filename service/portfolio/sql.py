@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import date
 
 from service.portfolio.rows import Owed, Total
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from service.postgres.sql_fragments import SIGNED_AMT
 
 _OWED = f"""
@@ -21,7 +21,7 @@ _LOANS = f"SELECT loan_id, balance::text, currency, version FROM ({_OWED}) AS o 
 class SqlPortfolio:
     """All loans, over a database of its own: a question may take long, and is not to hold up others."""
 
-    def __init__(self, database: PooledDatabase) -> None:
+    def __init__(self, database: ConnectionPool) -> None:
         self._database = database
 
     def totals(self, day: date) -> list[Total]:

@@ -11,14 +11,14 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.portfolio.columnar_file import LedgerFile, LedgerWriter, LoanColumns, UnusableFile, write_ledger_file
-from service.postgres.connect import CLUSTER
+from service.portfolio.columnar_file import ColumnarFile, ColumnarWriter, LoanColumns, UnusableFile, write_columnar_file
+from service.postgres.connect import CLUSTER_ID
 from service.postgres.sql_fragments import EPOCH, SIGNED_AMT
 
 log = logging.getLogger(__name__)
 
-LOANS_AT_ONCE = 2000
-_SIZE = f"SELECT {CLUSTER}, count(*), coalesce(sum(version), 0)::bigint FROM loans"  # noqa: S608
+LOANS_PER_BATCH = 2000
+_SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version), 0)::bigint FROM loans"  # noqa: S608
 # An index scan for each loan, so that the events of all need not be sorted. Numbers come in network order.
 _LEDGERS = f"""
     SELECT l.loan_id, l.version, l.start_date - {EPOCH}, (l.initial_amt * 100)::bigint, l.currency, e.days, e.changes
@@ -35,7 +35,7 @@ _ALL = f"{_LEDGERS} ORDER BY l.loan_id"
 
 def refresh(
     connection: Connection, path: Path, on_progress: Callable[[int, int], object] = lambda done, of: None
-) -> LedgerFile:
+) -> ColumnarFile:
     """The ledger as it is now, in one snapshot. path: its file, which is brought up to date, or made.
 
     connection: of a user that may read, to the primary. on_progress: told how many loans of how many have been read.
@@ -51,21 +51,21 @@ def refresh(
             log.info("%s is of another database, or of before a failover: everything is read", path)
             held = None
         if held is None:
-            with write_ledger_file(path, cluster, loans, events) as file:
+            with write_columnar_file(path, cluster, loans, events) as file:
                 for loan in _told(_ledgers(_rows(connection, _ALL)), loans, on_progress):
                     file.add(loan)
-            return LedgerFile.open(path)
+            return ColumnarFile.open(path)
         changed = _changed(connection, held)
         if changed:
-            with write_ledger_file(path, cluster, loans, events) as file:
+            with write_columnar_file(path, cluster, loans, events) as file:
                 _merge(file, held, _told(_read(connection, changed), len(changed), on_progress))
-            return LedgerFile.open(path)
+            return ColumnarFile.open(path)
         return held
 
 
-def _held(path: Path) -> LedgerFile | None:
+def _held(path: Path) -> ColumnarFile | None:
     try:
-        return LedgerFile.open(path)
+        return ColumnarFile.open(path)
     except FileNotFoundError:
         return None
     except UnusableFile as err:
@@ -73,7 +73,7 @@ def _held(path: Path) -> LedgerFile | None:
         return None
 
 
-def _changed(connection: Connection, held: LedgerFile) -> list[int]:
+def _changed(connection: Connection, held: ColumnarFile) -> list[int]:
     """The loans that are not, or not in this version, in the file. Loans never go away."""
     known = zip(held.columns.loan_ids, held.columns.versions, strict=True)
     changed, at_hand = [], next(known, None)
@@ -85,7 +85,7 @@ def _changed(connection: Connection, held: LedgerFile) -> list[int]:
     return changed
 
 
-def _merge(file: LedgerWriter, held: LedgerFile, fresh: Iterable[LoanColumns]) -> None:
+def _merge(file: ColumnarWriter, held: ColumnarFile, fresh: Iterable[LoanColumns]) -> None:
     """What is held, with fresh loans in their places. fresh: in the order of their ids."""
     at = 0
     for loan in fresh:
@@ -98,14 +98,14 @@ def _merge(file: LedgerWriter, held: LedgerFile, fresh: Iterable[LoanColumns]) -
 
 def _read(connection: Connection, loan_ids: list[int]) -> Iterator[LoanColumns]:
     with connection.cursor() as cursor:
-        for first in range(0, len(loan_ids), LOANS_AT_ONCE):
-            cursor.execute(_SOME, (loan_ids[first : first + LOANS_AT_ONCE],))
+        for first in range(0, len(loan_ids), LOANS_PER_BATCH):
+            cursor.execute(_SOME, (loan_ids[first : first + LOANS_PER_BATCH],))
             yield from _ledgers(cursor)
 
 
 def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
     with closing(connection.cursor(name="rows")) as cursor:
-        cursor.itersize = LOANS_AT_ONCE
+        cursor.itersize = LOANS_PER_BATCH
         cursor.execute(query)
         yield from cursor
 
@@ -127,5 +127,5 @@ def _column(code: str, data: bytes | None) -> "array[int]":
 def _told(loans: Iterable[LoanColumns], count: int, on_progress: Callable[[int, int], object]) -> Iterator[LoanColumns]:
     for done, loan in enumerate(loans, 1):
         yield loan
-        if done % LOANS_AT_ONCE == 0:
+        if done % LOANS_PER_BATCH == 0:
             on_progress(done, count)

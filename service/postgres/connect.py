@@ -11,7 +11,7 @@ from psycopg2.extensions import connection as Connection
 
 from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
 from service.net.hosts import Host, parse_hosts
-from service.postgres.host_ranking import HostOrder
+from service.postgres.host_ranking import HostRanking
 from service.settings import Settings
 
 # Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,
@@ -19,7 +19,7 @@ from service.settings import Settings
 # The timeline is on a primary that of what it writes, which a promotion changes at once; on a replica that of what it
 # has replayed for certain, which it notes a while later. One that has gone another way than the primary stays on the
 # old one. A replica's name is the beginning of its primary's.
-CLUSTER = """
+CLUSTER_ID = """
     concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()),
               (SELECT system_identifier FROM pg_control_system()),
               CASE WHEN pg_is_in_recovery()
@@ -36,15 +36,15 @@ CLUSTER = """
 _ONLY_READ = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;"
 _BEGIN = f"""
     SET statement_timeout = %s;
-    SELECT set_config('loaner.cluster', {CLUSTER}, false);
+    SELECT set_config('loaner.cluster', {CLUSTER_ID}, false);
     SELECT pg_is_in_recovery()
 """
 
 Role = Literal["reader", "posting", "admin"]
-Want = Literal["primary", "replica"]
+TargetRole = Literal["primary", "replica"]
 
 
-def hosts_of(settings: Settings) -> tuple[Host, ...]:
+def parse_configured_hosts(settings: Settings) -> tuple[Host, ...]:
     """The servers of the database, in the order of PSQL_HOST. Raises: SettingsError when it is not set."""
     if settings.psql_host is None:
         raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
@@ -53,7 +53,7 @@ def hosts_of(settings: Settings) -> tuple[Host, ...]:
 
 def has_replicas(settings: Settings) -> bool:
     """Whether PSQL_HOST names more than one server."""
-    return settings.psql_host is not None and len(hosts_of(settings)) > 1
+    return settings.psql_host is not None and len(parse_configured_hosts(settings)) > 1
 
 
 def connect(settings: Settings, role: Role) -> Connection:
@@ -63,7 +63,7 @@ def connect(settings: Settings, role: Role) -> Connection:
 
     Raises: SettingsError when the role is not set up; DatabaseUnavailable when no host answers that will do.
     """
-    hosts = hosts_of(settings)
+    hosts = parse_configured_hosts(settings)
     try:
         made: Connection = psycopg2.connect(
             host=",".join(host.name for host in hosts),
@@ -81,7 +81,7 @@ def connect(settings: Settings, role: Role) -> Connection:
 
 
 def connect_bounded(
-    settings: Settings, want: Want = "primary", order: HostOrder | None = None, role: Role = "reader"
+    settings: Settings, target_role: TargetRole = "primary", order: HostRanking | None = None, role: Role = "reader"
 ) -> Connection:
     """A connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
@@ -92,9 +92,9 @@ def connect_bounded(
 
     Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
     """
-    hosts = hosts_of(settings)
+    hosts = parse_configured_hosts(settings)
     share_s = max(1.0, settings.psql_connect_timeout_s / len(hosts))
-    order = order or HostOrder(shuffled=want == "replica")
+    order = order or HostRanking(shuffled=target_role == "replica")
     reasons: list[str] = []
     let_in = False
     for host in order.of(hosts):
@@ -104,7 +104,7 @@ def connect_bounded(
             reasons.append(f"{host}: {_reason(err)}")
         else:
             let_in = True
-            if is_replica == (want == "replica"):
+            if is_replica == (target_role == "replica"):
                 return connection
             connection.close()
             reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
@@ -112,7 +112,7 @@ def connect_bounded(
     told = "; ".join(reasons)
     # one that lets them in is right: a replica may not have heard yet of a new user
     refused = not let_in and ("authentication failed" in told or "not exist" in told)
-    missing = f"there is no {want} of Postgres:" if len(hosts) > 1 or want == "replica" else "Postgres at"
+    missing = f"there is no {target_role} of Postgres:" if len(hosts) > 1 or target_role == "replica" else "Postgres at"
     raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
 
 

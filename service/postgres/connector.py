@@ -6,9 +6,9 @@ from collections.abc import Callable
 from psycopg2.extensions import connection as Connection
 
 from service.errors import CredentialsRefused
-from service.postgres.connect import Role, Want, connect_bounded
+from service.postgres.connect import Role, TargetRole, connect_bounded
 from service.postgres.credentials import CurrentCredentials
-from service.postgres.host_ranking import HostOrder
+from service.postgres.host_ranking import HostRanking
 from service.settings import Settings
 
 
@@ -23,15 +23,15 @@ class Connector:
         self,
         settings: Settings,
         credentials: CurrentCredentials | None = None,
-        want: Want = "primary",
+        target_role: TargetRole = "primary",
         now: Callable[[], float] = time.monotonic,
         role: Role = "reader",
     ) -> None:
         self._settings = settings
         self._credentials = credentials
-        self._want = want
+        self._target_role = target_role
         self._role = role
-        self._order = HostOrder(shuffled=want == "replica", now=now)
+        self._order = HostRanking(shuffled=target_role == "replica", now=now)
 
     @property
     def generation(self) -> int:
@@ -56,4 +56,4 @@ class Connector:
         return self._credentials is not None
 
     def _connected(self, settings: Settings) -> Connection:
-        return connect_bounded(settings, self._want, self._order, self._role)
+        return connect_bounded(settings, self._target_role, self._order, self._role)

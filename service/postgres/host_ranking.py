@@ -9,7 +9,7 @@ from service.net.hosts import Host
 LATELY_S = 30.0
 
 
-class HostOrder:
+class HostRanking:
     """The order in which to try hosts: those that disappointed lately come last, the latest at the very end.
 
     shuffled: whether those that did not are equally good, so that load spreads; else they keep their order. now: a

@@ -14,7 +14,7 @@ from sqlalchemy.pool import QueuePool
 
 from service.errors import DatabaseUnavailable, OutcomeUnknown, first_line
 from service.observability import metrics
-from service.postgres.connect import Role, Want, check_open, wait
+from service.postgres.connect import Role, TargetRole, check_open, wait
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.settings import Settings
@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 RECYCLE_S = 1800  # a connection is retired at this age
 DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one until so long after
 # what a session says whose role was dropped, or whose prepared statement is gone, or of tables that have changed
-_OUTDATED = (
+_STALE_SESSION = (
     psycopg2.errors.InsufficientPrivilege,
     psycopg2.errors.InvalidSqlStatementName,
     psycopg2.errors.FeatureNotSupported,
 )
-ROWS_AT_ONCE = 2000  # of what is streamed
+FETCH_ROWS = 2000  # of what is streamed
 GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
 
 
@@ -62,12 +62,12 @@ class Database(Protocol):
         """The first row of a query, or None. Raises: as `rows`."""
         ...
 
-    def distrust(self, reason: str) -> None:
+    def suspend(self, reason: str) -> None:
         """Read nothing for a moment, and then from connections that are made anew."""
         ...
 
 
-class PooledDatabase:
+class ConnectionPool:
     """Queries over at most `psql_pool_size` connections, or `psql_posting_pool_size` of those that post.
 
     credentials: who asks, if that changes; connections of those before are given up as they come back. now: a clock,
@@ -81,12 +81,12 @@ class PooledDatabase:
         settings: Settings,
         credentials: CurrentCredentials | None = None,
         now: Callable[[], float] = time.monotonic,
-        want: Want = "primary",
+        target_role: TargetRole = "primary",
         role: Role = "reader",
     ) -> None:
         self._settings = settings
         self._role = role
-        self._connector = Connector(settings, credentials, want, now, role)
+        self._connector = Connector(settings, credentials, target_role, now, role)
         self._generation = self._connector.generation
         self._now = now
         self._down: tuple[float, str] | None = None
@@ -134,11 +134,11 @@ class PooledDatabase:
                     raise
                 raise _refusal("forbidden", "Postgres takes nothing in now: it is read-only") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-                self._refuse_to_guess(asked, err)
+                self._raise_if_outcome_unknown(asked, err)
                 raise _refusal("timeout", "Postgres took too long to answer") from err
             except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.FeatureNotSupported) as err:
                 log.warning("Postgres broke off (attempt %d): %s", attempt, first_line(err))
-                self._refuse_to_guess(asked, err)
+                self._raise_if_outcome_unknown(asked, err)
                 failure = err
         raise _refusal("broken", "Postgres broke off the connection") from failure
 
@@ -157,7 +157,7 @@ class PooledDatabase:
                 self._execute(cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(timeout_s * 1000),))
                 self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
                 while True:
-                    self._execute(cursor, f"FETCH {ROWS_AT_ONCE} FROM streamed")
+                    self._execute(cursor, f"FETCH {FETCH_ROWS} FROM streamed")
                     rows = cursor.fetchall()
                     if not rows:
                         return
@@ -169,22 +169,22 @@ class PooledDatabase:
         except psycopg2.Error as err:
             raise _refusal("broken", f"Postgres broke off: {first_line(err)}") from err
 
-    def renew(self) -> None:
+    def recycle(self) -> None:
         """Make every connection anew: those in use are given up as they come back."""
         self._replace(self._pool)
 
-    def distrust(self, reason: str) -> None:
+    def suspend(self, reason: str) -> None:
         """Read nothing for a moment, and then from connections that are made anew."""
         self._down = (self._now() + DOWN_S, reason)
-        self.renew()
+        self.recycle()
 
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.dispose()
 
-    def _refuse_to_guess(self, asked: Connection | None, err: Exception) -> None:
+    def _raise_if_outcome_unknown(self, asked: Connection | None, err: Exception) -> None:
         """Raises: OutcomeUnknown when whatever was written over a lost connection may have been committed."""
-        answered = isinstance(err, _OUTDATED)  # then the connection is one that we have closed
+        answered = isinstance(err, _STALE_SESSION)  # then the connection is one that we have closed
         if self._role != "reader" and asked is not None and asked.closed and not answered:
             metrics.database_refusals.labels("unknown").inc()
             raise OutcomeUnknown(f"Postgres did not say whether it was committed: {first_line(err)}") from err
@@ -218,7 +218,7 @@ class PooledDatabase:
         metrics.database_connections_in_use.inc()
         try:
             yield pooled
-        except _OUTDATED:
+        except _STALE_SESSION:
             pooled.dbapi_connection.close()
             raise
         except psycopg2.Error:
@@ -248,7 +248,7 @@ class PooledDatabase:
     def _notice_credentials(self) -> None:
         if self._connector.generation != self._generation:
             self._generation = self._connector.generation
-            self.renew()
+            self.recycle()
 
     def _replace(self, pool: QueuePool) -> None:
         """A connection was found dead, or is about to be; those that wait beside it are, too."""

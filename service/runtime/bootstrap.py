@@ -7,35 +7,35 @@ from pathlib import Path
 from flask import Flask
 
 from security.frameworks.flask import FlaskSecurity
-from service.cache import RecentTimelines, open_memcached
-from service.ledger.change_listener import Listener
+from service.cache import TimelineLru, open_memcached
+from service.ledger.change_listener import ChangeListener
 from service.ledger.freshness import Freshness
-from service.ledger.posting import Poster
+from service.ledger.posting import LedgerWriter
 from service.ledger.reader import BalanceReader
 from service.ledger.repository import PostgresLedger
-from service.ledger.timeline_lookup import Timelines
+from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from service.settings import Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
-from service.tokens.throttle import FailedAttempts
+from service.tokens.throttle import AttemptThrottle
 from service.web.app import create_app
 from service.web.health import Health
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts"  # the database of failed attempts
-LEAVING = "leaving"  # the file that says so
+DRAIN_FILE = "leaving"  # the file that says so
 
 
 def build_reader(settings: Settings) -> BalanceReader:
     """Answers from Postgres, without the web and without caches."""
     freshness = Freshness(settings.max_staleness_s)
-    return BalanceReader(Timelines(PostgresLedger(PooledDatabase(settings)), freshness), settings.timezone)
+    return BalanceReader(TimelineLookup(PostgresLedger(ConnectionPool(settings)), freshness), settings.timezone)
 
 
 def build_app(
@@ -59,12 +59,12 @@ def build_app(
     if not settings.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
-    primary = PooledDatabase(settings, reader)
-    replica = PooledDatabase(settings, reader, want="replica") if has_replicas(settings) else None
+    primary = ConnectionPool(settings, reader)
+    replica = ConnectionPool(settings, reader, target_role="replica") if has_replicas(settings) else None
     freshness = Freshness(settings.max_staleness_s)
     memcached = open_memcached(settings)
-    recent = RecentTimelines(settings.cache_bytes)
-    timelines = Timelines(
+    recent = TimelineLru(settings.cache_bytes)
+    timelines = TimelineLookup(
         PostgresLedger(primary),
         freshness,
         caches=(recent, memcached) if memcached else (recent,),
@@ -72,9 +72,9 @@ def build_app(
     )
     if listens and settings.max_staleness_s:
         databases = [database for database in (primary, replica) if database]
-        Listener(freshness, Connector(settings, reader), databases).start()
+        ChangeListener(freshness, Connector(settings, reader), databases).start()
     may_post = poster is not None or settings.psql_posting_user is not None
-    posting = PooledDatabase(settings, poster, role="posting") if may_post else None
+    posting = ConnectionPool(settings, poster, role="posting") if may_post else None
     reports = settings.model_copy(
         update={"psql_pool_size": 1, "psql_statement_timeout_s": settings.psql_report_timeout_s}
     )
@@ -83,12 +83,12 @@ def build_app(
     return create_app(
         reader=BalanceReader(timelines, settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
-        health=Health(primary, freshness, memcached, shared and shared / LEAVING),
+        health=Health(primary, freshness, memcached, shared and shared / DRAIN_FILE),
         issuer=issuer,
         clients=open_clients(settings, strict=False),
-        attempts=FailedAttempts(shared and shared / ATTEMPTS),
-        portfolio=SqlPortfolio(PooledDatabase(reports, reader)),
-        poster=Poster(posting) if posting else None,
+        attempts=AttemptThrottle(shared and shared / ATTEMPTS),
+        portfolio=SqlPortfolio(ConnectionPool(reports, reader)),
+        poster=LedgerWriter(posting) if posting else None,
         secure_loans=settings.secure_loans,
         trusted_proxies=settings.trusted_proxies,
     )

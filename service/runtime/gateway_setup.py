@@ -26,7 +26,7 @@ from service.tokens.key_setup import open_issuer
 READY_TIMEOUT_S = 5
 
 
-def registrator_of(settings: Settings) -> KongGatewayRegistrator:
+def build_registrator(settings: Settings) -> KongGatewayRegistrator:
     """Who registers with this gateway."""
     headers = {}
     if settings.api_gateway_token:
@@ -39,7 +39,7 @@ def registrator_of(settings: Settings) -> KongGatewayRegistrator:
     return KongGatewayRegistrator(settings.api_gateway_url, settings.gateway_timeout_s, access)
 
 
-def definition_of(settings: Settings) -> Definition:
+def build_definition(settings: Settings) -> Definition:
     """What this service wants of the gateway. Raises: SettingsError for a file of plugins that cannot be used."""
     plugins = None
     if settings.gateway_plugins is not None:
@@ -59,7 +59,7 @@ def definition_of(settings: Settings) -> Definition:
     )
 
 
-def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
+def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
     """This process as a member of the platform."""
     from service.observability import metrics  # here, because commands that do not serve need none
 
@@ -73,17 +73,17 @@ def instance_of(settings: Settings, registrator: KongGatewayRegistrator) -> Inst
         consul = ConsulAgent(settings.consul_agent_url, token)
     return Instance(
         registrator,
-        lambda: definition_of(settings),
+        lambda: build_definition(settings),
         (settings.instance_host or _address_towards(settings.api_gateway_url)).strip("[]"),
         settings.service_port or settings.port,
-        ready=_asks(f"{own_url(settings)}/ready"),
+        ready=_readiness_probe(f"{own_url(settings)}/ready"),
         interval_s=settings.gateway_interval_s,
         consul=consul,
         tell=metrics.gateway_registered.set,
     )
 
 
-def check_routed(settings: Settings, patience_s: float) -> str | None:
+def check_routed(settings: Settings, timeout_s: float) -> str | None:
     """Wait until the gateway's proxy routes here, if it is known where it is. Returns: what was asked.
 
     Raises: SettingsError when the time is over.
@@ -92,13 +92,13 @@ def check_routed(settings: Settings, patience_s: float) -> str | None:
         return None
     url = f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck"
     try:
-        wait_until_routed(url, patience_s, settings.api_gateway_ca)
+        wait_until_routed(url, timeout_s, settings.api_gateway_ca)
     except RegistrationException as err:
         raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
     return without_password(url)
 
 
-def _asks(url: str) -> Callable[[], bool]:
+def _readiness_probe(url: str) -> Callable[[], bool]:
     # No proxy stands between us and ourselves, and our certificate need not name the address we reach ourselves at.
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

@@ -6,13 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from service.errors import SettingsError
-from service.observability.multiprocess import share_metrics
+from service.observability.multiprocess import enable_multiprocess
 
 METRICS = "metrics"  # the folder of what they count
 
 
 @contextmanager
-def shared_folder() -> Iterator[Path]:
+def run_directory() -> Iterator[Path]:
     """The folder, which is gone afterwards. What this process counts meanwhile is told by its workers.
 
     Raises: SettingsError.
@@ -22,5 +22,5 @@ def shared_folder() -> Iterator[Path]:
     except OSError as err:
         raise SettingsError(f"TMPDIR: no temporary folder can be made: {err.strerror}") from err
     with made as folder:
-        share_metrics(Path(folder) / METRICS)
+        enable_multiprocess(Path(folder) / METRICS)
         yield Path(folder)

@@ -18,16 +18,16 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from service.gateway.instance import Instance
-from service.observability.access_log import gather_access_log
+from service.observability.access_log import buffer_access_log
 from service.observability.logging import configure_logging
-from service.observability.multiprocess import share_metrics
+from service.observability.multiprocess import enable_multiprocess
 from service.postgres.connect import Role
-from service.runtime.bootstrap import ATTEMPTS, LEAVING, build_app
+from service.runtime.bootstrap import ATTEMPTS, DRAIN_FILE, build_app
 from service.runtime.listen_address import scheme, shown
 from service.runtime.run_directory import METRICS
-from service.runtime.tls import CurrentCertificate
+from service.runtime.tls import CertificateReloader
 from service.settings import Settings
-from service.tokens.throttle import FailedAttempts
+from service.tokens.throttle import AttemptThrottle
 from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 # What a request makes goes when nobody refers to it any more. The collector looks for cycles, of which there are few,
 # and walks over every cached timeline for that: as often as it does by itself, that takes as long as to answer.
 COLLECT_AFTER = (50_000, 20, 20)
-STOPPING = "stopping"  # the file that lets workers stop
-RENEWING = "renewing"  # the file that lets those stop which have begun before it was written
+STOP_FILE = "stopping"  # the file that lets workers stop
+RELOAD_FILE = "renewing"  # the file that lets those stop which have begun before it was written
 BEGINNING_S = 2  # a worker needs less than this until it can be told to stop
 LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
 STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
@@ -45,10 +45,10 @@ STOP_TIMEOUT_S = 15  # requests that are under way get this long when the servic
 def load_worker(settings: Settings, shared: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
     configure_logging(settings.log_level)
-    share_metrics(shared / METRICS)
+    enable_multiprocess(shared / METRICS)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    gather_access_log()
+    buffer_access_log()
     threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
     threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
     app = build_app(settings, shared, credentials, listens=True)
@@ -66,9 +66,9 @@ def _stop_once(shared: Path) -> None:
     begun = time.time()
     while True:
         signal.sigwait({signal.SIGTERM})
-        if parent is None or not parent.is_alive() or not shared.exists() or (shared / STOPPING).exists():
+        if parent is None or not parent.is_alive() or not shared.exists() or (shared / STOP_FILE).exists():
             break
-        if (shared / RENEWING).exists() and (shared / RENEWING).stat().st_mtime > begun:
+        if (shared / RELOAD_FILE).exists() and (shared / RELOAD_FILE).stat().st_mtime > begun:
             break
     time.sleep(max(0.0, begun + BEGINNING_S - time.time()))  # while it begins, the server does not hear
     handler = signal.getsignal(signal.SIGTERM)
@@ -126,10 +126,10 @@ def serve(
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
-    certificate = CurrentCertificate(settings, shared)
+    certificate = CertificateReloader(settings, shared)
     server = new_server(settings, certificate.take())
-    FailedAttempts(shared / ATTEMPTS).close()  # made by one, before many open it
-    farewell = _Farewell(server, shared, instance, settings.drain_s)
+    AttemptThrottle(shared / ATTEMPTS).close()  # made by one, before many open it
+    farewell = GracefulShutdown(server, shared, instance, settings.drain_s)
     server.on_startup(lambda: farewell.listen(stop_on_hangup))
     server.on_startup(lambda: certificate.follow(farewell.renew))
     server.on_reload(lambda: _show(server, certificate.take()))
@@ -147,7 +147,7 @@ def serve(
     log.info("stopped")
 
 
-class _Farewell:
+class GracefulShutdown:
     """From the first signal to stop until the workers are told: nobody sends requests here any more by then."""
 
     def __init__(self, server: Any, shared: Path, instance: Instance | None, drain_s: float) -> None:
@@ -181,7 +181,7 @@ class _Farewell:
     def renew(self, *_: object) -> None:
         """Replace the workers one by one, unless they are about to stop."""
         if not self.begun:
-            self._tell(RENEWING)
+            self._tell(RELOAD_FILE)
             self._server.signal_handler_reload()
 
     def _on_signal(self, *_: object) -> None:
@@ -189,18 +189,18 @@ class _Farewell:
             self._at_once.set()  # whoever asks twice is in a hurry
         else:
             self.begun = True
-            threading.Thread(target=self._say_farewell, name="farewell").start()
+            threading.Thread(target=self._drain, name="farewell").start()
 
-    def _say_farewell(self) -> None:
+    def _drain(self) -> None:
         try:
-            self._tell(LEAVING)  # /ready is 503 from now on
+            self._tell(DRAIN_FILE)  # /ready is 503 from now on
             if self._drain_s:
                 log.info("leaving; requests are answered for another %.0f s", self._drain_s)
             self.leave()
             # a gateway, those who ask /ready, and whoever has looked up our name, hear of it in their own time
             self._at_once.wait(self._drain_s)
         finally:
-            self._tell(STOPPING)
+            self._tell(STOP_FILE)
             self._server.signal_handler_interrupt()
 
     def _tell(self, sign: str) -> None:

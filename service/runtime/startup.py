@@ -14,19 +14,19 @@ from service.gateway import RegistrationException
 from service.gateway.instance import Instance
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
-from service.runtime.gateway_setup import check_routed, definition_of, instance_of, registrator_of
+from service.runtime.gateway_setup import build_definition, build_instance, build_registrator, check_routed
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
 from service.settings import Settings
 from service.standalone.environment import (
     build_core,
-    make_own_keys,
+    ensure_signing_key,
+    single_instance_lock,
     standalone,
-    the_only_standalone_run,
     write_auth,
 )
 from service.tokens.client_registry import open_clients
-from service.tokens.issuer import READ_AND_WRITE, Holder
+from service.tokens.issuer import READ_AND_WRITE, Subject
 from service.tokens.key_setup import check_keys, open_issuer, warn_of_exposure
 from service.vault.shared_credentials import SharedCredentials
 
@@ -41,7 +41,7 @@ def start_in_production(settings: Settings) -> None:
     """
     # here, because they bring the core along, which a standalone run may yet compile
     from service.cache import open_memcached
-    from service.runtime.run_directory import shared_folder
+    from service.runtime.run_directory import run_directory
     from service.runtime.server import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
@@ -51,7 +51,7 @@ def start_in_production(settings: Settings) -> None:
     warn_of_exposure(settings)
     open_clients(settings)
     open_memcached(settings)
-    with shared_folder() as shared, _credentials(settings) as credentials:
+    with run_directory() as shared, _credentials(settings) as credentials:
         Connector(settings, credentials.get("reader")).connect().close()
         if "posting" in credentials:
             Connector(settings, credentials["posting"], role="posting").connect().close()
@@ -61,13 +61,13 @@ def start_in_production(settings: Settings) -> None:
 
 def _join(settings: Settings) -> Instance:
     """This process as a member of the platform, whose gateway knows the service. Raises: SettingsError."""
-    registrator = registrator_of(settings)
+    registrator = build_registrator(settings)
     try:
-        registrator.declare(definition_of(settings))
+        registrator.declare(build_definition(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
     check_routed(settings, settings.gateway_timeout_s)
-    return instance_of(settings, registrator)
+    return build_instance(settings, registrator)
 
 
 @contextmanager
@@ -99,19 +99,19 @@ def start_standalone(settings: Settings) -> None:
 
     Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
     """
-    with the_only_standalone_run():
+    with single_instance_lock():
         check_address(settings)
         read_certificate(settings)
-        make_own_keys(settings)
+        ensure_signing_key(settings)
         build_core()
         from service.cache import open_memcached
-        from service.runtime.run_directory import shared_folder
+        from service.runtime.run_directory import run_directory
         from service.runtime.server import serve
 
-        with shared_folder() as shared, standalone(settings) as chosen:
+        with run_directory() as shared, standalone(settings) as chosen:
             open_clients(chosen)
             open_memcached(chosen)
-            token = open_issuer(settings).issue(Holder(chosen.client_id, READ_AND_WRITE))
+            token = open_issuer(settings).issue(Subject(chosen.client_id, READ_AND_WRITE))
             secret = chosen.secret.get_secret_value() if chosen.secret else ""
             lifetime = str(chosen.access_token_expires)  # for the commands, which do not know of the run
             write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret, ACCESS_TOKEN_EXPIRES=lifetime)

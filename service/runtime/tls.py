@@ -101,7 +101,7 @@ def _content(setting: str, path: str) -> bytes:
         raise SettingsError(f"{setting}: {path} cannot be read: {err.strerror}") from err
 
 
-class CurrentCertificate:
+class CertificateReloader:
     """The certificate in use, in a file of its own: workers read what was looked at, whatever becomes of TLS_CERT and
     TLS_KEY meanwhile. Each has another name, so that a worker which is just starting finds the one it was told of.
 
@@ -115,7 +115,7 @@ class CurrentCertificate:
         self._used = read_certificate(settings)
         self._number = 0
         self._taken: list[Path] = []
-        self._complaint = ""
+        self._last_error = ""
         if self._used is not None:
             self._write(self._used)
 
@@ -156,12 +156,12 @@ class CurrentCertificate:
             if found != self._used:
                 self._write(found)
         except (SettingsError, OSError) as err:
-            if str(err) != self._complaint:
+            if str(err) != self._last_error:
                 log.error("%s; the certificate that was read before stays in use", err)
-                self._complaint = str(err)
+                self._last_error = str(err)
             return False
         new, self._used = found != self._used, found
-        self._marks, self._complaint = marks, ""
+        self._marks, self._last_error = marks, ""
         return new
 
     def _file(self, number: int) -> Path:

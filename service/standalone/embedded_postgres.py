@@ -67,7 +67,7 @@ class EmbeddedPostgres:
 
     def __init__(self, home: Path) -> None:
         self._user = _unprivileged_user()
-        self.wished_home = self.home = home.resolve()
+        self.requested_home = self.home = home.resolve()
         if not self._reachable(_existing(self.home)):
             self.home = Path("/var/lib/loaner") / hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         self.data = self.home / "data"
@@ -104,11 +104,11 @@ class EmbeddedPostgres:
 
         Raises: EmbeddedPostgresError with the end of the server's log.
         """
-        if self.home != self.wished_home:
+        if self.home != self.requested_home:
             log.info(
                 "PostgreSQL runs as %s, who cannot reach %s: its data is in %s",
                 self._user.pw_name if self._user else "nobody",
-                self.wished_home,
+                self.requested_home,
                 self.home,
             )
         self.home.mkdir(parents=True, exist_ok=True)

@@ -79,7 +79,7 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def the_only_standalone_run() -> Iterator[None]:
+def single_instance_lock() -> Iterator[None]:
     """While this process is the one that serves. Raises: SettingsError when another does."""
     with (_local() / "serving").open("a+") as file:
         deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
@@ -120,7 +120,7 @@ def build_core() -> None:
         log.warning("the core runs interpreted, which is slower")
 
 
-def make_own_keys(settings: Settings) -> None:
+def ensure_signing_key(settings: Settings) -> None:
     """See to it that this service has a key pair of its own to sign with. Raises: SettingsError."""
     folder = Path(settings.keys_dir)
     try:

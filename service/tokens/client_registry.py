@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 CHECK_INTERVAL_S = 0.5
 
 
-class Clients:
+class ClientRegistry:
     """Clients by name. A change of the file is taken up whole or not at all; what is wrong with it is logged.
 
     path: the file, or None. It need not exist. client_id, secret: one more client, when there is a secret; it may
@@ -42,7 +42,7 @@ class Clients:
         self._nobody = Client(client_id="-", secret_hash=hash_secret("-"))
         self._lock = threading.Lock()
         self._mark: Mark | None = None
-        self._complaint = ""
+        self._last_error = ""
         self._clients: Mapping[str, Client] = {client.client_id: client for client in self._own}
         self._looked_at = now()
         if strict:
@@ -74,11 +74,11 @@ class Clients:
             if found != self._mark:
                 self._take_up(found)
                 log.info("the clients have changed; there are %d", len(self._clients))
-            self._complaint = ""
+            self._last_error = ""
         except SettingsError as err:
-            if str(err) != self._complaint:
+            if str(err) != self._last_error:
                 log.error("the clients stay as they were: %s", err)
-                self._complaint = str(err)
+                self._last_error = str(err)
 
     def _look(self) -> Mark | None:
         """What changes when the file does; None while there is none. Raises: SettingsError."""
@@ -99,9 +99,9 @@ class Clients:
         self._clients, self._mark = clients, found
 
 
-def open_clients(settings: Settings, strict: bool = True) -> Clients:
+def open_clients(settings: Settings, strict: bool = True) -> ClientRegistry:
     """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
-    return Clients(path, settings.client_id, settings.secret, strict=strict)
+    return ClientRegistry(path, settings.client_id, settings.secret, strict=strict)

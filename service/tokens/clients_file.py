@@ -16,7 +16,7 @@ from security.secret_hash import PATTERN, hash_secret
 from security.strict_json import unique_members
 from service.errors import SettingsError
 from service.settings import Name
-from service.tokens.issuer import READ, Holder
+from service.tokens.issuer import READ, Subject
 
 _PLAIN = ("secret", "client_secret", "password", "pw")
 
@@ -57,9 +57,9 @@ class Client(BaseModel):
     organizations: Words = ()
     namespaces: Words = ()
 
-    def holder(self) -> Holder:
+    def subject(self) -> Subject:
         """Whom its tokens speak of."""
-        return Holder(self.client_id, self.scopes, self.roles, self.organizations, self.namespaces)
+        return Subject(self.client_id, self.scopes, self.roles, self.organizations, self.namespaces)
 
 
 class _File(BaseModel):
@@ -88,7 +88,7 @@ def read_clients(path: Path) -> list[Client]:
     return clients
 
 
-def add_client(path: Path, holder: Holder) -> str:
+def add_client(path: Path, subject: Subject) -> str:
     """Add a client. Returns its secret, which is kept nowhere else.
 
     Raises: SettingsError, also when there is one of this name.
@@ -96,12 +96,12 @@ def add_client(path: Path, holder: Holder) -> str:
     secret = secrets.token_urlsafe(32)
     try:
         client = Client(
-            client_id=holder.name,
+            client_id=subject.name,
             secret_hash=hash_secret(secret),
-            scopes=holder.scopes,
-            roles=holder.roles,
-            organizations=holder.organizations,
-            namespaces=holder.namespaces,
+            scopes=subject.scopes,
+            roles=subject.roles,
+            organizations=subject.organizations,
+            namespaces=subject.namespaces,
         )
     except ValidationError as err:
         raise SettingsError("; ".join(f"{_where(e['loc'])}: {_what(e)}" for e in err.errors())) from None

@@ -15,7 +15,7 @@ READ_AND_WRITE = (*READ, "api:write")
 
 
 @dataclass(frozen=True)
-class Holder:
+class Subject:
     """Whom a token speaks of, and what they may do."""
 
     name: str
@@ -42,7 +42,7 @@ class TokenIssuer:
         """Whether there is a key to sign with now."""
         return self.keys.current() is not None
 
-    def issue(self, holder: Holder, scopes: Sequence[str] | None = None) -> str:
+    def issue(self, subject: Subject, scopes: Sequence[str] | None = None) -> str:
         """A token that says who the holder is and that they may do this (default: all they may).
 
         Raises: NoSigningKey.
@@ -57,13 +57,13 @@ class TokenIssuer:
             "iat": issued,
             "nbf": 0,
             "exp": issued + self.lifetime_s,
-            "sub": holder.name,
-            "userId": holder.name,
-            "username": holder.name,
-            "scopes": " ".join(holder.scopes if scopes is None else scopes),
-            "roles": ",".join(holder.roles),
-            "organizations": ",".join(holder.organizations),
+            "sub": subject.name,
+            "userId": subject.name,
+            "username": subject.name,
+            "scopes": " ".join(subject.scopes if scopes is None else scopes),
+            "roles": ",".join(subject.roles),
+            "organizations": ",".join(subject.organizations),
         }
-        if holder.namespaces:
-            claims["namespaces"] = ",".join(holder.namespaces)
+        if subject.namespaces:
+            claims["namespaces"] = ",".join(subject.namespaces)
         return jwt.encode(claims, signing.key, algorithm=signing.algorithm, headers={"kid": signing.kid})

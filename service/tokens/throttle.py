@@ -27,19 +27,19 @@ TRUST_S = 86_400.0  # how long it is remembered that a client has proved itself 
 
 
 @dataclass(frozen=True)
-class _Meter:
+class _Bucket:
     """burst: how many failures it holds. drain_s: seconds in which one of them is forgotten."""
 
     burst: int
     drain_s: float
 
 
-_PAIR = _Meter(5, 10.0)
-_CLIENT = _Meter(20, 5.0)
-_ADDRESS = _Meter(1000, 0.1)  # of many clients: so many that none need suffer for another's sake
+_PAIR = _Bucket(5, 10.0)
+_CLIENT = _Bucket(20, 5.0)
+_ADDRESS = _Bucket(1000, 0.1)  # of many clients: so many that none need suffer for another's sake
 
 
-class FailedAttempts:
+class AttemptThrottle:
     """Counts failures in a small database that every process of the service opens.
 
     path: its file; without one, this process counts for itself. now: a clock that all of them share, in seconds. A
@@ -74,7 +74,7 @@ class FailedAttempts:
     def wait_s(self, client_id: str, address: str) -> int:
         """For how many seconds this client may not try again from this address: 0 if it may now."""
         now = self._now()
-        pair, *wider = _meters(client_id, address)
+        pair, *wider = _buckets(client_id, address)
         with self._lock:
             try:
                 trusted = self._until(_key("trust", client_id, _network(address))) > now
@@ -95,7 +95,7 @@ class FailedAttempts:
                     "INSERT INTO meters VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET until = min(until + ?3, ?4)",
                     (key, now + meter.drain_s, meter.drain_s, now + meter.burst * meter.drain_s),
                 )
-                for meter, key in _meters(client_id, address)
+                for meter, key in _buckets(client_id, address)
             ),
         )
 
@@ -122,7 +122,7 @@ class FailedAttempts:
                 log.error("failed attempts are not counted: %s", err)
 
 
-def _meters(client_id: str, address: str) -> list[tuple[_Meter, bytes]]:
+def _buckets(client_id: str, address: str) -> list[tuple[_Bucket, bytes]]:
     network = _network(address)
     return [
         (_PAIR, _key("pair", client_id, network)),

@@ -56,13 +56,13 @@ class VaultLease:
         self._refused_until = -math.inf
         self._complaints: dict[str, str] = {}
 
-    def start(self, patience_s: float) -> None:
+    def start(self, timeout_s: float) -> None:
         """Log in, get credentials, and keep them alive in the background. patience_s: how long to try while Vault is
         out of reach or sealed.
 
         Raises: SettingsError; VaultUnavailable. Nothing stays in Vault then.
         """
-        deadline = self._now() + patience_s
+        deadline = self._now() + timeout_s
         try:
             while True:
                 try:
@@ -74,7 +74,7 @@ class VaultLease:
                     if not err.may_pass or self._now() > deadline:
                         raise
                     log.warning("%s; trying again", err)
-                    time.sleep(min(1.0, patience_s / 4))
+                    time.sleep(min(1.0, timeout_s / 4))
         except BaseException:
             self.stop()
             raise

@@ -8,21 +8,21 @@ from flask_openapi3 import Info, OpenAPI
 
 from security.frameworks.flask import Security
 from service import __version__
-from service.ledger.posting import Poster
+from service.ledger.posting import LedgerWriter
 from service.ledger.reader import BalanceReader
 from service.portfolio.sql import SqlPortfolio
-from service.tokens.client_registry import Clients
+from service.tokens.client_registry import ClientRegistry
 from service.tokens.issuer import TokenIssuer
-from service.tokens.throttle import FailedAttempts
+from service.tokens.throttle import AttemptThrottle
 from service.web import error_handlers as problem
 from service.web.access import guard
 from service.web.health import Health
-from service.web.middleware.fast_balance import PlainBalances
+from service.web.middleware.fast_balance import FastBalances
 from service.web.middleware.request_log import RequestLog
 from service.web.middleware.trusted_proxies import TrustedProxies
 from service.web.request import StrictRequest
 from service.web.routes.docs import documentation_routes
-from service.web.routes.jwks import key_set_routes
+from service.web.routes.jwks import jwks_routes
 from service.web.routes.loan import loan_routes
 from service.web.routes.operations import operations_routes
 from service.web.routes.posting import posting_routes
@@ -46,9 +46,9 @@ def create_app(
     security: Security,
     health: Health,
     issuer: TokenIssuer,
-    clients: Clients,
-    attempts: FailedAttempts,
-    poster: Poster | None = None,
+    clients: ClientRegistry,
+    attempts: AttemptThrottle,
+    poster: LedgerWriter | None = None,
     secure_loans: bool = True,
     trusted_proxies: str = "",
 ) -> Flask:
@@ -74,13 +74,13 @@ def create_app(
         },
         validation_error_status=400,
         validation_error_model=Problem,
-        validation_error_callback=problem.refuse_invalid,
+        validation_error_callback=problem.on_validation_error,
         doc_ui=False,
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    logged = RequestLog(PlainBalances(app.wsgi_app, reader, chain))
+    logged = RequestLog(FastBalances(app.wsgi_app, reader, chain))
     app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
@@ -88,7 +88,7 @@ def create_app(
     app.register_api(loan_routes(reader, portfolio))
     app.register_api(posting_routes(poster, reader, security.context))
     app.register_api(token_routes(issuer, clients, attempts))
-    app.register_api(key_set_routes(issuer.keys))
+    app.register_api(jwks_routes(issuer.keys))
     app.register_api(operations_routes(health, issuer))
     app.register_blueprint(documentation_routes(app, open_blueprints))
     return app

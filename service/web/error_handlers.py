@@ -25,7 +25,7 @@ from service.errors import (
 log = logging.getLogger(__name__)
 
 _SAID = {"extra_forbidden": "is not known here", "missing": "is missing"}  # in place of the library's own words
-MOST_ERRORS = 100  # of one request: what is said of them is not to be longer than what it said
+MAX_ERRORS = 100  # of one request: what is said of them is not to be longer than what it said
 
 
 def reply(status: int, message: str, slug: str | None = None, **members: Any) -> Response:
@@ -35,12 +35,12 @@ def reply(status: int, message: str, slug: str | None = None, **members: Any) ->
     return Response(orjson.dumps(problem(status, message, **members)), status, content_type=MEDIA_TYPE)
 
 
-def refuse_invalid(err: ValidationError) -> Response:
+def on_validation_error(err: ValidationError) -> Response:
     """Called by the framework for a request that does not fit its model."""
     raise InvalidRequest(
         [
             (".".join(map(str, e["loc"])) or "body", _SAID.get(e["type"], e["msg"].removeprefix("Value error, ")))
-            for e in err.errors(include_url=False, include_context=False, include_input=False)[:MOST_ERRORS]
+            for e in err.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
         ]
     )
 
@@ -49,11 +49,11 @@ def reply_to(err: Exception) -> Response:
     """The reply to whoever ran into this error. What is not known here is a mistake of ours, and is logged."""
     match err:
         case InvalidRequest():
-            return reply(400, str(err), "invalid-request", errors=_fields(err.errors))
+            return reply(400, str(err), "invalid-request", errors=_field_problems(err.errors))
         case EventsExist():
-            return reply(409, str(err), "events-exist", errors=_fields(err.errors))
+            return reply(409, str(err), "events-exist", errors=_field_problems(err.errors))
         case PostingRefused():
-            return reply(422, str(err), "posting-refused", errors=_fields(err.errors))
+            return reply(422, str(err), "posting-refused", errors=_field_problems(err.errors))
         case KeyReused():
             return reply(409, str(err), "key-reused")
         case LoanExists():
@@ -74,17 +74,17 @@ def reply_to(err: Exception) -> Response:
             response.headers["Retry-After"] = str(err.retry_after_s)
             return response
         case HTTPException():
-            return _reply_of_the_framework(err)
+            return _framework_response(err)
         case _:
             log.error("answered 500", exc_info=err)
             return reply(500, "something went wrong here; it has been logged", "internal")
 
 
-def _fields(errors: list[tuple[str, str]]) -> list[dict[str, str]]:
+def _field_problems(errors: list[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"field": field, "detail": detail} for field, detail in errors]
 
 
-def _reply_of_the_framework(err: HTTPException) -> Response:
+def _framework_response(err: HTTPException) -> Response:
     if err.code is None or err.code < 400:
         return err.get_response()  # type: ignore[return-value]
     # the framework's own sentence for 404 is about typing mistakes in a browser

@@ -17,9 +17,9 @@ from typing import Any
 
 from native import Timeline, day_of
 from service.domain.money import to_decimal_string
-from service.domain.statement import line_of
+from service.domain.statement import to_entry
 from service.errors import InvalidRequest
-from service.web.serializers import line_members
+from service.web.serializers import entry_members
 
 MAX_EVENTS = 10_000
 _HEAD = ("loan_id", "currency", "start_date", "initial_amt")
@@ -27,7 +27,7 @@ _EVENT = ("tx_id", "event_type", "post_date", "signed_amt", "balance")
 _FOOT = ("date", "balance")
 
 
-def explained(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, Any]:
+def explain(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, Any]:
     """What a reply says of the balance on a day (a day number), and why. Before the loan starts no event counts.
 
     Raises: InvalidRequest for a balance with more than MAX_EVENTS behind it.
@@ -40,7 +40,7 @@ def explained(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str
     told = members | {
         "start_date": day_of(timeline.start_day).isoformat(),
         "initial_amt": to_decimal_string(timeline.initial),
-        "events": [line_members(line_of(event)) for event in timeline.events(0, count)],
+        "events": [entry_members(to_entry(event)) for event in timeline.events(0, count)],
     }
     return told | {"digest": _digest(told)}
 

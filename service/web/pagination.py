@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from native import day_number, day_of
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 
 _LAYOUT = struct.Struct(">qqiiq")
 _CHECK_BYTES = 10  # with the layout a multiple of three: base64 without padding, one text for one cursor
@@ -22,7 +22,7 @@ class Cursor:
 
     loan_id: int
     version: int
-    span: Span
+    span: DateRange
     position: int
 
     def __str__(self) -> str:
@@ -31,7 +31,7 @@ class Cursor:
         return urlsafe_b64encode(packed + _check(packed)).decode("ascii")
 
 
-def cursor_of(text: str) -> Cursor:
+def parse_cursor(text: str) -> Cursor:
     """The cursor that was written so. Raises: ValueError for any other text."""
     expected = "expected the `next_cursor` of another page, as it was given"
     try:
@@ -44,7 +44,7 @@ def cursor_of(text: str) -> Cursor:
         raise ValueError(expected)
     loan_id, version, first, last, position = _LAYOUT.unpack(packed)
     try:
-        cursor = Cursor(loan_id, version, Span(day_of(first), day_of(last)), position)
+        cursor = Cursor(loan_id, version, DateRange(day_of(first), day_of(last)), position)
     except (ValueError, OverflowError):
         raise ValueError(expected) from None
     if version < 0 or position < 0 or first > last:

@@ -8,7 +8,7 @@ import orjson
 
 from native import PARTS, Timeline, balance_parts, day_number
 from service.domain.money import to_decimal_string
-from service.domain.statement import Line
+from service.domain.statement import StatementEntry
 
 ETAG_BYTES = 12
 
@@ -30,7 +30,7 @@ def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
     return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
 
 
-def line_members(line: Line) -> dict[str, Any]:
+def entry_members(line: StatementEntry) -> dict[str, Any]:
     """What a reply says of an event."""
     return {
         "tx_id": line.tx_id,
@@ -43,7 +43,7 @@ def line_members(line: Line) -> dict[str, Any]:
     }
 
 
-def represent(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
+def to_json(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
     """The body and headers of a reply in JSON. as_of: as for `ledger_headers`."""
     body = orjson.dumps(members)
     return body, ledger_headers("application/json", body, as_of)

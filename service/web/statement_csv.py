@@ -2,20 +2,20 @@
 
 from collections.abc import Iterator
 
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
-from service.web.serializers import line_members
+from service.web.serializers import entry_members
 
 FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance")
-LINES_AT_ONCE = 500
+ROWS_PER_CHUNK = 500
 
 
-def statement_csv(statement: Statement, span: Span) -> Iterator[bytes]:
+def statement_csv(statement: Statement, span: DateRange) -> Iterator[bytes]:
     """A header, a row `opening`, a row for each line, and a row `closing`, some hundred rows at a time."""
     yield _rows([FIELDS, _balance_row("opening", span.first.isoformat(), statement.opening)])
-    for first in range(0, len(statement), LINES_AT_ONCE):
-        members = map(line_members, statement.lines(first, first + LINES_AT_ONCE))
+    for first in range(0, len(statement), ROWS_PER_CHUNK):
+        members = map(entry_members, statement.lines(first, first + ROWS_PER_CHUNK))
         yield _rows([tuple(_text(line[field]) for field in FIELDS) for line in members])
     yield _rows([_balance_row("closing", span.last.isoformat(), statement.closing)])
 

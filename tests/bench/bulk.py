@@ -15,7 +15,7 @@ import orjson
 
 from service.bulk_load.sample import SampleLoan
 from service.settings import PROCESSORS
-from service.web.schemas.balance_batch import MOST_BALANCES
+from service.web.schemas.balance_batch import MAX_BALANCES
 from tests.bench.contender import Contender, ask, running
 from tests.bench.http import token_of
 from tests.bench.ledger import END, MIDDLE, loaded, path_of, reply_of, sample
@@ -23,7 +23,7 @@ from tests.bench.wrk import WrongReply, wrk
 
 PATH = "/api/v1/balances"
 AIMED_AT = 200_000  # balances per second
-LOANS, DAYS = 1000, MOST_BALANCES // 1000
+LOANS, DAYS = 1000, MAX_BALANCES // 1000
 
 
 @click.command()
@@ -55,7 +55,7 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
             runs = {"one by one": wrk(origin, paths, headers, seconds, 16).per_s}
             for name, body in bodies.items():
                 run = wrk(origin, [PATH], sending, seconds, connections, orjson.dumps(body))
-                runs[name] = run.per_s * MOST_BALANCES
+                runs[name] = run.per_s * MAX_BALANCES
             for name, per_s in runs.items():
                 found[name] += [per_s] if round_ else []
     for name, per_s in found.items():

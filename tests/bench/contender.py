@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.runtime.run_directory import shared_folder
+from service.runtime.run_directory import run_directory
 from service.runtime.server import serve
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import HOST
@@ -26,7 +26,7 @@ STOP_S = 30
 
 def serve_loans(settings: Settings) -> None:
     """The service itself, without a gateway."""
-    with shared_folder() as shared:
+    with run_directory() as shared:
         serve(settings.model_copy(update={"drain_s": 0}), shared)
 
 

@@ -19,7 +19,7 @@ from service.bulk_load.sample import write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
@@ -66,7 +66,7 @@ def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) 
 
 
 def _read(settings: Settings, loans: int) -> Callable[[], None]:
-    ledger = PostgresLedger(PooledDatabase(settings))
+    ledger = PostgresLedger(ConnectionPool(settings))
     return lambda: _do(lambda: ledger.timelines([random.randint(1, loans)]))
 
 

@@ -9,7 +9,7 @@ from datetime import date
 import click
 
 from native import day_of
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.domain.statement import Statement
 from service.web.statement_csv import statement_csv
 from tests.bench.memory import DAY, timeline
@@ -26,7 +26,7 @@ def main() -> None:
 def peak_of_streaming(events: int) -> tuple[int, int]:
     """The most bytes that were held at any moment, and how many were sent."""
     ledger = timeline(1, events)
-    span = Span(day_of(DAY), date(9999, 12, 31))
+    span = DateRange(day_of(DAY), date(9999, 12, 31))
     size = 0
     tracemalloc.start()
     try:

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from service.net.hosts import normalised
+from service.net.hosts import normalized
 from service.settings import Settings
 from tests.conftest import ROOT
 
@@ -78,5 +78,5 @@ def test_the_chart_is_told_of_this_cluster_and_its_users(cluster):
     assert migrating["PSQL_ADMIN_PW"] == f"of {migrating['PSQL_ADMIN_USER']}"
     name = cluster["metadata"]["name"]
     for told in (serving, migrating):
-        assert normalised(told["PSQL_HOST"], 5432) == normalised(f"{name}-rw, {name}-ro", 5432)
+        assert normalized(told["PSQL_HOST"], 5432) == normalized(f"{name}-rw, {name}-ro", 5432)
         assert told["PGSSLMODE"] == "verify-full"

@@ -21,7 +21,7 @@ from service.errors import SettingsError
 from service.settings import Settings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from service.tokens.clients_file import add_client
-from service.tokens.issuer import READ, Holder
+from service.tokens.issuer import READ, Subject
 from tests.conftest import ROOT
 from tests.deploy.chart import environment_of, helm, one, pods, rendered
 from tests.fakes.certificates import write_certificate
@@ -233,7 +233,7 @@ def test_a_probe_without_a_secret_says_which():
 
 
 def test_a_client_in_a_secret_that_changes_is_known_without_a_restart(release, volumes, key_mode, tmp_path):
-    secret = add_client(tmp_path / "clients.json", Holder("reports", READ))
+    secret = add_client(tmp_path / "clients.json", Subject("reports", READ))
     mount(volumes / "loaner", files_of(tmp_path), key_mode)
     done = helm_test(*release, CLIENT_ID="reports", SECRET=secret)
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import native
-from service.cache import RecentTimelines
+from service.cache import TimelineLru
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
-from service.ledger.timeline_lookup import Timelines
-from service.postgres.pool import PooledDatabase
+from service.ledger.timeline_lookup import TimelineLookup
+from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
@@ -34,9 +34,9 @@ def ask(served, request, monkeypatch):
         freshness = Freshness(3600)
         freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about
         monkeypatch.setattr(
-            "service.runtime.bootstrap.Timelines",
-            lambda *_, **__: Timelines(
-                PostgresLedger(PooledDatabase(served)), freshness, caches=(RecentTimelines(10**6),)
+            "service.runtime.bootstrap.TimelineLookup",
+            lambda *_, **__: TimelineLookup(
+                PostgresLedger(ConnectionPool(served)), freshness, caches=(TimelineLru(10**6),)
             ),
         )
     client = build_app(served.model_copy(update={"secure_loans": False})).test_client()

@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Posted:
+class PostResult:
     """A loan and its events."""
 
     loan_id: int
@@ -62,7 +62,7 @@ EVENTS = st.lists(
 )
 
 
-def post(connection, start_date: date, initial_amt: str, events) -> Posted:
+def post(connection, start_date: date, initial_amt: str, events) -> PostResult:
     """A new loan with events: (type, date, amount, which one of those before it to reverse, if there is such)."""
     [(loan_id,)] = sql(connection, "SELECT coalesce(max(loan_id), 0) + 1 FROM loans")
     sql(connection, "SELECT create_loans(%s, %s, %s::numeric[], %s)", [loan_id], [start_date], [initial_amt], ["USD"])
@@ -82,7 +82,7 @@ def post(connection, start_date: date, initial_amt: str, events) -> Posted:
     return read(connection, loan_id)
 
 
-def read(connection, loan_id: int) -> Posted:
+def read(connection, loan_id: int) -> PostResult:
     """The loan as it is in Postgres."""
     [terms] = sql(connection, "SELECT start_date, initial_amt FROM loans WHERE loan_id = %s", loan_id)
     rows = sql(
@@ -90,4 +90,4 @@ def read(connection, loan_id: int) -> Posted:
         "SELECT tx_id, event_type, post_date, amt, version, reverses FROM loan_events WHERE loan_id = %s",
         loan_id,
     )
-    return Posted(loan_id, *terms, tuple(Row(*row) for row in rows))
+    return PostResult(loan_id, *terms, tuple(Row(*row) for row in rows))

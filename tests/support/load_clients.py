@@ -110,7 +110,7 @@ def any_event(loan: int) -> Event:
     return Event(loan, random.choice(("fee", "interest", "payment")), day, Decimal(random.randrange(1, 10_000)) / 100)
 
 
-class Poster:
+class LedgerWriter:
     """Posts batches to loans to which nobody else posts, and goes on as soon as a server is there again.
 
     batch: makes the next one.

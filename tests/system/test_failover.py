@@ -14,17 +14,17 @@ import psycopg2
 import pytest
 
 from native import day_number
-from service.cache import RecentTimelines
+from service.cache import TimelineLru
 from service.errors import DatabaseUnavailable
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
-from service.ledger.timeline_lookup import Timelines
-from service.postgres.connect import CLUSTER, connect
-from service.postgres.pool import PooledDatabase
+from service.ledger.timeline_lookup import TimelineLookup
+from service.postgres.connect import CLUSTER_ID, connect
+from service.postgres.pool import ConnectionPool
 from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 from tests.models.shadow_ledger import FAR_AHEAD, Books
-from tests.support.load_clients import Callers, Poster, any_event
+from tests.support.load_clients import Callers, LedgerWriter, any_event
 from tests.support.processes import serving
 
 MAX_STALENESS_S = 2.0
@@ -71,7 +71,7 @@ def _post_to_each(books, connection):
 
 def posting(books, settings):
     """Who posts to the other loans."""
-    return closing(Poster(books, settings, lambda: [any_event(random.choice(LOANS))]))
+    return closing(LedgerWriter(books, settings, lambda: [any_event(random.choice(LOANS))]))
 
 
 @needs_memcached
@@ -134,20 +134,20 @@ def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number
     """The new primary is asked before anybody has heard that it is another one."""
     with primary_of_its_own() as primary, replica_of(primary) as replica:
         settings, books, freshness = reaching(primary, replica), Books(0.1), Freshness(0.1)
-        with closing(PooledDatabase(settings, want="primary")) as database:
-            timelines = Timelines(PostgresLedger(database), freshness, (RecentTimelines(1_000_000),))
+        with closing(ConnectionPool(settings, want="primary")) as database:
+            timelines = TimelineLookup(PostgresLedger(database), freshness, (TimelineLru(1_000_000),))
             with closing(connect(settings, "posting")) as connection:
                 books.create(connection, LOST)
                 replica.catch_up()
                 replica.detach()
-                freshness.listening(str(primary.ask(f"SELECT {CLUSTER}")), 1, freshness.now())
+                freshness.listening(str(primary.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
                 lost = _post_to_each(books, connection)
                 before = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
             primary.stop("immediate")
             replica.promote()
             with closing(connect(settings, "posting")) as connection:
                 assert _post_to_each(books.without(lost), connection) == lost
-            database.renew()
+            database.recycle()
             after = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
             read = PostgresLedger(database).timelines(LOST)
             right = {loan: read[loan].balance_at(DAY) for loan in LOST}
@@ -173,11 +173,11 @@ def test_a_replica_that_has_gone_another_way_is_not_believed_and_one_that_follow
 
         def found_by(*servers):
             settings = reaching(promoted, *servers)
-            with closing(PooledDatabase(settings, want="replica")) as database:
-                timelines = Timelines(Unasked(), freshness, replica=PostgresLedger(database, strict=True))
+            with closing(ConnectionPool(settings, want="replica")) as database:
+                timelines = TimelineLookup(Unasked(), freshness, replica=PostgresLedger(database, strict=True))
                 return [timelines.find(loan).timeline.version for loan in LOST]
 
-        freshness.listening(str(promoted.ask(f"SELECT {CLUSTER}")), 1, freshness.now())
+        freshness.listening(str(promoted.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
         with pytest.raises(AskedThePrimary):
             found_by(primary)
         follower.ask("CHECKPOINT")  # what it has replayed is noted
@@ -197,16 +197,16 @@ class Unasked:
 def test_a_crash_begins_another_cluster_and_a_restart_does_not():
     """Numbers of transactions that were not written down are given again after a crash."""
     with primary_of_its_own() as primary:
-        names = [primary.ask(f"SELECT {CLUSTER}")]
+        names = [primary.ask(f"SELECT {CLUSTER_ID}")]
         primary.stop()
         primary.start_again()
-        names.append(primary.ask(f"SELECT {CLUSTER}"))
+        names.append(primary.ask(f"SELECT {CLUSTER_ID}"))
         primary.stop("immediate")
         primary.start_again()
-        names.append(primary.ask(f"SELECT {CLUSTER}"))
+        names.append(primary.ask(f"SELECT {CLUSTER_ID}"))
         backend = primary.ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
         os.kill(backend, signal.SIGKILL)  # all sessions end, and the server recovers without being started anew
-        names.append(_once_it_answers(primary, f"SELECT {CLUSTER}"))
+        names.append(_once_it_answers(primary, f"SELECT {CLUSTER_ID}"))
     assert names[0] == names[1]
     assert len(set(names)) == 3
     assert all(re.fullmatch(r"\d+\.\d+\.0000000[12]\.\d+\.\d+", name) for name in names)
@@ -226,7 +226,7 @@ def test_a_replica_alone_is_not_taken_for_the_primary():
     with (
         primary_of_its_own() as primary,
         replica_of(primary) as replica,
-        closing(PooledDatabase(reaching(replica))) as database,
+        closing(ConnectionPool(reaching(replica))) as database,
         pytest.raises(DatabaseUnavailable, match="is a replica"),
     ):
         database.row("SELECT 1")

@@ -14,7 +14,7 @@ from tests.fakes.replica import primary_of_its_own, reaching
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
 from tests.models.shadow_ledger import Books
-from tests.support.load_clients import Callers, Poster, any_event
+from tests.support.load_clients import Callers, LedgerWriter, any_event
 from tests.support.processes import serving
 
 MAX_STALENESS_S = 2.0
@@ -56,7 +56,7 @@ def test_while_postgres_is_away_replies_are_right_or_503_and_soon(primary, keys_
         primary.stop("immediate")
 
     books, settings = primary.books, reaching(primary)
-    poster = Poster(books, settings, lambda: [any_event(cold_loan())])
+    poster = LedgerWriter(books, settings, lambda: [any_event(cold_loan())])
     outages = {"stopped": (primary.freeze, primary.thaw), "crashed": (crash, primary.start_again)}
     away = {}
     with serving(settings, keys_dir, **LIMITS) as (origin, told), closing(poster):
@@ -101,7 +101,7 @@ def test_while_memcached_is_away_nothing_fails_or_takes_long(primary, keys_dir, 
     with (
         memcached() as cache,
         running_proxy(TcpProxy(cache.port)) as proxy,
-        closing(Poster(books, settings, lambda: [any_event(cold_loan())])) as poster,
+        closing(LedgerWriter(books, settings, lambda: [any_event(cold_loan())])) as poster,
     ):
         outages = {
             "stopped": (cache.pause, cache.resume), "silent": (proxy.silence, proxy.speak),

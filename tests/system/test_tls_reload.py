@@ -16,8 +16,8 @@ from urllib3.util.retry import Retry
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator
 from service.gateway.consul import ConsulAgent
-from service.runtime.gateway_setup import definition_of
-from service.runtime.tls import CurrentCertificate, read_certificate
+from service.runtime.gateway_setup import build_definition
+from service.runtime.tls import CertificateReloader, read_certificate
 from service.settings import load_settings
 from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
@@ -95,9 +95,9 @@ def test_a_wrong_certificate_stops_the_start_before_the_gateway_hears_of_it(pair
 
 
 def test_the_gateway_is_told_to_speak_https(pair):
-    assert definition_of(load_settings()).protocol == "http"
-    assert definition_of(https(pair)).protocol == "https"
-    assert definition_of(load_settings()).mark != definition_of(https(pair)).mark
+    assert build_definition(load_settings()).protocol == "http"
+    assert build_definition(https(pair)).protocol == "https"
+    assert build_definition(load_settings()).mark != build_definition(https(pair)).mark
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
@@ -105,14 +105,14 @@ def test_each_gateway_is_told_to_speak_https(pair, version):
     with running(StandInKong(version)) as kong:
         registrator = KongGatewayRegistrator(kong.url)
         for settings, protocol in ((https(pair), "https"), (load_settings(), "http")):
-            registrator.reconcile(definition_of(settings))
+            registrator.reconcile(build_definition(settings))
             url = f"{protocol}://loaner.service.consul:5555"
             if kong.legacy:
                 assert kong.entities["apis"]["loaner"]["upstream_url"] == url
             else:
                 service = kong.services["loaner"]
                 assert f"{service['protocol']}://{service['host']}:{service['port']}" == url
-            assert registrator.reconcile(definition_of(settings)) == []
+            assert registrator.reconcile(build_definition(settings)) == []
 
 
 def test_consul_is_told_to_check_with_https():
@@ -247,7 +247,7 @@ def plainly(port: int) -> bytes:
 
 def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
     pair = write_certificate(tmp_path / "pair.pem")
-    current = CurrentCertificate(https(pair), tmp_path)
+    current = CertificateReloader(https(pair), tmp_path)
     taken = [current.take()]
     for _ in range(2):  # two new ones before workers are told of any
         write_certificate(pair)
@@ -265,5 +265,5 @@ def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
 
 
 def test_without_tls_there_is_nothing_to_take(tmp_path):
-    current = CurrentCertificate(load_settings(), tmp_path)
+    current = CertificateReloader(load_settings(), tmp_path)
     assert current.take() is None

@@ -10,19 +10,19 @@ from typing import Any
 
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
 from security.frameworks.wsgi import Application, Environ
-from service.domain.parsing import date_of, loan_id_of
+from service.domain.parsing import parse_date, parse_loan_id
 from service.ledger.reader import BalanceReader
 from service.web import error_handlers as problem
 from service.web.access import READ
 from service.web.middleware.request_log import ROUTE
-from service.web.serializers import balance_members, represent
+from service.web.serializers import balance_members, to_json
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
 _ASKED = "loaner.asked"
 
 
-class PlainBalances:
+class FastBalances:
     """WSGI middleware around the framework's application.
 
     chain: asked as the framework asks it; None opens the routes.
@@ -46,7 +46,7 @@ class PlainBalances:
         ):
             return self._application(environ, start_response)
         try:
-            environ[_ASKED] = loan_id_of(asked[2]), date_of(asked[3])
+            environ[_ASKED] = parse_loan_id(asked[2]), parse_date(asked[3])
         except ValueError:
             return self._application(environ, start_response)
         environ[ROUTE] = _ROUTES[asked[1]]
@@ -56,7 +56,7 @@ class PlainBalances:
         loan_id, day = environ[_ASKED]
         try:
             known = self._reader.loan(loan_id)
-            body, headers = represent(balance_members(known.timeline, day), self._reader.as_of(known))
+            body, headers = to_json(balance_members(known.timeline, day), self._reader.as_of(known))
         except Exception as err:
             return problem.reply_to(err)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])

@@ -12,14 +12,14 @@ from typing import Any
 from werkzeug.wsgi import get_path_info
 
 from service.observability.logging import request_id
-from service.observability.metrics import OTHER, known_method, request_duration_of
+from service.observability.metrics import OTHER, known_method, request_timer
 
 HEADER = "X-Request-ID"
 ROUTE = "loaner.route"  # where an environment says which route it is that Flask never sees
 PROBES = ("/healthcheck", "/ready")
 # what Kong 3 adds by itself, and what its plugin correlation-id sends by default
 TAKEN_FROM = ("HTTP_X_REQUEST_ID", "HTTP_X_KONG_REQUEST_ID", "HTTP_KONG_REQUEST_ID")
-LONGEST_PATH = 1000  # in the log
+MAX_LOGGED_PATH = 1000  # in the log
 _ID = re.compile(r"[A-Za-z0-9._:#-]{1,128}")
 
 log = logging.getLogger("service.access")
@@ -51,7 +51,7 @@ class RequestLog:
         finally:
             took_s = time.perf_counter() - begun
             method = known_method(environ["REQUEST_METHOD"].upper())
-            request_duration_of(route, method, status).observe(took_s)
+            request_timer(route, method, status).observe(took_s)
             _write(environ, method, status, took_s)
 
 
@@ -86,6 +86,6 @@ def _path(environ: dict[str, Any]) -> str:
     """The path, in characters that a log line may hold, and without a query."""
     path: str = environ.get("PATH_INFO", "")
     if path.isascii() and path.isprintable():
-        return "/" + path.lstrip("/")[:LONGEST_PATH]
-    path = "/" + get_path_info(environ).lstrip("/")[:LONGEST_PATH]
+        return "/" + path.lstrip("/")[:MAX_LOGGED_PATH]
+    path = "/" + get_path_info(environ).lstrip("/")[:MAX_LOGGED_PATH]
     return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else repr(path)

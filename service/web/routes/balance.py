@@ -9,11 +9,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
 from service.ledger.reader import BalanceReader
-from service.web.explanation import explained
-from service.web.schemas.event import LineReply
+from service.web.explanation import explain
+from service.web.schemas.event import EventReply
 from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
-from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsWish, Version, only_with
+from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, ledger_of
+from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsFlag, Version, only_if
 from service.web.serializers import balance_members, parts_members
 
 
@@ -23,11 +23,11 @@ class LoanDayPath(LoanPath):
     date: Day
 
 
-class BalanceWishes(Wishes):
+class BalanceQuery(LoanQuery):
     """And what to tell beside the balance."""
 
     explain: Explain = False
-    parts: PartsWish = False
+    parts: PartsFlag = False
 
 
 class Parts(BaseModel):
@@ -46,14 +46,14 @@ class BalanceReply(LedgerReply):
     balance: Money
     currency: Currency
     version: Version
-    start_date: Day | SkipJsonSchema[None] = only_with("explain", "when the loan starts: before, nothing is owed")
-    initial_amt: Money | SkipJsonSchema[None] = only_with("explain", "the principal")
-    events: list[LineReply] | SkipJsonSchema[None] = only_with("explain", "what is behind the balance, in order")
-    digest: str | SkipJsonSchema[None] = only_with(
+    start_date: Day | SkipJsonSchema[None] = only_if("explain", "when the loan starts: before, nothing is owed")
+    initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "the principal")
+    events: list[EventReply] | SkipJsonSchema[None] = only_if("explain", "what is behind the balance, in order")
+    digest: str | SkipJsonSchema[None] = only_if(
         "explain", "SHA-256 of what is behind the balance; see service/README.md"
     )
-    parts: Parts | SkipJsonSchema[None] = only_with("parts", "what the balance is made of")
-    allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_with(
+    parts: Parts | SkipJsonSchema[None] = only_if("parts", "what the balance is made of")
+    allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_if(
         "parts", "the order in which payments are allocated"
     )
 
@@ -66,13 +66,13 @@ def add_balance(routes: APIBlueprint, reader: BalanceReader) -> None:
         summary="The balance on a day",
         responses={200: BalanceReply, **REFUSALS},
     )
-    def balance(path: LoanDayPath, query: BalanceWishes) -> Response:
+    def balance(path: LoanDayPath, query: BalanceQuery) -> Response:
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
         Before the loan starts, nothing."""
         known = ledger_of(reader, path, query)
         members = balance_members(known.timeline, path.date)
         if query.explain:
-            members |= explained(members, known.timeline, day_number(path.date))
+            members |= explain(members, known.timeline, day_number(path.date))
         if query.parts:
             members |= parts_members(known.timeline, day_number(path.date))
         return ledger_reply(reader, known, members)
@@ -82,6 +82,6 @@ def add_balance(routes: APIBlueprint, reader: BalanceReader) -> None:
         summary="The balance on a day, by the short path",
         responses={200: BalanceReply, **REFUSALS},
     )
-    def balance_short(path: LoanDayPath, query: BalanceWishes) -> Response:
+    def balance_short(path: LoanDayPath, query: BalanceQuery) -> Response:
         """The same as `/api/v1/loan/{loan_id}/{date}`."""
         return balance(path, query)  # type: ignore[no-any-return]

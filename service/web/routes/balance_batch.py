@@ -8,11 +8,11 @@ from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel
 
 from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import Known
-from service.web.schemas.balance_batch import BalancesBody
+from service.ledger.timeline_lookup import LoanSnapshot
+from service.web.schemas.balance_batch import BalanceBatchBody
 from service.web.schemas.ledger_reply import LedgerReply
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
-from service.web.serializers import balance_members, represent
+from service.web.serializers import balance_members, to_json
 
 
 class BalanceItem(BaseModel):
@@ -33,31 +33,31 @@ class UnknownItem(BaseModel):
     error: Literal["unknown-loan"]
 
 
-class BalancesReply(LedgerReply):
+class BalanceBatchReply(LedgerReply):
     """An answer to each question, in their order."""
 
     balances: list[BalanceItem | UnknownItem]
 
 
-def add_balances(routes: APIBlueprint, reader: BalanceReader) -> None:
+def add_balance_batch(routes: APIBlueprint, reader: BalanceReader) -> None:
     """Add the route to a blueprint."""
 
     @routes.post(
         "/api/v1/balances",
         summary="Many balances in one call",
-        responses={200: BalancesReply, **problems(400, 413, 415, 503)},
+        responses={200: BalanceBatchReply, **problems(400, 413, 415, 503)},
     )
-    def balances(body: BalancesBody) -> Response:
+    def balances(body: BalanceBatchBody) -> Response:
         """What up to 10,000 loans owed on days: `pairs`, or each of `loan_ids` on each of `dates`. Each balance comes
         with its loan's version; a loan that there is not has an `error` instead. `As-Of` is that of the oldest one."""
         asked = body.asked()
         found = reader.loans(list(dict(asked)), together=body.snapshot)
         items = [_item(found.get(loan_id), loan_id, day) for loan_id, day in asked]
-        body_bytes, headers = represent({"balances": items}, reader.as_of_all(found.values()))
+        body_bytes, headers = to_json({"balances": items}, reader.as_of_all(found.values()))
         return Response(body_bytes, headers=headers)
 
 
-def _item(known: Known | None, loan_id: int, day: date) -> dict[str, Any]:
+def _item(known: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
     if known is None:
         return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
     return balance_members(known.timeline, day)

@@ -6,15 +6,15 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
-from service.domain.history import points_of
+from service.domain.history import balance_points
 from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
 from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, ledger_of, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
 
 
-class HistoryWishes(SpanWishes):
+class HistoryQuery(DateRangeQuery):
     """And how closely to look."""
 
     step: Step = "change"
@@ -47,12 +47,12 @@ def add_history(routes: APIBlueprint, reader: BalanceReader) -> None:
         summary="The balance over time",
         responses={200: HistoryReply, **REFUSALS},
     )
-    def history(path: LoanPath, query: HistoryWishes) -> Response:
+    def history(path: LoanPath, query: HistoryQuery) -> Response:
         """What the loan owed at the end of days from `from` to `to`, both included: on the first day and each one on
         which that changed, on every day, or on the last day of each month and the last one of all. At most 10,000
         points."""
         known = ledger_of(reader, path, query)
-        span = span_of(reader, known, query)
+        span = resolve_date_range(reader, known, query)
         return ledger_reply(
             reader,
             known,
@@ -65,7 +65,7 @@ def add_history(routes: APIBlueprint, reader: BalanceReader) -> None:
                 "step": query.step,
                 "balances": [
                     {"date": day.isoformat(), "balance": to_decimal_string(balance)}
-                    for day, balance in points_of(known.timeline, span, query.step)
+                    for day, balance in balance_points(known.timeline, span, query.step)
                 ],
             },
         )

@@ -8,7 +8,7 @@ from security.keys.jwk import jwk_set
 from security.keys.rotation import PUBLISH_S
 from security.keys.signing_key import SigningKeys
 from service.web.access import public
-from service.web.schemas.headers import PUBLIC, documented, unchanged
+from service.web.schemas.headers import PUBLIC, not_modified, with_headers
 from service.web.schemas.json_reply import json_reply
 
 
@@ -29,19 +29,19 @@ class PublicKey(BaseModel):
 class KeySetReply(BaseModel):
     """The keys that verify this service's tokens: those that sign, will sign or have signed."""
 
-    model_config = documented(PUBLIC)
+    model_config = with_headers(PUBLIC)
 
     keys: list[PublicKey]
 
 
-def key_set_routes(own_keys: SigningKeys) -> APIBlueprint:
+def jwks_routes(own_keys: SigningKeys) -> APIBlueprint:
     """The blueprint `key_set`."""
     routes = APIBlueprint("key_set", __name__, abp_tags=[Tag(name="access", description="Tokens")])
 
     @routes.get(
         "/.well-known/jwks.json",
         summary="This service's public keys",
-        responses={200: KeySetReply, **unchanged(PUBLIC)},
+        responses={200: KeySetReply, **not_modified(PUBLIC)},
     )
     @public
     def key_set() -> Response:

@@ -9,12 +9,12 @@ from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
 from service.portfolio.sql import SqlPortfolio
 from service.web.routes.balance import add_balance
-from service.web.routes.balance_batch import add_balances
+from service.web.routes.balance_batch import add_balance_batch
 from service.web.routes.history import add_history
 from service.web.routes.portfolio import add_portfolio
 from service.web.routes.statement import add_statement
 from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, Wishes, ledger_of
+from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, ledger_of
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
 from service.web.serializers import balance_members
 
@@ -42,7 +42,7 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
         summary="A loan's terms and today's balance",
         responses={200: LoanReply, **REFUSALS},
     )
-    def loan(path: LoanPath, query: Wishes) -> Response:
+    def loan(path: LoanPath, query: LoanQuery) -> Response:
         """What was agreed, and what is owed today."""
         known = ledger_of(reader, path, query)
         terms = {
@@ -53,6 +53,6 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
 
     add_history(routes, reader)
     add_statement(routes, reader)
-    add_balances(routes, reader)
+    add_balance_batch(routes, reader)
     add_portfolio(routes, portfolio)
     return routes

@@ -8,7 +8,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from service.observability import metrics
-from service.observability.multiprocess import CONTENT_TYPE, exposition
+from service.observability.multiprocess import CONTENT_TYPE, render_metrics
 from service.tokens.issuer import TokenIssuer
 from service.web.access import internal, public
 from service.web.error_handlers import reply
@@ -116,6 +116,6 @@ def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
         signing = issuer.keys.current()
         if signing is not None:
             metrics.signing_key_created.set(signing.made.timestamp())
-        return Response(exposition(), content_type=CONTENT_TYPE)
+        return Response(render_metrics(), content_type=CONTENT_TYPE)
 
     return routes

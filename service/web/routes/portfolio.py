@@ -12,11 +12,11 @@ from service.errors import DatabaseUnavailable
 from service.portfolio.csv import HEAD, portfolio_csv
 from service.portfolio.rows import Owed
 from service.portfolio.sql import SqlPortfolio
-from service.web.schemas.content_negotiation import CSV_TYPE, or_csv, wants_csv
-from service.web.schemas.headers import ETAG, OF_A_LEDGER, optional, unchanged
-from service.web.schemas.ledger_reply import unless_known
+from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
+from service.web.schemas.headers import ETAG, LEDGER_HEADERS, not_modified, optional_headers
+from service.web.schemas.ledger_reply import conditional
 from service.web.schemas.query_fields import Currency, Day, Format, Money, Query, problems
-from service.web.serializers import as_of_header, represent
+from service.web.serializers import as_of_header, to_json
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class DayPath(BaseModel):
     date: Day
 
 
-class PortfolioWishes(Query):
+class PortfolioQuery(Query):
     """And how it is to be told."""
 
     format: Format = None
@@ -46,7 +46,9 @@ class TotalReply(BaseModel):
 class PortfolioReply(BaseModel):
     """What all loans together owed at the end of a day."""
 
-    model_config = or_csv(_CSV_EXAMPLE, {**OF_A_LEDGER, **optional(ETAG)})  # none of CSV, which is not held together
+    model_config = json_or_csv(
+        _CSV_EXAMPLE, {**LEDGER_HEADERS, **optional_headers(ETAG)}
+    )  # none of CSV, which is not held together
 
     date: Day
     totals: list[TotalReply] = Field(description="one for each currency")
@@ -58,9 +60,9 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
     @routes.get(
         "/api/v1/portfolio/<date>",
         summary="What all loans together owed",
-        responses={200: PortfolioReply, **unchanged(OF_A_LEDGER), **problems(400, 503)},
+        responses={200: PortfolioReply, **not_modified(LEDGER_HEADERS), **problems(400, 503)},
     )
-    def totals(path: DayPath, query: PortfolioWishes) -> Response:
+    def totals(path: DayPath, query: PortfolioQuery) -> Response:
         """How many loans had started by the end of the day and what they owed then, by currency, added up by the
         database in one snapshot. As `text/csv`, by `Accept` or `format`, a row for each of these loans, also of one
         snapshot, and at the end one without a loan for each currency, with the sum."""
@@ -75,8 +77,8 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
             response = Response(_csv(path.date, portfolio.loans(path.date)), headers=headers)
         else:
             found = [total._asdict() for total in portfolio.totals(path.date)]
-            body, headers = represent({"date": path.date, "totals": found}, as_of)
-            response = unless_known(Response(body, headers=headers))
+            body, headers = to_json({"date": path.date, "totals": found}, as_of)
+            response = conditional(Response(body, headers=headers))
         response.vary.add("Accept")
         return response
 

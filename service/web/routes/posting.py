@@ -8,17 +8,17 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from security.context import SecurityContext
-from service.ledger.idempotency import Claim, claim_of
-from service.ledger.posting import Posted, Poster
+from service.ledger.idempotency import RequestFingerprint, fingerprint
+from service.ledger.posting import LedgerWriter, PostResult
 from service.ledger.reader import BalanceReader
 from service.web.access import WRITE, needs
 from service.web.error_handlers import reply
 from service.web.routes.loan import LoanReply
-from service.web.schemas.headers import LOCATION, OF_A_LEDGER, REPLAYED, documented
+from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
 from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
-from service.web.serializers import represent
+from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class PostedEvent(BaseModel):
 class PostedReply(BaseModel):
     """What became of the loan. events: in the order in which they were sent."""
 
-    model_config = documented({**OF_A_LEDGER, **REPLAYED})
+    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED})
 
     loan_id: LoanId
     date: Day = Field(description="today, in the service's time zone")
@@ -49,10 +49,10 @@ class PostedReply(BaseModel):
 class CreatedReply(LoanReply):
     """The terms of a loan that there is now, and what it owes today."""
 
-    model_config = documented({**OF_A_LEDGER, **REPLAYED, **LOCATION})
+    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
 
 
-def posting_routes(poster: Poster | None, reader: BalanceReader, context: SecurityContext) -> APIBlueprint:
+def posting_routes(poster: LedgerWriter | None, reader: BalanceReader, context: SecurityContext) -> APIBlueprint:
     """The blueprint `posting`. poster: None makes every route 404. context: who asks."""
     routes = APIBlueprint("posting", __name__, abp_tags=[Tag(name="posting", description="What is lent, due and paid")])
 
@@ -61,11 +61,11 @@ def posting_routes(poster: Poster | None, reader: BalanceReader, context: Securi
         assert auth is not None  # the chain lets nobody in without
         return auth.user_id
 
-    def claim(key: str, asked: dict[str, Any]) -> Claim | None:
-        return claim_of(caller(), key, {"path": request.path, **asked}) if key else None
+    def claim(key: str, asked: dict[str, Any]) -> RequestFingerprint | None:
+        return fingerprint(caller(), key, {"path": request.path, **asked}) if key else None
 
-    def told(posted: Posted, **headers: str) -> Response:
-        body, always = represent(posted.members, posted.as_of)
+    def told(posted: PostResult, **headers: str) -> Response:
+        body, always = to_json(posted.members, posted.as_of)
         response = Response(body, 201, always)
         response.headers.update({**headers, REPEATED: "true"} if posted.repeated else headers)
         return response

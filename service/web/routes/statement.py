@@ -7,20 +7,20 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import Field
 
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import InvalidRequest
 from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import Known
+from service.ledger.timeline_lookup import LoanSnapshot
 from service.web.pagination import Cursor
-from service.web.schemas.content_negotiation import CSV_TYPE, or_csv, wants_csv
-from service.web.schemas.event import LineReply
-from service.web.schemas.headers import OF_A_LEDGER
-from service.web.schemas.ledger_reply import LedgerReply, ledger_reply, unless_known
-from service.web.schemas.loan_query import REFUSALS, LoanPath, SpanWishes, ledger_of, span_of
+from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
+from service.web.schemas.event import EventReply
+from service.web.schemas.headers import LEDGER_HEADERS
+from service.web.schemas.ledger_reply import LedgerReply, conditional, ledger_reply
+from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, ledger_of, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
-from service.web.serializers import ledger_headers, line_members
+from service.web.serializers import entry_members, ledger_headers
 from service.web.statement_csv import statement_csv
 
 _CSV_EXAMPLE = (
@@ -31,7 +31,7 @@ _CSV_EXAMPLE = (
 )
 
 
-class StatementWishes(SpanWishes):
+class StatementQuery(DateRangeQuery):
     """And in which pieces."""
 
     limit: Limit = 100
@@ -42,7 +42,7 @@ class StatementWishes(SpanWishes):
 class StatementReply(LedgerReply):
     """A page of a statement: what was owed before the span, what changed that, and what was owed after it."""
 
-    model_config = or_csv(_CSV_EXAMPLE, OF_A_LEDGER)
+    model_config = json_or_csv(_CSV_EXAMPLE, LEDGER_HEADERS)
 
     loan_id: LoanId
     currency: Currency
@@ -51,7 +51,7 @@ class StatementReply(LedgerReply):
     last: Day = Field(alias="to")
     opening_balance: Money = Field(description="what was owed at the end of the day before `from`")
     closing_balance: Money = Field(description="what was owed at the end of `to`")
-    events: list[LineReply] = Field(description="those of this page; of all pages, they lead from opening to closing")
+    events: list[EventReply] = Field(description="those of this page; of all pages, they lead from opening to closing")
     next_cursor: str | None = Field(description="asks for the next page; null on the last one")
 
 
@@ -63,7 +63,7 @@ def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
         summary="Everything that changed the balance",
         responses={200: StatementReply, **REFUSALS},
     )
-    def statement(path: LoanPath, query: StatementWishes) -> Response:
+    def statement(path: LoanPath, query: StatementQuery) -> Response:
         """What the loan owed before `from`, each event that counts until `to` with the balance after it, and what it
         owed then: opening, and what the events add, is closing. If the loan starts within the span, an event
         `principal` says so, without a `tx_id`; events that are dated earlier count from there.
@@ -72,7 +72,7 @@ def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
         As `text/csv`, by `Accept` or `format`, it comes whole, between rows `opening` and `closing`."""
         if _is_csv(query):
             known = ledger_of(reader, path, query)
-            response = _csv_reply(reader, known, span_of(reader, known, query))
+            response = _csv_reply(reader, known, resolve_date_range(reader, known, query))
         else:
             known, page = _page_of(reader, path, query)
             response = ledger_reply(reader, known, _page_members(known, page, query.limit))
@@ -80,7 +80,7 @@ def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
         return response
 
 
-def _is_csv(query: StatementWishes) -> bool:
+def _is_csv(query: StatementQuery) -> bool:
     if not wants_csv(query.format):
         return False
     paging = [field for field in ("limit", "cursor") if field in query.model_fields_set]
@@ -89,12 +89,12 @@ def _is_csv(query: StatementWishes) -> bool:
     return True
 
 
-def _page_of(reader: BalanceReader, path: LoanPath, query: StatementWishes) -> tuple[Known, Cursor]:
+def _page_of(reader: BalanceReader, path: LoanPath, query: StatementQuery) -> tuple[LoanSnapshot, Cursor]:
     """The ledger and the page that are asked for. Beside a cursor, whatever else is said must agree with it."""
     page = query.cursor
     if page is None:
         known = ledger_of(reader, path, query)
-        return known, Cursor(path.loan_id, known.timeline.version, span_of(reader, known, query), 0)
+        return known, Cursor(path.loan_id, known.timeline.version, resolve_date_range(reader, known, query), 0)
     if (
         page.loan_id != path.loan_id
         or query.first not in (None, page.span.first)
@@ -107,7 +107,7 @@ def _page_of(reader: BalanceReader, path: LoanPath, query: StatementWishes) -> t
     return reader.loan_at(page.loan_id, page.version), page
 
 
-def _page_members(known: Known, page: Cursor, limit: int) -> dict[str, Any]:
+def _page_members(known: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
     statement = Statement(known.timeline, page.span)
     if page.position and page.position >= len(statement):
         raise InvalidRequest([("cursor", "expected one of a page that there is")])
@@ -120,12 +120,12 @@ def _page_members(known: Known, page: Cursor, limit: int) -> dict[str, Any]:
         "to": page.span.last.isoformat(),
         "opening_balance": to_decimal_string(statement.opening),
         "closing_balance": to_decimal_string(statement.closing),
-        "events": [line_members(line) for line in statement.lines(page.position, end)],
+        "events": [entry_members(line) for line in statement.lines(page.position, end)],
         "next_cursor": str(replace(page, position=end)) if end < len(statement) else None,
     }
 
 
-def _csv_reply(reader: BalanceReader, known: Known, span: Span) -> Response:
+def _csv_reply(reader: BalanceReader, known: LoanSnapshot, span: DateRange) -> Response:
     name = f"loan-{known.timeline.loan_id}-{span.first}-{span.last}.csv"
     # what it is made from, instead of what it will be; the horizon of the read is no part of that
     source = bytes(known.timeline.restamped(0)) + name.encode("ascii")
@@ -133,4 +133,4 @@ def _csv_reply(reader: BalanceReader, known: Known, span: Span) -> Response:
         *ledger_headers(CSV_TYPE, source, reader.as_of(known)),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
-    return unless_known(Response(statement_csv(Statement(known.timeline, span), span), headers=headers))
+    return conditional(Response(statement_csv(Statement(known.timeline, span), span), headers=headers))

@@ -8,13 +8,13 @@ from pydantic import BaseModel, Field
 
 from service.errors import InvalidRequest, NoSigningKey
 from service.observability import metrics
-from service.tokens.client_registry import Clients
+from service.tokens.client_registry import ClientRegistry
 from service.tokens.clients_file import Client
 from service.tokens.issuer import TokenIssuer
-from service.tokens.throttle import FailedAttempts
+from service.tokens.throttle import AttemptThrottle
 from service.web.access import public
 from service.web.error_handlers import reply
-from service.web.schemas.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, documented
+from service.web.schemas.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, with_headers
 from service.web.schemas.json_reply import json_reply
 from service.web.schemas.query_fields import problems
 
@@ -58,7 +58,7 @@ _REQUEST = {
 class TokenReply(BaseModel):
     """An access token (RFC 6749, section 5.1)."""
 
-    model_config = documented(NOT_KEPT)
+    model_config = with_headers(NOT_KEPT)
 
     access_token: str
     token_type: str = Field(json_schema_extra={"example": "Bearer"})
@@ -74,19 +74,19 @@ class TokenRefusal(BaseModel):
     code: int = Field(json_schema_extra={"example": 401})
     message: str
 
-    model_config = documented(NOT_KEPT)
+    model_config = with_headers(NOT_KEPT)
 
 
 class UnknownClient(TokenRefusal):
     """The client is not known, or is another one."""
 
-    model_config = documented({**NOT_KEPT, **CHALLENGE})
+    model_config = with_headers({**NOT_KEPT, **CHALLENGE})
 
 
 class TooManyAttempts(TokenRefusal):
     """There were too many wrong secrets."""
 
-    model_config = documented({**NOT_KEPT, **RETRY_AFTER})
+    model_config = with_headers({**NOT_KEPT, **RETRY_AFTER})
 
 
 class _Refused(Exception):
@@ -99,7 +99,7 @@ class _Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts) -> APIBlueprint:
+def token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: AttemptThrottle) -> APIBlueprint:
     """The blueprint `token`. Without a key to sign with or any client there is nothing to hand out: 404."""
     routes = APIBlueprint("token", __name__, abp_tags=[Tag(name="access", description="Tokens")])
 
@@ -125,7 +125,7 @@ def token_routes(issuer: TokenIssuer, clients: Clients, attempts: FailedAttempts
             with attempts.turn(client_id, request.remote_addr or ""):
                 client = _proved(clients, attempts, client_id, secret)
             scopes = _granted(client, asked)
-            signed = issuer.issue(client.holder(), scopes)
+            signed = issuer.issue(client.subject(), scopes)
         except NoSigningKey:
             metrics.token_requests.labels("nothing_to_issue").inc()
             return reply(404, "this service hands out no tokens")
@@ -176,7 +176,7 @@ def _credentials() -> tuple[str, str, object]:
     return client_id, secret, asked.get("scope")
 
 
-def _proved(clients: Clients, attempts: FailedAttempts, client_id: str, secret: str) -> Client:
+def _proved(clients: ClientRegistry, attempts: AttemptThrottle, client_id: str, secret: str) -> Client:
     """The client that this is. Raises: _Refused."""
     address = request.remote_addr or ""
     wait_s = attempts.wait_s(client_id, address)

@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import InvalidRequest
-from service.web.error_handlers import MOST_ERRORS
+from service.web.error_handlers import MAX_ERRORS
 from service.web.schemas.body_fields import BodyDay, BodyId, left_out
 
-MOST_BALANCES = 10_000
+MAX_BALANCES = 10_000
 
 
 class Pair(BaseModel):
@@ -32,13 +32,13 @@ def _list_of(what: str) -> Any:
     return Field(
         default=None,
         min_length=1,
-        max_length=MOST_BALANCES,
+        max_length=MAX_BALANCES,
         description=f"{what}, none of them twice",
         json_schema_extra=_unique,
     )
 
 
-class BalancesBody(BaseModel):
+class BalanceBatchBody(BaseModel):
     """Pairs, or loans and days."""
 
     model_config = ConfigDict(
@@ -69,20 +69,20 @@ class BalancesBody(BaseModel):
         given = self.model_fields_set - {"snapshot"}
         if given == {"pairs"}:
             pairs = [(pair.loan_id, pair.date) for pair in self.pairs]
-            _refuse_twice("pairs", pairs)
+            _reject_duplicates("pairs", pairs)
             return pairs
         if given != {"loan_ids", "dates"}:
             expected = "expected either `pairs`, or `loan_ids` and `dates`"
             raise InvalidRequest([(field, expected) for field in sorted(given)] or [("pairs", expected)])
-        _refuse_twice("loan_ids", self.loan_ids)
-        _refuse_twice("dates", self.dates)
-        if (count := len(self.loan_ids) * len(self.dates)) > MOST_BALANCES:
-            expected = f"expected at most {MOST_BALANCES} balances, and this would be {count}"
+        _reject_duplicates("loan_ids", self.loan_ids)
+        _reject_duplicates("dates", self.dates)
+        if (count := len(self.loan_ids) * len(self.dates)) > MAX_BALANCES:
+            expected = f"expected at most {MAX_BALANCES} balances, and this would be {count}"
             raise InvalidRequest([("loan_ids", expected), ("dates", expected)])
         return list(product(self.loan_ids, self.dates))
 
 
-def _refuse_twice(field: str, values: Sequence[Hashable]) -> None:
+def _reject_duplicates(field: str, values: Sequence[Hashable]) -> None:
     if len(set(values)) == len(values):
         return
     seen: set[Hashable] = set()
@@ -91,4 +91,4 @@ def _refuse_twice(field: str, values: Sequence[Hashable]) -> None:
         if value in seen:
             wrong.append((f"{field}.{number}", "is there twice in this request"))
         seen.add(value)
-    raise InvalidRequest(wrong[:MOST_ERRORS])
+    raise InvalidRequest(wrong[:MAX_ERRORS])

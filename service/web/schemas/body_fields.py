@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from service.domain.parsing import MAX_LOAN_ID, date_of
+from service.domain.parsing import MAX_LOAN_ID, parse_date
 
 ID_SCHEMA = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_LOAN_ID}
 
@@ -28,4 +28,6 @@ def left_out(schema: dict[str, Any]) -> None:
 
 
 BodyId = Annotated[int, Field(strict=True, ge=1, le=MAX_LOAN_ID)]
-BodyDay = Annotated[date, text(date_of), WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"})]
+BodyDay = Annotated[
+    date, text(parse_date), WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"})
+]

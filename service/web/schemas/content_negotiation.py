@@ -5,7 +5,7 @@ from flask_openapi3.models import MediaType, Schema
 from flask_openapi3.models.data_type import DataType
 from pydantic import ConfigDict
 
-from service.web.schemas.headers import ATTACHMENT, Headers, documented
+from service.web.schemas.headers import ATTACHMENT, Headers, with_headers
 
 JSON, CSV = "application/json", "text/csv"
 CSV_TYPE = f"{CSV}; charset=utf-8; header=present"
@@ -18,7 +18,7 @@ def wants_csv(chosen: str | None) -> bool:
     return request.accept_mimetypes.best_match((JSON, CSV), JSON) == CSV
 
 
-def or_csv(example: str, headers: Headers) -> ConfigDict:
+def json_or_csv(example: str, headers: Headers) -> ConfigDict:
     """For a reply's `model_config`: what documents that it may also be CSV. headers: those that it has either way."""
     content = {CSV: MediaType(schema=Schema(type=DataType.STRING), example=example)}
-    return documented({**headers, **ATTACHMENT}, content=content)
+    return with_headers({**headers, **ATTACHMENT}, content=content)

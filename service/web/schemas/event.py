@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from service.web.schemas.query_fields import Day, Money
 
 
-class LineReply(BaseModel):
+class EventReply(BaseModel):
     """Something that changed the balance, and the balance after it."""
 
     tx_id: int | None = Field(description="null for `principal`", json_schema_extra={"example": 7})

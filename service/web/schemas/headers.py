@@ -13,7 +13,7 @@ def _header(description: str, example: str, required: bool = True, **schema: Any
 
 
 ETAG: Headers = {"ETag": _header("names this reply, for `If-None-Match`", '"0f1e2d3c4b5a69788796a5b4"')}
-OF_A_LEDGER: Headers = {
+LEDGER_HEADERS: Headers = {
     **ETAG,
     "As-Of": _header(
         "whatever was committed before is in the reply; without it, the reply tells of a version, for ever",
@@ -36,16 +36,16 @@ CHALLENGE: Headers = {"WWW-Authenticate": _header("what to come with", 'Bearer r
 RETRY_AFTER: Headers = {"Retry-After": _header("seconds", "1", pattern="^[0-9]+$")}
 
 
-def optional(headers: Headers) -> Headers:
+def optional_headers(headers: Headers) -> Headers:
     """The same ones, which some replies have."""
     return {name: {**header, "required": False} for name, header in headers.items()}
 
 
-def documented(headers: Headers, **more: Any) -> ConfigDict:
+def with_headers(headers: Headers, **more: Any) -> ConfigDict:
     """The configuration of a reply's model, from which the framework reads what to tell beside its members."""
     return cast(ConfigDict, {"openapi_extra": {"headers": headers, **more}})
 
 
-def unchanged(headers: Headers) -> dict[int | str, Any]:
+def not_modified(headers: Headers) -> dict[int | str, Any]:
     """The documentation of a reply that is not sent again. headers: those of the reply."""
     return {304: {"description": "the caller's `If-None-Match` names it: it is not sent again", "headers": headers}}

@@ -6,24 +6,24 @@ from flask import Response, request
 from pydantic import BaseModel
 
 from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import Known
-from service.web.schemas.headers import OF_A_LEDGER, documented
-from service.web.serializers import represent
+from service.ledger.timeline_lookup import LoanSnapshot
+from service.web.schemas.headers import LEDGER_HEADERS, with_headers
+from service.web.serializers import to_json
 
 
 class LedgerReply(BaseModel):
     """The members of such a reply. Its headers are documented with it."""
 
-    model_config = documented(OF_A_LEDGER)
+    model_config = with_headers(LEDGER_HEADERS)
 
 
-def ledger_reply(reader: BalanceReader, known: Known, members: dict[str, Any]) -> Response:
+def ledger_reply(reader: BalanceReader, known: LoanSnapshot, members: dict[str, Any]) -> Response:
     """The members in JSON, with headers that tell how fresh they are; 304 if the caller says that it has them."""
-    body, headers = represent(members, reader.as_of(known))
-    return unless_known(Response(body, headers=headers))
+    body, headers = to_json(members, reader.as_of(known))
+    return conditional(Response(body, headers=headers))
 
 
-def unless_known(response: Response) -> Response:
+def conditional(response: Response) -> Response:
     """The same reply, or 304 where `If-None-Match` names it."""
     if "If-None-Match" in request.headers:
         response.make_conditional(request)

@@ -3,11 +3,11 @@
 from pydantic import BaseModel
 
 from native import day_of
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
 from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import Known
-from service.web.schemas.headers import OF_A_LEDGER, unchanged
+from service.ledger.timeline_lookup import LoanSnapshot
+from service.web.schemas.headers import LEDGER_HEADERS, not_modified
 from service.web.schemas.query_fields import (
     AsOfVersion,
     FirstDay,
@@ -20,7 +20,7 @@ from service.web.schemas.query_fields import (
 )
 
 _ONE_OF = ("known_at", "as_of_version", "min_version")
-REFUSALS = {**unchanged(OF_A_LEDGER), **problems(400, 404, 412, 503)}
+REFUSALS = {**not_modified(LEDGER_HEADERS), **problems(400, 404, 412, 503)}
 
 
 class LoanPath(BaseModel):
@@ -29,7 +29,7 @@ class LoanPath(BaseModel):
     loan_id: LoanId
 
 
-class Wishes(Query):
+class LoanQuery(Query):
     """What else a caller may say."""
 
     min_version: MinVersion = 0
@@ -37,14 +37,14 @@ class Wishes(Query):
     known_at: KnownAt = None
 
 
-class SpanWishes(Wishes):
+class DateRangeQuery(LoanQuery):
     """And of which days."""
 
     first: FirstDay = None
     last: LastDay = None
 
 
-def ledger_of(reader: BalanceReader, path: LoanPath, query: Wishes) -> Known:
+def ledger_of(reader: BalanceReader, path: LoanPath, query: LoanQuery) -> LoanSnapshot:
     """The loan's ledger as the caller wishes to see it.
 
     Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached, TimeNotReached.
@@ -59,9 +59,9 @@ def ledger_of(reader: BalanceReader, path: LoanPath, query: Wishes) -> Known:
     return reader.loan(path.loan_id, query.min_version)
 
 
-def span_of(reader: BalanceReader, known: Known, query: SpanWishes) -> Span:
+def resolve_date_range(reader: BalanceReader, known: LoanSnapshot, query: DateRangeQuery) -> DateRange:
     """The days that are asked about.
 
     Raises: InvalidRequest.
     """
-    return Span.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today(query.known_at))
+    return DateRange.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today(query.known_at))

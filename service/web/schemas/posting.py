@@ -6,14 +6,14 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from service.domain.money import to_cents, to_positive_cents
-from service.domain.parsing import EVENT_TYPES, event_type_of
+from service.domain.parsing import EVENT_TYPES, parse_event_type
 from service.errors import InvalidRequest
-from service.ledger.idempotency import idempotency_key_of
+from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
 from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, left_out, text
 from service.web.schemas.query_fields import Query
 
-MOST_EVENTS = 1000
+MAX_EVENTS_PER_REQUEST = 1000
 _AMOUNT = r"[0-9]{1,16}(\.[0-9]{1,2})?$"
 _MONEY = {"type": "string", "pattern": f"^{_AMOUNT}", "example": "1000.00"}
 _MORE_THAN_NOTHING = {"type": "string", "pattern": rf"^(?!0+(\.0+)?$){_AMOUNT}", "example": "110.50"}
@@ -38,7 +38,7 @@ class PostingHeaders(Query):
 
     idempotency_key: Annotated[
         str,
-        text(idempotency_key_of),
+        text(parse_idempotency_key),
         WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}),
     ] = Field(
         default="",
@@ -54,7 +54,7 @@ class EventBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    event_type: Annotated[str, text(event_type_of), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
+    event_type: Annotated[str, text(parse_event_type), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})]
     post_date: BodyDay
     amt: Annotated[int, text(to_positive_cents), WithJsonSchema(_MORE_THAN_NOTHING)] = Field(
         description="above zero, with at most two decimals; a payment lowers the balance"
@@ -87,7 +87,7 @@ class EventsBody(BaseModel):
         },
     )
 
-    events: list[EventBody] = Field(min_length=1, max_length=MOST_EVENTS)
+    events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS_PER_REQUEST)
 
     def new_events(self) -> list[NewEvent]:
         """What is to be posted. Raises: InvalidRequest when two events say that they are the same one."""

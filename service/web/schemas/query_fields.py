@@ -11,15 +11,15 @@ from service.domain.history import STEPS
 from service.domain.parsing import (
     MAX_LIMIT,
     MAX_LOAN_ID,
-    date_of,
-    limit_of,
-    loan_id_of,
-    one_of,
-    time_of,
-    truth_of,
-    version_of,
+    parse_bool,
+    parse_choice,
+    parse_date,
+    parse_limit,
+    parse_loan_id,
+    parse_time,
+    parse_version,
 )
-from service.web.pagination import Cursor, cursor_of
+from service.web.pagination import Cursor, parse_cursor
 from service.web.schemas.headers import CHALLENGE, RETRY_AFTER, Headers
 
 
@@ -29,13 +29,13 @@ def _no_default(schema: dict[str, Any]) -> None:
 
 LoanId = Annotated[
     int,
-    BeforeValidator(loan_id_of),
+    BeforeValidator(parse_loan_id),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1}),
     Field(description="the loan"),
 ]
 Day = Annotated[
     date,
-    BeforeValidator(date_of),
+    BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
     Field(description="a date, YYYY-MM-DD; a future one counts what is posted up to it"),
 ]
@@ -47,13 +47,13 @@ Version = Annotated[
 ]
 MinVersion = Annotated[
     int,
-    BeforeValidator(version_of),
+    BeforeValidator(parse_version),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
     Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
 ]
 AsOfVersion = Annotated[
     int | None,
-    BeforeValidator(version_of),
+    BeforeValidator(parse_version),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "example": 2}),
     Field(
         description="the loan as it was when it had so many events, and for ever is; 0: without any. "
@@ -63,7 +63,7 @@ AsOfVersion = Annotated[
 ]
 KnownAt = Annotated[
     datetime | None,
-    BeforeValidator(time_of),
+    BeforeValidator(parse_time),
     WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
     Field(
         description="the loan as far as it was recorded by then, and what this service would have said; 412 for a time "
@@ -73,7 +73,7 @@ KnownAt = Annotated[
 ]
 FirstDay = Annotated[
     date | None,
-    BeforeValidator(date_of),
+    BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-01-01"}),
     Field(
         alias="from",
@@ -83,7 +83,7 @@ FirstDay = Annotated[
 ]
 LastDay = Annotated[
     date | None,
-    BeforeValidator(date_of),
+    BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
     Field(
         alias="to",
@@ -93,19 +93,19 @@ LastDay = Annotated[
 ]
 Step = Annotated[
     str,
-    BeforeValidator(one_of(STEPS)),
+    BeforeValidator(parse_choice(STEPS)),
     WithJsonSchema({"type": "string", "enum": list(STEPS), "default": "change"}),
     Field(description="each day on which the balance changed, each day, or the last day of each month"),
 ]
 Limit = Annotated[
     int,
-    BeforeValidator(limit_of),
+    BeforeValidator(parse_limit),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
     Field(description="how many events a page has at most"),
 ]
 PageCursor = Annotated[
     InstanceOf[Cursor] | None,
-    BeforeValidator(cursor_of),
+    BeforeValidator(parse_cursor),
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{56}$"}),
     Field(
         description="the `next_cursor` of the page before; it knows the dates and the version",
@@ -114,30 +114,30 @@ PageCursor = Annotated[
 ]
 Format = Annotated[
     str | None,
-    BeforeValidator(one_of(("json", "csv"))),
+    BeforeValidator(parse_choice(("json", "csv"))),
     WithJsonSchema({"type": "string", "enum": ["json", "csv"]}),
     Field(description="instead of what `Accept` says", json_schema_extra=_no_default),
 ]
 Explain = Annotated[
     bool,
-    BeforeValidator(truth_of),
+    BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
     Field(description="whether to tell the terms, the events behind the balance (at most 10,000) and a digest of them"),
 ]
-PartsWish = Annotated[
+PartsFlag = Annotated[
     bool,
-    BeforeValidator(truth_of),
+    BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
     Field(description="whether to split the balance into fees, interest and principal"),
 ]
 
 
-def only_with(parameter: str, description: str) -> Any:
+def only_if(parameter: str, description: str) -> Any:
     """A member that a reply has only if a parameter of the query asks for it."""
-    return _of_some(f"with `{parameter}=true`: {description}")
+    return optional_member(f"with `{parameter}=true`: {description}")
 
 
-def _of_some(description: str) -> Any:
+def optional_member(description: str) -> Any:
     return Field(default=None, description=description, json_schema_extra=_no_default)
 
 
@@ -176,10 +176,12 @@ class Problem(BaseModel):
     message: str = Field(
         description="the same as detail", json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"}
     )
-    errors: list[FieldProblem] | SkipJsonSchema[None] = _of_some("each wrong part, if that is why")
-    loan_id: int | SkipJsonSchema[None] = _of_some("the loan, if it is about one")
-    version: int | SkipJsonSchema[None] = _of_some("the loan's version, if it is about that")
-    known_until: datetime | SkipJsonSchema[None] = _of_some("the last time of which all is known, if it is about that")
+    errors: list[FieldProblem] | SkipJsonSchema[None] = optional_member("each wrong part, if that is why")
+    loan_id: int | SkipJsonSchema[None] = optional_member("the loan, if it is about one")
+    version: int | SkipJsonSchema[None] = optional_member("the loan's version, if it is about that")
+    known_until: datetime | SkipJsonSchema[None] = optional_member(
+        "the last time of which all is known, if it is about that"
+    )
 
 
 _REFUSALS: dict[int, tuple[str, Headers]] = {

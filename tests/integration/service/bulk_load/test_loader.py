@@ -11,7 +11,7 @@ from service.bulk_load.loader import LoadRefused, load
 from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from tests.conftest import refused, sql
 
 GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"
@@ -249,7 +249,7 @@ def test_the_sample_as_loaded_is_what_its_rows_add_up_to(settings, posting, tmp_
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths)
     load(posting, *paths)
-    database = PooledDatabase(settings)
+    database = ConnectionPool(settings)
     ledger = PostgresLedger(database)
     for loan in sample_loans():
         signed = [-cents if kind == "payment" else cents for kind, _, cents in loan.events]

@@ -19,7 +19,7 @@ from native import LAYOUT_VERSION
 from service.cache import open_memcached
 from service.cache.circuit_breaker import FAILURES
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
-from service.cache.signed_value import Seal
+from service.cache.signed_value import ValueSigner
 from service.errors import SettingsError
 from service.net.hosts import Host, parse_hosts
 from service.settings import load_settings
@@ -80,14 +80,14 @@ def other_layout(content: bytes) -> bytes:
         lambda content: b"",
         lambda content: b"x",
         lambda content: content,  # without a tag
-        lambda content: Seal(SECRET).close(KEY, content)[:-1],
-        lambda content: Seal(SECRET).close(KEY, content) + b"\0",
-        lambda content: Seal("somebody else's secret").close(KEY, content),
-        lambda content: Seal(SECRET).close(f"loaner:{LAYOUT_VERSION}:a:2", content),
-        lambda content: Seal(SECRET).close(f"loaner:{LAYOUT_VERSION}:b:1", content),
+        lambda content: ValueSigner(SECRET).close(KEY, content)[:-1],
+        lambda content: ValueSigner(SECRET).close(KEY, content) + b"\0",
+        lambda content: ValueSigner("somebody else's secret").close(KEY, content),
+        lambda content: ValueSigner(SECRET).close(f"loaner:{LAYOUT_VERSION}:a:2", content),
+        lambda content: ValueSigner(SECRET).close(f"loaner:{LAYOUT_VERSION}:b:1", content),
         # with our own tag, as a release with a mistake might write it
-        lambda content: Seal(SECRET).close(KEY, content[:-1]),
-        lambda content: Seal(SECRET).close(KEY, other_layout(content)),
+        lambda content: ValueSigner(SECRET).close(KEY, content[:-1]),
+        lambda content: ValueSigner(SECRET).close(KEY, other_layout(content)),
     ],
 )
 def test_what_is_truncated_foreign_or_of_another_layout_is_nothing(server, raw, opened, make, forge, caplog):
@@ -98,7 +98,7 @@ def test_what_is_truncated_foreign_or_of_another_layout_is_nothing(server, raw, 
 
 
 def test_another_loans_timeline_under_this_loans_key_is_nothing(server, raw, opened, make):
-    raw.set(KEY, Seal(SECRET).close(KEY, bytes(make(loan_id=2))))
+    raw.set(KEY, ValueSigner(SECRET).close(KEY, bytes(make(loan_id=2))))
     assert look_up(opened(server.address), "a", 1) is None
 
 

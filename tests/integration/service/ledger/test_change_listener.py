@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import pytest
 
 from service.errors import DatabaseUnavailable
-from service.ledger.change_listener import Listener
-from service.ledger.freshness import Doubt, Freshness
+from service.ledger.change_listener import ChangeListener
+from service.ledger.freshness import Freshness, StaleReason
 from service.postgres.connector import Connector
 from tests.conftest import sql
 
@@ -34,7 +34,7 @@ def post(posting, *loan_ids):
 @contextmanager
 def listening(settings, max_staleness_s=60.0, databases=()):
     freshness = Freshness(max_staleness_s)
-    listener = Listener(freshness, Connector(settings), databases)
+    listener = ChangeListener(freshness, Connector(settings), databases)
     listener.start()
     try:
         until(lambda: freshness.cluster is not None)
@@ -57,26 +57,26 @@ def token(admin):
 def test_a_posted_event_is_told_with_its_version_and_transaction(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = token(admin)
-        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is None
+        assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is None
         assert post(posting, 1) == {1: 1}
-        until(lambda: freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD)
-        assert freshness.judge(freshness.cluster, 1, 1, before).doubt is None
-        assert freshness.judge(freshness.cluster, 2, 0, before).doubt is None
+        until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
+        assert freshness.check(freshness.cluster, 1, 1, before).stale_reason is None
+        assert freshness.check(freshness.cluster, 2, 0, before).stale_reason is None
 
 
 def test_events_of_very_many_loans_raise_the_floor(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = token(admin)
         post(posting, *loans)
-        until(lambda: freshness.judge(freshness.cluster, 1, 1, before).doubt is Doubt.FLOOR)
-        assert freshness.judge(freshness.cluster, 1, 1, token(admin)).doubt is None
+        until(lambda: freshness.check(freshness.cluster, 1, 1, before).stale_reason is StaleReason.FLOOR)
+        assert freshness.check(freshness.cluster, 1, 1, token(admin)).stale_reason is None
 
 
 def test_what_was_read_before_anyone_listened_is_below_the_floor(settings, loans, posting, admin):
     before = token(admin)
     post(posting, 1)
     with listening(settings) as freshness:
-        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.FLOOR
+        assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
 
 
 def test_what_is_rolled_back_is_not_told(settings, loans, posting, admin):
@@ -86,8 +86,8 @@ def test_what_is_rolled_back_is_not_told(settings, loans, posting, admin):
             cursor.execute(POST, ([1], ["fee"], ["2020-01-02"], ["1.00"]))
         posting.rollback()
         assert post(posting, 2) == {2: 1}
-        until(lambda: freshness.judge(freshness.cluster, 2, 0, before).doubt is Doubt.TOLD)
-        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is None
+        until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
+        assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is None
 
 
 def test_a_connection_that_is_cut_is_made_again_and_what_happened_meanwhile_is_below_the_floor(
@@ -101,8 +101,8 @@ def test_a_connection_that_is_cut_is_made_again_and_what_happened_meanwhile_is_b
         post(posting, 1)
         until(lambda: freshness._floor > floor)
         assert freshness.cluster == cluster
-        assert freshness.judge(cluster, 1, 0, before).doubt is Doubt.FLOOR
-        assert freshness.judge(cluster, 1, 1, token(admin)).doubt is None
+        assert freshness.check(cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
+        assert freshness.check(cluster, 1, 1, token(admin)).stale_reason is None
     assert caplog.text.count("is not heard") == 1
 
 
@@ -121,7 +121,7 @@ def test_a_notification_that_is_not_understood_counts_as_having_missed_something
         sql(admin, "CREATE TABLE something ()")  # a transaction, so that the floor can be seen to rise
         sql(admin, "SELECT pg_notify('loaner', 'of another release')")
         until(lambda: freshness._floor > floor)
-        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.FLOOR
+        assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
 
 
 def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under_its_name(settings, loans):
@@ -132,8 +132,8 @@ def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under
             order.append(freshness.cluster)
 
     freshness = Freshness(60)
-    freshness.listening("another", 1, freshness.now())
-    listener = Listener(freshness, Connector(settings), [Database()])
+    freshness.on_listen("another", 1, freshness.now())
+    listener = ChangeListener(freshness, Connector(settings), [Database()])
     listener.start()
     until(lambda: freshness.cluster != "another")
     listener.stop()
@@ -142,7 +142,7 @@ def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under
 
 def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, caplog):
     freshness = Freshness(60)
-    listener = Listener(freshness, Connector(settings.model_copy(update={"psql_port": 1})))
+    listener = ChangeListener(freshness, Connector(settings.model_copy(update={"psql_port": 1})))
     listener.start()
     until(lambda: "is not heard" in caplog.text)
     time.sleep(1.2)
@@ -156,7 +156,7 @@ def test_a_user_who_may_not_ask_what_cluster_it_is_is_told_of(settings, loans, a
     sql(admin, "REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")  # of this database only
     with pytest.raises(DatabaseUnavailable, match="permission denied for function pg_control_system"):
         Connector(settings).connect()
-    listener = Listener(Freshness(60), Connector(settings))
+    listener = ChangeListener(Freshness(60), Connector(settings))
     listener.start()
     until(lambda: "permission denied for function pg_control_system" in caplog.text)
     listener.stop()
@@ -175,7 +175,7 @@ def test_new_credentials_are_listened_with(settings, loans):
             return super().connect()
 
     freshness, connector = Freshness(0.6), Changing(settings)
-    listener = Listener(freshness, connector)
+    listener = ChangeListener(freshness, connector)
     listener.start()
     until(lambda: freshness.cluster is not None)
     connector.count = 1
@@ -194,7 +194,7 @@ def test_an_error_that_nobody_foresaw_is_logged_and_survived(settings, loans, ca
             return super().connect()
 
     freshness = Freshness(60)
-    listener = Listener(freshness, Surprised(settings))
+    listener = ChangeListener(freshness, Surprised(settings))
     listener.start()
     until(lambda: freshness.cluster is not None)
     listener.stop()
@@ -206,11 +206,11 @@ def test_anybody_may_notify_and_what_is_told_never_counts_for_less(settings, loa
     with listening(settings) as freshness:
         before = token(admin)
         post(posting, 1)
-        until(lambda: freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD)
+        until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
         floor = freshness._floor
         for forged in ("1 0 0", "* 0 0"):
             sql(admin, "SELECT pg_notify('loaner', %s)", forged)
         post(posting, 2)
-        until(lambda: freshness.judge(freshness.cluster, 2, 0, before).doubt is Doubt.TOLD)
-        assert freshness.judge(freshness.cluster, 1, 0, before).doubt is Doubt.TOLD
+        until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
+        assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION
         assert freshness._floor == floor

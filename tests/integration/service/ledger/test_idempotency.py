@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from service.errors import OutcomeUnknown
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from tests.conftest import refused, sql
 from tests.fakes.kong.fake_kong import StandInKong, running
@@ -206,7 +206,7 @@ def test_a_posting_that_takes_too_long_is_undone_and_503(served, make_token, pos
 
 
 def test_a_reply_that_was_lost_after_the_commit_is_given_to_whoever_repeats_the_request(ask, posting, monkeypatch):
-    row = PooledDatabase.row
+    row = ConnectionPool.row
     lost = []
 
     def lose(database, *parameters):
@@ -216,7 +216,7 @@ def test_a_reply_that_was_lost_after_the_commit_is_given_to_whoever_repeats_the_
             raise OutcomeUnknown("the connection broke off during COMMIT")
         return found
 
-    monkeypatch.setattr(PooledDatabase, "row", lose)
+    monkeypatch.setattr(ConnectionPool, "row", lose)
     assert ask().status_code == 503
     assert events(posting) == (4, 4)
     reply = ask()

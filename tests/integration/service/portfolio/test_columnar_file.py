@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.cli.main import main
-from service.portfolio.columnar import ColumnPortfolio
-from service.portfolio.columnar_file import LedgerFile, UnusableFile, write_ledger_file
+from service.portfolio.columnar import ColumnarPortfolio
+from service.portfolio.columnar_file import ColumnarFile, UnusableFile, write_columnar_file
 from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
 from service.postgres.connect import connect
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
@@ -47,7 +47,7 @@ def refreshed(settings, path):
 @pytest.fixture
 def by_sql(settings):
     """The same, asked of Postgres."""
-    with closing(PooledDatabase(settings)) as database:
+    with closing(ConnectionPool(settings)) as database:
         yield SqlPortfolio(database)
 
 
@@ -57,7 +57,7 @@ def test_it_answers_as_sql_does_before_and_after_more_was_posted(posting, refres
     for loan in loans:
         post(posting, *loan)
     for _ in (1, 2):
-        told = ColumnPortfolio(refreshed()[0])
+        told = ColumnarPortfolio(refreshed()[0])
         for one in (FIRST, day, END):
             assert told.totals(one) == by_sql.totals(one)
             assert list(told.loans(one)) == [owed for piece in by_sql.loans(one) for owed in piece]
@@ -90,7 +90,11 @@ def test_only_what_has_changed_is_read_again(posting, refreshed, path, monkeypat
 
 def test_an_empty_ledger(refreshed):
     ledger, _ = refreshed()
-    assert (len(ledger), ColumnPortfolio(ledger).totals(END), list(ColumnPortfolio(ledger).loans(END))) == (0, [], [])
+    assert (len(ledger), ColumnarPortfolio(ledger).totals(END), list(ColumnarPortfolio(ledger).loans(END))) == (
+        0,
+        [],
+        [],
+    )
 
 
 def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed, path, admin, caplog):
@@ -113,7 +117,7 @@ def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed,
     for content in (b"", whole[:100], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(UnusableFile):
-            LedgerFile.open(path)
+            ColumnarFile.open(path)
 
 
 def test_columns_that_do_not_agree_are_told_of(command, path):
@@ -152,7 +156,7 @@ def test_nothing_is_left_behind_when_it_breaks_off(posting, refreshed, path, mon
 
 def test_a_file_has_its_room_before_anything_is_written(path):
     """Without it, a disk that fills up ends the process (SIGBUS) and leaves half a file behind."""
-    with suppress(UnusableFile), write_ledger_file(path, "c", 100, 100_000):
+    with suppress(UnusableFile), write_columnar_file(path, "c", 100, 100_000):
         [made] = path.parent.iterdir()
         assert made.stat().st_blocks * 512 >= made.stat().st_size > 1_200_000
 
@@ -212,5 +216,5 @@ def test_wrong_entries_are_named(command, tmp_path):
 
 def test_days_without_number_are_answered_from_one_reading(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
-    told = ColumnPortfolio(refreshed()[0])
+    told = ColumnarPortfolio(refreshed()[0])
     assert all(told.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import DatabaseUnavailable
 from service.portfolio.sql import SqlPortfolio
-from service.postgres.pool import ROWS_AT_ONCE, PooledDatabase
+from service.postgres.pool import FETCH_ROWS, ConnectionPool
 from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
@@ -112,10 +112,10 @@ def test_it_is_what_the_rows_say(ask, posting, loans, day):
 @pytest.fixture
 def many(settings, posting):
     """A portfolio of loans that are told in three pieces."""
-    count = 2 * ROWS_AT_ONCE + 1
+    count = 2 * FETCH_ROWS + 1
     terms = list(range(1, count + 1)), ["2020-01-01"] * count, [1] * count, ["USD"] * count
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)", *terms)
-    with closing(PooledDatabase(settings.model_copy(update={"psql_pool_size": 1}))) as database:
+    with closing(ConnectionPool(settings.model_copy(update={"psql_pool_size": 1}))) as database:
         yield SqlPortfolio(database)
 
 
@@ -128,9 +128,9 @@ def test_all_rows_are_of_one_snapshot_whatever_is_posted_meanwhile(many, posting
     sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [2, 4001], ["fee", "fee"], ["2020-01-01"] * 2, [7, 7])
     sql(posting, "SELECT create_loans('{9999}', '{2020-01-01}', '{1}', '{USD}')")
     told += [owed for piece in pieces for owed in piece]
-    assert [owed.loan_id for owed in told] == list(range(1, 2 * ROWS_AT_ONCE + 2))
+    assert [owed.loan_id for owed in told] == list(range(1, 2 * FETCH_ROWS + 2))
     assert {(owed.balance, owed.version) for owed in told} == {("1.00", 0)}
-    assert many.totals(DAY) == [("USD", 2 * ROWS_AT_ONCE + 2, f"{2 * ROWS_AT_ONCE + 2 + 14}.00")]
+    assert many.totals(DAY) == [("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00")]
 
 
 def test_whoever_goes_away_leaves_no_connection_behind(many):
@@ -151,12 +151,12 @@ def test_a_connection_that_broke_is_replaced_before_and_503_in_the_middle(many, 
     sql(admin, end_all)
     with pytest.raises(DatabaseUnavailable, match="broke off"):
         list(pieces)
-    assert sum(map(len, many.loans(DAY))) == 2 * ROWS_AT_ONCE + 1
+    assert sum(map(len, many.loans(DAY))) == 2 * FETCH_ROWS + 1
 
 
 def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
     hasty = settings.model_copy(update={"psql_statement_timeout_s": 0.2})
-    with closing(PooledDatabase(hasty)) as database:
+    with closing(ConnectionPool(hasty)) as database:
         pieces = SqlPortfolio(database).loans(DAY)
         next(pieces)
         threading.Event().wait(0.3)  # somebody reads slowly
@@ -170,7 +170,7 @@ def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
 def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, admin):
     hasty = settings.model_copy(update={"psql_statement_timeout_s": 0.2})
     busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND xact_start IS NOT NULL"
-    with closing(PooledDatabase(hasty)) as database:
+    with closing(ConnectionPool(hasty)) as database:
         pieces = SqlPortfolio(database).loans(DAY)
         next(pieces)
         assert sql(admin, busy) == [(1,)]

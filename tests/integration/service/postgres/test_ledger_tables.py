@@ -17,7 +17,7 @@ from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate, newest_revision
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from tests.conftest import refused, sql
 
 DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC"
@@ -32,7 +32,7 @@ def loans(posting):
 
 @pytest.fixture
 def ledger(settings):
-    database = PooledDatabase(settings)
+    database = ConnectionPool(settings)
     yield PostgresLedger(database)
     database.close()
 
@@ -267,7 +267,7 @@ def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
 
 
 def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
-    database = PooledDatabase(settings.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.2}))
+    database = ConnectionPool(settings.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.2}))
     with database._connection(), pytest.raises(DatabaseUnavailable, match="in use"):
         database.row("SELECT 1")
     assert database.row("SELECT 1") == (1,)
@@ -275,14 +275,14 @@ def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(set
 
 
 def test_a_slow_answer_is_cut_off(settings):
-    database = PooledDatabase(settings.model_copy(update={"psql_statement_timeout_s": 0.1}))
+    database = ConnectionPool(settings.model_copy(update={"psql_statement_timeout_s": 0.1}))
     with pytest.raises(DatabaseUnavailable, match="too long"):
         database.row("SELECT pg_sleep(5)")
     database.close()
 
 
 def test_the_service_only_reads(settings, loans):
-    database = PooledDatabase(settings.model_copy(update={"psql_user": settings.psql_posting_user,
+    database = ConnectionPool(settings.model_copy(update={"psql_user": settings.psql_posting_user,
                                                           "psql_pw": settings.psql_posting_pw}))  # fmt: skip
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         database.row(POST, ([1], ["fee"], ["2020-01-01"], ["1"]))
@@ -292,7 +292,7 @@ def test_the_service_only_reads(settings, loans):
 def test_postgres_that_is_not_there_is_named(settings):
     gone = settings.model_copy(update={"psql_port": 1})
     with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1"):
-        PooledDatabase(gone).row("SELECT 1")
+        ConnectionPool(gone).row("SELECT 1")
 
 
 @pytest.mark.parametrize(("role", "name"), [("posting", "PSQL_POSTING_USER"), ("admin", "PSQL_ADMIN_USER")])
@@ -370,7 +370,7 @@ def test_an_owner_who_may_not_create_roles_can_migrate_where_they_exist(settings
 
 
 def test_a_postgres_that_falls_silent_is_given_up_within_the_bound(settings, loans, postgres):
-    database = PooledDatabase(settings.model_copy(update={"psql_statement_timeout_s": 0.3}))
+    database = ConnectionPool(settings.model_copy(update={"psql_statement_timeout_s": 0.3}))
     assert database.row("SELECT 1") == (1,)
     [(backend,)] = [database.row("SELECT pg_backend_pid()")]
     os.kill(backend, signal.SIGSTOP)
@@ -389,7 +389,7 @@ def test_after_a_connection_could_not_be_made_nobody_waits_for_one_until_a_momen
     clock = [0.0]
     with socket.create_server(("127.0.0.1", 0)) as silent:
         gone = {"psql_port": silent.getsockname()[1], "psql_connect_timeout_s": 1}
-        database = PooledDatabase(settings.model_copy(update=gone), now=lambda: clock[0])
+        database = ConnectionPool(settings.model_copy(update=gone), now=lambda: clock[0])
         with pytest.raises(DatabaseUnavailable, match="no answer"):
             database.row("SELECT 1")
         begun = time.monotonic()
@@ -405,7 +405,7 @@ def test_after_a_connection_could_not_be_made_nobody_waits_for_one_until_a_momen
 
 
 def test_one_dead_connection_retires_those_that_wait_beside_it(settings, admin):
-    database = PooledDatabase(settings)
+    database = ConnectionPool(settings)
     with database._connection(), database._connection(), database._connection():
         pass
     sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")

@@ -11,7 +11,7 @@ import sqlalchemy.pool.base
 
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
-from service.postgres.pool import RECYCLE_S, PooledDatabase, Prepared
+from service.postgres.pool import RECYCLE_S, ConnectionPool, Prepared
 from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 
@@ -23,7 +23,7 @@ READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 def single(settings):
     """A pool of one connection, so that one that is lost is missed."""
     few = {"psql_pool_size": 1, "psql_pool_timeout_s": 0.2, "psql_statement_timeout_s": 0.1}
-    database = PooledDatabase(settings.model_copy(update=few))
+    database = ConnectionPool(settings.model_copy(update=few))
     yield database
     database.close()
 

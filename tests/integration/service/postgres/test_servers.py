@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from service.errors import CredentialsRefused, DatabaseUnavailable
 from service.postgres.connect import connect, connect_bounded
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
@@ -48,7 +48,7 @@ def replica(primary, own_replica):
 
 @contextmanager
 def pooled(settings, **options):
-    database = PooledDatabase(settings, **options)
+    database = ConnectionPool(settings, **options)
     try:
         yield database
     finally:
@@ -80,9 +80,9 @@ def until_answered(database, sql, seconds=5):
             time.sleep(0.1)
 
 
-def port_of(settings, want):
+def port_of(settings, target_role):
     """The port of the server to which one connects."""
-    with closing(connect_bounded(settings, want)) as connection:
+    with closing(connect_bounded(settings, target_role)) as connection:
         return connection.info.port
 
 
@@ -113,7 +113,7 @@ def test_without_the_right_server_every_host_is_named_with_its_reason(primary, r
 
 def test_a_replica_that_stops_is_noticed_and_found_again(primary, replica):
     settings = reaching(primary, replica)
-    with pooled(settings, want="replica") as database, pooled(settings, want="primary") as main:
+    with pooled(settings, target_role="replica") as database, pooled(settings, target_role="primary") as main:
         assert database.row(IN_RECOVERY) == (True,)
         replica.stop("immediate")
         with seconds_below(BOUND_S), pytest.raises(DatabaseUnavailable, match=f"{primary.port} is the primary"):
@@ -124,7 +124,10 @@ def test_a_replica_that_stops_is_noticed_and_found_again(primary, replica):
 
 
 def test_a_replica_whose_neighbour_stops_goes_on_alone(primary, replica):
-    with replica_of(primary) as neighbour, pooled(reaching(primary, replica, neighbour), want="replica") as database:
+    with (
+        replica_of(primary) as neighbour,
+        pooled(reaching(primary, replica, neighbour), target_role="replica") as database,
+    ):
         assert database.row(IN_RECOVERY) == (True,)
         for stopped, left in ((replica, neighbour), (neighbour, replica)):
             stopped.stop("immediate")
@@ -133,7 +136,10 @@ def test_a_replica_whose_neighbour_stops_goes_on_alone(primary, replica):
 
 
 def test_a_new_primary_is_found_after_a_failover(primary):
-    with replica_of(primary) as replica, pooled(settings := reaching(primary, replica), want="primary") as database:
+    with (
+        replica_of(primary) as replica,
+        pooled(settings := reaching(primary, replica), target_role="primary") as database,
+    ):
         assert database.row(IN_RECOVERY) == (False,)
         primary.stop("immediate")
         with seconds_below(BOUND_S), pytest.raises(DatabaseUnavailable, match=f"{replica.port} is a replica"):
@@ -158,7 +164,7 @@ def test_a_replica_can_be_held_back(primary, replica):
 def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
     with silent_host() as silent:
         several = {"psql_host": f"{silent}, 127.0.0.1:{primary.port}", "psql_connect_timeout_s": 2}
-        with pooled(reaching(primary).model_copy(update=several), want="primary") as database:
+        with pooled(reaching(primary).model_copy(update=several), target_role="primary") as database:
             begun = time.monotonic()
             assert database.row("SELECT 1") == (1,)
             taken = time.monotonic() - begun
@@ -189,9 +195,9 @@ def test_credentials_are_refused_only_if_no_server_lets_them_in(primary, replica
 
 
 def test_what_reads_cannot_write_wherever_it_reads(primary, replica):
-    for want in ("primary", "replica"):
+    for target_role in ("primary", "replica"):
         with (
-            pooled(reaching(primary, replica), want=want) as database,
+            pooled(reaching(primary, replica), target_role=target_role) as database,
             pytest.raises(psycopg2.errors.ReadOnlySqlTransaction),
         ):
             database.row("CREATE TEMPORARY TABLE t ()")

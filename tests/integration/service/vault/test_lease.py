@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from service.errors import DatabaseUnavailable, SettingsError
 from service.postgres.connect import connect
 from service.postgres.credentials import Credentials
-from service.postgres.pool import PooledDatabase
+from service.postgres.pool import ConnectionPool
 from service.settings import load_settings
 from service.vault import login
 from service.vault.lease import VaultLease
@@ -38,11 +38,11 @@ def configured(settings, vault, **changes):
 
 
 @contextmanager
-def leased(settings, patience_s: float = 2):
+def leased(settings, timeout_s: float = 2):
     """Credentials that are kept alive meanwhile: the lease, and where they are published."""
     shared = SharedCredentials()
     lease = VaultLease(settings, shared)
-    lease.start(patience_s)
+    lease.start(timeout_s)
     try:
         yield lease, shared
     finally:
@@ -126,7 +126,7 @@ def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settin
     vault.lease_s, vault.max_s = 2.0, 5.0
     chosen = configured(settings, vault)
     with leased(chosen) as (lease, shared):
-        database = PooledDatabase(chosen, shared)
+        database = ConnectionPool(chosen, shared)
         users, reads, stop, failures = set(), [0], threading.Event(), []
 
         def read() -> None:
@@ -161,7 +161,7 @@ def test_an_outage_is_served_through_and_survived(settings, vault, caplog):
     vault.lease_s, vault.max_s = 6.0, 60.0
     chosen = configured(settings, vault)
     with leased(chosen) as (lease, shared):
-        database = PooledDatabase(chosen, shared)
+        database = ConnectionPool(chosen, shared)
         vault.sealed = True
         until(lambda: "Vault is sealed; the credentials are good for another" in caplog.text)
         assert database.row("SELECT 1") == (1,)
@@ -177,7 +177,7 @@ def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, 
     vault.lease_s, vault.max_s = 2.0, 2.0
     chosen = configured(settings, vault)
     with leased(chosen) as (_, shared):
-        database = PooledDatabase(chosen, shared)
+        database = ConnectionPool(chosen, shared)
         first = shared.read().user
         assert database.row("SELECT current_user") == (first,)
         vault.sealed = True
@@ -193,7 +193,7 @@ def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, 
 def test_what_is_taken_away_is_asked_for_anew(settings, vault, fault):
     chosen = configured(settings, vault)
     with leased(chosen) as (_, shared):
-        database = PooledDatabase(chosen, shared)
+        database = ConnectionPool(chosen, shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
         if fault == "lease gone":  # noticed by whoever renews it
@@ -296,7 +296,7 @@ def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings
     vault.lease_s, vault.max_s = 600.0, 6000.0
     chosen = configured(settings, vault)
     with leased(chosen) as (_, shared):
-        database = PooledDatabase(chosen, shared)
+        database = ConnectionPool(chosen, shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
         vault.revoke(next(iter(vault.leases)))
@@ -334,7 +334,7 @@ def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
 def test_a_plain_user_without_rights_is_told_so(settings, admin):
     sql(admin, "CREATE ROLE without_rights LOGIN PASSWORD 'pw'")
     plain = settings.model_copy(update={"psql_user": "without_rights", "psql_pw": SecretStr("pw")})
-    database = PooledDatabase(plain)
+    database = ConnectionPool(plain)
     with pytest.raises(DatabaseUnavailable, match="PSQL_USER may not read: permission denied for table loans"):
         database.row("SELECT count(*) FROM loans")
     database.close()
@@ -358,7 +358,7 @@ def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
     vault.sealed = True
     timer = threading.Timer(1.5, lambda: setattr(vault, "sealed", False))
     timer.start()
-    with leased(configured(settings, vault), patience_s=10) as (_, shared):
+    with leased(configured(settings, vault), timeout_s=10) as (_, shared):
         assert shared.read().user in roles(settings)
     timer.join()
 

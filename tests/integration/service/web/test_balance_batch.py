@@ -7,11 +7,11 @@ import pytest
 
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
-from service.ledger.timeline_lookup import Timelines
-from service.postgres.pool import PooledDatabase
+from service.ledger.timeline_lookup import TimelineLookup
+from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
-from service.web.schemas.balance_batch import MOST_BALANCES
+from service.web.schemas.balance_batch import MAX_BALANCES
 from tests.unit.service.ledger.test_timeline_lookup import Kept
 
 PATH = "/api/v1/balances"
@@ -56,8 +56,8 @@ def test_nothing_but_unknown_loans(ask):
 
 
 def test_as_many_as_there_may_be(ask):
-    reply = ask({"loan_ids": list(range(1, MOST_BALANCES + 1)), "dates": ["2020-02-29"]})
-    assert len(reply.json["balances"]) == MOST_BALANCES
+    reply = ask({"loan_ids": list(range(1, MAX_BALANCES + 1)), "dates": ["2020-02-29"]})
+    assert len(reply.json["balances"]) == MAX_BALANCES
     assert [item.get("version") for item in reply.json["balances"][:4]] == [3, 1, 0, None]
 
 
@@ -69,7 +69,7 @@ WRONG = [
     ({"pairs": None}, "pairs"),
     ({"pairs": PAIR}, "pairs"),
     ({"pairs": [PAIR, PAIR]}, "pairs.1"),
-    ({"pairs": [PAIR] * (MOST_BALANCES + 1)}, "pairs"),
+    ({"pairs": [PAIR] * (MAX_BALANCES + 1)}, "pairs"),
     ({"pairs": [PAIR], "loan_ids": [1]}, "loan_ids"),
     ({"pairs": [PAIR], "day": "2020-01-31"}, "day"),
     ({"pairs": [PAIR], "snapshot": "true"}, "snapshot"),
@@ -149,8 +149,8 @@ class Counted:
 def test_each_place_is_asked_once_for_what_is_missing(served):
     freshness = Freshness(3600)
     freshness.listening("c", 0, freshness.now())
-    near, far, database = Counted(Kept()), Counted(Kept()), Counted(PooledDatabase(served))
-    timelines = Timelines(PostgresLedger(database), freshness, caches=(near, far))
+    near, far, database = Counted(Kept()), Counted(Kept()), Counted(ConnectionPool(served))
+    timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
     timelines.find(1)
     near.asked.clear(), far.asked.clear(), database.asked.clear()
     assert timelines.find_many([3, 1, 999, 2]).keys() == {1, 2, 3}
@@ -164,7 +164,7 @@ def test_each_place_is_asked_once_for_what_is_missing(served):
 def test_what_was_told_of_is_read_anew_and_the_rest_is_not(served, posting):
     freshness = Freshness(3600)
     freshness.listening("c", 0, freshness.now())
-    timelines = Timelines(PostgresLedger(PooledDatabase(served)), freshness, caches=(Kept(),))
+    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served)), freshness, caches=(Kept(),))
     before = timelines.find_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")
@@ -172,6 +172,6 @@ def test_what_was_told_of_is_read_anew_and_the_rest_is_not(served, posting):
     after = timelines.find_many([1, 2, 3])
     assert (before[1].timeline.version, after[1].timeline.version) == (3, 4)
     assert all(after[loan].timeline is before[loan].timeline for loan in (2, 3))
-    together = timelines.find_together([1, 2, 3, 999])  # from Postgres, whatever is kept
+    together = timelines.get_consistent([1, 2, 3, 999])  # from Postgres, whatever is kept
     assert together.keys() == {1, 2, 3}
     assert all(known.timeline is not after[loan].timeline for loan, known in together.items())

@@ -18,9 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from native import IMPLEMENTATION
 from service import __version__
 from service.errors import DatabaseUnavailable
-from service.observability.lazy_gauge import LateGauge
-from service.observability.metrics import request_duration_of
-from service.postgres.pool import PooledDatabase
+from service.observability.lazy_gauge import LazyGauge
+from service.observability.metrics import request_timer
+from service.postgres.pool import ConnectionPool
 from tests.fakes.kong.fake_kong import StandInKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import StandInVault, running
@@ -116,7 +116,7 @@ def test_connections_are_counted_however_a_read_ends(served):
         return REGISTRY.get_sample_value("loaner_database_refusals_total", {"reason": reason}) or 0
 
     opened, in_use, most = counted()
-    database = PooledDatabase(served.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.05}))
+    database = ConnectionPool(served.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.05}))
     with database._connection():
         assert counted() == [opened + 1, in_use + 1, most + 1]
         before = refused("exhausted")
@@ -133,7 +133,7 @@ def test_connections_are_counted_however_a_read_ends(served):
     database.close()
     assert counted()[:2] == [opened, in_use]
     before = refused("down")
-    away = PooledDatabase(served.model_copy(update={"psql_port": 1}))
+    away = ConnectionPool(served.model_copy(update={"psql_port": 1}))
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
             away.row("SELECT 1")
@@ -142,7 +142,7 @@ def test_connections_are_counted_however_a_read_ends(served):
 
 
 def test_a_gauge_that_was_never_set_is_not_told_of_and_threads_make_one():
-    gauge = LateGauge("loaner_made_late", "For this test.", "livesum")
+    gauge = LazyGauge("loaner_made_late", "For this test.", "livesum")
     assert REGISTRY.get_sample_value("loaner_made_late") is None
     threads = [threading.Thread(target=gauge.inc) for _ in range(20)]
     for thread in threads:
@@ -217,7 +217,7 @@ def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
 
 
 def test_methods_that_clients_make_up_take_no_memory(client):
-    before = request_duration_of.cache_info().currsize
+    before = request_timer.cache_info().currsize
     for number in range(50):
         assert client.open("/healthcheck", method=f"M{number}").status_code == 405
-    assert request_duration_of.cache_info().currsize <= before + 1
+    assert request_timer.cache_info().currsize <= before + 1

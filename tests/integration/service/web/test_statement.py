@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from native import FEE, Timeline, day_number
-from service.domain.date_range import Span
+from service.domain.date_range import DateRange
 from service.domain.statement import Statement
-from service.web.pagination import Cursor, cursor_of
+from service.web.pagination import Cursor, parse_cursor
 from service.web.statement_csv import statement_csv
 from tests.conftest import sql
 
 STATEMENT = "/api/v1/loan/1/statement"
-SPAN = Span(date(2020, 1, 1), date(2020, 12, 31))
+SPAN = DateRange(date(2020, 1, 1), date(2020, 12, 31))
 
 
 def ask(client, bearer, query="", headers=(), path=STATEMENT):
@@ -99,16 +99,16 @@ def refused_cursor(reply):
 @given(st.data())
 def test_a_text_that_is_no_cursor_is_refused(data):
     text = str(Cursor(1, 3, SPAN, 2))
-    assert cursor_of(text) == Cursor(1, 3, SPAN, 2)
+    assert parse_cursor(text) == Cursor(1, 3, SPAN, 2)
     at = data.draw(st.integers(0, len(text) - 1))
     other = text[:at] + data.draw(st.text(max_size=3)) + text[at + 1 :]
     if other != text:
         with pytest.raises(ValueError, match="next_cursor"):
-            cursor_of(other)
+            parse_cursor(other)
     bits = bytearray(urlsafe_b64decode(text))
     bits[data.draw(st.integers(0, len(bits) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(ValueError, match="next_cursor"):
-        cursor_of(urlsafe_b64encode(bits).decode())
+        parse_cursor(urlsafe_b64encode(bits).decode())
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "%00", "é", "AAAA", str(Cursor(1, 3, SPAN, 2))[:-4]])

@@ -1,11 +1,11 @@
 """When a server that fails is left alone."""
 
-from service.cache.circuit_breaker import FAILURES, PAUSE_S, Breaker
+from service.cache.circuit_breaker import FAILURES, PAUSE_S, CircuitBreaker
 from tests.fakes.clocks import Clock
 
 
 def opened(clock):
-    breaker = Breaker(clock)
+    breaker = CircuitBreaker(clock)
     assert [breaker.failed() for _ in range(FAILURES)] == [False] * (FAILURES - 1) + [True]
     return breaker
 
@@ -18,7 +18,7 @@ def test_some_failures_in_a_row_open_it_and_it_says_so_once():
 
 
 def test_a_success_between_failures_keeps_it_closed():
-    breaker = Breaker(Clock())
+    breaker = CircuitBreaker(Clock())
     for _ in range(5):
         for _ in range(FAILURES - 1):
             breaker.failed()

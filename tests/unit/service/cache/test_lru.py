@@ -2,12 +2,12 @@
 
 import threading
 
-from service.cache.lru import OVERHEAD_BYTES, RecentTimelines
+from service.cache.lru import OVERHEAD_BYTES, TimelineLru
 from tests.support.cached import look_up
 
 
 def test_what_is_kept_is_found_under_its_cluster_only(make):
-    recent = RecentTimelines(1_000_000)
+    recent = TimelineLru(1_000_000)
     kept = make()
     recent.put_many("a", [kept])
     assert look_up(recent, "a", 1) is kept
@@ -16,7 +16,7 @@ def test_what_is_kept_is_found_under_its_cluster_only(make):
 
 
 def test_a_slow_reader_does_not_replace_what_is_newer(make):
-    recent = RecentTimelines(1_000_000)
+    recent = TimelineLru(1_000_000)
     for timeline in (make(version=4, token=9), make(version=3, token=10), make(version=4, token=8)):
         recent.put_many("a", [timeline])
     assert (look_up(recent, "a", 1).version, look_up(recent, "a", 1).token) == (4, 9)
@@ -26,7 +26,7 @@ def test_a_slow_reader_does_not_replace_what_is_newer(make):
 
 def test_the_bytes_are_bounded_and_what_was_used_last_stays(make):
     each = make().nbytes + OVERHEAD_BYTES
-    recent = RecentTimelines(3 * each)
+    recent = TimelineLru(3 * each)
     for loan in (1, 2, 3):
         recent.put_many("a", [make(loan)])
     look_up(recent, "a", 1)
@@ -35,7 +35,7 @@ def test_the_bytes_are_bounded_and_what_was_used_last_stays(make):
 
 
 def test_what_is_larger_than_everything_is_not_kept(make):
-    recent = RecentTimelines(OVERHEAD_BYTES + 200)
+    recent = TimelineLru(OVERHEAD_BYTES + 200)
     recent.put_many("a", [make(events=3)])
     recent.put_many("a", [make(loan_id=2, events=1000)])
     assert look_up(recent, "a", 1) is not None
@@ -43,13 +43,13 @@ def test_what_is_larger_than_everything_is_not_kept(make):
 
 
 def test_nothing_is_kept_in_no_bytes(make):
-    recent = RecentTimelines(0)
+    recent = TimelineLru(0)
     recent.put_many("a", [make()])
     assert look_up(recent, "a", 1) is None
 
 
 def test_many_threads_may_use_it(make):
-    recent = RecentTimelines(20 * (make().nbytes + OVERHEAD_BYTES))
+    recent = TimelineLru(20 * (make().nbytes + OVERHEAD_BYTES))
     timelines = [make(loan) for loan in range(1, 101)]
     failures = []
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.money import MAX_CENTS, to_cents, to_decimal_string
-from service.domain.parsing import date_of, event_type_of, loan_id_of
+from service.domain.parsing import parse_date, parse_event_type, parse_loan_id
 
 
 @given(st.integers(0, MAX_CENTS))
@@ -39,18 +39,18 @@ def test_what_is_no_amount_is_refused(text):
 
 @pytest.mark.parametrize(("text", "loan_id"), [("1", 1), ("007", 7), ("9223372036854775807", 2**63 - 1)])
 def test_loan_ids_are_read(text, loan_id):
-    assert loan_id_of(text) == loan_id
+    assert parse_loan_id(text) == loan_id
 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "1.0", "1_000", " 1", "x", "9223372036854775808", "1" * 5000, "١"])
 def test_what_is_no_loan_id_is_refused(text):
     with pytest.raises(ValueError, match="expected a whole number"):
-        loan_id_of(text)
+        parse_loan_id(text)
 
 
 @pytest.mark.parametrize("text", ["0001-01-01", "2020-02-29", "9999-12-31"])
 def test_dates_are_read(text):
-    assert date_of(text) == date.fromisoformat(text)
+    assert parse_date(text) == date.fromisoformat(text)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_dates_are_read(text):
 )  # fmt: skip
 def test_what_is_no_date_is_refused(text):
     with pytest.raises(ValueError, match="expected a date"):
-        date_of(text)
+        parse_date(text)
 
 
 def test_an_unknown_event_type_is_refused():
-    assert event_type_of("fee") == "fee"
+    assert parse_event_type("fee") == "fee"
     with pytest.raises(ValueError, match="fee, interest, payment"):
-        event_type_of("gift")
+        parse_event_type("gift")

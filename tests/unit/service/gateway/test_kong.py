@@ -14,7 +14,7 @@ import pytest
 from microkubes.gateway import KongGatewayRegistrator, RegistrationException, Registrator
 from service.gateway.admin_api import Access
 from service.gateway.definition import Definition, Plugin
-from service.gateway.version import version_of
+from service.gateway.version import parse_gateway_version
 from tests.conftest import ROOT
 from tests.fakes.certificates import write_certificate
 from tests.fakes.kong.fake_kong import StandInKong, running
@@ -38,8 +38,8 @@ def any_kong(request):
         yield gateway
 
 
-def register(kong: StandInKong, patience_s: float = 5, **changes) -> None:
-    KongGatewayRegistrator(kong.url, patience_s).register(**{**LOANER, **changes})
+def register(kong: StandInKong, timeout_s: float = 5, **changes) -> None:
+    KongGatewayRegistrator(kong.url, timeout_s).register(**{**LOANER, **changes})
 
 
 def definition(**changes) -> Definition:
@@ -70,7 +70,7 @@ def test_first_start(any_kong):
         assert service.get("tags") is route.get("tags") is None
     else:
         assert route["tags"] == ["managed-by:loaner", "service:loaner"]
-        assert service["tags"] == [*route["tags"], definition().mark]
+        assert service["tags"] == [*route["tags"], definition().declaration_tag]
 
 
 def test_second_start_without_a_write(any_kong):
@@ -147,8 +147,10 @@ def test_what_others_have_set_on_our_entities_stays(kong):
     assert "team:a" in service["tags"]
     kong.services["loaner"]["tags"].remove("service:loaner")
     register(kong, host="elsewhere")
-    mark = definition(host="elsewhere").mark
-    assert sorted(kong.services["loaner"]["tags"]) == sorted(["managed-by:loaner", "team:a", "service:loaner", mark])
+    declaration_tag = definition(host="elsewhere").declaration_tag
+    assert sorted(kong.services["loaner"]["tags"]) == sorted(
+        ["managed-by:loaner", "team:a", "service:loaner", declaration_tag]
+    )
 
 
 @pytest.mark.parametrize(
@@ -173,7 +175,7 @@ def test_a_gateway_without_regular_expressions_says_so():
     + ["3." + "9" * 5000],
 )
 def test_every_spelling_of_a_version_is_understood(version):
-    number = version_of({"version": version, "configuration": {}}, "").number
+    number = parse_gateway_version({"version": version, "configuration": {}}, "").number
     assert number[0] == int(version.split(".")[0])
 
 
@@ -186,7 +188,7 @@ def test_what_names_no_version_is_no_gateway(kong, node):
 
 def test_a_data_plane_is_refused():
     with pytest.raises(RegistrationException, match="control plane"):
-        version_of({"version": "3.9.3", "configuration": {"role": "data_plane"}}, "http://kong")
+        parse_gateway_version({"version": "3.9.3", "configuration": {"role": "data_plane"}}, "http://kong")
 
 
 def test_a_gateway_without_a_database_is_refused_by_its_name():
@@ -312,12 +314,12 @@ def test_two_releases_do_not_undo_each_other(kong):
     registrator.reconcile(old)
     registrator.reconcile(new)
     before = len(kong.writes)
-    assert registrator.reconcile(old, repairing={old.mark}) == []
-    assert registrator.reconcile(new, repairing={new.mark}) == []
+    assert registrator.reconcile(old, repairing={old.declaration_tag}) == []
+    assert registrator.reconcile(new, repairing={new.declaration_tag}) == []
     assert kong.writes[before:] == []
     kong.routes["loaner"]["paths"] = ["/elsewhere"]
-    assert registrator.reconcile(old, repairing={old.mark}) == []
-    assert [change.what for change in registrator.reconcile(new, repairing={new.mark})] == ["route loaner"]
+    assert registrator.reconcile(old, repairing={old.declaration_tag}) == []
+    assert [change.what for change in registrator.reconcile(new, repairing={new.declaration_tag})] == ["route loaner"]
     registrator.reconcile(old)  # started again
     assert kong.routes["loaner"]["paths"] == ["/loaner"]
 
@@ -428,7 +430,7 @@ def test_a_gateway_whose_database_is_down_and_comes_back_is_waited_for(kong):
     kong.database_up = False
     timer = threading.Timer(1.5, lambda: setattr(kong, "database_up", True))
     timer.start()
-    register(kong, patience_s=10)
+    register(kong, timeout_s=10)
     timer.join()
     assert "loaner" in kong.routes
 
@@ -436,7 +438,7 @@ def test_a_gateway_whose_database_is_down_and_comes_back_is_waited_for(kong):
 def test_a_gateway_whose_database_stays_down_is_named_so(kong):
     kong.database_up = False
     with pytest.raises(RegistrationException, match=r"answered 500.*\(its database is out of reach\)"):
-        register(kong, patience_s=0.5)
+        register(kong, timeout_s=0.5)
 
 
 def test_a_gateway_that_starts_20_s_after_the_service_is_waited_for():
@@ -540,7 +542,7 @@ def test_a_gateway_that_stays_down_is_given_up_within_the_bound(kong):
     kong.fail = [DOWN] * 1000
     begun = time.monotonic()
     with pytest.raises(RegistrationException, match="answered 500: An unexpected error occurred"):
-        register(kong, patience_s=1)
+        register(kong, timeout_s=1)
     assert time.monotonic() - begun < 4
 
 
@@ -575,7 +577,7 @@ def test_an_address_where_nobody_listens_is_named():
 def test_a_failure_has_the_name_that_services_know(kong):
     kong.fail = [DOWN] * 99
     with pytest.raises(RegistrationException) as caught:
-        register(kong, patience_s=0.1)
+        register(kong, timeout_s=0.1)
     assert type(caught.value) is RegistrationException
 
 

@@ -26,7 +26,7 @@ from tests.fakes.clocks import Clock
 
 LOANS = (1, 2)
 MAX_STALENESS_S = 3
-MOST_TOLD = 1
+MAX_TRACKED_LOANS = 1
 MOMENT_S = 0.01
 
 
@@ -101,11 +101,11 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock(0)
-        self.freshness = self.rule_under_test.Freshness(MAX_STALENESS_S, MOST_TOLD, self.clock)
+        self.freshness = self.rule_under_test.Freshness(MAX_STALENESS_S, MAX_TRACKED_LOANS, self.clock)
         self.server = Server(1, [])
         self.servers = 1
         self.kept: set[Timeline] = set()  # all that any process ever wrote to any cache
-        self.listening = False
+        self.on_listen = False
         self.delivered = 0  # how much of the server's history the listener was told, or missed
         self.snapshot: tuple[int, float] | None = None
 
@@ -123,7 +123,7 @@ class Model(RuleBasedStateMachine):
     )
     def write(self, loans, commits, is_told_at_once):
         self._write(loans, commits)
-        if is_told_at_once and self.listening:
+        if is_told_at_once and self.on_listen:
             self.deliver()
 
     def _write(self, loans, commits=True):
@@ -157,7 +157,7 @@ class Model(RuleBasedStateMachine):
     def listener_is_cut(self, how, lost):
         """In a failover a replica takes over that had not seen the last commits; its numbers and versions go on from
         there. In a crash, what was not committed is gone, and its numbers are given again."""
-        self.listening = False
+        self.on_listen = False
         if how == "cut" or self.servers == 3:
             return
         self.servers += 1
@@ -171,7 +171,7 @@ class Model(RuleBasedStateMachine):
 
     # The listener: LISTEN, a snapshot, notifications and round trips
 
-    @precondition(lambda self: not self.listening)
+    @precondition(lambda self: not self.on_listen)
     @rule(writes=st.sampled_from(("not at all", "before", "between")))
     def listener_connects(self, writes):
         first, second = (self._look, self._listen) if self.snapshot_before_listen else (self._listen, self._look)
@@ -181,8 +181,8 @@ class Model(RuleBasedStateMachine):
         if writes == "between":
             self._write(LOANS)
         second()
-        self.listening = True
-        self.freshness.listening(self.server.cluster, *self.snapshot)
+        self.on_listen = True
+        self.freshness.on_listen(self.server.cluster, *self.snapshot)
 
     def _listen(self):
         self.delivered = len(self.server.history)
@@ -190,12 +190,12 @@ class Model(RuleBasedStateMachine):
     def _look(self):
         self.snapshot = (self.server.xmax(), self.clock.now)
 
-    @precondition(lambda self: self.listening)
+    @precondition(lambda self: self.on_listen)
     @rule()
     def deliver(self):
         self._deliver(len(self.server.history))
 
-    @precondition(lambda self: self.listening)
+    @precondition(lambda self: self.on_listen)
     @rule(writes=st.booleans(), seconds=st.sampled_from((0, 1, MAX_STALENESS_S)))
     def round_trip(self, writes, seconds):
         begun, upto = self.clock.now, len(self.server.history)
@@ -203,10 +203,10 @@ class Model(RuleBasedStateMachine):
             self._write(LOANS)
         self.clock.now += seconds
         self._deliver(upto)
-        self.freshness.heard(self.clock.now if self.round_trip_counts_from_its_end else begun)
+        self.freshness.on_heartbeat(self.clock.now if self.round_trip_counts_from_its_end else begun)
 
     def _deliver(self, upto: int) -> None:
-        if self.listening:
+        if self.on_listen:
             for transaction in self.server.history[self.delivered : upto]:
                 if transaction.committed_at is not None:
                     self._tell(transaction)
@@ -214,18 +214,18 @@ class Model(RuleBasedStateMachine):
 
     def _tell(self, transaction: Transaction) -> None:
         if len(transaction.versions) > 1:
-            self.freshness.told_of_many(transaction.number)
+            self.freshness.on_bulk_change(transaction.number)
         else:
             for loan, version in transaction.versions.items():
-                self.freshness.told(loan, version, transaction.number)
+                self.freshness.on_change(loan, version, transaction.number)
 
-    @precondition(lambda self: self.listening)
+    @precondition(lambda self: self.on_listen)
     @rule(loan=st.sampled_from((*LOANS, "many")), version=st.integers(0, 1), number=st.integers(0, 1))
     def somebody_notifies_of_what_never_was(self, loan, version, number):
         if loan == "many":
-            self.freshness.told_of_many(number)
+            self.freshness.on_bulk_change(number)
         else:
-            self.freshness.told(loan, version, number)
+            self.freshness.on_change(loan, version, number)
 
     # Readers: what was ever read, here or in another process, from the primary or a replica, may be found at any time
 
@@ -245,9 +245,9 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def no_reply_breaks_the_contract(self):
         for found in self.kept:
-            doubt, known_at = self.freshness.judge(found.cluster, found.loan, found.version, found.token)
-            if doubt is None:
-                since = max(self.clock.now - MAX_STALENESS_S, known_at)
+            stale_reason, fresh_as_of = self.freshness.check(found.cluster, found.loan, found.version, found.token)
+            if stale_reason is None:
+                since = max(self.clock.now - MAX_STALENESS_S, fresh_as_of)
                 owed = {t for t in self.server.commits(found.loan) if t.committed_at < since}
                 assert owed <= found.events, "an event is missing"
                 if self.freshness.cluster == self.server.cluster:
@@ -305,10 +305,10 @@ def _finds_a_wrong_reply(**wrong: object) -> None:
 
 def test_a_staleness_of_nothing_trusts_nothing():
     freshness = service.ledger.freshness.Freshness(0, now=Clock(0))
-    freshness.listening("c", 1, 0)
-    assert freshness.judge("c", 1, 0, 5).doubt is service.ledger.freshness.Doubt.SILENCE
+    freshness.on_listen("c", 1, 0)
+    assert freshness.check("c", 1, 0, 5).stale_reason is service.ledger.freshness.StaleReason.SILENCE
 
 
 def test_before_anyone_listens_nothing_is_trusted():
     freshness = service.ledger.freshness.Freshness(60, now=Clock(0))
-    assert freshness.judge(None, 1, 0, 5).doubt is service.ledger.freshness.Doubt.SILENCE
+    assert freshness.check(None, 1, 0, 5).stale_reason is service.ledger.freshness.StaleReason.SILENCE

@@ -11,7 +11,7 @@ from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
 from service.ledger.freshness import Freshness
 from service.ledger.repository import NOTHING_HELD
 from service.ledger.single_flight import SingleFlight
-from service.ledger.timeline_lookup import Timelines
+from service.ledger.timeline_lookup import TimelineLookup
 from tests.fakes.clocks import Clock
 
 MAX_STALENESS_S = 5
@@ -76,7 +76,7 @@ def clock():
 @pytest.fixture
 def freshness(clock):
     made = Freshness(MAX_STALENESS_S, now=clock)
-    made.listening("c", 10, clock())
+    made.on_listen("c", 10, clock())
     return made
 
 
@@ -84,7 +84,7 @@ def freshness(clock):
 def place(freshness):
     """Two caches over a primary, and what finds loans in them."""
     near, far, primary = Kept(), Kept(), Server()
-    return near, far, primary, Timelines(primary, freshness, caches=(near, far))
+    return near, far, primary, TimelineLookup(primary, freshness, caches=(near, far))
 
 
 def test_what_was_read_once_is_found_near(place):
@@ -107,7 +107,7 @@ def test_a_told_version_is_read_anew(place, freshness):
     near, _, primary, timelines = place
     timelines.find(1)
     primary.holds = timeline(4, 12)
-    freshness.told(1, 4, 11)
+    freshness.on_change(1, 4, 11)
     assert timelines.find(1).timeline.version == 4
     assert primary.reads == ["whole", "whole"]
     assert near.get("c", 1).version == 4
@@ -117,7 +117,7 @@ def test_what_is_below_the_floor_is_revalidated_by_its_version_alone(place, fres
     near, far, primary, timelines = place
     timelines.find(1)
     primary.holds = timeline(3, 20)
-    freshness.listening("c", 20, clock())
+    freshness.on_listen("c", 20, clock())
     assert timelines.find(1).timeline.token == 20
     assert primary.reads == ["whole", "version"]
     timelines.find(1)
@@ -155,7 +155,7 @@ def test_when_postgres_is_gone_what_the_contract_allows_is_served_and_no_more(pl
 
 def test_before_anyone_listens_nothing_is_cached(clock):
     near, primary = Kept(), Server()
-    timelines = Timelines(primary, Freshness(MAX_STALENESS_S, now=clock), caches=(near,))
+    timelines = TimelineLookup(primary, Freshness(MAX_STALENESS_S, now=clock), caches=(near,))
     timelines.find(1)
     timelines.find(1)
     assert primary.reads == ["whole", "whole"]
@@ -165,7 +165,7 @@ def test_before_anyone_listens_nothing_is_cached(clock):
 def test_another_cluster_begins_with_empty_caches(place, freshness, clock):
     near, _, primary, timelines = place
     timelines.find(1)
-    freshness.listening("d", 5, clock())  # its numbers are lower
+    freshness.on_listen("d", 5, clock())  # its numbers are lower
     primary.holds = timeline(2, 6)
     assert timelines.find(1).timeline.version == 2
     assert near.get("d", 1).version == 2
@@ -173,7 +173,7 @@ def test_another_cluster_begins_with_empty_caches(place, freshness, clock):
 
 def test_what_was_read_of_the_old_cluster_is_not_kept_for_the_new_one(place, freshness, clock):
     near, _, primary, timelines = place
-    primary.meanwhile = lambda: freshness.listening("d", 5, clock())
+    primary.meanwhile = lambda: freshness.on_listen("d", 5, clock())
     timelines.find(1)
     assert near.get("d", 1) is None
 
@@ -209,7 +209,7 @@ def test_a_version_that_was_posted_elsewhere_is_waited_for_by_one_read_of_the_pr
 @pytest.fixture
 def replicated(freshness):
     near, primary, replica = Kept(), Server(), Server()
-    return near, primary, replica, Timelines(primary, freshness, caches=(near,), replica=replica)
+    return near, primary, replica, TimelineLookup(primary, freshness, caches=(near,), replica=replica)
 
 
 def test_a_replica_that_keeps_up_is_read(replicated):
@@ -229,7 +229,7 @@ def test_a_replica_that_lags_below_the_floor_is_not_believed_and_poisons_no_cach
 
 def test_a_replica_that_lacks_what_was_told_is_not_believed(replicated, freshness):
     _, primary, _, timelines = replicated
-    freshness.told(1, 4, 11)
+    freshness.on_change(1, 4, 11)
     primary.holds = timeline(4, 12)
     assert timelines.find(1).timeline.version == 4
 
@@ -256,8 +256,8 @@ def test_what_a_replica_does_not_know_the_primary_is_asked(replicated, failure):
 def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is_not_kept(place):
     near, far, primary, timelines = place
     timelines.find(1)
-    assert timelines.find_at(1, 3).timeline is near.get("c", 1)
-    assert [timelines.find_at(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
+    assert timelines.get_at_version(1, 3).timeline is near.get("c", 1)
+    assert [timelines.get_at_version(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
     assert primary.reads == ["whole", "at 2", "at 0", "at 2"]
     assert near.get("c", 1).version == far.get("c", 1).version == 3
 
@@ -265,8 +265,8 @@ def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is
 def test_what_is_cached_and_not_trusted_is_no_version_either(place, freshness, clock):
     _, _, primary, timelines = place
     timelines.find(1)
-    freshness.listening("d", 5, clock())
-    timelines.find_at(1, 3)
+    freshness.on_listen("d", 5, clock())
+    timelines.get_at_version(1, 3)
     assert primary.reads == ["whole", "at 3"]
 
 
@@ -274,14 +274,14 @@ def test_a_version_that_the_loan_does_not_have_is_not_reached(place):
     *_, timelines = place
     timelines.find(1)
     with pytest.raises(VersionNotReached) as caught:
-        timelines.find_at(1, 4)
+        timelines.get_at_version(1, 4)
     assert caught.value.version == 3
 
 
 def test_a_replica_that_lags_is_read_for_the_versions_that_it_has(replicated):
     _, primary, replica, timelines = replicated
     replica.holds = timeline(2, 5)
-    assert [timelines.find_at(1, version).timeline.version for version in (2, 3)] == [2, 3]
+    assert [timelines.get_at_version(1, version).timeline.version for version in (2, 3)] == [2, 3]
     assert (replica.reads, primary.reads) == (["at 2", "at 3"], ["at 3"])
 
 
@@ -289,13 +289,13 @@ def test_a_replica_that_lags_is_read_for_the_versions_that_it_has(replicated):
 def test_a_version_that_a_replica_does_not_tell_the_primary_is_asked_for(replicated, failure):
     _, primary, replica, timelines = replicated
     replica.fails = failure
-    assert timelines.find_at(1, 2).timeline.version == 2
+    assert timelines.get_at_version(1, 2).timeline.version == 2
     assert primary.reads == ["at 2"]
 
 
 def test_a_loan_as_it_was_has_no_time_up_to_which_it_is_known(place):
     *_, timelines = place
-    assert timelines.as_of(timelines.find_at(1, 2)) is None
+    assert timelines.as_of(timelines.get_at_version(1, 2)) is None
 
 
 # One read for many
@@ -400,7 +400,7 @@ def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, c
     near, far, _, timelines = place
     near.put_many("c", [timeline(3, 10)])
     far.clear()
-    freshness.listening("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
+    freshness.on_listen("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
     for _ in range(3):
         assert timelines.find(1).timeline.version == 3
     assert far == {}

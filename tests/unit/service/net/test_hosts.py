@@ -4,8 +4,8 @@ import pytest
 
 from service.errors import SettingsError
 from service.net.hosts import Host
-from service.postgres.connect import has_replicas, hosts_of
-from service.postgres.host_ranking import LATELY_S, HostOrder
+from service.postgres.connect import has_replicas, parse_configured_hosts
+from service.postgres.host_ranking import LATELY_S, HostRanking
 from service.settings import Settings, load_settings
 from tests.fakes.clocks import Clock
 
@@ -13,7 +13,7 @@ A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
 
 
 @pytest.mark.parametrize(
-    ("text", "normalised", "shown"),
+    ("text", "normalized", "shown"),
     [
         ("db\n", "db", ["db:5432"]),
         ("db1,db2:5433", "db1, db2:5433", ["db1:5432", "db2:5433"]),
@@ -24,11 +24,11 @@ A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
         ("db, db:5433", "db, db:5433", ["db:5432", "db:5433"]),
     ],
 )  # fmt: skip
-def test_hosts_are_read_and_written_in_one_way(text, normalised, shown):
+def test_hosts_are_read_and_written_in_one_way(text, normalized, shown):
     settings = load_settings(psql_host=text)
-    assert settings.psql_host == normalised
-    assert load_settings(psql_host=normalised).psql_host == normalised
-    assert [str(host) for host in hosts_of(settings)] == shown
+    assert settings.psql_host == normalized
+    assert load_settings(psql_host=normalized).psql_host == normalized
+    assert [str(host) for host in parse_configured_hosts(settings)] == shown
     assert has_replicas(settings) == (len(shown) > 1)
 
 
@@ -61,12 +61,12 @@ def test_without_hosts_there_are_no_replicas():
     settings = Settings.model_construct(psql_host=None)
     assert not has_replicas(settings)
     with pytest.raises(SettingsError, match="PSQL_HOST is not set"):
-        hosts_of(settings)
+        parse_configured_hosts(settings)
 
 
 def test_hosts_are_tried_as_they_are_listed_and_those_that_failed_lately_last():
     clock = Clock(0)
-    order = HostOrder(now=clock)
+    order = HostRanking(now=clock)
     assert order.of([A, B, C]) == [A, B, C]
     order.failed(A)
     assert order.of([A, B, C]) == [B, C, A]
@@ -80,7 +80,7 @@ def test_hosts_are_tried_as_they_are_listed_and_those_that_failed_lately_last():
 
 
 def test_load_spreads_over_the_hosts_that_did_not_fail():
-    order = HostOrder(shuffled=True)
+    order = HostRanking(shuffled=True)
     assert {order.of([A, B, C])[0] for _ in range(200)} == {A, B, C}
     order.failed(B)
     assert {tuple(order.of([A, B, C])) for _ in range(200)} == {(A, C, B), (C, A, B)}

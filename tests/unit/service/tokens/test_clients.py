@@ -11,9 +11,9 @@ from security.secret_hash import hash_secret
 from service.errors import SettingsError
 from service.settings import load_settings
 from service.tokens import client_registry as module
-from service.tokens.client_registry import Clients, open_clients
+from service.tokens.client_registry import ClientRegistry, open_clients
 from service.tokens.clients_file import add_client, read_clients, remove_client
-from service.tokens.issuer import Holder
+from service.tokens.issuer import Subject
 from tests.fakes.clocks import Ticking
 
 HASH = hash_secret("s3cret")
@@ -33,10 +33,10 @@ def entry(client_id: str = "reports", **more) -> dict:
 
 
 def test_a_client_that_is_added_proves_itself_with_its_secret_only(path):
-    secret = add_client(path, Holder("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",)))
-    clients = Clients(path)
+    secret = add_client(path, Subject("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",)))
+    clients = ClientRegistry(path)
     client = clients.proved("reports", secret)
-    assert client.holder() == Holder("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",))
+    assert client.subject() == Subject("reports", ("api:read", "api:write"), ("auditor",), ("acme",), ("eu",))
     for name, wrong in (("reports", secret + "x"), ("reports", ""), ("other", secret), ("-", "-"), ("", "")):
         assert clients.proved(name, wrong) is None
     assert secret not in path.read_text()
@@ -44,13 +44,13 @@ def test_a_client_that_is_added_proves_itself_with_its_secret_only(path):
 
 
 def test_clients_are_added_and_removed_one_by_one(path):
-    add_client(path, Holder("a"))
+    add_client(path, Subject("a"))
     path.chmod(0o640)
-    add_client(path, Holder("b"))
+    add_client(path, Subject("b"))
     assert [client.client_id for client in read_clients(path)] == ["a", "b"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     with pytest.raises(SettingsError, match="there is a client a already"):
-        add_client(path, Holder("a"))
+        add_client(path, Subject("a"))
     remove_client(path, "a")
     assert [client.client_id for client in read_clients(path)] == ["b"]
     with pytest.raises(SettingsError, match="there is no client a"):
@@ -59,17 +59,17 @@ def test_clients_are_added_and_removed_one_by_one(path):
 
 
 @pytest.mark.parametrize(
-    ("holder", "field"),
+    ("subject", "field"),
     [
-        (Holder("a b"), "client_id"),
-        (Holder("a", scopes=()), "scopes"),
-        (Holder("a", scopes=("api:read,api:write",)), "scopes[0]"),
-        (Holder("a", roles=("x", "y z")), "roles[1]"),
+        (Subject("a b"), "client_id"),
+        (Subject("a", scopes=()), "scopes"),
+        (Subject("a", scopes=("api:read,api:write",)), "scopes[0]"),
+        (Subject("a", roles=("x", "y z")), "roles[1]"),
     ],
 )
-def test_what_a_token_could_not_carry_is_named(path, holder, field):
+def test_what_a_token_could_not_carry_is_named(path, subject, field):
     with pytest.raises(SettingsError) as caught:
-        add_client(path, holder)
+        add_client(path, subject)
     assert str(caught.value).startswith(field)
     assert not path.exists()
 
@@ -96,13 +96,13 @@ def test_what_a_token_could_not_carry_is_named(path, holder, field):
 def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said, caplog):
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(SettingsError) as caught:
-        Clients(path)
+        ClientRegistry(path)
     assert str(caught.value).startswith(f"CLIENTS_FILE: {path}")
     assert said in str(caught.value)
     assert "plain-text" not in str(caught.value)
 
     write(path, entry())
-    clients = Clients(path, now=Ticking())
+    clients = ClientRegistry(path, now=Ticking())
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
     for _ in range(3):
         assert clients.proved("reports", "s3cret")  # a running service goes on as it was
@@ -114,11 +114,11 @@ def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said
 def test_a_directory_in_place_of_the_file_is_named(path):
     path.mkdir()
     with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
-        Clients(path)
+        ClientRegistry(path)
 
 
 def test_changes_are_noticed(path):
-    clients = Clients(path, now=Ticking())
+    clients = ClientRegistry(path, now=Ticking())
     assert not clients
     write(path, entry())
     assert clients.proved("reports", "s3cret")
@@ -130,7 +130,7 @@ def test_changes_are_noticed(path):
 
 def test_a_file_that_goes_while_it_is_looked_at_leaves_the_clients(path, caplog):
     write(path, entry())
-    clients = Clients(path, now=Ticking())
+    clients = ClientRegistry(path, now=Ticking())
     path.unlink()
     path.symlink_to(path)  # a loop
     assert clients.proved("reports", "s3cret")
@@ -139,16 +139,16 @@ def test_a_file_that_goes_while_it_is_looked_at_leaves_the_clients(path, caplog)
 
 def test_the_client_of_the_settings_is_one_more(path):
     write(path, entry())
-    clients = Clients(path, "loaner-client", SecretStr("of the settings"))
+    clients = ClientRegistry(path, "loaner-client", SecretStr("of the settings"))
     assert set(clients.by_name()) == {"loaner-client", "reports"}
     assert clients.proved("loaner-client", "of the settings").scopes == ("api:read",)
     with pytest.raises(SettingsError, match="reports is the client of CLIENT_ID"):
-        Clients(path, "reports", SecretStr("x"))
+        ClientRegistry(path, "reports", SecretStr("x"))
 
 
 def test_a_client_that_is_not_known_costs_the_same(path, monkeypatch):
     write(path, entry())
-    clients = Clients(path)
+    clients = ClientRegistry(path)
     asked = []
     monkeypatch.setattr(module, "matches", lambda secret, hashed: asked.append(hashed))
     clients.proved("reports", "x")
@@ -160,7 +160,7 @@ def test_a_client_that_is_not_known_costs_the_same(path, monkeypatch):
 
 def test_a_file_that_may_be_read_at_last_is_taken_up(path):
     write(path, entry())
-    clients = Clients(path, now=Ticking())
+    clients = ClientRegistry(path, now=Ticking())
     path.write_text("{")
     assert clients.proved("reports", "s3cret")
     write(path, entry("other"))
@@ -169,7 +169,7 @@ def test_a_file_that_may_be_read_at_last_is_taken_up(path):
 
 def test_a_process_that_replaces_another_does_not_fail_for_a_file(path, caplog):
     path.write_text("{")
-    clients = Clients(path, "loaner-client", SecretStr("of the settings"), now=Ticking(), strict=False)
+    clients = ClientRegistry(path, "loaner-client", SecretStr("of the settings"), now=Ticking(), strict=False)
     assert "is not JSON" in caplog.text
     assert clients.proved("loaner-client", "of the settings")
     write(path, entry())
@@ -178,11 +178,11 @@ def test_a_process_that_replaces_another_does_not_fail_for_a_file(path, caplog):
 
 def test_a_file_keeps_its_owner_and_a_link_stays_one(path, tmp_path):
     real = tmp_path / "real.json"
-    add_client(real, Holder("a"))
+    add_client(real, Subject("a"))
     path.symlink_to(real)
     if os.geteuid() == 0:
         os.chown(real, 12345, 12346)
-    add_client(path, Holder("b"))
+    add_client(path, Subject("b"))
     assert path.is_symlink()
     assert [client.client_id for client in read_clients(real)] == ["a", "b"]
     if os.geteuid() == 0:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.tokens.throttle import FailedAttempts
+from service.tokens.throttle import AttemptThrottle
 from tests.fakes.clocks import Clock
 
 
@@ -17,7 +17,7 @@ def clock():
 
 @pytest.fixture
 def attempts(clock):
-    return FailedAttempts(now=clock)
+    return AttemptThrottle(now=clock)
 
 
 def guess(attempts, times: int, client: str = "reports", address: str = "10.0.0.1") -> int:
@@ -89,7 +89,7 @@ def test_attempts_of_one_client_follow_each_other_and_hold_up_no_other(attempts)
 
 
 def test_a_database_that_cannot_be_opened_is_logged(tmp_path, clock, caplog):
-    attempts = FailedAttempts(tmp_path / "gone" / "attempts", clock)
+    attempts = AttemptThrottle(tmp_path / "gone" / "attempts", clock)
     assert "by each process for itself" in caplog.text
     assert guess(attempts, 1000) == 5
 
@@ -118,14 +118,14 @@ def test_trust_does_not_open_the_door_to_guessing(attempts):
 
 
 def test_processes_count_together(tmp_path, clock):
-    first, second = FailedAttempts(tmp_path / "attempts", clock), FailedAttempts(tmp_path / "attempts", clock)
+    first, second = AttemptThrottle(tmp_path / "attempts", clock), AttemptThrottle(tmp_path / "attempts", clock)
     assert guess(first, 3) == 3
     assert guess(second, 1000) == 2
     assert first.wait_s("reports", "10.0.0.1") == 10
 
 
 def test_what_is_over_is_forgotten(tmp_path, clock):
-    attempts = FailedAttempts(tmp_path / "attempts", clock)
+    attempts = AttemptThrottle(tmp_path / "attempts", clock)
     for n in range(20):
         attempts.failed(f"client-{n}", f"10.0.0.{n}")
     clock.now += 60
@@ -143,7 +143,7 @@ def test_names_of_any_kind_and_length_are_counted_apart(attempts):
 
 
 def test_a_database_that_does_not_work_is_logged_and_holds_nobody_up(tmp_path, clock, caplog):
-    attempts = FailedAttempts(tmp_path / "attempts", clock)
+    attempts = AttemptThrottle(tmp_path / "attempts", clock)
     guess(attempts, 1000)
     attempts._database.execute("DROP TABLE meters")
     assert attempts.wait_s("reports", "10.0.0.1") == 0
