@@ -97,7 +97,8 @@ def bearer(make_token: Callable[..., str]) -> dict[str, str]:
 def bare_app() -> Flask:
     """An application that knows its routes, and has nothing to answer from."""
     return create_app(
-        reader=None,
+        lookup=None,
+        calendar=None,
         portfolio=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),
         health=None,

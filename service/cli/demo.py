@@ -12,7 +12,7 @@ from native import Timeline, day_number, day_of
 from service.domain.money import to_decimal_string
 from service.domain.parsing import parse_date, parse_loan_id
 from service.errors import UnknownLoan
-from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import TimelineLookup
 
 Value = TypeVar("Value")
 
@@ -20,10 +20,10 @@ CHART_WIDTH, CHART_HEIGHT = 78, 14  # with its axis
 DEFAULT_LOAN, DEFAULT_DAY = "1", "2020-07-01"
 
 
-def run_demo(reader: BalanceReader, colours: bool = False) -> None:
+def run_demo(lookup: TimelineLookup, colours: bool = False) -> None:
     """Ask, answer and draw once. A wrong entry is explained and asked again; piped input works as well."""
     click.echo("What did a loan owe on a day?\n")
-    timeline = _ask("Loan", DEFAULT_LOAN, lambda text: _timeline(reader, text))
+    timeline = _ask("Loan", DEFAULT_LOAN, lambda text: _timeline(lookup, text))
     day = _ask("Date (YYYY-MM-DD)", DEFAULT_DAY, parse_date)
     owed = to_decimal_string(timeline.balance_at(day_number(day)))
     click.echo(f"\nOn {day}, loan {timeline.loan_id} owed {owed} {timeline.currency}.")
@@ -51,9 +51,9 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
     return str(plotext.build())
 
 
-def _timeline(reader: BalanceReader, text: str) -> Timeline:
+def _timeline(lookup: TimelineLookup, text: str) -> Timeline:
     try:
-        return reader.loan(parse_loan_id(text)).timeline
+        return lookup.get(parse_loan_id(text)).timeline
     except UnknownLoan as err:
         raise ValueError(str(err)) from err
 

@@ -97,6 +97,6 @@ def demo_command(ctx: click.Context) -> None:
         build_core()
     with database_of(ctx, alone) as chosen:
         from service.cli.demo import run_demo
-        from service.runtime.bootstrap import build_reader
+        from service.runtime.bootstrap import build_lookup
 
-        run_demo(build_reader(chosen), colours=sys.stdout.isatty())
+        run_demo(build_lookup(chosen), colours=sys.stdout.isatty())

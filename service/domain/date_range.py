@@ -14,7 +14,7 @@ class DateRange:
     last: date
 
     @classmethod
-    def chosen(cls, first: date | None, last: date | None, start: date, today: date) -> "DateRange":
+    def resolve(cls, first: date | None, last: date | None, start: date, today: date) -> "DateRange":
         """The span that a caller asks for. What is left out: from the loan's start, until today; where that would be
         the wrong way round (a loan that has not begun), the one day that is known.
 

@@ -34,7 +34,7 @@ class LoanSnapshot(NamedTuple):
     one as it was at a version, which nothing is added to."""
 
     timeline: Timeline
-    at: float
+    fresh_as_of: float
 
 
 class TimelineLookup:
@@ -53,23 +53,23 @@ class TimelineLookup:
         self._found = {layer: metrics.timelines.labels(layer) for layer in LAYERS}  # looked up once: it takes long
         self._flights: SingleFlight[tuple[str | None, int], LoanSnapshot] = SingleFlight()
 
-    def find(self, loan_id: int, min_version: int = 0) -> LoanSnapshot:
+    def get(self, loan_id: int, min_version: int = 0) -> LoanSnapshot:
         """The loan's timeline, of this version at least.
 
         Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
         """
         cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
-        known = self._find(loan_id)
-        if known.timeline.version < min_version:
-            found = self._ask_primary(cluster, [loan_id], {loan_id: known.timeline})
+        snapshot = self._find(loan_id)
+        if snapshot.timeline.version < min_version:
+            found = self._ask_primary(cluster, [loan_id], {loan_id: snapshot.timeline})
             if loan_id not in found:  # a failover has lost it
                 raise UnknownLoan(loan_id)
-            known = found[loan_id]
-        if known.timeline.version < min_version:
-            raise VersionNotReached(loan_id, known.timeline.version, min_version)
-        return known
+            snapshot = found[loan_id]
+        if snapshot.timeline.version < min_version:
+            raise VersionNotReached(loan_id, snapshot.timeline.version, min_version)
+        return snapshot
 
-    def find_many(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
+    def get_many(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
         """The timelines of those of these loans that there are. Each place is asked once, for all that are missing yet.
 
         Raises: DatabaseUnavailable.
@@ -118,26 +118,31 @@ class TimelineLookup:
         self._found["primary"].inc()
         return LoanSnapshot(found, IMMUTABLE)
 
-    def as_of(self, known: LoanSnapshot) -> datetime | None:
-        """Up to when whatever was committed is in it, by the clock on the wall; None if that does not matter to it."""
-        if known.at == IMMUTABLE:
+    def as_of(self, *snapshots: LoanSnapshot) -> datetime | None:
+        """Return the time up to which every commit is in all of these snapshots.
+
+        Returns:
+            None where the answer does not depend on it: without snapshots, and if all of them are immutable.
+        """
+        oldest = min((snapshot.fresh_as_of for snapshot in snapshots), default=IMMUTABLE)
+        if oldest == IMMUTABLE:
             return None
-        return datetime.fromtimestamp(time.time() - (self._freshness.now() - known.at), UTC)
+        return datetime.fromtimestamp(time.time() - (self._freshness.now() - oldest), UTC)
 
     def _find(self, loan_id: int) -> LoanSnapshot:
         asked_at = self._freshness.now()
-        known = self._recent(loan_id)
-        if known is not None:
+        snapshot = self._recent(loan_id)
+        if snapshot is not None:
             self._found["process"].inc()
-        while known is None or known.at < asked_at - self._freshness.max_staleness_s:
+        while snapshot is None or snapshot.fresh_as_of < asked_at - self._freshness.max_staleness_s:
             # another thread may have begun before we were asked; what it finds may be too old for us, once
             cluster = self._freshness.cluster
             try:
-                known = self._flights.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
+                snapshot = self._flights.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
             except UnknownLoan as err:
                 if err.fresh_as_of >= asked_at - self._freshness.max_staleness_s:
                     raise
-        return known
+        return snapshot
 
     def _recent(self, loan_id: int) -> LoanSnapshot | None:
         cluster = self._freshness.cluster
@@ -148,10 +153,10 @@ class TimelineLookup:
 
     def _fetch_one(self, cluster: str | None, loan_id: int) -> LoanSnapshot:
         fresh_as_of = self._freshness.now()
-        known = self._fetch(cluster, [loan_id]).get(loan_id)
-        if known is None:
+        snapshot = self._fetch(cluster, [loan_id]).get(loan_id)
+        if snapshot is None:
             raise UnknownLoan(loan_id, fresh_as_of)
-        return known
+        return snapshot
 
     def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
         found: dict[int, LoanSnapshot] = {}
@@ -195,7 +200,9 @@ class TimelineLookup:
         found = {loan_id: LoanSnapshot(timeline, fresh_as_of) for loan_id, timeline in read.items()}
         if cluster is not None:
             self._keep(
-                cluster, {i: known for i, known in found.items() if known.timeline is not held.get(i)}, self._caches
+                cluster,
+                {i: snapshot for i, snapshot in found.items() if snapshot.timeline is not held.get(i)},
+                self._caches,
             )
         stood = sum(i in held and held[i].version == timeline.version for i, timeline in read.items())
         self._found["revalidated"].inc(stood)
@@ -216,7 +223,7 @@ class TimelineLookup:
     def _keep(self, cluster: str, found: Mapping[int, LoanSnapshot], caches: tuple[Cache, ...]) -> None:
         if found:
             for cache in caches:
-                cache.put_many(cluster, [known.timeline for known in found.values()])
+                cache.put_many(cluster, [snapshot.timeline for snapshot in found.values()])
 
 
 def _without(loan_ids: Sequence[int], found: Mapping[int, LoanSnapshot]) -> Sequence[int]:

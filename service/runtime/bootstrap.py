@@ -8,10 +8,10 @@ from flask import Flask
 
 from security.frameworks.flask import FlaskSecurity
 from service.cache import TimelineLru, open_memcached
+from service.domain.calendar import Calendar
 from service.ledger.change_listener import ChangeListener
 from service.ledger.freshness import Freshness
 from service.ledger.posting import LedgerWriter
-from service.ledger.reader import BalanceReader
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
@@ -32,10 +32,10 @@ ATTEMPTS = "attempts"  # the database of failed attempts
 DRAIN_FILE = "leaving"  # the file that says so
 
 
-def build_reader(settings: Settings) -> BalanceReader:
+def build_lookup(settings: Settings) -> TimelineLookup:
     """Answers from Postgres, without the web and without caches."""
     freshness = Freshness(settings.max_staleness_s)
-    return BalanceReader(TimelineLookup(PostgresLedger(ConnectionPool(settings)), freshness), settings.timezone)
+    return TimelineLookup(PostgresLedger(ConnectionPool(settings)), freshness)
 
 
 def build_app(
@@ -64,7 +64,7 @@ def build_app(
     freshness = Freshness(settings.max_staleness_s)
     memcached = open_memcached(settings)
     recent = TimelineLru(settings.cache_bytes)
-    timelines = TimelineLookup(
+    lookup = TimelineLookup(
         PostgresLedger(primary),
         freshness,
         caches=(recent, memcached) if memcached else (recent,),
@@ -81,7 +81,8 @@ def build_app(
     issuer = open_issuer(settings, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
-        reader=BalanceReader(timelines, settings.timezone),
+        lookup=lookup,
+        calendar=Calendar(settings.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
         health=Health(primary, freshness, memcached, shared and shared / DRAIN_FILE),
         issuer=issuer,

@@ -7,7 +7,7 @@ from flask import Flask, Response, request
 
 from security.frameworks.flask import Security
 from service.web.error_handlers import reply
-from service.web.schemas.query_fields import problems
+from service.web.schemas.problem import problems
 
 View = TypeVar("View", bound=Callable[..., Any])
 

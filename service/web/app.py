@@ -8,8 +8,9 @@ from flask_openapi3 import Info, OpenAPI
 
 from security.frameworks.flask import Security
 from service import __version__
+from service.domain.calendar import Calendar
 from service.ledger.posting import LedgerWriter
-from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.issuer import TokenIssuer
@@ -27,7 +28,7 @@ from service.web.routes.loan import loan_routes
 from service.web.routes.operations import operations_routes
 from service.web.routes.posting import posting_routes
 from service.web.routes.token import token_routes
-from service.web.schemas.query_fields import Problem
+from service.web.schemas.problem import Problem
 
 MAX_BODY_BYTES = 2_000_000
 
@@ -41,7 +42,8 @@ class _Application(OpenAPI):
 
 def create_app(
     *,
-    reader: BalanceReader,
+    lookup: TimelineLookup,
+    calendar: Calendar,
     portfolio: SqlPortfolio,
     security: Security,
     health: Health,
@@ -80,13 +82,13 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    logged = RequestLog(FastBalances(app.wsgi_app, reader, chain))
+    logged = RequestLog(FastBalances(app.wsgi_app, lookup, chain))
     app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
     problem.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)
-    app.register_api(loan_routes(reader, portfolio))
-    app.register_api(posting_routes(poster, reader, security.context))
+    app.register_api(loan_routes(lookup, calendar, portfolio))
+    app.register_api(posting_routes(poster, calendar, security.context))
     app.register_api(token_routes(issuer, clients, attempts))
     app.register_api(jwks_routes(issuer.keys))
     app.register_api(operations_routes(health, issuer))

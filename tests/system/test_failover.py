@@ -142,13 +142,13 @@ def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number
                 replica.detach()
                 freshness.listening(str(primary.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
                 lost = _post_to_each(books, connection)
-                before = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
+                before = {loan: timelines.get(loan).timeline.balance_at(DAY) for loan in LOST}
             primary.stop("immediate")
             replica.promote()
             with closing(connect(settings, "posting")) as connection:
                 assert _post_to_each(books.without(lost), connection) == lost
             database.recycle()
-            after = {loan: timelines.find(loan).timeline.balance_at(DAY) for loan in LOST}
+            after = {loan: timelines.get(loan).timeline.balance_at(DAY) for loan in LOST}
             read = PostgresLedger(database).timelines(LOST)
             right = {loan: read[loan].balance_at(DAY) for loan in LOST}
     assert after == right
@@ -175,7 +175,7 @@ def test_a_replica_that_has_gone_another_way_is_not_believed_and_one_that_follow
             settings = reaching(promoted, *servers)
             with closing(ConnectionPool(settings, want="replica")) as database:
                 timelines = TimelineLookup(Unasked(), freshness, replica=PostgresLedger(database, strict=True))
-                return [timelines.find(loan).timeline.version for loan in LOST]
+                return [timelines.get(loan).timeline.version for loan in LOST]
 
         freshness.listening(str(promoted.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
         with pytest.raises(AskedThePrimary):

@@ -11,7 +11,7 @@ from typing import Any
 from security import SecurityChain, SecurityMiddleware, ThreadLocalSecurityContext
 from security.frameworks.wsgi import Application, Environ
 from service.domain.parsing import parse_date, parse_loan_id
-from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import TimelineLookup
 from service.web import error_handlers as problem
 from service.web.access import READ
 from service.web.middleware.request_log import ROUTE
@@ -28,9 +28,9 @@ class FastBalances:
     chain: asked as the framework asks it; None opens the routes.
     """
 
-    def __init__(self, application: Application, reader: BalanceReader, chain: SecurityChain | None) -> None:
+    def __init__(self, application: Application, lookup: TimelineLookup, chain: SecurityChain | None) -> None:
         self._application = application
-        self._reader = reader
+        self._lookup = lookup
         self._answer: Application = self._reply
         if chain is not None:
             own = SecurityChain(ThreadLocalSecurityContext(), chain.providers)
@@ -55,8 +55,8 @@ class FastBalances:
     def _reply(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         loan_id, day = environ[_ASKED]
         try:
-            known = self._reader.loan(loan_id)
-            body, headers = to_json(balance_members(known.timeline, day), self._reader.as_of(known))
+            snapshot = self._lookup.get(loan_id)
+            body, headers = to_json(balance_members(snapshot.timeline, day), self._lookup.as_of(snapshot))
         except Exception as err:
             return problem.reply_to(err)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])

@@ -8,12 +8,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
-from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import explain
+from service.web.schemas.common import only_if
 from service.web.schemas.event import EventReply
-from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, ledger_of
-from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsFlag, Version, only_if
+from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, get_snapshot
+from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsFlag, Version
+from service.web.schemas.replies import LedgerReply, ledger_reply
 from service.web.serializers import balance_members, parts_members
 
 
@@ -58,7 +59,7 @@ class BalanceReply(LedgerReply):
     )
 
 
-def add_balance(routes: APIBlueprint, reader: BalanceReader) -> None:
+def add_balance(routes: APIBlueprint, lookup: TimelineLookup) -> None:
     """Add the route and its short form to a blueprint."""
 
     @routes.get(
@@ -69,13 +70,13 @@ def add_balance(routes: APIBlueprint, reader: BalanceReader) -> None:
     def balance(path: LoanDayPath, query: BalanceQuery) -> Response:
         """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
         Before the loan starts, nothing."""
-        known = ledger_of(reader, path, query)
-        members = balance_members(known.timeline, path.date)
+        snapshot = get_snapshot(lookup, path, query)
+        members = balance_members(snapshot.timeline, path.date)
         if query.explain:
-            members |= explain(members, known.timeline, day_number(path.date))
+            members |= explain(members, snapshot.timeline, day_number(path.date))
         if query.parts:
-            members |= parts_members(known.timeline, day_number(path.date))
-        return ledger_reply(reader, known, members)
+            members |= parts_members(snapshot.timeline, day_number(path.date))
+        return ledger_reply(lookup, snapshot, members)
 
     @routes.get(
         "/<loan_id>/<date>",

@@ -7,11 +7,11 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel
 
-from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import LoanSnapshot
+from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.schemas.balance_batch import BalanceBatchBody
-from service.web.schemas.ledger_reply import LedgerReply
-from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
+from service.web.schemas.problem import problems
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
+from service.web.schemas.replies import LedgerReply
 from service.web.serializers import balance_members, to_json
 
 
@@ -39,7 +39,7 @@ class BalanceBatchReply(LedgerReply):
     balances: list[BalanceItem | UnknownItem]
 
 
-def add_balance_batch(routes: APIBlueprint, reader: BalanceReader) -> None:
+def add_balance_batch(routes: APIBlueprint, lookup: TimelineLookup) -> None:
     """Add the route to a blueprint."""
 
     @routes.post(
@@ -51,13 +51,13 @@ def add_balance_batch(routes: APIBlueprint, reader: BalanceReader) -> None:
         """What up to 10,000 loans owed on days: `pairs`, or each of `loan_ids` on each of `dates`. Each balance comes
         with its loan's version; a loan that there is not has an `error` instead. `As-Of` is that of the oldest one."""
         asked = body.asked()
-        found = reader.loans(list(dict(asked)), together=body.snapshot)
+        found = (lookup.get_consistent if body.snapshot else lookup.get_many)(list(dict(asked)))
         items = [_item(found.get(loan_id), loan_id, day) for loan_id, day in asked]
-        body_bytes, headers = to_json({"balances": items}, reader.as_of_all(found.values()))
+        body_bytes, headers = to_json({"balances": items}, lookup.as_of(*found.values()))
         return Response(body_bytes, headers=headers)
 
 
-def _item(known: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
-    if known is None:
+def _item(snapshot: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
+    if snapshot is None:
         return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
-    return balance_members(known.timeline, day)
+    return balance_members(snapshot.timeline, day)

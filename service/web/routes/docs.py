@@ -11,7 +11,7 @@ from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.web.access import admission
-from service.web.schemas.json_reply import json_reply
+from service.web.schemas.replies import json_reply
 
 
 def _swagger_ui() -> Path:

@@ -6,12 +6,13 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
+from service.domain.calendar import Calendar
 from service.domain.history import balance_points
 from service.domain.money import to_decimal_string
-from service.ledger.reader import BalanceReader
-from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, ledger_of, resolve_date_range
+from service.ledger.timeline_lookup import TimelineLookup
+from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
+from service.web.schemas.replies import LedgerReply, ledger_reply
 
 
 class HistoryQuery(DateRangeQuery):
@@ -39,7 +40,7 @@ class HistoryReply(LedgerReply):
     balances: list[Point]
 
 
-def add_history(routes: APIBlueprint, reader: BalanceReader) -> None:
+def add_history(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
@@ -51,21 +52,21 @@ def add_history(routes: APIBlueprint, reader: BalanceReader) -> None:
         """What the loan owed at the end of days from `from` to `to`, both included: on the first day and each one on
         which that changed, on every day, or on the last day of each month and the last one of all. At most 10,000
         points."""
-        known = ledger_of(reader, path, query)
-        span = resolve_date_range(reader, known, query)
+        snapshot = get_snapshot(lookup, path, query)
+        span = resolve_date_range(calendar, snapshot, query)
         return ledger_reply(
-            reader,
-            known,
+            lookup,
+            snapshot,
             {
                 "loan_id": path.loan_id,
-                "currency": known.timeline.currency,
-                "version": known.timeline.version,
+                "currency": snapshot.timeline.currency,
+                "version": snapshot.timeline.version,
                 "from": span.first.isoformat(),
                 "to": span.last.isoformat(),
                 "step": query.step,
                 "balances": [
                     {"date": day.isoformat(), "balance": to_decimal_string(balance)}
-                    for day, balance in balance_points(known.timeline, span, query.step)
+                    for day, balance in balance_points(snapshot.timeline, span, query.step)
                 ],
             },
         )

@@ -9,7 +9,7 @@ from security.keys.rotation import PUBLISH_S
 from security.keys.signing_key import SigningKeys
 from service.web.access import public
 from service.web.schemas.headers import PUBLIC, not_modified, with_headers
-from service.web.schemas.json_reply import json_reply
+from service.web.schemas.replies import json_reply
 
 
 class PublicKey(BaseModel):

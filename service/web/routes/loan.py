@@ -5,17 +5,18 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
 from native import day_of
+from service.domain.calendar import Calendar
 from service.domain.money import to_decimal_string
-from service.ledger.reader import BalanceReader
+from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
 from service.web.routes.balance import add_balance
 from service.web.routes.balance_batch import add_balance_batch
 from service.web.routes.history import add_history
 from service.web.routes.portfolio import add_portfolio
 from service.web.routes.statement import add_statement
-from service.web.schemas.ledger_reply import LedgerReply, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, ledger_of
+from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, get_snapshot
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
+from service.web.schemas.replies import LedgerReply, ledger_reply
 from service.web.serializers import balance_members
 
 
@@ -31,11 +32,11 @@ class LoanReply(LedgerReply):
     version: Version
 
 
-def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
+def loan_routes(lookup: TimelineLookup, calendar: Calendar, portfolio: SqlPortfolio) -> APIBlueprint:
     """The blueprint `loan`, answered by `reader` and `portfolio`."""
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
 
-    add_balance(routes, reader)
+    add_balance(routes, lookup)
 
     @routes.get(
         "/api/v1/loan/<loan_id>",
@@ -44,15 +45,17 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
     )
     def loan(path: LoanPath, query: LoanQuery) -> Response:
         """What was agreed, and what is owed today."""
-        known = ledger_of(reader, path, query)
+        snapshot = get_snapshot(lookup, path, query)
         terms = {
-            "start_date": day_of(known.timeline.start_day).isoformat(),
-            "initial_amt": to_decimal_string(known.timeline.initial),
+            "start_date": day_of(snapshot.timeline.start_day).isoformat(),
+            "initial_amt": to_decimal_string(snapshot.timeline.initial),
         }
-        return ledger_reply(reader, known, terms | balance_members(known.timeline, reader.today(query.known_at)))
+        return ledger_reply(
+            lookup, snapshot, terms | balance_members(snapshot.timeline, calendar.today(query.known_at))
+        )
 
-    add_history(routes, reader)
-    add_statement(routes, reader)
-    add_balance_batch(routes, reader)
+    add_history(routes, lookup, calendar)
+    add_statement(routes, lookup, calendar)
+    add_balance_batch(routes, lookup)
     add_portfolio(routes, portfolio)
     return routes

@@ -13,8 +13,8 @@ from service.tokens.issuer import TokenIssuer
 from service.web.access import internal, public
 from service.web.error_handlers import reply
 from service.web.health import Health
-from service.web.schemas.json_reply import json_reply
-from service.web.schemas.query_fields import problems
+from service.web.schemas.problem import problems
+from service.web.schemas.replies import json_reply
 
 log = logging.getLogger(__name__)
 

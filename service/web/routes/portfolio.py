@@ -12,10 +12,12 @@ from service.errors import DatabaseUnavailable
 from service.portfolio.csv import HEAD, portfolio_csv
 from service.portfolio.rows import Owed
 from service.portfolio.sql import SqlPortfolio
+from service.web.schemas.common import Query
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.headers import ETAG, LEDGER_HEADERS, not_modified, optional_headers
-from service.web.schemas.ledger_reply import conditional
-from service.web.schemas.query_fields import Currency, Day, Format, Money, Query, problems
+from service.web.schemas.problem import problems
+from service.web.schemas.query_fields import Currency, Day, Format, Money
+from service.web.schemas.replies import conditional
 from service.web.serializers import as_of_header, to_json
 
 log = logging.getLogger(__name__)

@@ -8,16 +8,17 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
 from security.context import SecurityContext
+from service.domain.calendar import Calendar
 from service.ledger.idempotency import RequestFingerprint, fingerprint
 from service.ledger.posting import LedgerWriter, PostResult
-from service.ledger.reader import BalanceReader
 from service.web.access import WRITE, needs
 from service.web.error_handlers import reply
 from service.web.routes.loan import LoanReply
 from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
 from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders
-from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version, problems
+from service.web.schemas.problem import problems
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
 from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class CreatedReply(LoanReply):
     model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
 
 
-def posting_routes(poster: LedgerWriter | None, reader: BalanceReader, context: SecurityContext) -> APIBlueprint:
+def posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: SecurityContext) -> APIBlueprint:
     """The blueprint `posting`. poster: None makes every route 404. context: who asks."""
     routes = APIBlueprint("posting", __name__, abp_tags=[Tag(name="posting", description="What is lent, due and paid")])
 
@@ -84,7 +85,7 @@ def posting_routes(poster: LedgerWriter | None, reader: BalanceReader, context: 
         """Fees, interest and payments, or reversals of such, on any day: all of them or none. The reply counts them."""
         assert poster is not None
         asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
-        posted = poster.post_events(path.loan_id, body.new_events(), reader.today(), asked)
+        posted = poster.post_events(path.loan_id, body.new_events(), calendar.today(), asked)
         done = "had already posted" if posted.repeated else "posted"
         log.info("%a %s %d events to loan %d: version %d", caller(), done, len(body.events), path.loan_id,
                  posted.members["version"])  # fmt: skip
@@ -100,7 +101,7 @@ def posting_routes(poster: LedgerWriter | None, reader: BalanceReader, context: 
         """Terms, which stand from then on. Events are posted to it afterwards."""
         assert poster is not None
         asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
-        posted = poster.create_loan(body.loan(), reader.today(), asked)
+        posted = poster.create_loan(body.loan(), calendar.today(), asked)
         log.info("%a %s loan %d", caller(), "had already created" if posted.repeated else "created", body.loan_id)
         return told(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 

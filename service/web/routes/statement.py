@@ -7,19 +7,19 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import Field
 
+from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import InvalidRequest
-from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import LoanSnapshot
+from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.pagination import Cursor
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.event import EventReply
 from service.web.schemas.headers import LEDGER_HEADERS
-from service.web.schemas.ledger_reply import LedgerReply, conditional, ledger_reply
-from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, ledger_of, resolve_date_range
+from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
+from service.web.schemas.replies import LedgerReply, conditional, ledger_reply
 from service.web.serializers import entry_members, ledger_headers
 from service.web.statement_csv import statement_csv
 
@@ -55,7 +55,7 @@ class StatementReply(LedgerReply):
     next_cursor: str | None = Field(description="asks for the next page; null on the last one")
 
 
-def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
+def add_statement(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
@@ -71,11 +71,11 @@ def add_statement(routes: APIBlueprint, reader: BalanceReader) -> None:
         Pages follow each other by `next_cursor`, all as of the version of the first one, whatever is posted meanwhile.
         As `text/csv`, by `Accept` or `format`, it comes whole, between rows `opening` and `closing`."""
         if _is_csv(query):
-            known = ledger_of(reader, path, query)
-            response = _csv_reply(reader, known, resolve_date_range(reader, known, query))
+            snapshot = get_snapshot(lookup, path, query)
+            response = _csv_reply(lookup, snapshot, resolve_date_range(calendar, snapshot, query))
         else:
-            known, page = _page_of(reader, path, query)
-            response = ledger_reply(reader, known, _page_members(known, page, query.limit))
+            snapshot, page = _page_of(lookup, calendar, path, query)
+            response = ledger_reply(lookup, snapshot, _page_members(snapshot, page, query.limit))
         response.vary.add("Accept")
         return response
 
@@ -89,32 +89,36 @@ def _is_csv(query: StatementQuery) -> bool:
     return True
 
 
-def _page_of(reader: BalanceReader, path: LoanPath, query: StatementQuery) -> tuple[LoanSnapshot, Cursor]:
+def _page_of(
+    lookup: TimelineLookup, calendar: Calendar, path: LoanPath, query: StatementQuery
+) -> tuple[LoanSnapshot, Cursor]:
     """The ledger and the page that are asked for. Beside a cursor, whatever else is said must agree with it."""
     page = query.cursor
     if page is None:
-        known = ledger_of(reader, path, query)
-        return known, Cursor(path.loan_id, known.timeline.version, resolve_date_range(reader, known, query), 0)
+        snapshot = get_snapshot(lookup, path, query)
+        return snapshot, Cursor(
+            path.loan_id, snapshot.timeline.version, resolve_date_range(calendar, snapshot, query), 0
+        )
     if (
         page.loan_id != path.loan_id
         or query.first not in (None, page.span.first)
         or query.last not in (None, page.span.last)
         or query.as_of_version not in (None, page.version)
         or query.min_version > page.version
-        or (query.known_at and ledger_of(reader, path, query).timeline.version != page.version)
+        or (query.known_at and get_snapshot(lookup, path, query).timeline.version != page.version)
     ):
         raise InvalidRequest([("cursor", "expected one of this loan, these dates and this version")])
-    return reader.loan_at(page.loan_id, page.version), page
+    return lookup.get_at_version(page.loan_id, page.version), page
 
 
-def _page_members(known: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
-    statement = Statement(known.timeline, page.span)
+def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
+    statement = Statement(snapshot.timeline, page.span)
     if page.position and page.position >= len(statement):
         raise InvalidRequest([("cursor", "expected one of a page that there is")])
     end = page.position + limit
     return {
         "loan_id": page.loan_id,
-        "currency": known.timeline.currency,
+        "currency": snapshot.timeline.currency,
         "version": page.version,
         "from": page.span.first.isoformat(),
         "to": page.span.last.isoformat(),
@@ -125,12 +129,12 @@ def _page_members(known: LoanSnapshot, page: Cursor, limit: int) -> dict[str, An
     }
 
 
-def _csv_reply(reader: BalanceReader, known: LoanSnapshot, span: DateRange) -> Response:
-    name = f"loan-{known.timeline.loan_id}-{span.first}-{span.last}.csv"
+def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, span: DateRange) -> Response:
+    name = f"loan-{snapshot.timeline.loan_id}-{span.first}-{span.last}.csv"
     # what it is made from, instead of what it will be; the horizon of the read is no part of that
-    source = bytes(known.timeline.restamped(0)) + name.encode("ascii")
+    source = bytes(snapshot.timeline.restamped(0)) + name.encode("ascii")
     headers = [
-        *ledger_headers(CSV_TYPE, source, reader.as_of(known)),
+        *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot)),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
-    return conditional(Response(statement_csv(Statement(known.timeline, span), span), headers=headers))
+    return conditional(Response(statement_csv(Statement(snapshot.timeline, span), span), headers=headers))

@@ -15,8 +15,8 @@ from service.tokens.throttle import AttemptThrottle
 from service.web.access import public
 from service.web.error_handlers import reply
 from service.web.schemas.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, with_headers
-from service.web.schemas.json_reply import json_reply
-from service.web.schemas.query_fields import problems
+from service.web.schemas.problem import problems
+from service.web.schemas.replies import json_reply
 
 _NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
 _WRONG = "client_id or client_secret is missing or wrong"

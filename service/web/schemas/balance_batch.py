@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.errors import InvalidRequest
 from service.web.error_handlers import MAX_ERRORS
-from service.web.schemas.body_fields import BodyDay, BodyId, left_out
+from service.web.schemas.body_fields import BodyDay, BodyId
+from service.web.schemas.common import omit_default
 
 MAX_BALANCES = 10_000
 
@@ -24,7 +25,7 @@ class Pair(BaseModel):
 
 
 def _unique(schema: dict[str, Any]) -> None:
-    left_out(schema)
+    omit_default(schema)
     schema["uniqueItems"] = True
 
 

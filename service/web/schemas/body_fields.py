@@ -22,11 +22,6 @@ def text(check: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(checked)
 
 
-def left_out(schema: dict[str, Any]) -> None:
-    """For `json_schema_extra`: the default only means that the member was not there, and may not be sent."""
-    del schema["default"]
-
-
 BodyId = Annotated[int, Field(strict=True, ge=1, le=MAX_LOAN_ID)]
 BodyDay = Annotated[
     date, text(parse_date), WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"})

@@ -3,21 +3,14 @@
 from pydantic import BaseModel
 
 from native import day_of
+from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
-from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import LoanSnapshot
+from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
+from service.web.schemas.common import Query
 from service.web.schemas.headers import LEDGER_HEADERS, not_modified
-from service.web.schemas.query_fields import (
-    AsOfVersion,
-    FirstDay,
-    KnownAt,
-    LastDay,
-    LoanId,
-    MinVersion,
-    Query,
-    problems,
-)
+from service.web.schemas.problem import problems
+from service.web.schemas.query_fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion
 
 _ONE_OF = ("known_at", "as_of_version", "min_version")
 REFUSALS = {**not_modified(LEDGER_HEADERS), **problems(400, 404, 412, 503)}
@@ -44,7 +37,7 @@ class DateRangeQuery(LoanQuery):
     last: LastDay = None
 
 
-def ledger_of(reader: BalanceReader, path: LoanPath, query: LoanQuery) -> LoanSnapshot:
+def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> LoanSnapshot:
     """The loan's ledger as the caller wishes to see it.
 
     Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached, TimeNotReached.
@@ -53,15 +46,17 @@ def ledger_of(reader: BalanceReader, path: LoanPath, query: LoanQuery) -> LoanSn
     if len(chosen) > 1:
         raise InvalidRequest([(chosen[0], f"expected either this or `{chosen[1]}`, not both")])
     if query.known_at is not None:
-        return reader.loan_known(path.loan_id, query.known_at)
+        return lookup.get_known_at(path.loan_id, query.known_at)
     if query.as_of_version is not None:
-        return reader.loan_at(path.loan_id, query.as_of_version)
-    return reader.loan(path.loan_id, query.min_version)
+        return lookup.get_at_version(path.loan_id, query.as_of_version)
+    return lookup.get(path.loan_id, query.min_version)
 
 
-def resolve_date_range(reader: BalanceReader, known: LoanSnapshot, query: DateRangeQuery) -> DateRange:
+def resolve_date_range(calendar: Calendar, snapshot: LoanSnapshot, query: DateRangeQuery) -> DateRange:
     """The days that are asked about.
 
     Raises: InvalidRequest.
     """
-    return DateRange.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today(query.known_at))
+    return DateRange.resolve(
+        query.first, query.last, day_of(snapshot.timeline.start_day), calendar.today(query.known_at)
+    )

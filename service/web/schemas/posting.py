@@ -10,8 +10,8 @@ from service.domain.parsing import EVENT_TYPES, parse_event_type
 from service.errors import InvalidRequest
 from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
-from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, left_out, text
-from service.web.schemas.query_fields import Query
+from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, text
+from service.web.schemas.common import Query, omit_default
 
 MAX_EVENTS_PER_REQUEST = 1000
 _AMOUNT = r"[0-9]{1,16}(\.[0-9]{1,2})?$"
@@ -45,7 +45,7 @@ class PostingHeaders(Query):
         alias="Idempotency-Key",
         description="of the caller's choice, kept for a day: the same request with the same key is done once, and gets "
         "the same answer",
-        json_schema_extra=left_out,
+        json_schema_extra=omit_default,
     )
 
 
@@ -64,12 +64,12 @@ class EventBody(BaseModel):
     ] = Field(
         default="",
         description="the caller's own id of the event, unique per loan; printable",
-        json_schema_extra=left_out,
+        json_schema_extra=omit_default,
     )
     reverses: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)] = Field(
         default=0,
         description="the tx_id of the event that this one takes back: of the same type and amount, once",
-        json_schema_extra=left_out,
+        json_schema_extra=omit_default,
     )
 
     def event(self) -> NewEvent:

@@ -151,13 +151,13 @@ def test_each_place_is_asked_once_for_what_is_missing(served):
     freshness.listening("c", 0, freshness.now())
     near, far, database = Counted(Kept()), Counted(Kept()), Counted(ConnectionPool(served))
     timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
-    timelines.find(1)
+    timelines.get(1)
     near.asked.clear(), far.asked.clear(), database.asked.clear()
-    assert timelines.find_many([3, 1, 999, 2]).keys() == {1, 2, 3}
+    assert timelines.get_many([3, 1, 999, 2]).keys() == {1, 2, 3}
     assert (near.asked, far.asked, database.asked) == ([[3, 1, 999, 2]], [[3, 999, 2]], ["timelines"])
     near.behind.clear()
-    assert timelines.find_many([2, 3]).keys() == {2, 3}  # from the far one, and kept near again
-    assert timelines.find_many([2, 3]).keys() == {2, 3}
+    assert timelines.get_many([2, 3]).keys() == {2, 3}  # from the far one, and kept near again
+    assert timelines.get_many([2, 3]).keys() == {2, 3}
     assert (far.asked[1:], database.asked) == ([[2, 3], []], ["timelines"])
 
 
@@ -165,11 +165,11 @@ def test_what_was_told_of_is_read_anew_and_the_rest_is_not(served, posting):
     freshness = Freshness(3600)
     freshness.listening("c", 0, freshness.now())
     timelines = TimelineLookup(PostgresLedger(ConnectionPool(served)), freshness, caches=(Kept(),))
-    before = timelines.find_many([1, 2, 3])
+    before = timelines.get_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")
     freshness.told(1, 4, 1)
-    after = timelines.find_many([1, 2, 3])
+    after = timelines.get_many([1, 2, 3])
     assert (before[1].timeline.version, after[1].timeline.version) == (3, 4)
     assert all(after[loan].timeline is before[loan].timeline for loan in (2, 3))
     together = timelines.get_consistent([1, 2, 3, 999])  # from Postgres, whatever is kept

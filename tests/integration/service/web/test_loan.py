@@ -154,19 +154,9 @@ def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatc
     def fail(*_):
         raise RuntimeError("the password is hunter2")
 
-    monkeypatch.setattr("service.ledger.reader.BalanceReader.loan", fail)
+    monkeypatch.setattr("service.ledger.timeline_lookup.TimelineLookup.get", fail)
     reply = build_app(served).test_client().get("/1/2020-01-01", headers=bearer)
     assert (reply.status_code, reply.content_type) == (500, PROBLEM)
     assert "hunter2" not in reply.text
     assert "Traceback" not in reply.text
     assert "hunter2" in caplog.text
-
-
-def test_today_is_in_the_services_time_zone(served):
-    from service.runtime.bootstrap import build_reader
-
-    days = {
-        zone: build_reader(served.model_copy(update={"timezone": zone})).today()
-        for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago")
-    }
-    assert 1 <= (days["Pacific/Kiritimati"] - days["Pacific/Pago_Pago"]).days <= 2  # 25 hours apart, at any hour

@@ -89,7 +89,7 @@ def place(freshness):
 
 def test_what_was_read_once_is_found_near(place):
     near, far, primary, timelines = place
-    found = [timelines.find(1).timeline for _ in range(3)]
+    found = [timelines.get(1).timeline for _ in range(3)]
     assert primary.reads == ["whole"]
     assert found[0] is found[1] is found[2] is near.get("c", 1) is far.get("c", 1)
 
@@ -97,30 +97,30 @@ def test_what_was_read_once_is_found_near(place):
 def test_what_another_process_has_read_is_found_and_kept_near(place):
     near, far, primary, timelines = place
     far.put_many("c", [timeline(3, 10)])
-    timelines.find(1)
-    timelines.find(1)
+    timelines.get(1)
+    timelines.get(1)
     assert primary.reads == []
     assert near.get("c", 1) is far.get("c", 1)
 
 
 def test_a_told_version_is_read_anew(place, freshness):
     near, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     primary.holds = timeline(4, 12)
     freshness.on_change(1, 4, 11)
-    assert timelines.find(1).timeline.version == 4
+    assert timelines.get(1).timeline.version == 4
     assert primary.reads == ["whole", "whole"]
     assert near.get("c", 1).version == 4
 
 
 def test_what_is_below_the_floor_is_revalidated_by_its_version_alone(place, freshness, clock):
     near, far, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     primary.holds = timeline(3, 20)
     freshness.on_listen("c", 20, clock())
-    assert timelines.find(1).timeline.token == 20
+    assert timelines.get(1).timeline.token == 20
     assert primary.reads == ["whole", "version"]
-    timelines.find(1)
+    timelines.get(1)
     assert primary.reads == ["whole", "version"]
     assert (near.get("c", 1).token, far.get("c", 1).token) == (20, 20)
 
@@ -129,52 +129,52 @@ def test_of_two_old_ones_the_newer_is_revalidated(place, freshness, clock):
     near, far, primary, timelines = place
     near.put_many("c", [timeline(2, 9)])
     far.put_many("c", [timeline(3, 9)])
-    assert timelines.find(1).timeline.version == 3
+    assert timelines.get(1).timeline.version == 3
     assert primary.reads == ["version"]
 
 
 def test_while_the_primary_is_not_heard_every_reply_is_read_from_it(place, clock):
     _, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     clock.now += MAX_STALENESS_S
     for _ in range(2):
-        assert timelines.find(1).at == clock.now
+        assert timelines.get(1).fresh_as_of == clock.now
     assert primary.reads == ["whole", "version", "version"]
 
 
 def test_when_postgres_is_gone_what_the_contract_allows_is_served_and_no_more(place, clock):
     _, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     primary.fails = DatabaseUnavailable("gone")
     clock.now += MAX_STALENESS_S - 1
-    assert timelines.find(1).timeline.version == 3
+    assert timelines.get(1).timeline.version == 3
     clock.now += 1
     with pytest.raises(DatabaseUnavailable):
-        timelines.find(1)
+        timelines.get(1)
 
 
 def test_before_anyone_listens_nothing_is_cached(clock):
     near, primary = Kept(), Server()
     timelines = TimelineLookup(primary, Freshness(MAX_STALENESS_S, now=clock), caches=(near,))
-    timelines.find(1)
-    timelines.find(1)
+    timelines.get(1)
+    timelines.get(1)
     assert primary.reads == ["whole", "whole"]
     assert near == {}
 
 
 def test_another_cluster_begins_with_empty_caches(place, freshness, clock):
     near, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     freshness.on_listen("d", 5, clock())  # its numbers are lower
     primary.holds = timeline(2, 6)
-    assert timelines.find(1).timeline.version == 2
+    assert timelines.get(1).timeline.version == 2
     assert near.get("d", 1).version == 2
 
 
 def test_what_was_read_of_the_old_cluster_is_not_kept_for_the_new_one(place, freshness, clock):
     near, _, primary, timelines = place
     primary.meanwhile = lambda: freshness.on_listen("d", 5, clock())
-    timelines.find(1)
+    timelines.get(1)
     assert near.get("d", 1) is None
 
 
@@ -183,24 +183,24 @@ def test_unknown_loans_are_asked_for_each_time(place):
     primary.fails = UnknownLoan(1)
     for _ in range(2):
         with pytest.raises(UnknownLoan):
-            timelines.find(1)
+            timelines.get(1)
     assert len(primary.reads) == 2
     assert near == {}
 
 
 def test_a_version_that_was_posted_elsewhere_is_waited_for_by_one_read_of_the_primary(place):
     _, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     primary.holds = timeline(4, 12)
-    assert timelines.find(1).timeline.version == 3  # nobody was told yet
-    assert timelines.find(1, min_version=4).timeline.version == 4
-    assert timelines.find(1).timeline.version == 4
+    assert timelines.get(1).timeline.version == 3  # nobody was told yet
+    assert timelines.get(1, min_version=4).timeline.version == 4
+    assert timelines.get(1).timeline.version == 4
     with pytest.raises(VersionNotReached) as caught:
-        timelines.find(1, min_version=5)
+        timelines.get(1, min_version=5)
     assert (caught.value.version, primary.reads) == (4, ["whole", "whole", "version"])
     primary.fails = UnknownLoan(1)  # a failover has lost it, and nobody has heard of that yet
     with pytest.raises(UnknownLoan):
-        timelines.find(1, min_version=5)
+        timelines.get(1, min_version=5)
 
 
 # Replicas
@@ -214,7 +214,7 @@ def replicated(freshness):
 
 def test_a_replica_that_keeps_up_is_read(replicated):
     _, primary, replica, timelines = replicated
-    timelines.find(1)
+    timelines.get(1)
     assert (primary.reads, replica.reads) == ([], ["whole"])
 
 
@@ -222,7 +222,7 @@ def test_a_replica_that_keeps_up_is_read(replicated):
 def test_a_replica_that_lags_below_the_floor_is_not_believed_and_poisons_no_cache(replicated, lagging):
     near, primary, replica, timelines = replicated
     replica.holds = lagging
-    assert timelines.find(1).timeline.token == 10
+    assert timelines.get(1).timeline.token == 10
     assert primary.reads == ["whole"]
     assert near.get("c", 1).token == 10
 
@@ -231,14 +231,14 @@ def test_a_replica_that_lacks_what_was_told_is_not_believed(replicated, freshnes
     _, primary, _, timelines = replicated
     freshness.on_change(1, 4, 11)
     primary.holds = timeline(4, 12)
-    assert timelines.find(1).timeline.version == 4
+    assert timelines.get(1).timeline.version == 4
 
 
 def test_a_replica_that_is_behind_what_is_held_is_not_believed(replicated, freshness, clock):
     near, primary, replica, timelines = replicated
     near.put_many("c", [timeline(3, 5)])
     replica.holds = timeline(2, 30)
-    assert timelines.find(1).timeline.version == 3
+    assert timelines.get(1).timeline.version == 3
     assert primary.reads == ["version"]
 
 
@@ -246,7 +246,7 @@ def test_a_replica_that_is_behind_what_is_held_is_not_believed(replicated, fresh
 def test_what_a_replica_does_not_know_the_primary_is_asked(replicated, failure):
     _, primary, replica, timelines = replicated
     replica.fails = failure
-    assert timelines.find(1).timeline.version == 3
+    assert timelines.get(1).timeline.version == 3
     assert primary.reads == ["whole"]
 
 
@@ -255,7 +255,7 @@ def test_what_a_replica_does_not_know_the_primary_is_asked(replicated, failure):
 
 def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is_not_kept(place):
     near, far, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     assert timelines.get_at_version(1, 3).timeline is near.get("c", 1)
     assert [timelines.get_at_version(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
     assert primary.reads == ["whole", "at 2", "at 0", "at 2"]
@@ -264,7 +264,7 @@ def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is
 
 def test_what_is_cached_and_not_trusted_is_no_version_either(place, freshness, clock):
     _, _, primary, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     freshness.on_listen("d", 5, clock())
     timelines.get_at_version(1, 3)
     assert primary.reads == ["whole", "at 3"]
@@ -272,7 +272,7 @@ def test_what_is_cached_and_not_trusted_is_no_version_either(place, freshness, c
 
 def test_a_version_that_the_loan_does_not_have_is_not_reached(place):
     *_, timelines = place
-    timelines.find(1)
+    timelines.get(1)
     with pytest.raises(VersionNotReached) as caught:
         timelines.get_at_version(1, 4)
     assert caught.value.version == 3
@@ -310,7 +310,7 @@ def test_many_who_ask_at_once_share_a_read_and_its_failure(place):
 
     def ask():
         with pytest.raises(DatabaseUnavailable) as caught:
-            timelines.find(1)
+            timelines.get(1)
         failures.append(caught.value)
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
@@ -323,7 +323,7 @@ def test_many_who_ask_at_once_share_a_read_and_its_failure(place):
     assert len(failures) == 8
     assert len(primary.reads) == 1
     primary.fails = None
-    assert timelines.find(1).timeline.version == 3
+    assert timelines.get(1).timeline.version == 3
 
 
 def test_whoever_joins_a_read_that_began_too_long_ago_reads_again(place, clock):
@@ -335,19 +335,19 @@ def test_whoever_joins_a_read_that_began_too_long_ago_reads_again(place, clock):
         gate.wait(10)
 
     primary.meanwhile = wait
-    first = threading.Thread(target=timelines.find, args=(1,))
+    first = threading.Thread(target=timelines.get, args=(1,))
     first.start()
     begun.wait(10)
     clock.now += MAX_STALENESS_S + 1
     asked_at = clock.now
     found = []
-    second = threading.Thread(target=lambda: found.append(timelines.find(1)))
+    second = threading.Thread(target=lambda: found.append(timelines.get(1)))
     second.start()
     time.sleep(0.2)
     gate.set()
     first.join()
     second.join()
-    assert found[0].at >= asked_at - MAX_STALENESS_S
+    assert found[0].fresh_as_of >= asked_at - MAX_STALENESS_S
     assert len(primary.reads) == 2
 
 
@@ -361,7 +361,7 @@ def test_a_flight_that_has_landed_is_forgotten():
 
 def test_as_of_is_told_by_the_clock_on_the_wall(place, clock):
     *_, timelines = place
-    known = timelines.find(1)
+    known = timelines.get(1)
     clock.now += 2
     age_s = (datetime.now(UTC) - timelines.as_of(known)).total_seconds()
     assert age_s == pytest.approx(2, abs=0.5)
@@ -380,14 +380,14 @@ def test_whoever_joins_a_read_that_began_too_long_ago_does_not_take_its_word_tha
 
     def ask_in_vain():
         with pytest.raises(UnknownLoan):
-            timelines.find(1)
+            timelines.get(1)
 
     first = threading.Thread(target=ask_in_vain)
     first.start()
     begun.wait(10)
     clock.now += MAX_STALENESS_S + 1
     found = []
-    second = threading.Thread(target=lambda: found.append(timelines.find(1)))
+    second = threading.Thread(target=lambda: found.append(timelines.get(1)))
     second.start()
     time.sleep(0.2)
     gate.set()
@@ -402,5 +402,5 @@ def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, c
     far.clear()
     freshness.on_listen("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
     for _ in range(3):
-        assert timelines.find(1).timeline.version == 3
+        assert timelines.get(1).timeline.version == 3
     assert far == {}

@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import orjson
 from flask import Response, request
 from pydantic import BaseModel
 
-from service.ledger.reader import BalanceReader
-from service.ledger.timeline_lookup import LoanSnapshot
+from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.schemas.headers import LEDGER_HEADERS, with_headers
 from service.web.serializers import to_json
+
+
+def json_reply(members: dict[str, Any], status: int = 200) -> Response:
+    """members: what orjson can write; amounts are strings already."""
+    return Response(orjson.dumps(members), status, content_type="application/json")
 
 
 class LedgerReply(BaseModel):
@@ -17,9 +22,9 @@ class LedgerReply(BaseModel):
     model_config = with_headers(LEDGER_HEADERS)
 
 
-def ledger_reply(reader: BalanceReader, known: LoanSnapshot, members: dict[str, Any]) -> Response:
+def ledger_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, members: dict[str, Any]) -> Response:
     """The members in JSON, with headers that tell how fresh they are; 304 if the caller says that it has them."""
-    body, headers = to_json(members, reader.as_of(known))
+    body, headers = to_json(members, lookup.as_of(snapshot))
     return conditional(Response(body, headers=headers))
 
 

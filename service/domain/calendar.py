@@ -1,0 +1,19 @@
+"""The service's calendar: which day is today."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+
+class Calendar:
+    """Converts moments to dates in one time zone.
+
+    Args:
+        timezone: An IANA name, such as `Europe/Paris`.
+    """
+
+    def __init__(self, timezone: str = "UTC") -> None:
+        self._zone = ZoneInfo(timezone)
+
+    def today(self, moment: datetime | None = None) -> date:
+        """Return the date at a moment, by default now."""
+        return (moment.astimezone(self._zone) if moment else datetime.now(self._zone)).date()
