@@ -19,7 +19,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("migrate")
 @click.option(
-    "--partitions", type=click.IntRange(2, 256), help="Split the ledger by the hash of loan_id, see deploy/postgres."
+    "--partitions", type=click.IntRange(2, 256), help="Split the ledger by the hash of loan_id, see docs/guides."
 )
 @click.pass_context
 def migrate_command(ctx: click.Context, partitions: int | None) -> None:

@@ -10,7 +10,7 @@ from service.settings import Settings
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "postgres"
-README = (FOLDER / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guides" / "replicas.md").read_text()
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_a_commit_is_on_two_servers_before_it_is_answered(cluster):
     assert "synchronous_commit" not in cluster["spec"]["postgresql"]["parameters"]
 
 
-def test_there_are_connections_for_the_instances_that_the_readme_reckons_with(cluster):
-    instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", README).groups())
+def test_there_are_connections_for_the_instances_that_the_guide_counts(cluster):
+    instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", GUIDE).groups())
     defaults = Settings.model_fields
     assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 2
     assert instances * workers * each < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
@@ -53,20 +53,20 @@ def test_the_backup_is_of_this_cluster_and_archived_where_it_is(cluster):
     assert backup["pluginConfiguration"]["name"] == cluster["spec"]["plugins"][0]["name"]
 
 
-def test_every_secret_is_made_in_the_readme_and_the_hosts_are_the_operators_services(cluster):
+def test_every_secret_is_created_in_the_guide_and_the_hosts_are_the_operators_services(cluster):
     spec = cluster["spec"]
     names = [
         spec["bootstrap"]["initdb"]["secret"]["name"],
         *(r["passwordSecret"]["name"] for r in spec["managed"]["roles"]),
     ]
     for name in names:
-        assert f"secret generic {name} --type=kubernetes.io/basic-auth" in README
+        assert f"secret generic {name} --type=kubernetes.io/basic-auth" in GUIDE
 
 
 def test_the_chart_is_told_of_this_cluster_and_its_users(cluster):
     from tests.deploy.chart import environment_of, pods, rendered  # where there is no Helm engine, only this is skipped
 
-    values = yaml.safe_load(re.search(r"^(    settings: .*\n(?:    .*\n)+)", README, re.MULTILINE)[1])
+    values = yaml.safe_load(re.search(r"```yaml\n(settings: .+?)```", GUIDE, re.DOTALL)[1])
     users = {role["passwordSecret"]["name"]: role["name"] for role in cluster["spec"]["managed"]["roles"]}
     owner = cluster["spec"]["bootstrap"]["initdb"]
     users[owner["secret"]["name"]] = owner["owner"]

@@ -30,7 +30,7 @@ from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.processes import ask, free_port, run, shell, started
 from tests.system.test_instance import until
 
-DOCUMENT = (ROOT / "deploy" / "README.md").read_text().partition("## A cluster")[2].partition("\n## ")[0]
+DOCUMENT = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
 
 
 def mount(volume: Path, files: dict[str, bytes], mode: int) -> None:
