@@ -9,12 +9,12 @@ from types import FrameType
 import click
 from rich.console import Console
 
+from deploy.factory.console import Report
 from deploy.factory.deployment import STEPS, Deployment
 from deploy.factory.errors import FactoryError
 from deploy.factory.host import Host
-from deploy.factory.luggage import pack, read_settings
-from deploy.factory.order import Order
-from deploy.factory.report import Report
+from deploy.factory.options import Order
+from deploy.factory.payload import pack, read_settings
 from deploy.factory.target import Target
 from security import KeyException
 from service.errors import LoanerError

@@ -1,13 +1,13 @@
 """The steps of a deployment, done or only told."""
 
+from deploy.factory.console import HIDDEN, Report
 from deploy.factory.errors import FactoryError
 from deploy.factory.host import Host
 from deploy.factory.image import NAME, Image, build, build_command, docker, look_at
-from deploy.factory.luggage import Luggage
-from deploy.factory.order import Order, script
-from deploy.factory.parcel import wrap
-from deploy.factory.report import HIDDEN, Report
-from deploy.factory.shipping import Shipping, compressor_of, ship
+from deploy.factory.image_transfer import Shipping, compressor_of, ship
+from deploy.factory.options import Order, script
+from deploy.factory.payload import Luggage
+from deploy.factory.payload_archive import wrap
 from service.settings import Settings
 
 STEPS = 4
@@ -43,7 +43,7 @@ class Deployment:
         shipping = Shipping(image.tag, "zstd")
         command = self._report.command
         self._report.step(f"{self._host.target}: look at what is there")
-        command(self._host.script_command(script("survey")), stdin="deploy/factory/survey.sh")
+        command(self._host.script_command(script("preflight")), stdin="deploy/factory/preflight.sh")
         self._report.step(self._order.title)
         if self._order.image is None:
             command(build_command(self._order.build_arguments))
@@ -54,12 +54,12 @@ class Deployment:
         command(shipping.save, shipping.compress, self._host.command(*shipping.load))
         self._tell_luggage()
         arguments = self._order.switch(image.tag, self._settings)
-        command(self._host.script_command(script("switch"), *arguments), stdin="deploy/factory/switch.sh, the above")
+        command(self._host.script_command(script("replace"), *arguments), stdin="deploy/factory/replace.sh, the above")
         self._report.say("this was a dry run: nothing was done")
 
     def _survey(self) -> tuple[str, str]:
         """Returns: the host's platform, and what it unpacks."""
-        status, lines = self._host.run_script(script("survey"))
+        status, lines = self._host.run_script(script("preflight"))
         if status != 0 or len(lines) < 2:
             raise FactoryError(f"{self._host.target}: {self._report.masked(' '.join(lines[-1:]))}")
         return lines[-2], lines[-1]  # a shell that starts may have said something before
@@ -93,7 +93,7 @@ class Deployment:
         arguments = self._order.switch(image.tag, self._settings)
         parcel = wrap(self._luggage)
         try:
-            status, lines = self._host.run_script(script("switch"), *arguments, stdin=parcel, tell=self._report.say)
+            status, lines = self._host.run_script(script("replace"), *arguments, stdin=parcel, tell=self._report.say)
         except (FactoryError, KeyboardInterrupt) as err:
             why = self._report.masked(str(err)) or "interrupted"
             raise FactoryError(

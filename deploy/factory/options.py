@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deploy.factory.errors import FactoryError
 from deploy.factory.image import NAME
-from deploy.factory.parcel import OWNER
+from deploy.factory.payload_archive import OWNER
 from service.settings import Settings
 
 SCRIPTS = Path(__file__).parent

@@ -3,7 +3,7 @@
 import io
 import tarfile
 
-from deploy.factory.luggage import FILES, Luggage
+from deploy.factory.payload import FILES, Luggage
 from service.settings import SECRETS
 
 OWNER = 10001  # whom the Dockerfile lets the service be

@@ -12,14 +12,14 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 
 from deploy.factory.cli import main
+from deploy.factory.console import Report
 from deploy.factory.deployment import Deployment
 from deploy.factory.errors import FactoryError
 from deploy.factory.image import Image
-from deploy.factory.luggage import STAY, pack, read_settings
-from deploy.factory.order import CONFINED, script
-from deploy.factory.parcel import wrap
-from deploy.factory.report import Report
-from deploy.factory.shipping import Shipping
+from deploy.factory.image_transfer import Shipping
+from deploy.factory.options import CONFINED, script
+from deploy.factory.payload import STAY, pack, read_settings
+from deploy.factory.payload_archive import wrap
 from deploy.factory.target import Target
 from service.errors import SettingsError
 from service.settings import Settings
@@ -240,11 +240,11 @@ def test_a_host_whose_docker_cannot_be_used_says_why(tmp_path, docker, told):
     if docker:
         (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
         (tmp_path / "docker").chmod(0o755)
-    done = subprocess.run(["sh", "-c", script("survey")], env={"PATH": str(tmp_path)}, text=True, capture_output=True)
+    done = subprocess.run(["sh", "-c", script("preflight")], env={"PATH": str(tmp_path)}, text=True, capture_output=True)
     assert done.returncode == 1
     assert told in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["survey", "switch"])
+@pytest.mark.parametrize("name", ["preflight", "replace"])
 def test_the_scripts_are_plain_sh(name):
     assert subprocess.run(["sh", "-n", "-c", script(name)]).returncode == 0
