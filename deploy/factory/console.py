@@ -1,55 +1,66 @@
-"""What people see of the steps: one line each, what goes on within, and how much has left."""
+"""Progress output of a deployment, with secrets redacted."""
 
 import re
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+import rich.console
 from rich.progress import FileSizeColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 HIDDEN = "********"
 PASSWORD_IN_URL = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 
 
-class Report:
-    """secrets: what is never shown, whoever says it. steps: how many there are."""
+class Console:
+    """Prints numbered steps and their details, and redacts secrets in every line.
 
-    def __init__(self, console: Console, secrets: list[str], steps: int) -> None:
-        self._console = console
+    Args:
+        terminal: Where lines are printed.
+        secrets: Values that are never shown.
+        steps: Total number of steps.
+    """
+
+    def __init__(self, terminal: rich.console.Console, secrets: list[str], steps: int) -> None:
+        self._terminal = terminal
         self._steps = steps
         lines = {line for secret in secrets for line in secret.splitlines() if line.strip()}
-        self._secrets = sorted(lines, key=len, reverse=True)  # one may hold another one
+        self._secrets = sorted(lines, key=len, reverse=True)  # a secret may contain a shorter one
         self._step = 0
 
     def step(self, title: str) -> None:
-        """Say what comes next."""
+        """Print the heading of the next step."""
         self._step += 1
         self._print(f"{self._step}/{self._steps} {title}", style="bold")
 
-    def say(self, line: str) -> None:
-        """Say what goes on within a step."""
+    def detail(self, line: str) -> None:
+        """Print a line about the current step."""
         self._print(f"    {line}")
 
     def command(self, *pipeline: list[str], stdin: str = "") -> None:
-        """Say which commands would run. stdin: what the first one would read."""
-        told = " | ".join(shlex.join(command) for command in pipeline)
-        self.say(f"$ {told}" + (f"   # stdin: {stdin}" if stdin else ""))
+        """Print a command as a shell would take it.
+
+        Args:
+            pipeline: One or more commands, joined by pipes.
+            stdin: Description of what the first command reads.
+        """
+        text = " | ".join(shlex.join(command) for command in pipeline)
+        self.detail(f"$ {text}" + (f"   # stdin: {stdin}" if stdin else ""))
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[int], object]]:
-        """Show bytes as they leave. Gives: what is to be called with their number."""
+        """Show a transfer's progress; yields a callback that takes the number of bytes sent."""
         columns = (TextColumn("    {task.description}"), FileSizeColumn(), TransferSpeedColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console) as progress:
+        with Progress(*columns, console=self._terminal) as progress:
             task = progress.add_task(title, total=None)
             yield lambda count: progress.advance(task, count)
 
-    def masked(self, text: str) -> str:
-        """The text as it can be shown: without secrets, and without what would move a terminal's cursor."""
+    def redact(self, text: str) -> str:
+        """Return the text without secrets, passwords in URLs, and terminal control characters."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         text = PASSWORD_IN_URL.sub(rf"\1{HIDDEN}@", text)
         return "".join(letter if letter.isprintable() else " " for letter in text)
 
     def _print(self, line: str, style: str | None = None) -> None:
-        self._console.print(self.masked(line), style=style, markup=False, highlight=False, soft_wrap=True)
+        self._terminal.print(self.redact(line), style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""An image on its way: saved here, compressed, loaded there, without a registry and without a file in between."""
+"""Transfer of an image to a host: a pipe of save, compress and load, without a registry or a temporary file."""
 
 import shutil
 import subprocess
@@ -14,66 +14,80 @@ CHUNK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Shipping:
-    """What an image goes through. compressor: zstd or gzip."""
+class ImageTransfer:
+    """The commands that transfer an image.
+
+    Args:
+        tag: Tag of the image.
+        compressor: zstd or gzip.
+    """
 
     tag: str
     compressor: str
 
     @property
     def save(self) -> list[str]:
-        """What reads the image here."""
+        """The local command that writes the image to stdout."""
         return ["docker", "save", self.tag]
 
     @property
     def compress(self) -> list[str]:
-        """What makes it smaller, quickly: a slow compressor would keep most networks waiting."""
+        """The local command that compresses it, at a fast level: a slower one would be the bottleneck."""
         return ["zstd", "--quiet", "-T0", "--stdout"] if self.compressor == "zstd" else ["gzip", "--fast", "--stdout"]
 
     @property
     def load(self) -> list[str]:
-        """What the host does with it; docker unpacks gzip itself, and zstd only where it is new."""
+        """The host's command that loads it; every Docker unpacks gzip itself, but only recent ones unpack zstd."""
         return ["sh", "-c", "zstd -dc | docker load"] if self.compressor == "zstd" else ["docker", "load"]
 
 
-def compressor_of(theirs: str) -> str:
-    """What both ends have: zstd, or else gzip. theirs: what the host has."""
-    return "zstd" if theirs == "zstd" and shutil.which("zstd") else "gzip"
+def choose_compressor(remote: str) -> str:
+    """Return zstd if both ends have it, else gzip; remote is what the host has."""
+    return "zstd" if remote == "zstd" and shutil.which("zstd") else "gzip"
 
 
-def ship(shipping: Shipping, host: Host, tell: Callable[[int], object]) -> None:
-    """Send an image. tell: gets the number of bytes each time that some leave.
+def transfer(image_transfer: ImageTransfer, host: Host, on_bytes: Callable[[int], object]) -> None:
+    """Send an image to a host.
 
-    Raises: FactoryError; the host then has what it had before.
+    Args:
+        image_transfer: The image's tag and its compressor.
+        host: The host, connected.
+        on_bytes: Called with the number of bytes of each chunk sent.
+
+    Raises:
+        FactoryError: If the image cannot be read here or loaded there.
     """
     with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(shipping.save, stdout=subprocess.PIPE, stderr=complaints) as save,
-        subprocess.Popen(shipping.compress, stdin=save.stdout, stdout=subprocess.PIPE, stderr=complaints) as compress,
-        host.start(host.command(*shipping.load), stderr=subprocess.STDOUT) as load,
+        tempfile.TemporaryFile() as local_errors,
+        subprocess.Popen(image_transfer.save, stdout=subprocess.PIPE, stderr=local_errors) as save,
+        subprocess.Popen(
+            image_transfer.compress, stdin=save.stdout, stdout=subprocess.PIPE, stderr=local_errors
+        ) as compress,
+        host.start(host.command(*image_transfer.load), stderr=subprocess.STDOUT) as load,
     ):
         assert save.stdout is not None
         assert compress.stdout is not None
         assert load.stdin is not None
         assert load.stdout is not None
         try:
-            save.stdout.close()  # it is the compressor's alone, so that one who ends early ends the other
-            feed(load.stdin, _counted(compress.stdout, tell))
+            save.stdout.close()  # only the compressor holds it now: if one process exits, so does the other
+            feed(load.stdin, _counted(compress.stdout, on_bytes))
             compress.stdout.close()
-            answer = load.stdout.read().decode(errors="replace").strip()
+            output = load.stdout.read().decode(errors="replace").strip()
             statuses = [load.wait(), save.wait(), compress.wait()]
         finally:
             for process in (save, compress, load):
                 process.kill()
-        complaints.seek(0)
-        complaint = complaints.read().decode(errors="replace").strip()
+        local_errors.seek(0)
+        local_error = local_errors.read().decode(errors="replace").strip()
     if statuses[0] != 0:
-        raise FactoryError(f"{host.target} did not take the image: {answer or complaint or 'the connection was lost'}")
+        reason = output or local_error or "the connection was lost"
+        raise FactoryError(f"{host.target} could not load the image: {reason}")
     if any(statuses):
-        raise FactoryError(f"the image cannot be read here: {complaint}")
+        raise FactoryError(f"reading the image failed here: {local_error}")
 
 
-def _counted(stream: IO[bytes], tell: Callable[[int], object]) -> Iterator[bytes]:
+def _counted(stream: IO[bytes], on_bytes: Callable[[int], object]) -> Iterator[bytes]:
     while chunk := stream.read(CHUNK):
-        tell(len(chunk))
+        on_bytes(len(chunk))
         yield chunk

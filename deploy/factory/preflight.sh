@@ -1,13 +1,14 @@
 #!/bin/sh
-# Says which platform the host is, and what it can unpack; or why it cannot be used.
+# Checks that the host can be deployed to. Prints its platform, then the best compression that it can unpack (zstd or
+# gzip). If the host cannot be used, the last line says why, and the exit status is 1.
 docker=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}' 2>&1) || {
-    command -v docker >/dev/null || docker="docker is not on the PATH of $(id -un); install Docker there"
+    command -v docker >/dev/null || docker="docker is not on the PATH of $(id -un); install Docker on the host"
     case $docker in
-        *"ermission denied"*) docker="$(id -un) may not use docker; as root there: usermod -aG docker $(id -un)" ;;
+        *"ermission denied"*) docker="$(id -un) may not use docker; run as root on the host: usermod -aG docker $(id -un)" ;;
     esac
     echo "$docker"
     exit 1
 }
-command -v flock >/dev/null || { echo "flock is missing; install util-linux there"; exit 1; }
-echo "$docker" | tail -n 1 # there may be warnings before
+command -v flock >/dev/null || { echo "flock is missing; install util-linux on the host"; exit 1; }
+echo "$docker" | tail -n 1 # warnings may precede the platform
 command -v zstd >/dev/null && echo zstd || echo gzip

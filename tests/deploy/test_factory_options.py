@@ -240,7 +240,9 @@ def test_a_host_whose_docker_cannot_be_used_says_why(tmp_path, docker, told):
     if docker:
         (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
         (tmp_path / "docker").chmod(0o755)
-    done = subprocess.run(["sh", "-c", script("preflight")], env={"PATH": str(tmp_path)}, text=True, capture_output=True)
+    done = subprocess.run(
+        ["sh", "-c", script("preflight")], env={"PATH": str(tmp_path)}, text=True, capture_output=True
+    )
     assert done.returncode == 1
     assert told in done.stdout.splitlines()[-1]
 
