@@ -4,7 +4,7 @@
 docker=$(docker version --format '{{.Server.Os}}/{{.Server.Arch}}' 2>&1) || {
     command -v docker >/dev/null || docker="docker is not on the PATH of $(id -un); install Docker on the host"
     case $docker in
-        *"ermission denied"*) docker="$(id -un) may not use docker; run as root on the host: usermod -aG docker $(id -un)" ;;
+        *"ermission denied"*) docker="$(id -un) may not use docker; run there as root: usermod -aG docker $(id -un)" ;;
     esac
     echo "$docker"
     exit 1

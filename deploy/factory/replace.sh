@@ -1,7 +1,7 @@
 #!/bin/sh
 # Replaces the running container with one of a new image, and rolls back if the new one does not become ready.
 #
-#   $1 name, $2 image, $3 [address:]port to publish, $4 timeout in seconds; further arguments: options of `docker create`
+#   $1 name, $2 image, $3 [address:]port to publish, $4 timeout in seconds, then options of `docker create`
 #   stdin: NAME=value lines for the environment, an empty line, a tar for /run/secrets
 #
 # `name` is the last container that became ready, `name-previous` the one before it, and `name-next` the one that is
@@ -83,7 +83,7 @@ roll_back() {
 lock=/tmp/factory-$name.lock
 (umask 0; set -C; : >"$lock") 2>/dev/null
 exec 9<"$lock"
-flock -n 9 || { log "another deployment of $name is running on this host; nothing was changed, try again when it has finished"; exit 1; }
+flock -n 9 || { log "another deployment of $name is running here; nothing was changed, try again when it has finished"; exit 1; }
 
 if ! exists "$name" && exists "$previous"; then # crashed between or before the final renames
     if exists "$next"; then docker rename "$next" "$name"; else docker rename "$previous" "$name"; fi

@@ -1,5 +1,5 @@
--- Users of the ledger's database: the owner of the tables, a reader, a poster, and Vault, which creates more readers and
--- posters. Run as a superuser in that database. Idempotent. Passwords are read from files.
+-- Users of the ledger's database: the owner of the tables, a reader, a poster, and Vault, which creates more readers
+-- and posters. Run as a superuser in that database. Idempotent. Passwords are read from files.
 \set admin_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_admin_pw"`
 \set reading_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_pw"`
 \set posting_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_posting_pw"`

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Configures Vault for this service: database roles that read and post, and an AppRole that may use them. Idempotent.
-# VAULT_ADDR: address of Vault. PSQL_HOST: address of the database as Vault reaches it. Secrets are files in SECRETS_DIR,
-# and are passed to Vault as files, so that they never appear in a process list.
+# VAULT_ADDR: address of Vault. PSQL_HOST: address of the database as Vault reaches it. Secrets are files in
+# SECRETS_DIR and are passed to Vault as files, so that they never appear in a process list.
 set -eu
 : "${VAULT_ADDR:?}" "${PSQL_HOST:?}"
 here=$(dirname "$0")
