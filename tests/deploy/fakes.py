@@ -64,7 +64,7 @@ def kong(stack: ExitStack) -> None:
 
     def forward(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
         route = next((route for route in gateway.routes.values() if request.path.startswith(route["paths"][0])), None)
-        targets = [target for known in gateway.targets.values() for target in known]
+        targets = [target for upstream in gateway.targets.values() for target in upstream]
         if route is None or not targets:
             return (404 if route is None else 503), {}, b"{}"
         prefix = route["paths"][0]
@@ -94,16 +94,16 @@ def vault(stack: ExitStack) -> None:
 
 def consul(stack: ExitStack) -> None:
     """Serve a Consul agent that keeps registrations."""
-    known: dict[str, Any] = {}
+    registrations: dict[str, Any] = {}
 
     def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
         action = request.path.partition("?")[0].removeprefix("/v1/agent/service")
         if action == "/register":
             service = json.loads(body)
-            known[service["id"]] = service  # Consul accepts names in any case
+            registrations[service["id"]] = service  # Consul accepts names in any case
         elif action.startswith("/deregister/"):
-            known.pop(action.removeprefix("/deregister/"), None)
-        return 200, {"Content-Type": "application/json"}, json.dumps(known if action == "s" else None).encode()
+            registrations.pop(action.removeprefix("/deregister/"), None)
+        return 200, {"Content-Type": "application/json"}, json.dumps(registrations if action == "s" else None).encode()
 
     serve(8500, answer)
 

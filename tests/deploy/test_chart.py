@@ -303,9 +303,9 @@ def test_discovery_decides_how_the_gateway_finds_the_pods(discovery, settings):
     data = one(manifests, "ConfigMap")["data"]
     assert {name: text for name, text in data.items() if name in ("SERVICE_DISCOVERY", "SERVICE_HOST")} == settings
     annotations = one(manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"]
-    known = {name: text for name, text in annotations.items() if name.startswith("consul.")}
+    consul = {name: text for name, text in annotations.items() if name.startswith("consul.")}
     expected = {"consul.register/enabled": "true", "consul.register/service.name": "loaner"}
-    assert known == (expected if discovery == "consul" else {})
+    assert consul == (expected if discovery == "consul" else {})
     assert ("CONSUL_AGENT_URL" in json.dumps(serving(manifests))) == (discovery == "agent")
 
 

@@ -59,7 +59,7 @@ def vault(deployed, postgres):
 
 def connect_as_new_user(vault: Connection, role: str) -> Connection:
     """Create a user as Vault does for a role, and connect as that user."""
-    variables = {"name": f"v-{role}", "password": "made", "expiration": "2099-01-01 00:00:00+00"}
+    variables = {"name": f"v-{role}", "password": "generated", "expiration": "2099-01-01 00:00:00+00"}
     sql(vault, render(role, variables))
     port = vault.info.port
     return psycopg2.connect(

@@ -25,8 +25,8 @@ platform: microkubes
 {{- end -}}
 
 {{- define "loaner.serviceAccountName" -}}
-{{- $made := .Values.serviceAccount.create | ternary (include "loaner.fullname" .) "default" -}}
-{{- .Values.serviceAccount.name | default $made -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "loaner.fullname" .) "default" -}}
+{{- .Values.serviceAccount.name | default $default -}}
 {{- end -}}
 
 {{- define "loaner.image" -}}
