@@ -1,1 +1,1 @@
-"""How the service gets to where it runs; knows the service's settings and keys, and nothing of loans."""
+"""Deployment of the service. Depends on its settings and keys, and on nothing about loans."""

@@ -1,4 +1,7 @@
-"""Ends with 0 if the service of this container answers /healthcheck, or another path given: images have no curl."""
+"""Check the health of the service in this container; exits with 0 if it answers.
+
+Usage: `healthcheck.py [PATH]`; PATH defaults to /healthcheck. The image has no curl.
+"""
 
 import os
 import ssl
@@ -11,5 +14,5 @@ scheme = "https" if os.environ.get("TLS_CERT") else "http"
 path = sys.argv[1] if len(sys.argv) > 1 else "/healthcheck"
 url = f"{scheme}://127.0.0.1:{os.environ.get('PORT') or 5555}{path}"
 tls = ssl.create_default_context()
-tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # the certificate is made out to others than 127.0.0.1
-urllib.request.urlopen(url, timeout=TIMEOUT_S, context=tls).close()  # noqa: S310  (the scheme is one of two)
+tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE  # the certificate does not name 127.0.0.1
+urllib.request.urlopen(url, timeout=TIMEOUT_S, context=tls).close()  # noqa: S310  (always http or https)

@@ -1,1 +1,1 @@
-"""The Docker factory: builds the image, ships it to a host over ssh, and starts it there, or leaves what was there."""
+"""Build the service's image, copy it to a host over ssh, and start it there, with rollback."""

@@ -1,4 +1,4 @@
-"""`python -m deploy.factory user@host`."""
+"""Run the factory: `python -m deploy.factory user@host`."""
 
 from deploy.factory.cli import main
 

@@ -1,103 +1,121 @@
-"""The steps of a deployment, done or only told."""
+"""The steps of a deployment, run or printed."""
 
+from deploy.factory.console import HIDDEN, Console
 from deploy.factory.errors import FactoryError
 from deploy.factory.host import Host
-from deploy.factory.image import NAME, Image, build, build_command, docker, look_at
-from deploy.factory.luggage import Luggage
-from deploy.factory.order import Order, script
-from deploy.factory.parcel import wrap
-from deploy.factory.report import HIDDEN, Report
-from deploy.factory.shipping import Shipping, compressor_of, ship
+from deploy.factory.image import NAME, Image, build, build_command, docker, find_image
+from deploy.factory.image_transfer import ImageTransfer, choose_compressor, transfer
+from deploy.factory.options import DeployOptions, read_script
+from deploy.factory.payload import Payload
+from deploy.factory.payload_archive import to_archive
 from service.settings import Settings
 
 STEPS = 4
-IS_THERE = ("docker", "image", "inspect", "--format", "{{.Id}}")
+IMAGE_ID = ("docker", "image", "inspect", "--format", "{{.Id}}")
 
 
 class Deployment:
-    """One order for one host. settings, luggage: what the service is sent with."""
+    """A deployment of one image to one host.
 
-    def __init__(self, order: Order, host: Host, settings: Settings, luggage: Luggage, report: Report) -> None:
-        self._order = order
+    Args:
+        options: What to deploy, and how.
+        host: Where to deploy it.
+        settings: The service's settings; port and listen address decide what the host publishes.
+        payload: Settings, files and keys for the container.
+        console: Where progress is printed.
+    """
+
+    def __init__(
+        self, options: DeployOptions, host: Host, settings: Settings, payload: Payload, console: Console
+    ) -> None:
+        self._options = options
         self._host = host
         self._settings = settings
-        self._luggage = luggage
-        self._report = report
+        self._payload = payload
+        self._console = console
 
     def run(self) -> None:
-        """Do it. Raises: FactoryError for the step that failed; the host runs then what it ran before."""
-        self._report.step(f"{self._host.target}: look at what is there")
+        """Deploy.
+
+        Raises:
+            FactoryError: If a step fails; the host then keeps or restores the previous container.
+        """
+        self._console.step(f"{self._host.target}: check the host")
         with self._host:
-            platform, unpacks = self._survey()  # a host that cannot be used is found out before an image is built
-            image = self._image()
-            self._report.step(f"ship {image.tag}")
+            platform, compression = self._preflight()  # an unusable host is reported before an image is built
+            image = self._provide_image()
+            self._console.step(f"transfer {image.tag}")
             if platform != image.platform:
-                raise FactoryError(f"{self._host.target} is {platform}, and the image is for {image.platform}")
-            self._ship(Shipping(image.tag, compressor_of(unpacks)), image)
-            self._tell_luggage()
-            self._switch(image)
+                raise FactoryError(f"{self._host.target} is {platform}, but the image is for {image.platform}")
+            self._transfer(ImageTransfer(image.tag, choose_compressor(compression)), image)
+            self._print_payload()
+            self._replace(image)
 
-    def tell(self) -> None:
-        """Say the commands, and do nothing."""
-        image = Image(self._order.image or NAME, "<id>")
-        shipping = Shipping(image.tag, "zstd")
-        command = self._report.command
-        self._report.step(f"{self._host.target}: look at what is there")
-        command(self._host.script_command(script("survey")), stdin="deploy/factory/survey.sh")
-        self._report.step(self._order.title)
-        if self._order.image is None:
-            command(build_command(self._order.build_arguments))
+    def print_plan(self) -> None:
+        """Print the commands of a deployment without running them."""
+        image = Image(self._options.image or NAME, "<id>")
+        plan = ImageTransfer(image.tag, "zstd")
+        command = self._console.command
+        self._console.step(f"{self._host.target}: check the host")
+        command(self._host.script_command(read_script("preflight")), stdin="deploy/factory/preflight.sh")
+        self._console.step(self._options.image_step)
+        if self._options.image is None:
+            command(build_command(self._options.build_arguments))
         command(["docker", "image", "inspect", image.reference])
-        self._report.step(f"ship {image.tag}, unless it is there")
-        command(self._host.command(*IS_THERE, image.tag))
+        self._console.step(f"transfer {image.tag}, unless the host has it")
+        command(self._host.command(*IMAGE_ID, image.tag))
         command(["docker", "image", "tag", image.reference, image.tag])
-        command(shipping.save, shipping.compress, self._host.command(*shipping.load))
-        self._tell_luggage()
-        arguments = self._order.switch(image.tag, self._settings)
-        command(self._host.script_command(script("switch"), *arguments), stdin="deploy/factory/switch.sh, the above")
-        self._report.say("this was a dry run: nothing was done")
+        command(plan.save, plan.compress, self._host.command(*plan.load))
+        self._print_payload()
+        arguments = self._options.replace_arguments(image.tag, self._settings)
+        command(
+            self._host.script_command(read_script("replace"), *arguments),
+            stdin="deploy/factory/replace.sh, then the payload above",
+        )
+        self._console.detail("dry run: nothing was changed")
 
-    def _survey(self) -> tuple[str, str]:
-        """Returns: the host's platform, and what it unpacks."""
-        status, lines = self._host.run_script(script("survey"))
+    def _preflight(self) -> tuple[str, str]:
+        """Return the host's platform and the compression that it can unpack."""
+        status, lines = self._host.run_script(read_script("preflight"))
         if status != 0 or len(lines) < 2:
-            raise FactoryError(f"{self._host.target}: {self._report.masked(' '.join(lines[-1:]))}")
-        return lines[-2], lines[-1]  # a shell that starts may have said something before
+            raise FactoryError(f"{self._host.target}: {self._console.redact(' '.join(lines[-1:]))}")
+        return lines[-2], lines[-1]  # the login shell may have printed something before
 
-    def _image(self) -> Image:
-        self._report.step(self._order.title)
-        if self._order.image is None:
-            build(self._order.build_arguments)
-        return look_at(self._order.image or NAME)
+    def _provide_image(self) -> Image:
+        self._console.step(self._options.image_step)
+        if self._options.image is None:
+            build(self._options.build_arguments)
+        return find_image(self._options.image or NAME)
 
-    def _ship(self, shipping: Shipping, image: Image) -> None:
-        if self._host.succeeds(*IS_THERE, image.tag):
-            self._report.say("it is there already")
+    def _transfer(self, image_transfer: ImageTransfer, image: Image) -> None:
+        if self._host.succeeds(*IMAGE_ID, image.tag):
+            self._console.detail("the host has this image already")
             return
         docker("image", "tag", image.reference, image.tag)
-        with self._report.progress(f"{image.size / 1e6:.0f} MB with {shipping.compressor}:") as advance:
-            ship(shipping, self._host, advance)
+        with self._console.progress(f"{image.size / 1e6:.0f} MB with {image_transfer.compressor}:") as on_bytes:
+            transfer(image_transfer, self._host, on_bytes)
 
-    def _tell_luggage(self) -> None:
-        self._report.step(f"start it as {self._order.container}")
-        for name, value in sorted(self._luggage.variables.items()):
-            self._report.say(f"variable {name}={value}")
-        for name in sorted(self._luggage.secrets):
-            self._report.say(f"secret {name.upper()}={HIDDEN}")
-        for key in self._luggage.keys:
-            self._report.say(f"key {key.name}")
-        if self._luggage.left:
-            self._report.say(f"not sent, being no settings of the service: {', '.join(self._luggage.left)}")
+    def _print_payload(self) -> None:
+        self._console.step(f"start it as {self._options.container}")
+        for name, value in sorted(self._payload.variables.items()):
+            self._console.detail(f"variable {name}={value}")
+        for name in sorted(self._payload.secrets):
+            self._console.detail(f"secret {name.upper()}={HIDDEN}")
+        for key in self._payload.keys:
+            self._console.detail(f"key {key.name}")
+        if self._payload.ignored:
+            self._console.detail(f"ignored (not settings of the service): {', '.join(self._payload.ignored)}")
 
-    def _switch(self, image: Image) -> None:
-        arguments = self._order.switch(image.tag, self._settings)
-        parcel = wrap(self._luggage)
+    def _replace(self, image: Image) -> None:
+        arguments = self._options.replace_arguments(image.tag, self._settings)
+        archive = to_archive(self._payload)
         try:
-            status, lines = self._host.run_script(script("switch"), *arguments, stdin=parcel, tell=self._report.say)
+            status, lines = self._host.run_script(
+                read_script("replace"), *arguments, stdin=archive, on_line=self._console.detail
+            )
         except (FactoryError, KeyboardInterrupt) as err:
-            why = self._report.masked(str(err)) or "interrupted"
-            raise FactoryError(
-                f"{why}; the host ends the switch by itself, one way or the other: run this again"
-            ) from err
+            cause = self._console.redact(str(err)) or "interrupted"
+            raise FactoryError(f"{cause}; the host completes the replacement or rolls it back; run this again") from err
         if status != 0:
-            raise FactoryError(f"{self._order.container} was not replaced: {self._report.masked(' '.join(lines[-1:]))}")
+            reason = self._console.redact(" ".join(lines[-1:]))
+            raise FactoryError(f"{self._options.container} was not replaced: {reason}")

@@ -1,5 +1,5 @@
-"""What can go wrong on the way to a host."""
+"""Exceptions of the factory."""
 
 
 class FactoryError(Exception):
-    """A step failed. The message says which, why, and what to do."""
+    """A deployment step failed. The message names the step and the cause, and says what to do."""

@@ -1,4 +1,7 @@
-"""The host over ssh: the system's own client, so that ~/.ssh/config, agents and known hosts count as they always do."""
+"""Commands on a host over ssh.
+
+Uses the system's ssh client, so that ~/.ssh/config, agents and known hosts apply.
+"""
 
 import shlex
 import subprocess
@@ -12,7 +15,7 @@ from typing import IO, Self
 from deploy.factory.errors import FactoryError
 from deploy.factory.target import Target
 
-# A host that is not known is refused, whatever the configuration says, and nothing is asked for on the way.
+# These override ~/.ssh/config: unknown host keys are always rejected, and ssh never prompts.
 OPTIONS = {
     "StrictHostKeyChecking": "yes",
     "BatchMode": "yes",
@@ -26,18 +29,23 @@ OPTIONS = {
     "ControlPersist": "no",
 }
 CONNECTED = b"connected\n"
-LOST = 255  # the status of ssh itself
+CONNECTION_FAILED = 255  # exit status of ssh itself
 REASONS = {
-    "REMOTE HOST IDENTIFICATION HAS CHANGED": "it shows another host key than the known one; find out why, and only "
-    "then remove the known one with ssh-keygen -R",
-    "Host key verification failed": "its host key is not known; compare it with what its owner says, and connect once "
-    "with ssh by hand",
-    "Permission denied": "it does not accept your key; see that ssh gets in by hand without a password",
+    "REMOTE HOST IDENTIFICATION HAS CHANGED": "its host key has changed; find out why before you remove the known key "
+    "with ssh-keygen -R",
+    "Host key verification failed": "its host key is not known; verify it with the host's owner, then connect once "
+    "with ssh",
+    "Permission denied": "it does not accept your key; check that ssh connects without a password",
 }
 
 
 class Host:
-    """One connection that every command shares, once it is entered. config: a file in place of ~/.ssh/config."""
+    """A host; as a context manager, one connection that all commands share.
+
+    Args:
+        target: The host, and how to log in.
+        config: ssh configuration to use instead of ~/.ssh/config.
+    """
 
     def __init__(self, target: Target, config: Path | None = None) -> None:
         self.target = target
@@ -45,21 +53,25 @@ class Host:
         self._socket: Path | None = None
 
     def __enter__(self) -> Self:
-        """Raises: FactoryError saying why there is no connection."""
+        """Connect.
+
+        Raises:
+            FactoryError: If the connection fails; the message says why.
+        """
         self._folder = tempfile.TemporaryDirectory(prefix="factory-")
-        self._socket = Path(self._folder.name) / "s"  # short, as paths of sockets have to be
-        with tempfile.TemporaryFile() as complaints:
-            # It waits for what comes on its stdin: when this process dies, however that is, the connection ends.
-            self._master = self.start(self._ssh("cat", "ControlMaster=yes"), stderr=complaints)
+        self._socket = Path(self._folder.name) / "s"  # short: the length of socket paths is limited
+        with tempfile.TemporaryFile() as errors:
+            # cat ends with its stdin: when this process dies, even by SIGKILL, the connection closes.
+            self._master = self.start(self._ssh("cat", "ControlMaster=yes"), stderr=errors)
             assert self._master.stdin is not None
             assert self._master.stdout is not None
-            with suppress(BrokenPipeError):  # the reason is in what it complains of
+            with suppress(BrokenPipeError):  # ssh has written the reason to stderr
                 self._master.stdin.write(CONNECTED)
                 self._master.stdin.flush()
             if not any(line == CONNECTED for line in iter(self._master.stdout.readline, b"")):
                 self._close()
-                complaints.seek(0)
-                raise FactoryError(self._explained(complaints.read().decode(errors="replace")))
+                errors.seek(0)
+                raise FactoryError(self._explain(errors.read().decode(errors="replace")))
         return self
 
     def __exit__(
@@ -68,20 +80,33 @@ class Host:
         self._close()
 
     def command(self, *words: str) -> list[str]:
-        """What runs these words on the host."""
+        """Return the local command that runs these words on the host."""
         return self._ssh(shlex.join(words), "ControlMaster=no")
 
     def script_command(self, script: str, *arguments: str) -> list[str]:
-        """What runs a script that comes first on stdin: whatever shell the host's user has, it reads little."""
+        """Return the local command that runs a script on the host.
+
+        The script is read from the start of stdin: the user's login shell, which may not be POSIX, only starts sh.
+        """
         first = f'eval "$(dd bs=1 count={len(script.encode())} 2>/dev/null)"'
         return self.command("sh", "-c", first, "factory", *arguments)
 
     def run_script(
-        self, script: str, *arguments: str, stdin: bytes = b"", tell: Callable[[str], object] = lambda _: None
+        self, script: str, *arguments: str, stdin: bytes = b"", on_line: Callable[[str], object] = lambda _: None
     ) -> tuple[int, list[str]]:
-        """Run a script. stdin: what it reads. tell: gets each line as it comes. Returns: its status, and its lines.
+        """Run a script on the host.
 
-        Raises: FactoryError when the connection is lost.
+        Args:
+            script: Text of the script.
+            arguments: Arguments of the script.
+            stdin: Input of the script.
+            on_line: Called with each line of output when it arrives.
+
+        Returns:
+            The exit status, and the lines of stdout and stderr.
+
+        Raises:
+            FactoryError: If the connection is lost.
         """
         lines = []
         with self.start(self.script_command(script, *arguments), stderr=subprocess.STDOUT) as process:
@@ -91,28 +116,38 @@ class Host:
                 feed(process.stdin, [script.encode() + stdin])
                 for line in process.stdout:
                     lines.append(line.decode(errors="replace").rstrip())
-                    tell(lines[-1])
+                    on_line(lines[-1])
                 status = process.wait()
             finally:
                 process.kill()
-        if status == LOST:
+        if status == CONNECTION_FAILED:
             raise FactoryError(f"the connection to {self.target} was lost: {' '.join(lines[-1:])}")
         return status, lines
 
     def succeeds(self, *words: str) -> bool:
-        """Whether these words run on the host and end well."""
+        """Return whether a command on the host exits with 0."""
         with self.start(self.command(*words), stderr=subprocess.STDOUT) as process:
             process.communicate()
         return process.returncode == 0
 
     def start(self, command: list[str], stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start an ssh with pipes. It has a session of its own: whoever presses Ctrl-C stops us, and we stop it."""
+        """Start a local ssh command with pipes.
+
+        It runs in its own session, so that Ctrl-C reaches only this process, which then stops it.
+
+        Args:
+            command: A command from `command` or `script_command`.
+            stderr: Where its stderr goes, as for `subprocess.Popen`.
+
+        Raises:
+            FactoryError: If ssh is not installed.
+        """
         try:
             return subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True
             )
         except FileNotFoundError:
-            raise FactoryError("ssh is not on the PATH here; install OpenSSH's client") from None
+            raise FactoryError("ssh is not on the local PATH; install the OpenSSH client") from None
 
     def _ssh(self, command: str, control: str) -> list[str]:
         options = [f"{name}={value}" for name, value in OPTIONS.items()]
@@ -132,16 +167,16 @@ class Host:
         self._master.communicate()
         self._folder.cleanup()
 
-    def _explained(self, complaints: str) -> str:
+    def _explain(self, errors: str) -> str:
         for sign, reason in REASONS.items():
-            if sign in complaints:
+            if sign in errors:
                 return f"{self.target} cannot be used: {reason}"
-        last = complaints.strip().splitlines()[-1:]
-        return f"{self.target} cannot be reached: {' '.join(last) or 'ssh ended without a word'}"
+        last = errors.strip().splitlines()[-1:]
+        return f"{self.target} cannot be reached: {' '.join(last) or 'ssh exited without an error message'}"
 
 
 def feed(pipe: IO[bytes], chunks: Iterable[bytes]) -> None:
-    """Write to somebody, and close. Who ends early and reads no more says why on its own."""
+    """Write chunks to a pipe and close it; stops early if the reader exits, which reports its own error."""
     with suppress(BrokenPipeError), pipe:
         for chunk in chunks:
             pipe.write(chunk)

@@ -1,4 +1,4 @@
-"""The image as the engine here has it."""
+"""The service's image in the local Docker engine."""
 
 import subprocess
 from collections.abc import Sequence
@@ -14,7 +14,14 @@ NAME = f"loaner:{__version__}"
 
 @dataclass(frozen=True)
 class Image:
-    """reference: what people call it. identity: its SHA-256. platform: such as linux/amd64. size: bytes, unpacked."""
+    """An image in the local engine.
+
+    Args:
+        reference: Name under which it was found, such as loaner:0.1.0.
+        identity: SHA-256 digest of its configuration, its Docker id.
+        platform: Operating system and architecture, such as linux/amd64.
+        size: Uncompressed size in bytes.
+    """
 
     reference: str
     identity: str
@@ -23,43 +30,58 @@ class Image:
 
     @property
     def tag(self) -> str:
-        """A tag that names this very image: a host can be asked whether it has it, and it can be sent again later."""
+        """A tag that includes the image's id, so that it identifies this exact image on any host."""
         repository, _, tag = self.reference.rpartition(":")
-        if not repository or "/" in tag:  # what is behind the colon is a port and a path
+        if not repository or "/" in tag:  # the colon precedes a registry's port
             repository, tag = self.reference, "image"
-        mark = f"-{self.identity.removeprefix('sha256:')[:12]}"
-        return f"{repository}:{tag.removesuffix(mark)}{mark}"
+        suffix = f"-{self.identity.removeprefix('sha256:')[:12]}"
+        return f"{repository}:{tag.removesuffix(suffix)}{suffix}"
 
 
 def build_command(arguments: Sequence[str]) -> list[str]:
-    """What builds the image. arguments: further ones of `docker build`."""
+    """Return the command that builds the image; arguments are added to `docker build`."""
     return ["docker", "build", "--file", "deploy/docker/Dockerfile", "--tag", NAME, *arguments, "."]
 
 
 def build(arguments: Sequence[str]) -> None:
-    """Build the image, with docker's own output. Raises: FactoryError."""
+    """Build the image, showing Docker's output.
+
+    Args:
+        arguments: Additional arguments for `docker build`.
+
+    Raises:
+        FactoryError: If Docker is missing or the build fails.
+    """
     try:
         done = subprocess.run(build_command(arguments), cwd=ROOT)
     except FileNotFoundError:
-        raise FactoryError("docker is not on the PATH here; install it, or name an image with IMAGE") from None
+        raise FactoryError("docker is not on the local PATH; install it, or name an image with IMAGE") from None
     if done.returncode != 0:
-        raise FactoryError(f"the image cannot be built: docker build ended with status {done.returncode}")
+        raise FactoryError(f"building the image failed: docker build exited with status {done.returncode}")
 
 
-def look_at(reference: str) -> Image:
-    """The image of this name. Raises: FactoryError if the engine here has none."""
+def find_image(reference: str) -> Image:
+    """Return the image with this name.
+
+    Raises:
+        FactoryError: If the local engine has no such image.
+    """
     line = docker("image", "inspect", "--format", "{{.Id}} {{.Os}}/{{.Architecture}} {{.Size}}", reference)
     identity, platform, size = line.split()
     return Image(reference, identity, platform, int(size))
 
 
 def docker(*arguments: str) -> str:
-    """What docker prints. Raises: FactoryError with what it complains of."""
+    """Run docker and return its output.
+
+    Raises:
+        FactoryError: If the command fails; the message has Docker's error output.
+    """
     command = ["docker", *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except FileNotFoundError:
-        raise FactoryError("docker is not on the PATH here; install it") from None
+        raise FactoryError("docker is not on the local PATH; install it") from None
     if done.returncode != 0:
         raise FactoryError(f"docker {arguments[0]} {arguments[1]}: {done.stderr.strip()}")
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""The host that the service is sent to, as people write it."""
+"""The host to deploy to, as written on the command line."""
 
 import re
 from dataclasses import dataclass
@@ -14,7 +14,13 @@ SHAPE = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """user, port: None where ~/.ssh/config or ssh itself says."""
+    """A host that ssh connects to.
+
+    Args:
+        user: Login name; None leaves it to ssh and ~/.ssh/config.
+        host: Host name, address, or alias of ~/.ssh/config.
+        port: Port of the ssh server; None leaves it to ssh and ~/.ssh/config.
+    """
 
     user: str | None
     host: str
@@ -22,7 +28,11 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises: FactoryError for what is no user@host[:port]."""
+        """Parse `[user@]host[:port]`.
+
+        Raises:
+            FactoryError: If the text has another form, or the port is out of range.
+        """
         found = SHAPE.fullmatch(text)
         port = int(found["port"]) if found and found["port"] else None
         if found is None or (port is not None and not 0 < port < 65536):

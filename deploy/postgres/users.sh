@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the users of the ledger's database, or gives them the passwords that the secrets have now.
+# Creates the database users, or updates their passwords from the secrets.
 set -eu
 PGPASSWORD=$(cat "${SECRETS_DIR:-/run/secrets}/postgres_pw")
 export PGPASSWORD

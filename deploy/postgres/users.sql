@@ -1,11 +1,11 @@
--- Who may do what in the ledger's database: one who owns the tables, one who reads, one who posts, and Vault, which makes
--- further ones that read or post. Run by a superuser in that database; safe to run again. Passwords come from files.
+-- Users of the ledger's database: the owner of the tables, a reader, a poster, and Vault, which creates more readers
+-- and posters. Run as a superuser in that database. Idempotent. Passwords are read from files.
 \set admin_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_admin_pw"`
 \set reading_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_pw"`
 \set posting_pw `cat "${SECRETS_DIR:-/run/secrets}/psql_posting_pw"`
 \set vault_pw `cat "${SECRETS_DIR:-/run/secrets}/vault_psql_pw"`
 
-SET log_statement = none; -- statements below hold passwords
+SET log_statement = none; -- the statements below contain passwords
 SET log_min_error_statement = panic;
 SET client_min_messages = warning;
 BEGIN;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Sets Vault up for this service: credentials of the database that read or post, and an AppRole that may have them.
-# Safe to run again. VAULT_ADDR: where Vault is; PSQL_HOST: where it finds the database. Secrets are files in SECRETS_DIR
-# and handed on as such, so that no list of processes shows them.
+# Configures Vault for this service: database roles that read and post, and an AppRole that may use them. Idempotent.
+# VAULT_ADDR: address of Vault. PSQL_HOST: address of the database as Vault reaches it. Secrets are files in
+# SECRETS_DIR and are passed to Vault as files, so that they never appear in a process list.
 set -eu
 : "${VAULT_ADDR:?}" "${PSQL_HOST:?}"
 here=$(dirname "$0")
@@ -9,7 +9,7 @@ secrets=${SECRETS_DIR:-/run/secrets}
 VAULT_TOKEN=$(cat "$secrets/vault_root_token")
 export VAULT_TOKEN
 
-has() { # KIND PATH: whether something is mounted there
+has() { # KIND PATH: succeeds if something is mounted at PATH
     vault "$1" list -format=json | grep -q "\"$2/\""
 }
 log_in() {
@@ -29,7 +29,7 @@ vault policy write loaner "$here/loaner.hcl"
 has auth approle || vault auth enable approle
 vault write auth/approle/role/loaner token_policies=loaner token_no_default_policy=true token_ttl=1h token_max_ttl=24h
 vault write auth/approle/role/loaner/role-id role_id=loaner
-# A secret id that is registered already cannot be registered again.
+# Vault refuses to register the same secret id twice.
 log_in 2>/dev/null || vault write auth/approle/role/loaner/custom-secret-id secret_id="@$secrets/vault_secret_id" >/dev/null
 log_in
-echo "Vault is set up"
+echo "Vault is configured"

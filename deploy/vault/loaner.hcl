@@ -1,4 +1,4 @@
-# All that the service asks of Vault: credentials for its database, and to keep them and give them back.
+# The only permissions that the service needs: read, renew and return database credentials.
 path "database/creds/readonly" {
   capabilities = ["read"]
 }

@@ -1,4 +1,4 @@
-"""The chart as a real Helm engine renders it."""
+"""The chart, rendered by a real Helm engine."""
 
 import functools
 import json
@@ -9,14 +9,15 @@ import yaml
 
 from tests.conftest import ROOT
 
-WHERE = "pip install -r tests/requirements.txt (there is no wheel of it for every system)"
-helm = pytest.importorskip("helm_python", reason=f"no Helm engine: {WHERE}")
+helm = pytest.importorskip(
+    "helm_python", reason="helm_python is not installed: pip install -r tests/requirements.txt (not on every platform)"
+)
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # many times as fast, where libyaml is there
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # much faster, if libyaml is available
 CHART = ROOT / "deploy" / "helm"
 Manifest = dict[str, Any]
 
-_REFERENCE = {"name": "elsewhere", "key": "it"}
+_REFERENCE = {"name": "existing", "key": "value"}
 MINIMAL = {
     "secretSettings": {"SECRET": None},
     "migrations": {"enabled": False},
@@ -82,7 +83,15 @@ CASES = {"default": {}, "minimal": MINIMAL, "full": FULL, "tls": TLS}
 
 
 def rendered(values: Manifest | None = None, name: str = "loaner") -> list[Manifest]:
-    """Every manifest of a release with these values. name: of the release. Raises: helm.HelmError."""
+    """Return every manifest of a release.
+
+    Args:
+        values: Values of the chart.
+        name: Name of the release.
+
+    Raises:
+        helm.HelmError: If the chart rejects the values.
+    """
     return json.loads(_rendered(json.dumps(values or {}), name))
 
 
@@ -96,25 +105,31 @@ def _rendered(values: str, release: str) -> str:
 
 
 def one(manifests: list[Manifest], kind: str, name: str = "loaner") -> Manifest:
-    """The only manifest of this kind and name."""
+    """Return the only manifest of this kind and name."""
     (found,) = (it for it in manifests if it["kind"] == kind and it["metadata"]["name"] == name)
     return found
 
 
 def template_of(manifest: Manifest) -> Manifest | None:
-    """The pod that a manifest makes: its labels and what it runs; None if it makes none."""
+    """Return the pod template of a manifest; None if it creates no pods."""
     if manifest["kind"] == "Pod":
         return manifest
     return manifest["spec"].get("template") if manifest["kind"] in ("Deployment", "Job") else None
 
 
 def pods(manifests: list[Manifest]) -> list[Manifest]:
-    """What runs in each pod: those that serve, that of the migration, that of the test."""
+    """Return the pod specifications: of the deployment, the migration and the test."""
     return [template["spec"] for it in manifests if (template := template_of(it))]
 
 
 def environment_of(pod: Manifest, manifests: list[Manifest], secrets: dict[str, dict[str, str]]) -> dict[str, str]:
-    """What a pod's container finds in its environment. secrets: those that exist, {name: {key: value}}."""
+    """Return the environment of a pod's container.
+
+    Args:
+        pod: Specification of the pod.
+        manifests: All manifests of the release.
+        secrets: Secrets that exist, {name: {key: value}}.
+    """
     (container,) = pod["containers"]
     found: dict[str, str] = {}
     for source in container.get("envFrom", ()):

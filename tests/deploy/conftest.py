@@ -1,4 +1,4 @@
-"""The engine and what is built on it, for every test of deployment."""
+"""Fixtures for all deployment tests: the container engine, images, and an ssh host."""
 
 from tests.deploy.engine import context, engine, loaner_image
 from tests.deploy.ssh_host import ssh_host

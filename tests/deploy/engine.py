@@ -1,6 +1,6 @@
-"""A container engine, the images that tests build on it, and a context to build from: nothing is pulled.
+"""A container engine, the images that tests build with it, and a build context.
 
-Debian's own packages, by debootstrap, take the place of the images that a registry would give.
+Nothing is pulled: base images are made from Debian packages with debootstrap.
 """
 
 import os
@@ -26,13 +26,17 @@ TOOLS = f"{PYTHON},gcc,libc6-dev,python3-dev,memcached,netcat-openbsd,nginx-ligh
 
 
 class Engine:
-    """A Docker engine that answers. host: where, if not where `docker` looks by itself."""
+    """A running Docker engine.
+
+    Args:
+        host: Address of the engine; None uses Docker's default.
+    """
 
     def __init__(self, host: str | None = None) -> None:
         self.environment = {**os.environ, **({"DOCKER_HOST": host} if host else {})}
 
     def run(self, *arguments: str, **options: object) -> str:
-        """What `docker` with these arguments prints. A failure is the test's, with what was printed."""
+        """Run docker and return its output; fail the test, with the output, if docker fails."""
         done = subprocess.run(
             ["docker", *arguments], env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             **options,
@@ -41,7 +45,7 @@ class Engine:
         return done.stdout.strip()
 
     def has(self, image: str) -> bool:
-        """Whether it holds this image."""
+        """Return whether the engine has this image."""
         return bool(self.run("images", "--quiet", image))
 
     @cached_property
@@ -51,16 +55,16 @@ class Engine:
 
     @cached_property
     def tools(self) -> str:
-        """The same with a compiler, for BUILD_BASE, and with the servers that stand in for images of theirs."""
+        """The same with a compiler, for BUILD_BASE, and with servers that replace the images of docker-compose.yml."""
         return self._bootstrapped("tools", TOOLS)
 
     def build(self, context: Path, tag: str) -> str:
-        """Build the service's image from a context with wheels, on the images above, without a network."""
+        """Build the service's image from a context with wheels, on the images above, without network access."""
         arguments = {"BASE": self.base, "BUILD_BASE": self.tools, "INDEX": ""}
-        given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+        build_arguments = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         self.run(
             "build", "--network", "none", "--file", str(context / "deploy" / "docker" / "Dockerfile"), "--tag", tag,
-            *given, str(context),
+            *build_arguments, str(context),
         )  # fmt: skip
         return tag
 
@@ -68,38 +72,36 @@ class Engine:
         image = f"loaner-test/{name}:{SUITE}"
         if not self.has(image):
             if shutil.which("debootstrap") is None or os.geteuid() != 0:
-                pytest.skip(f"{image} is made by root with debootstrap: install it to run this")
+                pytest.skip(f"building {image} requires root and debootstrap")
             with tempfile.TemporaryDirectory(prefix="loaner-debootstrap-") as folder:
                 root = Path(folder) / "root"
                 command = ["debootstrap", "--variant=minbase", f"--include={packages}", SUITE, str(root)]
                 done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
                 if done.returncode != 0:
-                    pytest.skip(f"debootstrap made no {image}: {done.stdout[-500:]}")
+                    pytest.skip(f"debootstrap could not build {image}: {done.stdout[-500:]}")
                 tree = ["tar", "--directory", str(root), "--exclude=./var/cache/apt/archives/*.deb", "--create", "."]
-                with subprocess.Popen(tree, stdout=subprocess.PIPE) as packing:
-                    self.run("import", "-", image, stdin=packing.stdout)
+                with subprocess.Popen(tree, stdout=subprocess.PIPE) as archive:
+                    self.run("import", "-", image, stdin=archive.stdout)
         return image
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[Engine]:
-    """The engine that answers, or else one of this test run's own."""
+    """The engine that is running, or else one that this test run starts."""
     if shutil.which("docker") is None:
-        pytest.skip("install docker to run this")
+        pytest.skip("docker is not installed")
     if _answers(Engine()):
         yield Engine()
     elif shutil.which("dockerd") is None or os.geteuid() != 0:
-        pytest.skip("no container engine answers; root could start one with dockerd")
+        pytest.skip("no container engine is running, and starting one requires root and dockerd")
     else:
-        with _own_engine() as own:
-            yield own
+        with _started_engine() as started:
+            yield started
 
 
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project's files as a context to build from, with every wheel that the image is made of, and with secrets
-    where people have them, which are not to get into it.
-    """
+    """A build context: the project's files, every wheel of the image, and secrets that must not get into the image."""
     folder = tmp_path_factory.mktemp("context") / "loaner"
     shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
     for secret in (".auth", ".env", "clients.json", "keys/loaner", "service/.env", "deploy/docker/wheels/loaner.pem"):
@@ -112,7 +114,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]  # fmt: skip
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
-        pytest.skip(f"the wheels of the image cannot be fetched: {done.stdout[-500:]}")
+        pytest.skip(f"downloading the wheels of the image failed: {done.stdout[-500:]}")
     return folder
 
 
@@ -129,7 +131,7 @@ def _answers(engine: Engine) -> bool:
 
 
 @contextmanager
-def _own_engine() -> Iterator[Engine]:
+def _started_engine() -> Iterator[Engine]:
     with tempfile.TemporaryDirectory(prefix="loaner-engine-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         host = f"unix://{folder}/docker.sock"

@@ -1,6 +1,6 @@
-"""What takes the place of images that cannot be pulled: python -m tests.deploy.fakes kong|vault|consul
+"""Fakes for images that cannot be pulled: `python -m tests.deploy.fakes kong|vault|consul`.
 
-Runs in containers of the service's own image, see fakes.yml.
+They run in containers of the service's image, see fakes.yml.
 """
 
 import json
@@ -23,13 +23,18 @@ from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import StandInVault
 from tests.fakes.vault.fake_vault import running as running_vault
 
-EVERYWHERE = "0.0.0.0"
+ALL_ADDRESSES = "0.0.0.0"
 SECRETS = Path("/run/secrets")
 HOP_BY_HOP = {"connection", "transfer-encoding", "content-length", "server", "date"}
 
 
 def serve(port: int, answer: Callable[[BaseHTTPRequestHandler, bytes], tuple[int, dict[str, str], bytes]]) -> None:
-    """Answer every request in the background. answer: gives status, headers and content."""
+    """Serve HTTP in the background.
+
+    Args:
+        port: Port to listen on, on all addresses.
+        answer: Returns status, headers and content for a request and its body.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
@@ -46,31 +51,31 @@ def serve(port: int, answer: Callable[[BaseHTTPRequestHandler, bytes], tuple[int
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    Thread(target=ThreadingHTTPServer((EVERYWHERE, port), Handler).serve_forever, daemon=True).start()
+    Thread(target=ThreadingHTTPServer((ALL_ADDRESSES, port), Handler).serve_forever, daemon=True).start()
 
 
 def kong(stack: ExitStack) -> None:
-    """The Admin API on 8001, and on 8000 a proxy to the targets that have registered, one after the other.
+    """Serve the Admin API on 8001, and on 8000 a round-robin proxy to the registered targets.
 
-    It is said of callers what Kong says when it trusts who calls.
+    The proxy sets X-Forwarded-* as Kong does for trusted clients.
     """
-    gateway = stack.enter_context(running_kong(StandInKong("3.9.3"), 8001, host=EVERYWHERE))
+    gateway = stack.enter_context(running_kong(StandInKong("3.9.3"), 8001, host=ALL_ADDRESSES))
     turn = count()
 
-    def forward(asked: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        route = next((route for route in gateway.routes.values() if asked.path.startswith(route["paths"][0])), None)
-        targets = [target for known in gateway.targets.values() for target in known]
+    def forward(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        route = next((route for route in gateway.routes.values() if request.path.startswith(route["paths"][0])), None)
+        targets = [target for upstream in gateway.targets.values() for target in upstream]
         if route is None or not targets:
             return (404 if route is None else 503), {}, b"{}"
         prefix = route["paths"][0]
-        path = asked.path.removeprefix(prefix) or "/"
-        peer = asked.client_address[0]
-        given = {name: value for name, value in asked.headers.items() if name.lower() not in HOP_BY_HOP}
+        path = request.path.removeprefix(prefix) or "/"
+        peer = request.client_address[0]
+        given = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         before = f"{given['X-Forwarded-For']}, " if "X-Forwarded-For" in given else ""
-        told = {"X-Forwarded-Prefix": prefix, "X-Forwarded-For": before + peer}
+        forwarded = {"X-Forwarded-Prefix": prefix, "X-Forwarded-For": before + peer}
         reply = requests.request(
-            asked.command, f"http://{targets[next(turn) % len(targets)]}{path}", headers={**given, **told}, data=body,
-            allow_redirects=False, timeout=10,
+            request.command, f"http://{targets[next(turn) % len(targets)]}{path}", headers={**given, **forwarded},
+            data=body, allow_redirects=False, timeout=10,
         )  # fmt: skip
         kept = {name: value for name, value in reply.headers.items() if name.lower() not in HOP_BY_HOP}
         return reply.status_code, kept, reply.content
@@ -79,32 +84,32 @@ def kong(stack: ExitStack) -> None:
 
 
 def vault(stack: ExitStack) -> None:
-    """Vault as deploy/vault/bootstrap.sh leaves it, which makes users as the database's user `vault`."""
+    """Serve Vault as deploy/vault/bootstrap.sh configures it; it creates users as the database user `vault`."""
     password = SecretStr((SECRETS / "vault_psql_pw").read_text())
     reach = {"psql_host": "database:5432", "psql_admin_user": "vault", "psql_admin_pw": password}
-    stand_in = StandInVault(Settings().model_copy(update=reach), lease_s=3600, max_s=86_400, token_s=3600)
-    stand_in.secret_id = (SECRETS / "vault_secret_id").read_text()
-    stack.enter_context(running_vault(stand_in, EVERYWHERE, 8200))
+    server = StandInVault(Settings().model_copy(update=reach), lease_s=3600, max_s=86_400, token_s=3600)
+    server.secret_id = (SECRETS / "vault_secret_id").read_text()
+    stack.enter_context(running_vault(server, ALL_ADDRESSES, 8200))
 
 
 def consul(stack: ExitStack) -> None:
-    """An agent that knows what has registered with it."""
-    known: dict[str, Any] = {}
+    """Serve a Consul agent that keeps registrations."""
+    registrations: dict[str, Any] = {}
 
-    def answer(asked: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        what = asked.path.partition("?")[0].removeprefix("/v1/agent/service")
-        if what == "/register":
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        action = request.path.partition("?")[0].removeprefix("/v1/agent/service")
+        if action == "/register":
             service = json.loads(body)
-            known[service["id"]] = service  # Consul itself reads names in any case
-        elif what.startswith("/deregister/"):
-            known.pop(what.removeprefix("/deregister/"), None)
-        return 200, {"Content-Type": "application/json"}, json.dumps(known if what == "s" else None).encode()
+            registrations[service["id"]] = service  # Consul accepts names in any case
+        elif action.startswith("/deregister/"):
+            registrations.pop(action.removeprefix("/deregister/"), None)
+        return 200, {"Content-Type": "application/json"}, json.dumps(registrations if action == "s" else None).encode()
 
     serve(8500, answer)
 
 
 if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    with ExitStack() as opened:
-        {"kong": kong, "vault": vault, "consul": consul}[sys.argv[1]](opened)
+    with ExitStack() as stack:
+        {"kong": kong, "vault": vault, "consul": consul}[sys.argv[1]](stack)
         signal.sigwait({signal.SIGTERM})

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Debian's PostgreSQL as the image of PostgreSQL behaves, as far as docker-compose.yml needs.
+# Runs Debian's PostgreSQL like the postgres image, as far as docker-compose.yml needs it.
 set -eu
 PATH=$(echo /usr/lib/postgresql/*/bin):$PATH
 data=/var/lib/postgresql/data/server

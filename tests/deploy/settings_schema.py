@@ -1,6 +1,6 @@
-"""What the chart's values may say of the service's settings, as the service itself tells it.
+"""JSON Schema of the settings in the chart's values, generated from the service's `Settings`.
 
-`python -m tests.deploy.settings_schema` writes it into values.schema.json; a test holds the two together.
+`python -m tests.deploy.settings_schema` writes it to values.schema.json. A test fails if the file is out of date.
 """
 
 import json
@@ -11,18 +11,18 @@ from tests.conftest import ROOT
 
 SCHEMA = ROOT / "deploy" / "helm" / "values.schema.json"
 
-# What the chart itself sets: the files that it mounts, how pods are found, each pod's own address.
+# Set by the chart: paths of mounted files, service discovery, the address of each pod.
 BY_CHART = {
     "KEYS_DIR", "CLIENTS_FILE", "GATEWAY_PLUGINS", "TLS_CERT", "TLS_KEY",
     "SERVICE_DISCOVERY", "CONSUL_AGENT_URL", "INSTANCE_HOST",
 }  # fmt: skip
-ADMIN = {"PSQL_ADMIN_USER", "PSQL_ADMIN_PW"}  # only migrations get to know them
+ADMIN = {"PSQL_ADMIN_USER", "PSQL_ADMIN_PW"}  # for migrations only
 READ_BY_CHART = {"PORT", "SERVICE_NAME", "GATEWAY_TIMEOUT_S", "VAULT_TIMEOUT_S", "DRAIN_S"}
 KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "description")
 
 
 def settings_schema() -> dict[str, Any]:
-    """The definitions of plain settings, and of those that come from Secrets: those, and any other."""
+    """Return the definitions `settings`, without secrets, and `secretSettings`, which may name any setting."""
     fields = {name.upper(): _plain(field) for name, field in Settings.model_json_schema()["properties"].items()}
     secret = {name for name, field in fields.items() if field.get("writeOnly")}
     plain = {name: field for name, field in fields.items() if name not in BY_CHART | ADMIN | secret}
@@ -46,7 +46,7 @@ def settings_schema() -> dict[str, Any]:
 
 
 def _plain(field: dict[str, Any]) -> dict[str, Any]:
-    """A field that may be left out is written as what it is otherwise."""
+    """Return the schema of a field without its null option."""
     return {**field, **next((option for option in field.get("anyOf", ()) if option["type"] != "null"), {})}
 
 
@@ -60,7 +60,7 @@ def _property(name: str, field: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write them."""
+    """Update values.schema.json."""
     schema = json.loads(SCHEMA.read_text())
     schema["definitions"] |= settings_schema()
     SCHEMA.write_text(json.dumps(schema, indent=2) + "\n")

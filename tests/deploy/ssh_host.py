@@ -1,4 +1,4 @@
-"""A host to deploy to: an sshd of the test's own on loopback, with keys of its own, before the same engine."""
+"""A host to deploy to: an sshd on loopback with its own keys, in front of the same container engine."""
 
 import getpass
 import os
@@ -20,7 +20,14 @@ START_S = 10
 
 @dataclass(frozen=True)
 class SshHost:
-    """target: as the factory takes it. config: what ssh needs to get in. known_hosts, identity: files of that."""
+    """How to connect to the host.
+
+    Args:
+        target: The host, as the factory takes it.
+        config: ssh configuration that connects.
+        known_hosts: File with the host's key.
+        identity: File of the login key.
+    """
 
     target: str
     config: Path
@@ -28,7 +35,7 @@ class SshHost:
     identity: Path
 
     def config_with(self, folder: Path, **changes: object) -> Path:
-        """Another configuration, in another folder, in which these are different."""
+        """Write a configuration with changed options into another folder."""
         options = {"UserKnownHostsFile": self.known_hosts, "IdentityFile": self.identity, "IdentitiesOnly": "yes"}
         lines = [f"{name} {value}\n" for name, value in (options | changes).items()]
         config = folder / "ssh_config"
@@ -37,17 +44,17 @@ class SshHost:
 
 
 def make_key(file: Path) -> str:
-    """Make a key pair. Returns: its public half."""
+    """Generate a key pair and return the public key."""
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
     return file.with_suffix(".pub").read_text()
 
 
 @pytest.fixture(scope="session")
 def ssh_host(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshHost]:
-    """The host, for as long as tests run."""
+    """A host that runs for the whole session."""
     sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
     if sshd is None:
-        pytest.skip("install openssh-server to run this")
+        pytest.skip("openssh-server is not installed")
     folder = tmp_path_factory.mktemp("ssh")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The Helm chart: what it makes of its values, and that this works."""
+"""The Helm chart: rendered manifests, rejected values, settings, pods and hooks."""
 
 import functools
 import json
@@ -39,7 +39,7 @@ every_case = pytest.mark.parametrize("values", CASES.values(), ids=CASES)
 
 @pytest.fixture(scope="module")
 def schemas():
-    """Has each of Kubernetes' schemas read once."""
+    """Cache the Kubernetes schemas, which are large."""
     with pytest.MonkeyPatch.context() as patch:
         read = kubernetes_validate.utils.schema_contents
         patch.setattr(kubernetes_validate.utils, "schema_contents", functools.cache(read))
@@ -55,11 +55,11 @@ def container(pod):
     return found
 
 
-# What is rendered
+# Rendering
 
 
 @every_case
-def test_the_linter_finds_nothing(values):
+def test_helm_lint_passes(values):
     found = helm.lint(CHART, values, kube_version=f"v{OLDEST}.0")
     assert found["errors"] == []
     assert [it for it in found["messages"] if it["severity"] > 1] == []
@@ -67,48 +67,48 @@ def test_the_linter_finds_nothing(values):
 
 @pytest.mark.parametrize("version", VERSIONS)
 @every_case
-def test_kubernetes_accepts_every_manifest(values, version, schemas):
+def test_manifests_match_the_kubernetes_schemas(values, version, schemas):
     for manifest in rendered(values):
-        if manifest["kind"] != "ServiceMonitor":  # of an operator, no part of Kubernetes
+        if manifest["kind"] != "ServiceMonitor":  # a custom resource without a schema here
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_a_wrong_manifest_would_be_refused(schemas):
+def test_schema_check_rejects_an_unknown_field(schemas):
     wrong = one(rendered(), "Deployment") | {"sepc": {}}
     with pytest.raises(kubernetes_validate.ValidationError, match="sepc"):
         kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
 
 
-def test_the_supported_versions_are_those_that_the_chart_says():
+def test_chart_declares_the_versions_under_test():
     assert yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"] == f">={OLDEST}.0-0"
     assert VERSIONS[:4] == ["1.33", "1.34", "1.35", "1.36"]
 
 
-def test_the_chart_is_of_this_release():
+def test_chart_version_is_the_release():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     assert container(serving(rendered()))["image"] == f"loaner:{__version__}"
 
 
-def test_a_digest_wins_over_a_tag():
+def test_digest_overrides_the_tag():
     image = container(serving(rendered(FULL)))["image"]
     assert image == f"registry.example.com:5000/loans/loaner@sha256:{'0' * 64}"
 
 
 @every_case
-def test_rendering_twice_gives_the_same(values):
+def test_rendering_is_deterministic(values):
     with helm.Chart.load(CHART) as chart:
-        once, again = (chart.render(values, name="loaner", namespace="microkubes") for _ in range(2))
-    assert once == again
+        first, second = (chart.render(values, name="loaner", namespace="microkubes") for _ in range(2))
+    assert first == second
 
 
 @every_case
-def test_no_manifest_is_there_twice(values):
+def test_manifest_names_are_unique(values):
     names = [(it["kind"], it["metadata"]["name"]) for it in rendered(values)]
     assert len(names) == len(set(names))
 
 
-def test_two_releases_in_one_namespace_share_no_name():
+def test_two_releases_in_one_namespace_have_distinct_names():
     names = [
         {(it["kind"], it["metadata"]["name"]) for it in rendered(FULL, name=release)}
         for release in ("loaner", "second")
@@ -116,7 +116,7 @@ def test_two_releases_in_one_namespace_share_no_name():
     assert names[0].isdisjoint(names[1])
 
 
-# What is refused
+# Rejected values
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_two_releases_in_one_namespace_share_no_name():
         ({"test": {"settings": {"CLIENT": "x"}}}, "/test/settings.*CLIENT"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_name(values, named):
+def test_invalid_value_is_rejected_by_name(values, named):
     with pytest.raises(helm.HelmError) as refusal:
         rendered(values)
     assert re.search(named, str(refusal.value), re.DOTALL)
@@ -160,45 +160,48 @@ def test_a_wrong_value_is_refused_with_its_name(values, named):
         ({"settings": {"PSQL_USER": "a"}, "secretSettings": {"PSQL_USER": {"name": "a", "key": "b"}}}, "PSQL_USER"),
         ({"settings": {"PSQL_HOST": None}}, r"settings\.PSQL_HOST"),
         ({"settings": {"MEMCACHED_SERVERS": "cache"}}, r"secretSettings\.CACHE_SECRET"),
-        ({"secretSettings": {"PSQL_PW": None}}, r"secretSettings\.PSQL_PW is needed"),
+        ({"secretSettings": {"PSQL_PW": None}}, r"secretSettings\.PSQL_PW is required"),
         ({"settings": {"VAULT_KUBERNETES_ROLE": "loaner"}}, r"secretSettings\.PSQL_PW and .*USE_VAULT"),
-        ({"settings": {"API_GATEWAY_URL": "http://admin:hush@kong:8001"}}, r"settings\.API_GATEWAY_URL has a password"),
+        (
+            {"settings": {"API_GATEWAY_URL": "http://admin:hush@kong:8001"}},
+            r"settings\.API_GATEWAY_URL contains a password",
+        ),
         ({"ingress": {"enabled": True}}, r"ingress\.hosts"),
     ],
 )
-def test_values_that_do_not_fit_together_are_refused_with_their_names(values, named):
+def test_conflicting_values_are_rejected_by_name(values, named):
     with pytest.raises(helm.HelmError, match=named) as refusal:
         rendered(values)
     assert "hush" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("name", sorted(SECRET))
-def test_a_secret_written_into_the_values_is_refused_and_not_repeated(name):
+def test_secret_in_the_values_is_rejected_and_not_repeated(name):
     with pytest.raises(helm.HelmError) as refusal:
         rendered({"settings": {name.upper(): "hush-hush"}})
     assert name.upper() in str(refusal.value)
     assert "hush-hush" not in str(refusal.value)
 
 
-def test_the_schema_leaves_nothing_open():
-    def closed(part, path):
+def test_schema_rejects_unknown_properties():
+    def assert_closed(part, path):
         if part.get("type") == "object" and path not in ("/global", "/gatewayPlugins/config"):
             assert "additionalProperties" in part, path
             assert part["additionalProperties"] is False or part["additionalProperties"] == {"type": "string"}, path
         for name, inner in {**part.get("properties", {}), **part.get("definitions", {})}.items():
-            closed(inner, f"{path}/{name}")
+            assert_closed(inner, f"{path}/{name}")
         if "items" in part:
-            closed(part["items"], path)
+            assert_closed(part["items"], path)
 
-    closed(json.loads(SCHEMA.read_text()), "")
+    assert_closed(json.loads(SCHEMA.read_text()), "")
 
 
-def test_every_value_is_in_the_file_of_values():
+def test_values_file_lists_every_value_of_the_schema():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values.keys() == json.loads(SCHEMA.read_text())["properties"].keys() - {"global"}
 
 
-def test_every_value_is_used():
+def test_templates_use_every_value():
     def leaves(part):
         for name, inner in part.items():
             if isinstance(inner, dict) and inner and name not in ("settings", "secretSettings", "resources"):
@@ -218,29 +221,29 @@ def test_every_value_is_used():
 # Settings
 
 
-def test_the_schema_knows_the_settings_as_they_are():
+def test_schema_matches_the_settings_of_the_service():
     definitions = json.loads(SCHEMA.read_text())["definitions"]
-    told = {name: definitions[name] for name in settings_schema()}
-    assert told == settings_schema(), "bring it up to date: python -m tests.deploy.settings_schema"
+    current = {name: definitions[name] for name in settings_schema()}
+    assert current == settings_schema(), "out of date; run: python -m tests.deploy.settings_schema"
 
 
-def test_what_the_chart_reads_of_the_settings_has_their_defaults():
+def test_settings_that_templates_read_have_the_defaults_of_the_service():
     values = yaml.safe_load((CHART / "values.yaml").read_text())["settings"]
     for name in READ_BY_CHART:
         assert values[name] == SETTINGS[name].default, name
 
 
 @every_case
-def test_every_variable_is_a_setting(values):
+def test_every_environment_variable_is_a_setting(values):
     manifests = rendered(values)
     names = {entry["name"] for pod in pods(manifests) for entry in container(pod)["env"]}
     names |= one(manifests, "ConfigMap")["data"].keys()
-    not_ours = {name for name in names if not name.startswith("PG")} - SETTINGS.keys()
-    assert not_ours <= {"HOST_IP"}
+    others = {name for name in names if not name.startswith("PG")} - SETTINGS.keys()
+    assert others <= {"HOST_IP"}
 
 
 @every_case
-def test_the_service_reads_the_settings_as_they_were_written(values, monkeypatch):
+def test_service_parses_the_settings_as_written(values, monkeypatch):
     data = one(rendered(values), "ConfigMap")["data"]
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
@@ -254,7 +257,7 @@ def test_the_service_reads_the_settings_as_they_were_written(values, monkeypatch
 
 
 @every_case
-def test_secrets_are_only_referred_to(values):
+def test_manifests_only_refer_to_secrets(values):
     manifests = rendered(values)
     assert not [it for it in manifests if it["kind"] == "Secret"]
     for it in manifests:
@@ -265,20 +268,20 @@ def test_secrets_are_only_referred_to(values):
             assert entry["name"].lower() not in SECRET or entry.keys() == {"name", "valueFrom"}
 
 
-def test_only_the_migration_knows_the_owner_of_the_tables():
+def test_only_the_migration_has_the_owners_credentials():
     manifests = rendered(FULL)
     assert "PSQL_ADMIN" not in json.dumps([it for it in manifests if it["kind"] != "Job"])
     assert "PSQL_ADMIN_PW" in json.dumps(one(manifests, "Job", "loaner-migrate"))
 
 
-def test_plugins_are_read_as_they_were_written(tmp_path):
+def test_service_parses_the_plugins_as_written(tmp_path):
     data = one(rendered(FULL), "ConfigMap", "loaner-plugins")["data"]
     (tmp_path / "plugins.json").write_text(data["plugins.json"])
     (plugin,) = read_plugins(tmp_path / "plugins.json")
     assert plugin.fields["config"] == {"minute": 6_000_000, "policy": "local"}
 
 
-def test_no_plugins_are_declared_unless_they_are_written_down():
+def test_plugins_are_declared_only_if_they_are_set():
     assert "GATEWAY_PLUGINS" not in one(rendered(), "ConfigMap")["data"]
     assert one(rendered({"gatewayPlugins": []}), "ConfigMap", "loaner-plugins")["data"] == {
         "plugins.json": '{"plugins":[]}'
@@ -295,18 +298,18 @@ def test_no_plugins_are_declared_unless_they_are_written_down():
         ("none", {"SERVICE_DISCOVERY": "none"}),
     ],
 )
-def test_the_gateway_finds_the_pods(discovery, settings):
+def test_discovery_decides_how_the_gateway_finds_the_pods(discovery, settings):
     manifests = rendered({"discovery": discovery})
     data = one(manifests, "ConfigMap")["data"]
     assert {name: text for name, text in data.items() if name in ("SERVICE_DISCOVERY", "SERVICE_HOST")} == settings
     annotations = one(manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"]
-    known = {name: text for name, text in annotations.items() if name.startswith("consul.")}
+    consul = {name: text for name, text in annotations.items() if name.startswith("consul.")}
     expected = {"consul.register/enabled": "true", "consul.register/service.name": "loaner"}
-    assert known == (expected if discovery == "consul" else {})
+    assert consul == (expected if discovery == "consul" else {})
     assert ("CONSUL_AGENT_URL" in json.dumps(serving(manifests))) == (discovery == "agent")
 
 
-def test_a_host_that_is_said_is_taken():
+def test_explicit_service_host_is_kept():
     data = one(rendered({"settings": {"SERVICE_HOST": "loans.example.com"}}), "ConfigMap")["data"]
     assert data["SERVICE_HOST"] == "loans.example.com"
 
@@ -315,12 +318,12 @@ def test_a_host_that_is_said_is_taken():
 
 
 @every_case
-def test_every_pod_is_restricted(values):
+def test_pods_meet_the_restricted_security_standard(values):
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
     for pod in pods(rendered(values)):
-        whole = pod["securityContext"]
-        assert (whole["runAsNonRoot"], whole["runAsUser"], whole["runAsGroup"]) == (True, 10001, 10001)
-        assert whole["seccompProfile"] == {"type": "RuntimeDefault"}
+        context = pod["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"], context["runAsGroup"]) == (True, 10001, 10001)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
         assert container(pod)["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -334,14 +337,14 @@ def test_every_pod_is_restricted(values):
         assert [name for name, mount in mounts.items() if not mount.get("readOnly")] == ["tmp"]
 
 
-def test_secrets_are_readable_to_the_pods_group_only():
+def test_mounted_secrets_are_readable_only_by_the_pods_group():
     pod = serving(rendered(FULL))
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
     modes = {volume["name"]: volume["secret"]["defaultMode"] for volume in pod["volumes"] if "secret" in volume}
     assert modes == {"keys": 0o440, "clients": 0o440}
 
 
-def test_of_the_secret_of_an_authority_only_its_certificate_is_mounted():
+def test_only_the_certificate_of_a_ca_secret_is_mounted():
     for pod in pods(rendered(FULL | {"certificates": {"secretName": "authority"}}))[:2]:
         (volume,) = (it for it in pod["volumes"] if it["name"] == "certificates")
         assert volume["secret"] == {"secretName": "authority", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
@@ -349,7 +352,7 @@ def test_of_the_secret_of_an_authority_only_its_certificate_is_mounted():
         rendered({"certificates": {"configMapName": "authorities", "secretName": "authority"}})
 
 
-def test_the_files_of_the_keys_can_be_chosen():
+def test_mounted_keys_can_be_selected():
     (keys,) = (volume["secret"] for volume in serving(rendered(FULL))["volumes"] if volume["name"] == "keys")
     assert [item["path"] for item in keys["items"]] == FULL["keys"]["items"]
 
@@ -357,7 +360,7 @@ def test_the_files_of_the_keys_can_be_chosen():
 @pytest.mark.parametrize(
     ("values", "mounted"), [({}, False), (FULL, True), ({"settings": {"USE_VAULT": True, "VAULT_ROLE_ID": "a"}}, False)]
 )
-def test_a_pod_gets_a_token_only_to_log_in_to_vault(values, mounted):
+def test_service_account_token_is_mounted_only_for_vault_logins(values, mounted):
     manifests = rendered(values)
     assert serving(manifests)["automountServiceAccountToken"] is mounted
     assert one(manifests, "ServiceAccount")["automountServiceAccountToken"] is False
@@ -365,17 +368,17 @@ def test_a_pod_gets_a_token_only_to_log_in_to_vault(values, mounted):
     assert [pod["automountServiceAccountToken"] for pod in tasks] == [False, False]
 
 
-def test_probes_ask_for_what_they_are_for():
+def test_probes_use_their_endpoints():
     pod = container(serving(rendered()))
-    asked = {name: pod[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
-    assert {name: probe["path"] for name, probe in asked.items()} == {
+    probes = {name: pod[f"{name}Probe"]["httpGet"] for name in ("startup", "liveness", "readiness")}
+    assert {name: probe["path"] for name, probe in probes.items()} == {
         "startup": "/healthcheck", "liveness": "/healthcheck", "readiness": "/ready",
     }  # fmt: skip
-    assert {probe["port"] for probe in asked.values()} == {"http"}
+    assert {probe["port"] for probe in probes.values()} == {"http"}
     assert {port["name"]: port["containerPort"] for port in pod["ports"]} == {"http": 5555}
 
 
-def test_with_a_certificate_everybody_speaks_https():
+def test_tls_secret_switches_all_clients_to_https():
     manifests = rendered(TLS)
     pod = container(serving(manifests))
     assert {pod[f"{name}Probe"]["httpGet"]["scheme"] for name in ("startup", "liveness", "readiness")} == {"HTTPS"}
@@ -392,7 +395,7 @@ def test_with_a_certificate_everybody_speaks_https():
 
 
 @every_case
-def test_a_pod_has_time_to_start(values):
+def test_startup_probe_allows_enough_time(values):
     manifests = rendered(values)
     data, probe = one(manifests, "ConfigMap")["data"], container(serving(manifests))["startupProbe"]
     needs = float(data["GATEWAY_TIMEOUT_S"]) * (2 if "GATEWAY_PROXY_URL" in data else 1)
@@ -401,18 +404,18 @@ def test_a_pod_has_time_to_start(values):
 
 
 @every_case
-def test_a_pod_has_time_to_stop(values):
+def test_grace_period_allows_enough_time_to_stop(values):
     manifests = rendered(values)
     needs = float(one(manifests, "ConfigMap")["data"]["DRAIN_S"]) + LEAVE_S + STOP_TIMEOUT_S + 2 * STOP_S
     grace = serving(manifests)["terminationGracePeriodSeconds"]
     assert needs + 5 <= grace <= math.ceil(needs) + 15
 
 
-def test_a_pod_has_by_default_the_time_that_the_documents_tell():
+def test_default_grace_period_is_the_documented_one():
     assert serving(rendered())["terminationGracePeriodSeconds"] == 45
 
 
-def test_a_changed_setting_replaces_the_pods_and_nothing_else_does():
+def test_only_changed_configuration_replaces_the_pods():
     def checksum(**values):
         return one(rendered(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
 
@@ -422,7 +425,7 @@ def test_a_changed_setting_replaces_the_pods_and_nothing_else_does():
 
 
 @every_case
-def test_selectors_find_the_pods_that_serve_and_no_others(values):
+def test_selectors_match_only_the_serving_pods(values):
     manifests = rendered(values)
     labels = {it["metadata"]["name"]: t["metadata"]["labels"] for it in manifests if (t := template_of(it))}
     selectors = {
@@ -441,14 +444,14 @@ def test_selectors_find_the_pods_that_serve_and_no_others(values):
         assert [name for name in labels if selector.items() <= labels[name].items()] == ["loaner"], kind
 
 
-def test_policies_of_the_tasks_select_their_pods():
+def test_network_policies_of_tasks_select_their_pods():
     manifests = rendered(FULL)
     for name, kind in (("loaner-migrate", "Job"), ("loaner-test", "Pod")):
         selector = one(manifests, "NetworkPolicy", name)["spec"]["podSelector"]["matchLabels"]
         assert selector.items() <= template_of(one(manifests, kind, name))["metadata"]["labels"].items()
 
 
-def test_prometheus_finds_the_metrics():
+def test_prometheus_can_scrape_the_metrics():
     manifests = rendered(FULL)
     annotations = one(manifests, "Deployment")["spec"]["template"]["metadata"]["annotations"]
     assert annotations["prometheus.io/port"] == one(manifests, "ConfigMap")["data"]["PORT"]
@@ -457,14 +460,14 @@ def test_prometheus_finds_the_metrics():
     assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
 
 
-def test_the_autoscaler_alone_counts_the_pods():
+def test_autoscaler_replaces_the_replica_count():
     manifests = rendered(FULL)
     assert "replicas" not in one(manifests, "Deployment")["spec"]
     target = one(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", "loaner")
 
 
-def test_an_ingress_leads_to_the_service():
+def test_ingress_routes_to_the_service():
     manifests = rendered(FULL)
     for rule in one(manifests, "Ingress")["spec"]["rules"]:
         service = rule["http"]["paths"][0]["backend"]["service"]
@@ -476,7 +479,7 @@ def egress_ports(manifests, name="loaner"):
     return {port["port"] for rule in rules for port in rule["ports"]}
 
 
-def test_pods_may_ask_what_the_settings_name():
+def test_egress_allows_the_servers_in_the_settings():
     manifests = rendered(FULL)
     assert egress_ports(manifests) == {53, 443, 8000, 5432, 5433, 5434, MEMCACHED_PORT, 11212, 8200, 8500}
     assert egress_ports(manifests, "loaner-migrate") == {53, 5432, 5433, 5434}
@@ -494,38 +497,38 @@ def test_pods_may_ask_what_the_settings_name():
         ({"API_GATEWAY_URL": "http://kong/admin", "PSQL_HOST": "[2001:db8::1]"}, {80, 5432, 8200}),
     ],
 )
-def test_ports_that_the_settings_leave_out_are_the_usual_ones(settings, ports):
+def test_egress_uses_default_ports(settings, ports):
     vault = {"settings": {"VAULT_KUBERNETES_ROLE": "loaner", **settings}, "secretSettings": {"PSQL_PW": None}}
     assert egress_ports(rendered({**vault, "networkPolicy": {"enabled": True}})) == {53, *ports}
 
 
-def test_ports_and_peers_that_are_said_are_taken():
-    said = {"ports": [8444], "peers": [{"podSelector": {"matchLabels": {"app": "kong"}}}]}
-    manifests = rendered({"networkPolicy": {"enabled": True, "to": {"gateway": said}}})
+def test_egress_uses_explicit_ports_and_peers():
+    gateway = {"ports": [8444], "peers": [{"podSelector": {"matchLabels": {"app": "kong"}}}]}
+    manifests = rendered({"networkPolicy": {"enabled": True, "to": {"gateway": gateway}}})
     rules = one(manifests, "NetworkPolicy")["spec"]["egress"]
-    assert {"ports": [{"port": 8444, "protocol": "TCP"}], "to": said["peers"]} in rules
+    assert {"ports": [{"port": 8444, "protocol": "TCP"}], "to": gateway["peers"]} in rules
     assert egress_ports(manifests) == {53, 8444, 5432}
 
 
-# What runs before and after
+# Hooks and notes
 
 
-def test_a_migration_needs_nothing_that_is_installed_after_it():
+def test_migration_uses_no_resources_installed_after_it():
     manifests = rendered(FULL)
     policy, job = (one(manifests, kind, "loaner-migrate") for kind in ("NetworkPolicy", "Job"))
-    when = [it["metadata"]["annotations"] for it in (policy, job)]
-    assert {it["helm.sh/hook"] for it in when} == {"pre-install,pre-upgrade"}
-    assert int(when[0]["helm.sh/hook-weight"]) < int(when[1]["helm.sh/hook-weight"])
+    annotations = [it["metadata"]["annotations"] for it in (policy, job)]
+    assert {it["helm.sh/hook"] for it in annotations} == {"pre-install,pre-upgrade"}
+    assert int(annotations[0]["helm.sh/hook-weight"]) < int(annotations[1]["helm.sh/hook-weight"])
     (pod,) = pods([job])
     assert "envFrom" not in container(pod)
     assert "serviceAccountName" not in pod
-    made = {it["metadata"]["name"] for it in manifests if it["kind"] == "ConfigMap"}
+    created = {it["metadata"]["name"] for it in manifests if it["kind"] == "ConfigMap"}
     used = {volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume}
     assert used == {"authorities"}
-    assert used.isdisjoint(made)
+    assert used.isdisjoint(created)
 
 
-def test_a_migration_reaches_the_database_that_is_served():
+def test_migration_uses_the_same_database_as_the_service():
     manifests = rendered(FULL)
     environment = {
         entry["name"]: entry for entry in container(pods([one(manifests, "Job", "loaner-migrate")])[0])["env"]
@@ -537,7 +540,7 @@ def test_a_migration_reaches_the_database_that_is_served():
     assert environment["PSQL_ADMIN_PW"]["valueFrom"]["secretKeyRef"] == {"name": "owner", "key": "password"}
 
 
-def test_without_a_secret_there_is_nothing_to_test_with():
+def test_helm_test_is_omitted_without_a_client_secret():
     assert not [it for it in rendered(MINIMAL) if it["kind"] == "Pod"]
 
 
@@ -546,15 +549,15 @@ def notes(values):
         return chart.render(values, name="loaner", namespace="microkubes")["loaner/templates/NOTES.txt"]
 
 
-def test_the_notes_tell_what_to_do_next():
+def test_notes_say_what_to_do_next():
     assert "helm -n microkubes test loaner --logs" in notes({})
     assert "settings.TRUSTED_PROXIES is not set" in notes({})
     assert "TRUSTED_PROXIES" not in notes(FULL)
     assert "https://example.com/loans" in notes(FULL)
-    assert "the gateway behind http://kong-admin:8001 has its route" in notes({})
-    alone = notes({"discovery": "none", **TLS})
-    assert "https://loaner.microkubes.svc:5555 answers" in alone
-    assert "has its route" not in alone
-    assert "nothing to prove itself with" in notes(MINIMAL)
+    assert "The gateway at http://kong-admin:8001 then has the route /loaner." in notes({})
+    without_gateway = notes({"discovery": "none", **TLS})
+    assert "The service then answers at https://loaner.microkubes.svc:5555;" in without_gateway
+    assert "has the route" not in without_gateway
+    assert "`helm test` is not available" in notes(MINIMAL)
     assert "python service.py migrate" in notes(MINIMAL)
-    assert "open to everybody" in notes({"settings": {"SECURE_LOANS": False}})
+    assert "loan routes do not require a token" in notes({"settings": {"SECURE_LOANS": False}})

@@ -1,4 +1,4 @@
-"""docker-compose.yml, brought up: with stand-ins for what cannot be pulled, and real servers for everything else."""
+"""docker-compose.yml running, with fakes for the gateway, Vault and Consul, and real servers for the rest."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ SUBNET = "172.30.56.0/24"
 
 
 class Project:
-    """docker-compose.yml in a folder of its own, with the stand-ins on top."""
+    """A running docker-compose.yml in its own directory, with the fakes as an override."""
 
     def __init__(self, engine: Engine, folder: Path, tag: str) -> None:
         self.engine, self.folder = engine, folder
@@ -36,7 +36,7 @@ class Project:
         self._compose = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
 
     def run(self, *arguments: str) -> str:
-        """What `docker compose` with these arguments prints. A failure is the test's, with the logs."""
+        """Run docker compose and return its output; fail the test, with the logs, if it fails."""
         files = ["--file", "docker-compose.yml", "--file", "tests/deploy/fakes.yml", "--profile", "small"]
         done = subprocess.run(
             [*self._compose, *files, *arguments], cwd=self.folder, env=self._environment, text=True,
@@ -46,81 +46,81 @@ class Project:
         return done.stdout
 
     def logs(self) -> str:
-        """What every container has said last."""
-        told = (f"{name}: {self.engine.run('logs', '--tail', '15', name)}" for name in self.containers())
-        return "\n".join(told)
+        """Return the last log lines of every container."""
+        logs = (f"{name}: {self.engine.run('logs', '--tail', '15', name)}" for name in self.containers())
+        return "\n".join(logs)
 
     def containers(self, service: str = "") -> list[str]:
-        """The names of a service's containers, or of all."""
+        """Return the names of the containers of a service, or of all."""
         label = f"label=com.docker.compose.project={self.name}"
         of_service = ["--filter", f"label=com.docker.compose.service={service}"] if service else []
         listed = self.engine.run("ps", "--all", "--format", "{{.Names}}", "--filter", label, *of_service)
         return sorted(listed.split())
 
     def inspect(self, container: str) -> dict:
-        """All that the engine tells of a container."""
-        (told,) = json.loads(self.engine.run("inspect", container))
-        return told
+        """Return the output of `docker inspect` for a container."""
+        (inspected,) = json.loads(self.engine.run("inspect", container))
+        return inspected
 
     def secret(self, name: str) -> str:
-        """A secret as it is mounted."""
+        """Return a secret as it is mounted."""
         return (self.folder / "deploy" / "compose" / "secrets" / name).read_text()
 
-    def ask(self, method: str, path: str, **options: object) -> requests.Response:
-        """A reply through nginx, whose certificate is checked."""
+    def request(self, method: str, path: str, **options: object) -> requests.Response:
+        """Send a request through nginx, verifying its certificate."""
         certificate = str(self.folder / "deploy" / "compose" / "secrets" / "tls_cert")
         url = f"https://localhost:{self.https}{path}"
         return requests.request(method, url, verify=certificate, timeout=10, allow_redirects=False, **options)
 
     def token(self) -> dict[str, str]:
-        """Headers of a client that has asked /token through nginx."""
+        """Request a token through nginx and return it as headers."""
         form = {"grant_type": "client_credentials"}
-        reply = self.ask("POST", "/loaner/token", auth=("loaner-client", self.secret("client_secret")), data=form)
+        reply = self.request("POST", "/loaner/token", auth=("loaner-client", self.secret("client_secret")), data=form)
         assert reply.status_code == 200, reply.text
         return {"Authorization": f"Bearer {reply.json()['access_token']}"}
 
-    def ask_inside(self, service: str, url: str) -> Any:
-        """The JSON that a service's container gets from itself."""
+    def request_inside(self, service: str, url: str) -> Any:
+        """Request a URL inside a service's container and return the JSON."""
         program = f"import urllib.request; print(urllib.request.urlopen('{url}').read().decode())"
         (container,) = self.containers(service)
         return json.loads(self.engine.run("exec", container, "python", "-c", program))
 
     def targets(self) -> set[str]:
-        """The instances that the gateway sends requests to."""
-        listed = self.ask_inside("kong", "http://127.0.0.1:8001/upstreams/loaner.upstream/targets")
+        """Return the instances that the gateway routes to."""
+        listed = self.request_inside("kong", "http://127.0.0.1:8001/upstreams/loaner.upstream/targets")
         return {target["target"] for target in listed["data"]}
 
-    def known(self) -> set[str]:
-        """The instances that Consul knows."""
-        services = self.ask_inside("consul", "http://127.0.0.1:8500/v1/agent/services").values()
+    def registered(self) -> set[str]:
+        """Return the instances registered in Consul."""
+        services = self.request_inside("consul", "http://127.0.0.1:8500/v1/agent/services").values()
         return {f"{service['address']}:{service['port']}" for service in services}
 
 
 def until(condition, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
 def project(engine, context, loaner_image) -> Iterator[Project]:
-    """Everything, and the small set beside it, over one database with sample loans."""
-    made = Project(engine, context, loaner_image.removeprefix("loaner:"))
+    """All services and the profile `small`, on one database with sample loans."""
+    started = Project(engine, context, loaner_image.removeprefix("loaner:"))
     assert engine.tools
     subprocess.run([context / "deploy" / "compose" / "secrets.sh"], check=True, capture_output=True)
     try:
-        made.run("up", "--detach", "--no-build", "nginx", "small")
+        started.run("up", "--detach", "--no-build", "nginx", "small")
         for command in ("sample", "load"):
-            made.run("exec", "-T", "small", "python", "service.py", command, "/tmp/loans.csv", "/tmp/events.csv")
-        until(made.targets)
-        yield made
+            started.run("exec", "-T", "small", "python", "service.py", command, "/tmp/loans.csv", "/tmp/events.csv")
+        until(started.targets)
+        yield started
     finally:
-        made.run("down", "--volumes", "--timeout", "5")
+        started.run("down", "--volumes", "--timeout", "5")
 
 
-def test_everything_becomes_healthy(project):
-    def unwell() -> list[str]:
+def test_all_services_become_healthy(project):
+    def unhealthy() -> list[str]:
         states = {name: project.inspect(name)["State"] for name in project.containers()}
         return [
             name
@@ -128,48 +128,48 @@ def test_everything_becomes_healthy(project):
             if (state["Health"]["Status"] != "healthy" if "Health" in state else state["ExitCode"] != 0)
         ]
 
-    until(lambda: not unwell())
+    until(lambda: not unhealthy())
     services = yaml.safe_load((project.folder / "docker-compose.yml").read_text())["services"]
     assert len(project.containers()) == len(services)
 
 
-def test_a_token_reads_a_balance_through_tls_and_the_gateway(project):
-    reply = project.ask("GET", "/loaner/api/v1/loan/1/2020-07-01", headers=project.token())
+def test_token_reads_a_balance_through_tls_and_the_gateway(project):
+    reply = project.request("GET", "/loaner/api/v1/loan/1/2020-07-01", headers=project.token())
     assert reply.status_code == 200
     assert reply.json()["loan_id"] == 1
-    assert project.ask("GET", "/loaner/api/v1/loan/1/2020-07-01").status_code == 401
+    assert project.request("GET", "/loaner/api/v1/loan/1/2020-07-01").status_code == 401
 
 
-def test_the_small_set_answers_by_itself(project):
+def test_small_profile_answers_without_the_gateway(project):
     url = f"http://localhost:{project.small}"
-    asked = {"user": "loaner-client", "pw": project.secret("client_secret")}
-    token = requests.post(f"{url}/token", json=asked, timeout=10).json()["access_token"]
+    credentials = {"user": "loaner-client", "pw": project.secret("client_secret")}
+    token = requests.post(f"{url}/token", json=credentials, timeout=10).json()["access_token"]
     reply = requests.get(f"{url}/1/2020-07-01", headers={"Authorization": f"Bearer {token}"}, timeout=10)
     assert reply.status_code == 200
     assert requests.get(f"{url}/ready", timeout=10).json()["memcached"]
 
 
-def test_links_lead_back_through_tls_and_what_is_internal_stays_so(project):
-    page = project.ask("GET", "/loaner/api/v1")
+def test_links_use_the_public_prefix_and_internal_routes_are_not_exposed(project):
+    page = project.request("GET", "/loaner/api/v1")
     assert '<base href="/loaner/api/v1/">' in page.text
     assert page.headers["Strict-Transport-Security"]
     for path in ("/loaner/ready", "/loaner/metrics"):
-        assert project.ask("GET", path).status_code == 404
+        assert project.request("GET", path).status_code == 404
 
 
-def test_nothing_tells_a_secret(project):
+def test_no_secret_is_in_container_metadata_process_lists_or_logs(project):
     secrets = [path.read_text() for path in (project.folder / "deploy" / "compose" / "secrets").iterdir()]
     assert len(secrets) == 12
     for name in project.containers():
-        told = json.dumps(project.inspect(name))
-        assert not [secret for secret in secrets if secret.strip() in told], name
+        metadata = json.dumps(project.inspect(name))
+        assert not [secret for secret in secrets if secret.strip() in metadata], name
         if "Health" in project.inspect(name)["State"]:
             assert not [secret for secret in secrets if secret.strip() in project.engine.run("top", name)], name
-    said = project.logs()
-    assert not [secret for secret in secrets if secret.strip() in said]
+    logs = project.logs()
+    assert not [secret for secret in secrets if secret.strip() in logs]
 
 
-def test_the_application_is_nobody_special_and_writes_nowhere(project):
+def test_application_runs_unprivileged_and_read_only(project):
     (app,) = project.containers("app")
     host = project.inspect(app)["HostConfig"]
     assert host["ReadonlyRootfs"]
@@ -177,22 +177,22 @@ def test_the_application_is_nobody_special_and_writes_nowhere(project):
     assert "no-new-privileges:true" in host["SecurityOpt"]
     assert project.engine.run("exec", app, "id", "-u") == "10001"
     assert "Permission denied" not in project.engine.run("logs", app)
-    wrote = project.engine.run("exec", app, "sh", "-c", "touch /app/x /run/secrets/microkubes/x 2>&1 || true")
-    assert wrote.count("Read-only file system") == 2
+    output = project.engine.run("exec", app, "sh", "-c", "touch /app/x /run/secrets/microkubes/x 2>&1 || true")
+    assert output.count("Read-only file system") == 2
 
 
-def test_there_may_be_several_and_each_leaves_in_order(project):
+def test_scaled_instances_register_and_leave_gracefully(project):
     project.run("up", "--detach", "--no-build", "--scale", "app=2", "app")
     until(lambda: len(project.targets()) == 2)
-    until(lambda: project.known() == project.targets())
+    until(lambda: project.registered() == project.targets())
     headers = project.token()
-    asked = [project.ask("GET", "/loaner/api/v1/loan/1", headers=headers).status_code for _ in range(4)]
-    assert asked == [200] * 4
+    statuses = [project.request("GET", "/loaner/api/v1/loan/1", headers=headers).status_code for _ in range(4)]
+    assert statuses == [200] * 4
     leaving = project.containers("app")[-1]
-    begun = time.monotonic()
+    started = time.monotonic()
     project.engine.run("stop", "--time", "45", leaving)
-    assert time.monotonic() - begun < 40
+    assert time.monotonic() - started < 40
     assert project.inspect(leaving)["State"]["ExitCode"] == 0
     assert len(project.targets()) == 1
-    assert project.known() == project.targets()
-    assert project.ask("GET", "/loaner/api/v1/loan/1", headers=headers).status_code == 200
+    assert project.registered() == project.targets()
+    assert project.request("GET", "/loaner/api/v1/loan/1", headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""deploy/nginx/nginx.conf in a real nginx, before what stands for the gateway and an application behind it."""
+"""deploy/nginx/nginx.conf in a real nginx, in front of a fake gateway and an application."""
 
 import shutil
 import subprocess
@@ -23,33 +23,38 @@ __all__ = ["served"]
 
 
 class Front:
-    """nginx, and what it has passed on. environs: of each request. application: what answers it."""
+    """A running nginx, and the requests that it passed on.
+
+    Attributes:
+        environs: WSGI environment of each request that reached the gateway.
+        application: WSGI application that answers the requests.
+    """
 
     def __init__(self, home: Path) -> None:
         self.https, self.http = free_port(), free_port()
         self.certificate = write_certificate(home / "tls_cert")
         shutil.copy(self.certificate, home / "tls_key")
         self.environs: list[dict] = []
-        self.application = _fine
+        self.application = _ok
 
-    def ask(self, method: str, path: str, scheme: str = "https", **options: object) -> requests.Response:
-        """A reply, for which the certificate is checked; redirects are not followed."""
+    def request(self, method: str, path: str, scheme: str = "https", **options: object) -> requests.Response:
+        """Send a request, verifying the certificate, without following redirects."""
         url = f"{scheme}://127.0.0.1:{self.https if scheme == 'https' else self.http}{path}"
         return requests.request(
             method, url, verify=str(self.certificate), allow_redirects=False, timeout=10, **options
         )  # fmt: skip
 
     def gateway(self, environ, start_response):
-        """Pass a request on as the gateway does."""
+        """Forward a request as the gateway does."""
         self.environs.append(dict(environ))
         environ["PATH_INFO"] = environ["PATH_INFO"].removeprefix("/loaner")
         environ["HTTP_X_FORWARDED_PREFIX"] = "/loaner"
         return self.application(environ, start_response)
 
 
-def _fine(environ, start_response):
+def _ok(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"fine"]
+    return [b"ok"]
 
 
 class _Quiet(WSGIRequestHandler):
@@ -61,26 +66,26 @@ class _Quiet(WSGIRequestHandler):
 def running_front() -> Iterator[Front]:
     if shutil.which("nginx") is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
-    home = Path(tempfile.mkdtemp(prefix="front-"))  # its workers are nobody, who cannot reach pytest's own folder
+    home = Path(tempfile.mkdtemp(prefix="front-"))  # nginx's workers run as nobody and cannot read pytest's directory
     home.chmod(0o755)
     front = Front(home)
-    with make_server("127.0.0.1", 0, front.gateway, handler_class=_Quiet) as behind:
-        threading.Thread(target=behind.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        with _nginx(front, home, behind.server_port):
+    with make_server("127.0.0.1", 0, front.gateway, handler_class=_Quiet) as gateway:
+        threading.Thread(target=gateway.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        with _nginx(front, home, gateway.server_port):
             yield front
-        behind.shutdown()
+        gateway.shutdown()
     shutil.rmtree(home)
 
 
 @contextmanager
 def _nginx(front: Front, home: Path, gateway: int) -> Iterator[None]:
     configuration = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text()
-    for there, here in {
+    for original, replacement in {
         " /tmp/": f" {home}/", "/run/secrets/": f"{home}/", "http://kong:8000": f"http://127.0.0.1:{gateway}",
         "listen 8080": f"listen 127.0.0.1:{front.http}", "listen 8443": f"listen 127.0.0.1:{front.https}",
     }.items():  # fmt: skip
-        assert there in configuration
-        configuration = configuration.replace(there, here)
+        assert original in configuration
+        configuration = configuration.replace(original, replacement)
     (home / "nginx.conf").write_text(configuration)
     command = ["nginx", "-p", str(home), "-c", str(home / "nginx.conf")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
@@ -101,26 +106,26 @@ def _nginx(front: Front, home: Path, gateway: int) -> Iterator[None]:
 
 def _answers(front: Front) -> bool:
     try:
-        return front.ask("GET", "/", "http").status_code == 308
+        return front.request("GET", "/", "http").status_code == 308
     except requests.ConnectionError:
         return False
 
 
 @pytest.fixture
 def front(running_front) -> Front:
-    running_front.application = _fine
+    running_front.application = _ok
     running_front.environs.clear()
     return running_front
 
 
-def test_it_speaks_tls_and_leads_there(front):
-    assert front.ask("GET", "/loaner/version").text == "fine"
-    led = front.ask("GET", "/loaner/version?x=1", "http")
-    assert (led.status_code, led.headers["Location"]) == (308, "https://127.0.0.1/loaner/version?x=1")
+def test_http_redirects_to_https(front):
+    assert front.request("GET", "/loaner/version").text == "ok"
+    redirect = front.request("GET", "/loaner/version?x=1", "http")
+    assert (redirect.status_code, redirect.headers["Location"]) == (308, "https://127.0.0.1/loaner/version?x=1")
 
 
-def test_every_reply_says_what_browsers_are_to_do(front):
-    headers = front.ask("GET", "/loaner/version").headers
+def test_replies_have_security_headers(front):
+    headers = front.request("GET", "/loaner/version").headers
     assert headers["Strict-Transport-Security"] == "max-age=31536000"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -128,12 +133,12 @@ def test_every_reply_says_what_browsers_are_to_do(front):
     assert "Retry-After" not in headers
 
 
-def test_callers_say_nothing_of_themselves(front):
+def test_forwarding_headers_of_clients_are_overwritten(front):
     forged = {
         "X-Forwarded-For": "203.0.113.1", "X-Forwarded-Proto": "gopher", "X-Forwarded-Host": "evil.example",
         "X-Forwarded-Prefix": "/evil", "Forwarded": "for=203.0.113.1", "X-Real-IP": "203.0.113.1",
     }  # fmt: skip
-    assert front.ask("GET", "/loaner/version", headers=forged).status_code == 200
+    assert front.request("GET", "/loaner/version", headers=forged).status_code == 200
     seen = {name: value for name, value in front.environs[-1].items() if "FORWARDED" in name or "REAL_IP" in name}
     assert seen == {
         "HTTP_X_FORWARDED_FOR": "127.0.0.1",
@@ -142,17 +147,17 @@ def test_callers_say_nothing_of_themselves(front):
     }
 
 
-def test_links_stay_under_https_and_what_is_internal_cannot_be_reached(front, served):
+def test_links_use_the_public_prefix_and_internal_routes_are_not_exposed(front, served):
     front.application = build_app(served)
-    led = front.ask("GET", "/loaner/")
+    redirect = front.request("GET", "/loaner/")
     origin = f"https://127.0.0.1:{front.https}/loaner/"
-    assert urljoin(origin, led.headers["Location"]) == f"{origin}api/v1"
-    assert '<base href="/loaner/api/v1/">' in front.ask("GET", "/loaner/api/v1").text
-    assert [front.ask("GET", f"/loaner/{path}").status_code for path in ("ready", "metrics")] == [404, 404]
+    assert urljoin(origin, redirect.headers["Location"]) == f"{origin}api/v1"
+    assert '<base href="/loaner/api/v1/">' in front.request("GET", "/loaner/api/v1").text
+    assert [front.request("GET", f"/loaner/{path}").status_code for path in ("ready", "metrics")] == [404, 404]
 
 
-def test_who_asks_for_tokens_too_fast_is_told_to_slow_down(front):
-    replies = [front.ask("POST", "/loaner/token", data={"grant_type": "none"}) for _ in range(20)]
+def test_token_requests_are_rate_limited(front):
+    replies = [front.request("POST", "/loaner/token", data={"grant_type": "none"}) for _ in range(20)]
     statuses = [reply.status_code for reply in replies]
     assert statuses[:11] == [200] * 11
     assert statuses.count(429) >= 5
@@ -160,9 +165,9 @@ def test_who_asks_for_tokens_too_fast_is_told_to_slow_down(front):
     assert slow.headers["Retry-After"] == "1"
     assert slow.headers["Strict-Transport-Security"]
     assert slow.json()["error"] == "slow_down"
-    assert [front.ask("GET", "/loaner/1/2020-01-31").status_code for _ in range(20)] == [200] * 20
+    assert [front.request("GET", "/loaner/1/2020-01-31").status_code for _ in range(20)] == [200] * 20
 
 
-def test_a_body_that_is_too_large_is_not_passed_on(front):
-    assert front.ask("POST", "/loaner/api/v1/balances", data=b"x" * 2_000_000).status_code == 413
+def test_oversized_body_is_not_passed_on(front):
+    assert front.request("POST", "/loaner/api/v1/balances", data=b"x" * 2_000_000).status_code == 413
     assert front.environs == []

@@ -1,4 +1,4 @@
-"""The manifest of the database says what the service and its documents say."""
+"""deploy/postgres/cloudnativepg.yaml agrees with the service, the chart and the guide."""
 
 import re
 
@@ -23,37 +23,37 @@ def documents() -> dict[str, dict]:
     return {document["kind"]: document for document in found}
 
 
-def test_the_users_are_members_of_what_the_migrations_grant_to(cluster):
+def test_users_are_members_of_the_roles_that_migrations_grant_to(cluster):
     granted = set(
         re.findall(r"'(loaner_\w+)'", (ROOT / "service/postgres/migrations/versions/0001_ledger.sql").read_text())
     )
-    made = {statement.split()[2] for statement in cluster["spec"]["bootstrap"]["initdb"]["postInitSQL"]}
+    created = {statement.split()[2] for statement in cluster["spec"]["bootstrap"]["initdb"]["postInitSQL"]}
     roles = {role["name"]: role["inRoles"] for role in cluster["spec"]["managed"]["roles"]}
-    assert granted == made == {group for groups in roles.values() for group in groups}
+    assert granted == created == {group for groups in roles.values() for group in groups}
     assert roles == {"loaner": ["loaner_reader"], "loaner_posting": ["loaner_poster"]}
 
 
-def test_a_commit_is_on_two_servers_before_it_is_answered(cluster):
-    assert cluster["spec"]["instances"] >= 3  # or one that is away would stop all posting
+def test_commits_are_synchronous_on_two_servers(cluster):
+    assert cluster["spec"]["instances"] >= 3  # with two, the loss of one would stop all posting
     assert cluster["spec"]["postgresql"]["synchronous"] == {"method": "any", "number": 1, "dataDurability": "required"}
     assert "synchronous_commit" not in cluster["spec"]["postgresql"]["parameters"]
 
 
-def test_there_are_connections_for_the_instances_that_the_guide_counts(cluster):
+def test_max_connections_covers_the_instances_of_the_guide(cluster):
     instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", GUIDE).groups())
     defaults = Settings.model_fields
     assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 2
     assert instances * workers * each < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
 
 
-def test_the_backup_is_of_this_cluster_and_archived_where_it_is(cluster):
+def test_backup_belongs_to_this_cluster(cluster):
     backup = documents()["ScheduledBackup"]["spec"]
     assert backup["cluster"]["name"] == cluster["metadata"]["name"]
     assert len(backup["schedule"].split()) == 6
     assert backup["pluginConfiguration"]["name"] == cluster["spec"]["plugins"][0]["name"]
 
 
-def test_every_secret_is_created_in_the_guide_and_the_hosts_are_the_operators_services(cluster):
+def test_guide_creates_every_secret(cluster):
     spec = cluster["spec"]
     names = [
         spec["bootstrap"]["initdb"]["secret"]["name"],
@@ -63,8 +63,8 @@ def test_every_secret_is_created_in_the_guide_and_the_hosts_are_the_operators_se
         assert f"secret generic {name} --type=kubernetes.io/basic-auth" in GUIDE
 
 
-def test_the_chart_is_told_of_this_cluster_and_its_users(cluster):
-    from tests.deploy.chart import environment_of, pods, rendered  # where there is no Helm engine, only this is skipped
+def test_chart_values_of_the_guide_match_the_cluster(cluster):
+    from tests.deploy.chart import environment_of, pods, rendered  # without a Helm engine, skip only this test
 
     values = yaml.safe_load(re.search(r"```yaml\n(settings: .+?)```", GUIDE, re.DOTALL)[1])
     users = {role["passwordSecret"]["name"]: role["name"] for role in cluster["spec"]["managed"]["roles"]}
@@ -77,6 +77,6 @@ def test_the_chart_is_told_of_this_cluster_and_its_users(cluster):
     assert serving["PSQL_POSTING_PW"] == f"of {serving['PSQL_POSTING_USER']}"
     assert migrating["PSQL_ADMIN_PW"] == f"of {migrating['PSQL_ADMIN_USER']}"
     name = cluster["metadata"]["name"]
-    for told in (serving, migrating):
-        assert normalized(told["PSQL_HOST"], 5432) == normalized(f"{name}-rw, {name}-ro", 5432)
-        assert told["PGSSLMODE"] == "verify-full"
+    for environment in (serving, migrating):
+        assert normalized(environment["PSQL_HOST"], 5432) == normalized(f"{name}-rw, {name}-ro", 5432)
+        assert environment["PGSSLMODE"] == "verify-full"

@@ -1,4 +1,4 @@
-"""What the chart starts, run for real as the documents say: the migration, the service, the test of the release."""
+"""The containers of a release, run as processes by the documented steps: migration, service, `helm test`."""
 
 import os
 import re
@@ -34,15 +34,15 @@ DOCUMENT = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
 
 
 def mount(volume: Path, files: dict[str, bytes], mode: int) -> None:
-    """Put files into a volume as a kubelet does: links lead to a folder, which is replaced as a whole."""
+    """Write files to a volume as a kubelet does: symbolic links into a directory that is replaced atomically."""
     volume.mkdir(exist_ok=True)
-    behind = Path(tempfile.mkdtemp(prefix="..2026_11_22_", dir=volume))
-    behind.chmod(0o755)
+    target = Path(tempfile.mkdtemp(prefix="..2026_11_22_", dir=volume))
+    target.chmod(0o755)
     for name, content in files.items():
-        (behind / name).write_bytes(content)
-        (behind / name).chmod(mode)
+        (target / name).write_bytes(content)
+        (target / name).chmod(mode)
     before = (volume / "..data").resolve()
-    (volume / "..data_tmp").symlink_to(behind.name)
+    (volume / "..data_tmp").symlink_to(target.name)
     (volume / "..data_tmp").replace(volume / "..data")
     for name in files:
         if not (volume / name).is_symlink():
@@ -67,7 +67,7 @@ def key_mode():
 
 @pytest.fixture(scope="module")
 def database():
-    """A server on which step 1 of the document has been done."""
+    """A server after step 1 of the document."""
     folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
     folder.chmod(0o755)
     server = EmbeddedPostgres(folder / "postgres")
@@ -87,7 +87,7 @@ def database():
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory):
-    """The Secret of step 2, from the file that the document writes."""
+    """The Secret of step 2 of the document."""
     folder = tmp_path_factory.mktemp("secrets")
     (command,) = re.findall(r"\(umask 077 .+? > loaner.env\)", DOCUMENT, re.DOTALL)
     shell(command.replace("openssl rand -hex 32", "echo of-the-client"), folder)
@@ -104,7 +104,7 @@ def kong():
 
 @pytest.fixture(scope="module")
 def manifests(database, kong):
-    """What the command of step 4 installs, with what is different here."""
+    """The manifests of step 4 of the document, with the addresses of this test."""
     values = helm.parse_set_string(",".join(re.findall(r"--set (\S+)", DOCUMENT)))
     here = {"API_GATEWAY_URL": kong.url, "PSQL_HOST": "127.0.0.1", "PSQL_PORT": database.port, "PORT": free_port()}
     assert values["settings"].keys() - here.keys() == {"TRUSTED_PROXIES"}
@@ -113,14 +113,14 @@ def manifests(database, kong):
 
 @pytest.fixture(scope="module")
 def migrated(manifests, secrets):
-    """The migration's container, run."""
+    """Result of running the migration's container."""
     (pod,) = pods([one(manifests, "Job", "loaner-migrate")])
     return run(*pod["containers"][0]["args"], **environment_of(pod, manifests, secrets))
 
 
 @pytest.fixture(scope="module")
 def volumes(tmp_path_factory, keys_dir, key_mode):
-    """What is mounted below /run/secrets."""
+    """The volumes below /run/secrets."""
     folder = tmp_path_factory.mktemp("volumes")
     pair = write_certificate(folder / "pair.pem").read_bytes()
     mount(folder / "microkubes", files_of(keys_dir), key_mode)
@@ -131,13 +131,13 @@ def volumes(tmp_path_factory, keys_dir, key_mode):
 
 @contextmanager
 def serving(manifests, secrets, volumes):
-    """A pod's container. Yields its port."""
+    """Run the service's container; yields its port."""
     (pod,) = pods([one(manifests, "Deployment")])
     environment = environment_of(pod, manifests, secrets)
     here = {name: text.replace("/run/secrets", str(volumes)) for name, text in environment.items()}
-    with started(**{**here, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, told):
+    with started(**{**here, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, output):
         until(lambda: process.poll() is not None or listens(here["PORT"]), 60)
-        assert process.poll() is None, told()
+        assert process.poll() is None, output()
         yield here["PORT"]
 
 
@@ -147,19 +147,19 @@ def listens(port: str) -> bool:
 
 
 def helm_test(manifests, secrets, volumes, port, **variables):
-    """The container of `helm test`, run."""
+    """Run the container of `helm test`."""
     pod = one(manifests, "Pod", "loaner-test")["spec"]
-    places = {"loaner.microkubes.svc": "127.0.0.1", "/etc/loaner/authority": str(volumes / "tls")}
+    replacements = {"loaner.microkubes.svc": "127.0.0.1", "/etc/loaner/authority": str(volumes / "tls")}
     arguments = " ".join(pod["containers"][0]["args"])
     assert f"://loaner.microkubes.svc:{port}" in arguments
-    for there, here in places.items():
-        arguments = arguments.replace(there, here)
+    for original, replacement in replacements.items():
+        arguments = arguments.replace(original, replacement)
     return run(*arguments.split(), **{**environment_of(pod, manifests, secrets), **variables})
 
 
 @pytest.fixture(scope="module")
 def release(manifests, secrets, migrated, volumes):
-    """What `helm_test` needs of a release whose pod serves."""
+    """Arguments of `helm_test` for a release that is serving."""
     assert migrated.returncode == 0, migrated.stderr
     with serving(manifests, secrets, volumes) as port:
         yield manifests, secrets, volumes, port
@@ -170,35 +170,35 @@ def url(release):
     return f"http://127.0.0.1:{release[-1]}"
 
 
-def test_the_document_makes_a_key_pair_in_a_folder_of_its_own(tmp_path):
+def test_documented_command_generates_a_key_pair(tmp_path):
     (command,) = re.findall(r"mkdir -m 700 loaner-keys && .+", DOCUMENT)
     shell(command.replace("python service.py", f"{sys.executable} {ROOT / 'service.py'}"), tmp_path)
     assert KeyStore(tmp_path / "loaner-keys").verification_keys()
 
 
-def test_the_migration_makes_the_tables(migrated):
+def test_migration_creates_the_tables(migrated):
     assert (migrated.returncode, migrated.stdout) == (0, "the tables are up to date\n"), migrated.stderr
 
 
-def test_a_pod_is_ready(url):
+def test_pod_becomes_ready(url):
     until(lambda: ask(f"{url}/ready")[0] == 200, 10)
 
 
-def test_the_test_of_the_release_gets_a_token_and_uses_it(release):
+def test_helm_test_gets_a_token_and_uses_it(release):
     done = helm_test(*release)
     assert (done.returncode, done.stderr) == (0, "")
     assert "loaner-client got a token" in done.stdout
     assert "database ok" in done.stdout
 
 
-def test_the_test_of_the_release_fails_with_a_wrong_secret(release):
+def test_helm_test_fails_with_a_wrong_secret(release):
     done = helm_test(*release, SECRET="not-this-one")
     assert done.returncode == 1
     assert re.fullmatch(r"Error: POST http://\S+/token: 401 .+\n", done.stderr)
     assert "not-this-one" not in done.stderr
 
 
-def test_with_https_the_test_of_the_release_checks_the_certificate(manifests, secrets, migrated, volumes):
+def test_helm_test_verifies_the_certificate(manifests, secrets, migrated, volumes):
     settings = one(manifests, "ConfigMap")["data"]
     here = {name: settings[name] for name in ("API_GATEWAY_URL", "PSQL_HOST")}
     here |= {"PSQL_PORT": int(settings["PSQL_PORT"]), "PORT": free_port()}
@@ -206,53 +206,53 @@ def test_with_https_the_test_of_the_release_checks_the_certificate(manifests, se
     with serving(rendered(values), secrets, volumes) as port:
         done = helm_test(rendered(values), secrets, volumes, port)
         assert (done.returncode, done.stderr) == (0, "")
-        trusting = {**values, "tls": {**values["tls"], "caKey": ""}}
-        done = helm_test(rendered(trusting), secrets, volumes, port)
+        without_ca = {**values, "tls": {**values["tls"], "caKey": ""}}
+        done = helm_test(rendered(without_ca), secrets, volumes, port)
         assert (done.returncode, done.stdout) == (1, "")
         assert "its certificate is not trusted (--ca)" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("url_template", "message"),
     [
         ("{url}/nothing/is/here", "/here/token: 404 "),
         ("http://127.0.0.1:1", "http://127.0.0.1:1/token: cannot be asked"),
         ("http://[", "URL: expected one such as http://loaner:5555"),
     ],
 )
-def test_what_cannot_be_asked_is_named(url, asked, said):
+def test_probe_names_the_url_that_fails(url, url_template, message):
     client = Settings.model_construct(client_id="loaner-client", secret=SecretStr("of-the-client"))
-    with pytest.raises(ProbeFailed, match=said):
-        probe(asked.format(url=url), client)
+    with pytest.raises(ProbeFailed, match=message):
+        probe(url_template.format(url=url), client)
 
 
-def test_a_probe_without_a_secret_says_which():
-    nobody = Settings.model_construct(client_id="reports", secret=None)
+def test_probe_names_the_client_without_a_secret():
+    client = Settings.model_construct(client_id="reports", secret=None)
     with pytest.raises(SettingsError, match="SECRET is not set: the secret of the client reports"):
-        probe("http://127.0.0.1:1", nobody)
+        probe("http://127.0.0.1:1", client)
 
 
-def test_a_client_in_a_secret_that_changes_is_known_without_a_restart(release, volumes, key_mode, tmp_path):
+def test_changed_clients_are_reloaded_without_a_restart(release, volumes, key_mode, tmp_path):
     secret = add_client(tmp_path / "clients.json", Subject("reports", READ))
     mount(volumes / "loaner", files_of(tmp_path), key_mode)
     done = helm_test(*release, CLIENT_ID="reports", SECRET=secret)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_keys_in_a_secret_that_changes_are_taken_up_whole(volumes, keys_dir, key_mode, tmp_path):
+def test_changed_keys_are_reloaded_atomically(volumes, keys_dir, key_mode, tmp_path):
     mount(tmp_path / "keys", files_of(keys_dir), key_mode)
     clock = iter(range(1_000))
     store = KeyStore(tmp_path / "keys", now=lambda: next(clock))
     assert store.verification_keys().keys() == {"loaner", "default"}
-    (tmp_path / "made").mkdir()
-    write_key_pair(tmp_path / "made", "loaner-20261122T000000Z")
-    shutil.copy(keys_dir / "default.pub", tmp_path / "made")
-    mount(tmp_path / "keys", files_of(tmp_path / "made"), key_mode)
+    (tmp_path / "generated").mkdir()
+    write_key_pair(tmp_path / "generated", "loaner-20261122T000000Z")
+    shutil.copy(keys_dir / "default.pub", tmp_path / "generated")
+    mount(tmp_path / "keys", files_of(tmp_path / "generated"), key_mode)
     assert store.generation == 1
     assert store.verification_keys().keys() == {"loaner-20261122T000000Z", "default"}
 
 
-def test_keys_that_are_mounted_lie_open_to_nobody(volumes, key_mode, monkeypatch):
+def test_mounted_keys_have_safe_permissions(volumes, key_mode, monkeypatch):
     private = [volumes / "microkubes" / "loaner", volumes / "microkubes" / "default"]
     real = os.statvfs(volumes)
 

@@ -1,4 +1,4 @@
-"""The users of the ledger's database, and those that Vault makes: what each may do, in a real PostgreSQL."""
+"""Privileges of the database users, and of those that Vault creates, in a real PostgreSQL."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ DATABASE = "deployed"
 
 @pytest.fixture(scope="module")
 def deployed(postgres: EmbeddedPostgres, tmp_path_factory) -> Settings:
-    """A database whose users and tables were made as docker-compose.yml has them made."""
+    """A database with users and tables as docker-compose.yml creates them."""
     create_database(postgres, DATABASE)
     secrets = tmp_path_factory.mktemp("secrets")
     passwords = {
@@ -33,48 +33,50 @@ def deployed(postgres: EmbeddedPostgres, tmp_path_factory) -> Settings:
         "PATH": f"{find_binaries()}:{os.environ['PATH']}", "SECRETS_DIR": str(secrets), "PGHOST": HOST,
         "PGPORT": str(postgres.port), "PGUSER": "postgres", "PGDATABASE": DATABASE,
     }  # fmt: skip
-    for _ in range(2):  # safe to run again
+    for _ in range(2):  # the script is idempotent
         done = subprocess.run(
             ["sh", ROOT / "deploy" / "postgres" / "users.sh"], env=environment, capture_output=True, text=True
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    chosen = load_settings(
+    settings = load_settings(
         psql_host=HOST, psql_port=postgres.port, psql_db=DATABASE,
         psql_admin_user="loaner_owner", psql_admin_pw=passwords["psql_admin_pw"],
         psql_user="loaner", psql_pw=passwords["psql_pw"],
         psql_posting_user="loaner_posting", psql_posting_pw=passwords["psql_posting_pw"],
     )  # fmt: skip
-    migrate(chosen)
-    return chosen
+    migrate(settings)
+    return settings
 
 
 @pytest.fixture
 def vault(deployed, postgres):
-    """A connection of the user that Vault makes others with."""
+    """A connection as the user with which Vault creates others."""
     password = 'vault\'s "password"'
-    reached = {"host": HOST, "port": postgres.port, "dbname": DATABASE}
-    with closing(psycopg2.connect(**reached, user="vault", password=password)) as connection:
+    address = {"host": HOST, "port": postgres.port, "dbname": DATABASE}
+    with closing(psycopg2.connect(**address, user="vault", password=password)) as connection:
         yield connection
 
 
-def made_by(vault: Connection, role: str) -> Connection:
-    """A connection of a user that Vault has made for a role."""
-    told = {"name": f"v-{role}", "password": "made", "expiration": "2099-01-01 00:00:00+00"}
-    sql(vault, filled(role, told))
+def connect_as_new_user(vault: Connection, role: str) -> Connection:
+    """Create a user as Vault does for a role, and connect as that user."""
+    variables = {"name": f"v-{role}", "password": "generated", "expiration": "2099-01-01 00:00:00+00"}
+    sql(vault, render(role, variables))
     port = vault.info.port
-    return psycopg2.connect(host=HOST, port=port, dbname=DATABASE, user=told["name"], password=told["password"])
+    return psycopg2.connect(
+        host=HOST, port=port, dbname=DATABASE, user=variables["name"], password=variables["password"]
+    )
 
 
-def filled(name: str, told: dict[str, str]) -> str:
+def render(name: str, variables: dict[str, str]) -> str:
     statement = (ROOT / "deploy" / "vault" / f"{name}.sql").read_text()
-    for variable, value in told.items():
+    for variable, value in variables.items():
         statement = statement.replace("{{" + variable + "}}", value)
     assert "{{" not in statement
     return statement
 
 
-def may(connection: Connection, what: str) -> bool:
-    (row,) = sql(connection, f"SELECT {what}")
+def may(connection: Connection, privilege: str) -> bool:
+    (row,) = sql(connection, f"SELECT {privilege}")
     return bool(row[0])
 
 
@@ -84,7 +86,7 @@ CREATES = "has_schema_privilege('public', 'CREATE')"
 
 
 @pytest.mark.parametrize(("role", "may_post"), [("reader", False), ("posting", True), ("admin", True)])
-def test_each_user_may_do_what_it_is_for(deployed, role, may_post):
+def test_each_user_has_only_the_privileges_of_its_role(deployed, role, may_post):
     with closing(connect(deployed, role)) as connection:
         assert may(connection, READS)
         assert may(connection, POSTS) == may_post
@@ -93,16 +95,16 @@ def test_each_user_may_do_what_it_is_for(deployed, role, may_post):
 
 
 @pytest.mark.parametrize(("role", "may_post"), [("readonly", False), ("posting", True)])
-def test_whom_vault_makes_may_do_what_the_role_is_for_and_goes_again(vault, role, may_post):
-    with closing(made_by(vault, role)) as connection:
+def test_vault_user_has_only_the_privileges_of_its_role_and_can_be_revoked(vault, role, may_post):
+    with closing(connect_as_new_user(vault, role)) as connection:
         assert may(connection, READS)
         assert may(connection, POSTS) == may_post
         assert not may(connection, CREATES)
-    sql(vault, f"ALTER ROLE \"v-{role}\" VALID UNTIL '2100-01-01'")  # which is how Vault renews
-    sql(vault, filled("revoke", {"name": f"v-{role}"}))
+    sql(vault, f"ALTER ROLE \"v-{role}\" VALID UNTIL '2100-01-01'")  # as Vault does to renew
+    sql(vault, render("revoke", {"name": f"v-{role}"}))
     assert sql(vault, "SELECT FROM pg_roles WHERE rolname = %s", f"v-{role}") == []
 
 
-def test_vault_itself_is_no_superuser(vault):
+def test_vault_is_not_a_superuser(vault):
     assert not may(vault, "rolsuper FROM pg_roles WHERE rolname = current_user")
     assert not may(vault, CREATES)

@@ -1,4 +1,4 @@
-"""deploy/vault/bootstrap.sh, with a program in Vault's place that notes what it is asked."""
+"""deploy/vault/bootstrap.sh, with a fake `vault` program that records its arguments."""
 
 import json
 import os
@@ -11,25 +11,25 @@ import pytest
 from tests.conftest import ROOT
 
 SECRETS = {"vault_root_token": "root-token", "vault_psql_pw": "manager-password", "vault_secret_id": "the-secret-id"}
-# Lists what has been enabled, and lets nobody log in before a secret id was registered.
+# Lists what has been enabled, and rejects logins until a secret id is registered.
 VAULT = """#!{python}
 import json, os, sys
-noted = os.path.join(os.path.dirname(__file__), "noted")
-before = [json.loads(line) for line in open(noted)] if os.path.exists(noted) else []
-asked = sys.argv[1:]
+log = os.path.join(os.path.dirname(__file__), "calls")
+before = [json.loads(line) for line in open(log)] if os.path.exists(log) else []
+arguments = sys.argv[1:]
 assert os.environ["VAULT_TOKEN"] == "root-token"
-if asked[1:] == ["list", "-format=json"]:
-    print(json.dumps({{b[2] + "/": {{}} for b in before if b[:2] == [asked[0], "enable"]}}))
-with open(noted, "a") as file:
-    print(json.dumps(asked), file=file)
+if arguments[1:] == ["list", "-format=json"]:
+    print(json.dumps({{b[2] + "/": {{}} for b in before if b[:2] == [arguments[0], "enable"]}}))
+with open(log, "a") as file:
+    print(json.dumps(arguments), file=file)
 registered = any(b[1:2] == ["auth/approle/role/loaner/custom-secret-id"] for b in before)
-sys.exit(2 if asked[:2] == ["write", "auth/approle/login"] and not registered else 0)
+sys.exit(2 if arguments[:2] == ["write", "auth/approle/login"] and not registered else 0)
 """
 
 
 @pytest.fixture
 def bootstrap(tmp_path):
-    """Run the script. Gives what Vault was asked, and what was printed."""
+    """A function that runs the script; returns the calls of `vault` and the completed process."""
     program = tmp_path / "vault"
     program.write_text(VAULT.format(python=sys.executable))
     program.chmod(0o755)
@@ -37,62 +37,62 @@ def bootstrap(tmp_path):
         (tmp_path / name).write_text(secret)
 
     def run(**changes: str) -> tuple[list[list[str]], subprocess.CompletedProcess[str]]:
-        known = len((tmp_path / "noted").read_text().splitlines()) if (tmp_path / "noted").exists() else 0
+        previous = len((tmp_path / "calls").read_text().splitlines()) if (tmp_path / "calls").exists() else 0
         environment = {
             "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECRETS_DIR": str(tmp_path),
             "VAULT_ADDR": "http://vault:8200", "PSQL_HOST": "database", **changes,
         }  # fmt: skip
         script = ROOT / "deploy" / "vault" / "bootstrap.sh"
         done = subprocess.run(["sh", script], env=environment, capture_output=True, text=True)
-        lines = (tmp_path / "noted").read_text().splitlines()[known:] if (tmp_path / "noted").exists() else []
+        lines = (tmp_path / "calls").read_text().splitlines()[previous:] if (tmp_path / "calls").exists() else []
         return [json.loads(line) for line in lines], done
 
     return run
 
 
-def written(asked: list[list[str]], path: str) -> dict[str, str]:
-    """What was written to a path of Vault."""
-    (found,) = [line[2:] for line in asked if line[:2] == ["write", path]]
+def written(calls: list[list[str]], path: str) -> dict[str, str]:
+    """Return what was written to a path of Vault."""
+    (found,) = [line[2:] for line in calls if line[:2] == ["write", path]]
     return dict(member.split("=", 1) for member in found)
 
 
-def test_roles_policy_and_login_are_set_up(bootstrap):
-    asked, done = bootstrap()
+def test_roles_policy_and_login_are_configured(bootstrap):
+    calls, done = bootstrap()
     assert done.returncode == 0, done.stderr
-    assert ["secrets", "enable", "database"] in asked
-    assert ["auth", "enable", "approle"] in asked
-    config = written(asked, "database/config/loaner")
+    assert ["secrets", "enable", "database"] in calls
+    assert ["auth", "enable", "approle"] in calls
+    config = written(calls, "database/config/loaner")
     assert config["connection_url"].startswith("postgresql://{{username}}:{{password}}@database:5432/loaner?")
     for role in ("readonly", "posting"):
-        statements = written(asked, f"database/roles/{role}")
+        statements = written(calls, f"database/roles/{role}")
         for name in ("creation_statements", "revocation_statements"):
             assert Path(statements[name].removeprefix("@")).is_file()
-    assert written(asked, "auth/approle/role/loaner")["token_policies"] == "loaner"
-    assert asked[-1][:2] == ["write", "auth/approle/login"]
+    assert written(calls, "auth/approle/role/loaner")["token_policies"] == "loaner"
+    assert calls[-1][:2] == ["write", "auth/approle/login"]
 
 
-def test_it_can_be_run_again(bootstrap):
+def test_script_is_idempotent(bootstrap):
     bootstrap()
-    asked, done = bootstrap()
+    calls, done = bootstrap()
     assert done.returncode == 0, done.stderr
-    assert not [line for line in asked if "enable" in line or "custom-secret-id" in line[1]]
+    assert not [line for line in calls if "enable" in line or "custom-secret-id" in line[1]]
 
 
 def test_no_secret_is_on_a_command_line_or_printed(bootstrap):
-    asked, done = bootstrap()
-    told = json.dumps(asked) + done.stdout + done.stderr
-    assert not [secret for secret in SECRETS.values() if secret in told]
+    calls, done = bootstrap()
+    output = json.dumps(calls) + done.stdout + done.stderr
+    assert not [secret for secret in SECRETS.values() if secret in output]
 
 
 @pytest.mark.parametrize("missing", ["VAULT_ADDR", "PSQL_HOST"])
-def test_what_is_not_set_is_named(bootstrap, missing):
-    asked, done = bootstrap(**{missing: ""})
+def test_missing_variable_is_named(bootstrap, missing):
+    calls, done = bootstrap(**{missing: ""})
     assert done.returncode != 0
     assert missing in done.stderr
-    assert asked == []
+    assert calls == []
 
 
-def test_the_policy_allows_what_the_service_asks_for_and_no_more():
+def test_policy_allows_only_five_paths_without_wildcards():
     policy = (ROOT / "deploy" / "vault" / "loaner.hcl").read_text()
     assert "*" not in policy
     assert policy.count("path ") == 5

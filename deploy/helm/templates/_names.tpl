@@ -4,13 +4,13 @@
 {{- .Values.fullnameOverride | default $full | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* What never changes of a release: selectors are made of it. */}}
+{{/* Labels that stay the same for the life of a release, for selectors. */}}
 {{- define "loaner.selector" -}}
 app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* The pods that serve, and no others of the release. */}}
+{{/* Selects the pods that serve, but not the migration and the test. */}}
 {{- define "loaner.servingSelector" -}}
 {{ include "loaner.selector" . }}
 app.kubernetes.io/component: service
@@ -25,8 +25,8 @@ platform: microkubes
 {{- end -}}
 
 {{- define "loaner.serviceAccountName" -}}
-{{- $made := .Values.serviceAccount.create | ternary (include "loaner.fullname" .) "default" -}}
-{{- .Values.serviceAccount.name | default $made -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "loaner.fullname" .) "default" -}}
+{{- .Values.serviceAccount.name | default $default -}}
 {{- end -}}
 
 {{- define "loaner.image" -}}
@@ -36,7 +36,7 @@ platform: microkubes
 {{- end -}}
 {{- end -}}
 
-{{/* Where the Service is reached within the cluster. */}}
+{{/* Host name of the Service within the cluster. */}}
 {{- define "loaner.host" -}}
 {{ include "loaner.fullname" . }}.{{ .Release.Namespace }}.svc
 {{- end -}}

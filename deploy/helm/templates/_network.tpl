@@ -1,5 +1,5 @@
-{{/* Ports are those of pods: a policy is asked after a Service has been resolved. Where a Service's port is not that of
-its pods, networkPolicy.to says so. */}}
+{{/* Policies apply to the ports of pods, after a Service's port has been translated. Where the two differ, set
+networkPolicy.to. */}}
 
 {{- define "loaner.egressToDns" -}}
 - ports:
@@ -7,19 +7,19 @@ its pods, networkPolicy.to says so. */}}
     - {port: 53, protocol: TCP}
 {{- end -}}
 
-{{/* A rule. of: [{peers, ports} of networkPolicy.to, JSON of the ports that the settings name] */}}
+{{/* An egress rule. Argument: [{peers, ports} of networkPolicy.to, the ports in the settings as JSON] */}}
 {{- define "loaner.egress" -}}
-{{- $said := index . 0 -}}
+{{- $to := index . 0 -}}
 - ports:
-    {{- range $said.ports | default (index . 1 | fromJsonArray) }}
+    {{- range $to.ports | default (index . 1 | fromJsonArray) }}
     - {port: {{ . }}, protocol: TCP}
     {{- end }}
-  {{- with $said.peers }}
+  {{- with $to.peers }}
   to: {{ toJson . }}
   {{- end }}
 {{- end -}}
 
-{{/* of: [URL, the port of one that names none] */}}
+{{/* Port of a URL. Argument: [URL, default port] */}}
 {{- define "loaner.portOfUrl" -}}
 {{- regexFind ":[0-9]+$" (urlParse (index . 0)).host | trimPrefix ":" | default (index . 1) -}}
 {{- end -}}
@@ -33,7 +33,7 @@ its pods, networkPolicy.to says so. */}}
 {{- $ports | uniq | toJson -}}
 {{- end -}}
 
-{{/* of: [hosts with commas between, the port of those that name none] */}}
+{{/* Ports of hosts, as JSON. Argument: [comma-separated hosts, default port] */}}
 {{- define "loaner.portsOfHosts" -}}
 {{- $default := index . 1 -}}
 {{- $ports := list -}}

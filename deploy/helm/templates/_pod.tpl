@@ -1,5 +1,5 @@
-{{/* What holds for every pod: Pod Security's "restricted", and nothing of other Services in the environment, where a
-Service named vault would set VAULT_PORT. */}}
+{{/* Common to all pods: the "restricted" Pod Security Standard, and no service links, because a Service named vault would
+set VAULT_PORT. */}}
 {{- define "loaner.podDefaults" -}}
 enableServiceLinks: false
 securityContext:
@@ -36,7 +36,7 @@ securityContext:
     drop: [ALL]
 {{- end -}}
 
-{{/* The one place that can be written to, and the certificates that others are checked against. */}}
+{{/* The only writable directory, and the CA certificates. */}}
 {{- define "loaner.volumes" -}}
 - name: tmp
   emptyDir:
@@ -52,7 +52,7 @@ securityContext:
   secret:
     secretName: {{ . }}
     items:
-      - {key: ca.crt, path: ca.crt}  # the authority's own key is often beside it
+      - {key: ca.crt, path: ca.crt}  # the Secret often has the CA's private key too
 {{- end }}
 {{- end -}}
 
@@ -63,7 +63,7 @@ securityContext:
 {{- end }}
 {{- end -}}
 
-{{/* A pod that does one thing and ends needs no more. */}}
+{{/* Resources of pods that run a single task. */}}
 {{- define "loaner.taskResources" -}}
 requests: {cpu: 50m, memory: 128Mi}
 limits: {memory: 256Mi}

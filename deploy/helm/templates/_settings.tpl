@@ -1,9 +1,9 @@
-{{/* A setting as the environment carries it. JSON writes numbers out; Go would make 64000000 into 6.4e+07. */}}
+{{/* A setting as a quoted string. JSON, because Go formats 64000000 as 6.4e+07. */}}
 {{- define "loaner.text" -}}
 {{- kindIs "string" . | ternary . (toJson .) | toJson -}}
 {{- end -}}
 
-{{/* A list of `env`. plain: {NAME: value}; secret: {NAME: {name, key}}. */}}
+{{/* Entries of `env`. Arguments: plain {NAME: value}, secret {NAME: {name, key}}. */}}
 {{- define "loaner.env" -}}
 {{- range $name, $value := .plain -}}
 - name: {{ $name }}
@@ -16,12 +16,12 @@
 {{ end -}}
 {{- end -}}
 
-{{/* Of a map of settings those that reach the database's tables. */}}
+{{/* The settings of a map that a migration needs. */}}
 {{- define "loaner.databaseOnly" -}}
 {{- pick . "PSQL_HOST" "PSQL_PORT" "PSQL_DB" "PSQL_CONNECT_TIMEOUT_S" "LOG_LEVEL" | toJson -}}
 {{- end -}}
 
-{{/* The settings that follow from how the chart is set up. */}}
+{{/* Settings that the chart derives from other values. */}}
 {{- define "loaner.derivedSettings" -}}
 KEYS_DIR: /run/secrets/microkubes
 {{- if .Values.clients.secretName }}
@@ -44,7 +44,7 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- end }}
 {{- end -}}
 
-{{/* "true" if a setting has a value, wherever it comes from. of: [root, NAME] */}}
+{{/* "true" if a setting is set, in settings or in secretSettings. Argument: [root, NAME] */}}
 {{- define "loaner.has" -}}
 {{- $root := index . 0 -}}
 {{- $name := index . 1 -}}
@@ -57,7 +57,7 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- end -}}
 {{- end -}}
 
-{{/* What no schema can tell, and the service only when it starts. */}}
+{{/* Checks across values, which the schema cannot express; without them, pods would fail at start-up. */}}
 {{- define "loaner.check" -}}
 {{- range $name, $_ := .Values.secretSettings -}}
 {{- if hasKey $.Values.settings $name -}}
@@ -66,27 +66,27 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- end -}}
 {{- range $name, $value := .Values.settings -}}
 {{- if and (kindIs "string" $value) (regexMatch "^https?://[^/]*@" $value) -}}
-{{- fail (printf "settings.%s has a password in it: have it come from a Secret, by secretSettings.%s" $name $name) -}}
+{{- fail (printf "settings.%s contains a password: put the URL in a Secret and set secretSettings.%s" $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if not (include "loaner.has" (list . "PSQL_HOST")) -}}
-{{- fail "settings.PSQL_HOST is needed: the servers of the database" -}}
+{{- fail "settings.PSQL_HOST is required: the database servers" -}}
 {{- end -}}
 {{- if and (include "loaner.has" (list . "MEMCACHED_SERVERS")) (not (hasKey .Values.secretSettings "CACHE_SECRET")) -}}
-{{- fail "secretSettings.CACHE_SECRET is needed with settings.MEMCACHED_SERVERS" -}}
+{{- fail "secretSettings.CACHE_SECRET is required with settings.MEMCACHED_SERVERS" -}}
 {{- end -}}
 {{- $vault := include "loaner.logsInToVault" . -}}
-{{- $unsaid := not (hasKey .Values.settings "USE_VAULT") -}}
-{{- if and $vault $unsaid (hasKey .Values.secretSettings "PSQL_PW") -}}
-{{- fail "secretSettings.PSQL_PW and a way to log in to Vault are set: make PSQL_PW null, or set settings.USE_VAULT" -}}
+{{- $automatic := not (hasKey .Values.settings "USE_VAULT") -}}
+{{- if and $vault $automatic (hasKey .Values.secretSettings "PSQL_PW") -}}
+{{- fail "secretSettings.PSQL_PW and a Vault login are both set: set PSQL_PW to null, or set settings.USE_VAULT" -}}
 {{- end -}}
-{{- if and (not $vault) $unsaid (not (hasKey .Values.secretSettings "PSQL_PW")) -}}
-{{- fail "secretSettings.PSQL_PW is needed, or a way to log in to Vault, such as settings.VAULT_KUBERNETES_ROLE" -}}
+{{- if and (not $vault) $automatic (not (hasKey .Values.secretSettings "PSQL_PW")) -}}
+{{- fail "secretSettings.PSQL_PW is required, or a Vault login such as settings.VAULT_KUBERNETES_ROLE" -}}
 {{- end -}}
 {{- if and .Values.certificates.configMapName .Values.certificates.secretName -}}
-{{- fail "certificates.configMapName and certificates.secretName are both set; one of them is mounted" -}}
+{{- fail "certificates.configMapName and certificates.secretName are both set; set only one of them" -}}
 {{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
-{{- fail "ingress.hosts is needed with ingress.enabled" -}}
+{{- fail "ingress.hosts is required with ingress.enabled" -}}
 {{- end -}}
 {{- end -}}

@@ -1,32 +1,36 @@
-"""The bytes that the switch reads on the host: settings as lines, and a tar of what is secret."""
+"""The payload as replace.sh reads it on the host."""
 
 import io
 import tarfile
 
-from deploy.factory.luggage import FILES, Luggage
+from deploy.factory.payload import FILES, Payload
 from service.settings import SECRETS
 
-OWNER = 10001  # whom the Dockerfile lets the service be
+OWNER = 10001  # uid and gid of the service in the image, see the Dockerfile
 KEYS = "microkubes"
 
 
-def wrap(luggage: Luggage) -> bytes:
-    """`NAME=value` lines, an empty line, and a tar for /run/secrets: directories 0700, files 0600, the service's own.
+def to_archive(payload: Payload) -> bytes:
+    """Return the payload as bytes: `NAME=value` lines, an empty line, and a tar for /run/secrets.
 
-    Raises: OSError for a key that cannot be read.
+    The service owns everything in the tar; directories have mode 0700, and files 0600.
+
+    Raises:
+        OSError: If a key cannot be read.
     """
-    lines = "".join(f"{name}={value}\n" for name, value in sorted(luggage.variables.items()))
+    lines = "".join(f"{name}={value}\n" for name, value in sorted(payload.variables.items()))
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         files = str(FILES.relative_to(SECRETS))
         for folder in (KEYS, files):
             _add(tar, folder, 0o700)
-        for name, value in luggage.secrets.items():
+        for name, value in payload.secrets.items():
             _add(tar, name, 0o600, value.encode())
-        for name, content in luggage.files.items():
+        for name, content in payload.files.items():
             _add(tar, f"{files}/{name}", 0o600, content)
-        for key in luggage.keys:
-            _add(tar, f"{KEYS}/{key.name}", 0o600, key.read_bytes(), int(key.stat().st_mtime))  # it may tell its age
+        for key in payload.keys:
+            # The modification time may be the only record of a key's age.
+            _add(tar, f"{KEYS}/{key.name}", 0o600, key.read_bytes(), int(key.stat().st_mtime))
     return f"{lines}\n".encode() + buffer.getvalue()
 
 

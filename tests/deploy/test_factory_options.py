@@ -1,4 +1,4 @@
-"""What the factory takes along, and what it refuses, without an engine or a host."""
+"""Options and payload of the factory, without a container engine or a host."""
 
 import io
 import os
@@ -9,17 +9,17 @@ import tarfile
 
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
+from rich.console import Console as Terminal
 
 from deploy.factory.cli import main
+from deploy.factory.console import Console
 from deploy.factory.deployment import Deployment
 from deploy.factory.errors import FactoryError
 from deploy.factory.image import Image
-from deploy.factory.luggage import STAY, pack, read_settings
-from deploy.factory.order import CONFINED, script
-from deploy.factory.parcel import wrap
-from deploy.factory.report import Report
-from deploy.factory.shipping import Shipping
+from deploy.factory.image_transfer import ImageTransfer
+from deploy.factory.options import HARDENING, read_script
+from deploy.factory.payload import LOCAL_ONLY, collect, read_settings
+from deploy.factory.payload_archive import to_archive
 from deploy.factory.target import Target
 from service.errors import SettingsError
 from service.settings import Settings
@@ -51,7 +51,7 @@ def dry_run(*arguments: str) -> Result:
         ("ann@[fe80::1]:22", ("ann", "fe80::1", 22)),
     ],
 )
-def test_a_target_is_read(text, parts):
+def test_target_is_parsed(text, parts):
     target = Target.parse(text)
     assert (target.user, target.host, target.port) == parts
 
@@ -59,124 +59,125 @@ def test_a_target_is_read(text, parts):
 @pytest.mark.parametrize(
     "text", ["", "ann@", "@host", "ann@host:0", "ann@host:65536", "ann@host:ssh", "-oProxyCommand=x", "a@-oX", "a b@c"]
 )
-def test_what_is_no_target_is_refused(text):
+def test_malformed_target_is_rejected(text):
     with pytest.raises(FactoryError, match="TARGET: expected user@host"):
         Target.parse(text)
 
 
-def test_without_a_target_it_says_how_to_give_one():
-    assert dry_run().output == "Error: TARGET is not set; say where to: make factory TARGET=user@host\n"
+def test_missing_target_is_rejected_with_an_example():
+    assert dry_run().output == "Error: TARGET is not set; name the host: make factory TARGET=user@host\n"
 
 
-def test_only_what_is_set_travels_and_what_is_decided_there_stays(monkeypatch):
+def test_only_explicit_settings_are_sent_except_local_ones(monkeypatch):
     for name, value in {"LOG_LEVEL": "DEBUG", "SECURE_LOANS": "no", "PORT": "8080", "PSQL_PW": PASSWORD}.items():
         monkeypatch.setenv(name, value)
     for name in ("PSQL_ADMIN_PW", "PSQL_ADMIN_USER"):
-        monkeypatch.setenv(name, "stays")
-    luggage = pack(read_settings(None))
-    assert luggage.variables == {"LOG_LEVEL": "DEBUG", "SECURE_LOANS": "false", "SERVICE_PORT": "8080"}
-    assert luggage.secrets == {"psql_pw": PASSWORD}
+        monkeypatch.setenv(name, "local")
+    payload = collect(read_settings(None))
+    assert payload.variables == {"LOG_LEVEL": "DEBUG", "SECURE_LOANS": "false", "SERVICE_PORT": "8080"}
+    assert payload.secrets == {"psql_pw": PASSWORD}
 
 
-def test_every_setting_can_travel_and_secrets_never_as_variables():
+def test_every_setting_can_be_sent_and_secrets_never_as_variables():
     values = {name: field.get_default() for name, field in Settings.model_fields.items()}
     secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     chosen = values | dict.fromkeys(secret, "s" * 16) | {"instance_host": "10.0.0.1"}
     files = {"clients_file": __file__}
     given = {name: value for name, value in (chosen | files).items() if value is not None}
-    luggage = pack(Settings(_env_file=None, **(given | {"keys_dir": os.environ["KEYS_DIR"]})))
-    assert luggage.secrets.keys() == secret - STAY
-    assert {name.lower() for name in luggage.variables} == given.keys() - secret - STAY | {"service_port"}
+    payload = collect(Settings(_env_file=None, **(given | {"keys_dir": os.environ["KEYS_DIR"]})))
+    assert payload.secrets.keys() == secret - LOCAL_ONLY
+    assert {name.lower() for name in payload.variables} == given.keys() - secret - LOCAL_ONLY | {"service_port"}
 
 
-def test_the_environment_wins_over_the_file_of_settings_and_unknown_names_are_told(monkeypatch, tmp_path):
+def test_environment_overrides_the_env_file_and_unknown_names_are_reported(monkeypatch, tmp_path):
     file = tmp_path / "production.env"
     file.write_text(f"PSQL_HOST=file\nPSQL_DB=books\nexport PSQL_PW='{PASSWORD}'\nPSQL_PASSWORD=typo\n")
     monkeypatch.setenv("PSQL_HOST", "environment")
-    luggage = pack(read_settings(file), file)
-    assert luggage.variables["PSQL_HOST"] == "environment"
-    assert luggage.variables["PSQL_DB"] == "books"
-    assert luggage.secrets == {"psql_pw": PASSWORD}
-    assert luggage.left == ("PSQL_PASSWORD",)
+    payload = collect(read_settings(file), file)
+    assert payload.variables["PSQL_HOST"] == "environment"
+    assert payload.variables["PSQL_DB"] == "books"
+    assert payload.secrets == {"psql_pw": PASSWORD}
+    assert payload.ignored == ("PSQL_PASSWORD",)
 
 
-def test_a_key_of_another_certificate_is_found_out_here(monkeypatch, tmp_path):
+def test_key_that_does_not_match_the_certificate_is_rejected_locally(monkeypatch, tmp_path):
     for name in ("TLS_CERT", "TLS_KEY"):
         monkeypatch.setenv(name, str(write_certificate(tmp_path / name)))
-    assert "TLS_KEY: " in (told := dry_run("ann@host").output)
-    assert "is not the key of the first certificate" in told
+    output = dry_run("ann@host").output
+    assert "TLS_KEY: " in output
+    assert "is not the key of the first certificate" in output
 
 
-def test_settings_lying_about_do_not_travel(tmp_path):
+def test_dotenv_file_is_not_read_unless_it_is_named(tmp_path):
     (tmp_path / ".env").write_text("PSQL_DB=development\n")
-    assert "PSQL_DB" not in pack(read_settings(None)).variables
+    assert "PSQL_DB" not in collect(read_settings(None)).variables
 
 
-def test_a_url_with_a_password_is_a_secret(monkeypatch):
+def test_url_with_a_password_is_sent_as_a_secret(monkeypatch):
     monkeypatch.setenv("API_GATEWAY_URL", "http://ann:pw@kong:8001")
-    luggage = pack(read_settings(None))
-    assert luggage.secrets == {"api_gateway_url": "http://ann:pw@kong:8001"}
-    assert "API_GATEWAY_URL" not in luggage.variables
+    payload = collect(read_settings(None))
+    assert payload.secrets == {"api_gateway_url": "http://ann:pw@kong:8001"}
+    assert "API_GATEWAY_URL" not in payload.variables
 
 
-def test_files_that_settings_name_travel(monkeypatch, tmp_path):
+def test_files_named_by_settings_are_sent(monkeypatch, tmp_path):
     (tmp_path / "ca.pem").write_text("a certificate")
     monkeypatch.setenv("VAULT_CA", "ca.pem")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
     monkeypatch.setenv("PGSSLROOTCERT", "ca.pem")
-    luggage = pack(read_settings(None))
-    assert luggage.files == {"vault_ca": b"a certificate", "pgsslrootcert": b"a certificate"}
-    assert luggage.variables["VAULT_CA"] == "/run/secrets/files/vault_ca"
-    assert luggage.variables["PGSSLROOTCERT"] == "/run/secrets/files/pgsslrootcert"
-    assert luggage.variables["PGSSLMODE"] == "verify-full"
+    payload = collect(read_settings(None))
+    assert payload.files == {"vault_ca": b"a certificate", "pgsslrootcert": b"a certificate"}
+    assert payload.variables["VAULT_CA"] == "/run/secrets/files/vault_ca"
+    assert payload.variables["PGSSLROOTCERT"] == "/run/secrets/files/pgsslrootcert"
+    assert payload.variables["PGSSLMODE"] == "verify-full"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "complaint"),
+    ("name", "value", "message"),
     [
         ("PORT", "70000", "PORT"),
         ("VAULT_CA", "missing.pem", "VAULT_CA: missing.pem cannot be read: No such file or directory"),
-        ("PSQL_DB", "two\nlines", "PSQL_DB: begins or ends with a blank, or has several lines"),
-        ("SECRET", " blank", "SECRET: begins or ends with a blank"),
+        ("PSQL_DB", "two\nlines", "PSQL_DB: cannot be sent: it starts or ends with whitespace, or has several lines"),
+        ("SECRET", " blank", "SECRET: cannot be sent: it starts or ends with whitespace"),
         ("SERVICE_DISCOVERY", "upstream", "INSTANCE_HOST is not set"),
         ("KEYS_DIR", "nowhere", "KEYS_DIR: key nowhere"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_by_its_name(monkeypatch, name, value, complaint):
+def test_setting_that_cannot_be_sent_is_rejected_by_name(monkeypatch, name, value, message):
     monkeypatch.setenv(name, value)
-    with pytest.raises((FactoryError, SettingsError), match=re.escape(complaint)):
-        pack(read_settings(None))
+    with pytest.raises((FactoryError, SettingsError), match=re.escape(message)):
+        collect(read_settings(None))
 
 
-def test_the_parcel_is_the_services_own_and_nobody_elses(monkeypatch, keys_dir):
+def test_archive_is_private_to_the_service(monkeypatch, keys_dir):
     monkeypatch.setenv("PSQL_PW", PASSWORD)
-    lines, _, archive = wrap(pack(read_settings(None))).partition(b"\n\n")
+    lines, _, archive = to_archive(collect(read_settings(None))).partition(b"\n\n")
     assert lines == b"SERVICE_PORT=5555"
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         entries = {entry.name: entry for entry in tar}
         assert tar.extractfile("psql_pw").read() == PASSWORD.encode()
         assert tar.extractfile("microkubes/loaner").read() == (keys_dir / "loaner").read_bytes()
     assert "microkubes/default.pub" in entries
-    assert "microkubes/default" not in entries  # the platform's private key, which is never needed
+    assert "microkubes/default" not in entries  # the platform's private key
     assert {(entry.uid, entry.gid) for entry in entries.values()} == {(10001, 10001)}
     assert {entry.mode for entry in entries.values() if entry.isfile()} == {0o600}
     assert {entry.mode for entry in entries.values() if entry.isdir()} == {0o700}
 
 
-def test_secrets_are_masked_line_by_line_and_the_longest_first():
-    masked = Report(Console(), ["pw", "pw-and-more", "two\nlines"], steps=1).masked
-    assert masked("pw-and-more, pw: lines \x1b[2J") == "********, ********: ********  [2J"
-    assert masked("--build-arg INDEX=https://ann:x@index/") == "--build-arg INDEX=https://ann:********@index/"
+def test_secrets_are_redacted_line_by_line_and_the_longest_first():
+    redact = Console(Terminal(), ["pw", "pw-and-more", "two\nlines"], steps=1).redact
+    assert redact("pw-and-more, pw: lines \x1b[2J") == "********, ********: ********  [2J"
+    assert redact("--build-arg INDEX=https://ann:x@index/") == "--build-arg INDEX=https://ann:********@index/"
 
 
-def test_an_image_gets_a_tag_that_names_it_and_keeps_it():
+def test_image_tag_includes_the_id_exactly_once():
     identity = "sha256:0123456789abcdef"
     assert Image("loaner:0.1.0", identity).tag == "loaner:0.1.0-0123456789ab"
     assert Image("loaner:0.1.0-0123456789ab", identity).tag == "loaner:0.1.0-0123456789ab"
     assert Image("registry:5000/loaner", identity).tag == "registry:5000/loaner:image-0123456789ab"
 
 
-def test_a_dry_run_says_each_step_and_no_secret(monkeypatch):
+def test_dry_run_prints_each_step_and_no_secret(monkeypatch):
     monkeypatch.setenv("PSQL_PW", PASSWORD)
     monkeypatch.setenv("PORT", "8080")
     monkeypatch.setenv("LISTEN_HOST", "127.0.0.1")
@@ -198,53 +199,55 @@ def test_a_dry_run_says_each_step_and_no_secret(monkeypatch):
 
 
 @pytest.mark.parametrize("flag", ["0", "", "false"])
-def test_a_dry_run_has_to_be_asked_for(monkeypatch, flag):
-    done = []
-    monkeypatch.setattr(Deployment, "run", lambda _: done.append("run"))
+def test_false_dry_run_variable_runs_the_deployment(monkeypatch, flag):
+    calls = []
+    monkeypatch.setattr(Deployment, "run", lambda _: calls.append("run"))
     monkeypatch.setenv("DRY_RUN", flag)
     assert CliRunner().invoke(main, ["ann@host"]).exit_code == 0
-    assert done == ["run"]
+    assert calls == ["run"]
 
 
-def test_build_arguments_that_no_shell_takes_are_refused():
-    assert "BUILD_ARGS: expected words" in dry_run("ann@host", "--build-args", "'x").output
+def test_malformed_build_arguments_are_rejected():
+    assert "BUILD_ARGS: not valid shell words" in dry_run("ann@host", "--build-args", "'x").output
 
 
-def test_a_wrong_name_of_a_container_is_refused():
+def test_invalid_container_name_is_rejected():
     assert "CONTAINER: expected letters" in dry_run("ann@host", "--container", "a/../b").output
 
 
-def test_what_is_confined_is_what_the_design_asks_for():
-    told = " ".join(CONFINED)
+def test_container_is_hardened():
+    options = " ".join(HARDENING)
     for flag in ("--user 10001:10001", "--read-only", "--tmpfs /tmp", "--cap-drop ALL", "no-new-privileges"):
-        assert flag in told
-    assert "--restart unless-stopped --stop-timeout 45" in told
+        assert flag in options
+    assert "--restart unless-stopped --stop-timeout 45" in options
 
 
-def test_gzip_is_left_to_docker_and_zstd_is_not():
-    assert Shipping("x", "gzip").load == ["docker", "load"]
-    assert "zstd -dc | docker load" in Shipping("x", "zstd").load
+def test_docker_unpacks_gzip_and_the_host_unpacks_zstd():
+    assert ImageTransfer("x", "gzip").load == ["docker", "load"]
+    assert "zstd -dc | docker load" in ImageTransfer("x", "zstd").load
 
 
 @pytest.mark.parametrize(
-    ("docker", "told"),
+    ("docker", "message"),
     [
         (None, "docker is not on the PATH of"),
         ("echo 'Got permission denied while trying to connect to the socket'; exit 1", "may not use docker"),
         ("echo 'Cannot connect to the Docker daemon'; exit 1", "Cannot connect to the Docker daemon"),
     ],
 )
-def test_a_host_whose_docker_cannot_be_used_says_why(tmp_path, docker, told):
+def test_preflight_says_why_docker_cannot_be_used(tmp_path, docker, message):
     for tool in ("sh", "id"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     if docker:
         (tmp_path / "docker").write_text(f"#!/bin/sh\n{docker}\n")
         (tmp_path / "docker").chmod(0o755)
-    done = subprocess.run(["sh", "-c", script("survey")], env={"PATH": str(tmp_path)}, text=True, capture_output=True)
+    done = subprocess.run(
+        ["sh", "-c", read_script("preflight")], env={"PATH": str(tmp_path)}, text=True, capture_output=True
+    )
     assert done.returncode == 1
-    assert told in done.stdout.splitlines()[-1]
+    assert message in done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["survey", "switch"])
-def test_the_scripts_are_plain_sh(name):
-    assert subprocess.run(["sh", "-n", "-c", script(name)]).returncode == 0
+@pytest.mark.parametrize("name", ["preflight", "replace"])
+def test_script_is_valid_posix_shell(name):
+    assert subprocess.run(["sh", "-n", "-c", read_script(name)]).returncode == 0
