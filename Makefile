@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image bench-scale factory
+.PHONY: help run test coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory
 
 help: ## show this
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -19,13 +19,18 @@ test-engine: .venv/test core ## build the image and run it: needs Docker, or roo
 coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
 	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
-lint: .venv/test ## check style and types, scripts and the Dockerfile
+lint: .venv/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+	@git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture/test_english.py
+
+docs: .venv/run ## generate docs/reference/settings.md from the settings
+	@$(BIN)/python -m docs.settings_reference
 
 build: build-arch ## the same as build-arch
 build-arch: build-source ## compile the C files of build-source for this machine
@@ -65,7 +70,7 @@ bench-scale: .venv/test core ## measure instances, replicas, caches and partitio
 soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/system/test_freshness_under_faults.py
 
-hostile: .venv/test core ## make up requests of every route for minutes (LOANER_MADE_UP=... of each) and check the replies
+fuzz: .venv/test core ## generate valid and malformed requests for every route (LOANER_MADE_UP=... of each) and check the replies
 	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/generated/test_generated_requests.py \
 	  tests/generated/test_malformed_requests.py
 
