@@ -29,8 +29,9 @@ lint: .venv/test ## check style, types, layers, spelling and wording, scripts an
 	@git ls-files -z | xargs -0 $(BIN)/codespell
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture/test_english.py
 
-docs: .venv/run ## generate docs/reference/settings.md from the settings
+docs: .venv/test ## generate the settings reference and the schema of the chart's values
 	@$(BIN)/python -m docs.settings_reference
+	@$(BIN)/python -m tests.deploy.settings_schema
 
 build: build-arch ## alias of build-arch
 build-arch: build-source ## compile the generated C files for this machine

@@ -50,7 +50,7 @@ class BalanceReply(LedgerReply):
     initial_amt: Money | SkipJsonSchema[None] = only_with("explain", "the principal")
     events: list[LineReply] | SkipJsonSchema[None] = only_with("explain", "what is behind the balance, in order")
     digest: str | SkipJsonSchema[None] = only_with(
-        "explain", "SHA-256 of what is behind the balance; see service/README.md"
+        "explain", "SHA-256 of what is behind the balance; see docs/reference/api.md"
     )
     parts: Parts | SkipJsonSchema[None] = only_with("parts", "what the balance is made of")
     allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_with(
