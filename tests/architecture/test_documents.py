@@ -1,6 +1,7 @@
 """The documents match the code."""
 
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
@@ -44,7 +45,7 @@ def test_every_route_is_in_the_api_reference(bare_app):
 
 def test_the_metrics_reference_lists_every_metric_and_no_other():
     documented = set(re.findall(r"(?m)^\| `(\w+)` \|", (ROOT / "docs" / "reference" / "metrics.md").read_text()))
-    defined = set(re.findall(r'"(loaner_\w+)"', (ROOT / metrics.__file__).read_text()))
+    defined = set(re.findall(r'"(loaner_\w+)"', Path(metrics.__file__).read_text()))
     registered = {
         f"{family.name}_total" if family.type == "counter" else family.name
         for family in REGISTRY.collect()
@@ -56,6 +57,11 @@ def test_the_metrics_reference_lists_every_metric_and_no_other():
 
 def test_the_changelog_describes_this_version():
     assert re.search(rf"(?m)^## {re.escape(__version__)} - \d{{4}}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text())
+
+
+@pytest.mark.parametrize("name", MARKDOWN)
+def test_image_tags_in_documents_name_this_version(name):
+    assert set(re.findall(r"loaner:(\d+\.\d+\.\d+)", MARKDOWN[name].read_text())) <= {__version__}
 
 
 @pytest.mark.parametrize("name", MARKDOWN)
