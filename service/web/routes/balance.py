@@ -51,7 +51,7 @@ class BalanceReply(LedgerReply):
     initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "the principal")
     events: list[EventReply] | SkipJsonSchema[None] = only_if("explain", "what is behind the balance, in order")
     digest: str | SkipJsonSchema[None] = only_if(
-        "explain", "SHA-256 of what is behind the balance; see service/README.md"
+        "explain", "SHA-256 of what is behind the balance; see docs/reference/api.md"
     )
     parts: Parts | SkipJsonSchema[None] = only_if("parts", "what the balance is made of")
     allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_if(

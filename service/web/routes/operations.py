@@ -26,7 +26,7 @@ class StatusReply(BaseModel):
     """What is running."""
 
     status: str = Field(json_schema_extra={"example": "running"})
-    version: str = Field(json_schema_extra={"example": "0.1.0"})
+    version: str = Field(json_schema_extra={"example": "1.0.0"})
     core: str = Field(description="compiled or interpreted", json_schema_extra={"example": "compiled"})
     database: str = Field(description="ok, or what is wrong", json_schema_extra={"example": "ok"})
     heard_s: float | None = Field(
@@ -52,7 +52,7 @@ class ReadyReply(BaseModel):
 class VersionReply(BaseModel):
     """Which release is running."""
 
-    version: str = Field(json_schema_extra={"example": "0.1.0"})
+    version: str = Field(json_schema_extra={"example": "1.0.0"})
 
 
 class AliveReply(BaseModel):

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ import pytest
 from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
 from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.support.checkout import checkout
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 
 
@@ -266,17 +266,8 @@ def test_a_demonstration_whose_input_ends_early_ends_as_well(served, answers):
 
 @pytest.fixture
 def clone():
-    """The project's files in a folder of their own, as a clone has them; with the core if it is built."""
-    folder = Path(tempfile.mkdtemp(prefix="loaner-clone-"))
-    folder.chmod(0o755)
-    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    built = [str(path.relative_to(ROOT)) for path in (ROOT / "native").glob("*.so")]
-    for name in tracked.stdout.split("\n") + built:
-        if name and (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    yield folder
-    shutil.rmtree(folder)
+    with checkout() as folder:
+        yield folder
 
 
 def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
@@ -313,8 +304,9 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
             ["git", "check-ignore", ".auth", "keys/loaner", ".local/x"], cwd=ROOT, capture_output=True
         )
         assert len(ignored.stdout.split()) == 3
-        posting = (ROOT / "service" / "README.md").read_text().partition("## Posting\n")[2].partition("\n\nOne to")[0]
-        command = f"source .auth && {posting.strip()}".replace("http://localhost:5555", url)
+        section = (ROOT / "docs" / "reference" / "api.md").read_text().partition("\n## Posting\n")[2]
+        posting = section.partition("```sh test\n")[2].partition("```")[0]
+        command = posting.replace("http://localhost:5555", url)
         first, again = (json.loads(shell(command, clone)) for _ in range(2))
         assert first == again
         assert first["events"][0]["version"] == first["version"]
