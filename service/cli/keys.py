@@ -24,7 +24,7 @@ WIDTH = 100
 def keys_group(ctx: click.Context) -> None:
     """This service's own keys: see keys/README.md (KEYS_DIR)."""
     settings, _ = ctx.obj
-    ctx.obj = open_key_ring(settings)
+    ctx.obj = open_key_ring(settings.tokens)
 
 
 @keys_group.command("list")

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from security.files import Mark, mark
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
-from service.settings import Settings
+from service.settings import TokenSettings
 from service.tokens.clients_file import Client, read_clients
 
 log = logging.getLogger(__name__)
@@ -99,9 +99,9 @@ class ClientRegistry:
         self._clients, self._mark = clients, found
 
 
-def open_clients(settings: Settings, strict: bool = True) -> ClientRegistry:
+def open_clients(settings: TokenSettings, strict: bool = True) -> ClientRegistry:
     """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
-    return ClientRegistry(path, settings.client_id, settings.secret, strict=strict)
+    return ClientRegistry(path, settings.client_id, settings.client_secret, strict=strict)

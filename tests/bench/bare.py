@@ -10,7 +10,7 @@ from service.settings import Settings
 
 def serve(settings: Settings, path: str, body: bytes) -> None:
     """Answer this one path with this body until SIGTERM."""
-    new_server(settings).serve(target_loader=partial(_load, path, body), wrap_loader=False)
+    new_server(settings.server).serve(target_loader=partial(_load, path, body), wrap_loader=False)
 
 
 def _load(path: str, body: bytes) -> Flask:

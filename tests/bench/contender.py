@@ -19,6 +19,7 @@ from service.runtime.server import serve
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import HOST
 from tests.bench.wrk import WrongReply
+from tests.support.settings import with_changes
 
 START_S = 60
 STOP_S = 30
@@ -27,7 +28,7 @@ STOP_S = 30
 def serve_loans(settings: Settings) -> None:
     """The service itself, without a gateway."""
     with run_directory() as shared:
-        serve(settings.model_copy(update={"drain_s": 0}), shared)
+        serve(with_changes(settings, drain_s=0), shared)
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,11 @@ class Contender:
 @contextmanager
 def running(contender: Contender, reach: dict[str, object], log: Path) -> Iterator[str]:
     """Where it listens, for as long as it does. reach: settings that all have. log: takes its standard error."""
-    settings = load_settings(listen_host=HOST, port=free_port(), **contender.overrides).model_copy(update=reach)
+    settings = load_settings(**{"listen_host": HOST, "port": free_port(), **contender.overrides, **reach})
     spawn = multiprocessing.get_context("spawn")  # a process that is like one that was started by hand
     process = spawn.Process(target=_alone, args=(partial(contender.serve, settings), log))
     process.start()
-    origin = f"http://{HOST}:{settings.port}"
+    origin = f"http://{HOST}:{settings.server.port}"
     try:
         _wait_until_up(process, origin, log)
         yield origin

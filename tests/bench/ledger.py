@@ -13,7 +13,7 @@ from service.bulk_load.sample import SampleLoan, sample_loans
 from service.domain.money import to_decimal_string
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import load_settings
+from service.settings import Settings, given_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
 
@@ -59,7 +59,7 @@ def loaded(loans: list[SampleLoan], folder: Path) -> Iterator[dict[str, object]]
     postgres.start()
     try:
         create_database(postgres, "loaner")
-        settings = settings_of(postgres, load_settings())
+        settings = settings_of(postgres)
         migrate(settings)
         create_users(settings, postgres)
         with closing(connect(settings, "posting")) as connection:
@@ -68,6 +68,6 @@ def loaded(loans: list[SampleLoan], folder: Path) -> Iterator[dict[str, object]]
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute("VACUUM ANALYZE")  # now, and not in the middle of a round
-        yield {name: value for name, value in settings if name.startswith("psql_")}
+        yield given_settings(Settings(postgres=settings))
     finally:
         postgres.stop()

@@ -16,7 +16,6 @@ from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import load_settings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
 from service.standalone.environment import create_database, settings_of
 
@@ -53,7 +52,7 @@ def main(loans: int, events_per_loan: int, rounds: int) -> None:
 def _round(postgres: EmbeddedPostgres, number: int, loans_file: Path, events_file: Path) -> float:
     database = f"bench{number}"
     create_database(postgres, database)
-    settings = settings_of(postgres, load_settings()).model_copy(update={"psql_db": database})
+    settings = settings_of(postgres).replace(database=database)
     migrate(settings)
     with closing(connect(settings, "admin")) as connection:
         begun = time.perf_counter()

@@ -20,7 +20,7 @@ from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.postgres.pool import ConnectionPool
-from service.settings import Settings, load_settings
+from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
 
@@ -50,10 +50,10 @@ def main(loans: int, events_per_loan: int, rounds: int, parts: tuple[int, ...]) 
             postgres.stop()
 
 
-def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) -> Settings:
+def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) -> PostgresSettings:
     name = f"parts{parts}"
     create_database(postgres, name)
-    settings = settings_of(postgres, load_settings()).model_copy(update={"psql_db": name})
+    settings = settings_of(postgres).replace(database=name)
     migrate(settings)
     create_users(settings, postgres)
     with closing(connect(settings, "posting")) as connection:
@@ -65,12 +65,12 @@ def _database(postgres: EmbeddedPostgres, parts: int, files: tuple[Path, Path]) 
     return settings
 
 
-def _read(settings: Settings, loans: int) -> Callable[[], None]:
+def _read(settings: PostgresSettings, loans: int) -> Callable[[], None]:
     ledger = PostgresLedger(ConnectionPool(settings))
     return lambda: _do(lambda: ledger.timelines([random.randint(1, loans)]))
 
 
-def _post(settings: Settings, loans: int) -> Callable[[], None]:
+def _post(settings: PostgresSettings, loans: int) -> Callable[[], None]:
     connection = connect(settings, "posting")
     connection.autocommit = True
     cursor = connection.cursor()

@@ -51,9 +51,9 @@ class LoanEvent(Base):
 def serve(settings: Settings) -> None:
     """Answer until SIGTERM, in as many processes as there are workers, on one socket."""
     spawn = multiprocessing.get_context("spawn")
-    with socket.create_server((settings.listen_host, settings.port), backlog=BACKLOG) as listening:
+    with socket.create_server((settings.server.listen_host, settings.server.port), backlog=BACKLOG) as listening:
         processes = [
-            spawn.Process(target=_work, args=(settings, listening), daemon=True) for _ in range(settings.workers)
+            spawn.Process(target=_work, args=(settings, listening), daemon=True) for _ in range(settings.server.workers)
         ]
         for process in processes:
             process.start()
@@ -64,17 +64,17 @@ def serve(settings: Settings) -> None:
 
 def _work(settings: Settings, listening: socket.socket) -> None:
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits for a thread
-    waitress.serve(create_app(settings), sockets=[listening], threads=settings.threads)
+    waitress.serve(create_app(settings), sockets=[listening], threads=settings.server.threads)
 
 
 def create_app(settings: Settings) -> Flask:
     """The application over the service's tables."""
-    assert settings.psql_pw is not None
+    assert settings.postgres.password is not None
     url = URL.create(
-        "postgresql+psycopg2", settings.psql_user, settings.psql_pw.get_secret_value(),
-        settings.psql_host, settings.psql_port, settings.psql_db,
+        "postgresql+psycopg2", settings.postgres.user, settings.postgres.password.get_secret_value(),
+        settings.postgres.hosts, settings.postgres.port, settings.postgres.database,
     )  # fmt: skip
-    engine = create_engine(url, pool_size=settings.psql_pool_size, max_overflow=0)
+    engine = create_engine(url, pool_size=settings.postgres.pool_size, max_overflow=0)
     app = Flask("plain")
 
     @app.get("/api/v1/loan/<int:loan_id>/<day>")

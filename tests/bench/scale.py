@@ -22,7 +22,7 @@ import click
 from service.bulk_load.loader import load
 from service.bulk_load.sample import sample_loans
 from service.postgres.connect import connect
-from service.settings import Settings
+from service.settings import PostgresSettings, Settings, given_settings
 from tests.bench.contender import Contender, running
 from tests.bench.http import token_of
 from tests.bench.ledger import EVENTS, LOANS, path_of
@@ -74,7 +74,7 @@ def main(seconds: int, rounds: int, connections: int) -> None:
             )
 
 
-def _posted(settings: Settings, seconds: float, number: int) -> int:
+def _posted(settings: PostgresSettings, seconds: float, number: int) -> int:
     """How many events one connection posts, each in a transaction of its own, to loans that nobody else posts to."""
     with closing(connect(settings, "posting")) as connection, connection.cursor() as cursor:
         connection.autocommit = True
@@ -104,7 +104,7 @@ def _started(stack: ExitStack, primary: Server, folder: Path) -> dict[str, list[
     }  # fmt: skip
     origins: dict[str, list[str]] = {}
     for name, (servers, overrides) in places.items():
-        reach = {setting: value for setting, value in reaching(*servers) if setting.startswith("psql_")}
+        reach = given_settings(Settings(postgres=reaching(*servers)))
         reach |= {"keys_dir": str(folder), "workers": 1, "cache_bytes": 0}
         for number in range(INSTANCES):
             contender = Contender(f"{name} {number}", [], overrides)

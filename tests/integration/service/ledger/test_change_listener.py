@@ -142,7 +142,7 @@ def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under
 
 def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, caplog):
     freshness = Freshness(60)
-    listener = ChangeListener(freshness, Connector(settings.model_copy(update={"psql_port": 1})))
+    listener = ChangeListener(freshness, Connector(settings.replace(port=1)))
     listener.start()
     until(lambda: "is not heard" in caplog.text)
     time.sleep(1.2)
