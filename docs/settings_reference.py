@@ -2,9 +2,8 @@
 
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from service.settings import all_settings
@@ -64,8 +63,9 @@ def render() -> str:
     """Return the text of the reference."""
     parts = [_INTRODUCTION]
     for group, members in groupby(all_settings(), key=lambda row: row[2]):
+        schemas = group.model_json_schema()["properties"]
         table = "".join(
-            f"| `{name}` | {_default(name, field)} | {_values(field)} | {_cell(field.description or '')} |\n"
+            f"| `{name}` | {_default(name, field)} | {_values(schemas[name])} | {_cell(field.description or '')} |\n"
             for name, field, _ in members
         )
         parts.append(f"\n## {_TITLES[group.__name__]}\n\n{_HEAD}{table}")
@@ -82,10 +82,8 @@ def _default(name: str, field: FieldInfo) -> str:
     return f"`{value}`{standalone}"
 
 
-def _values(field: FieldInfo) -> str:
-    """Describe the accepted values: the words, the range, or the type."""
-    annotated: Any = Annotated[field.annotation, field]
-    schema = TypeAdapter(annotated).json_schema()
+def _values(schema: dict[str, Any]) -> str:
+    """Describe the values that a JSON schema accepts: the words, the range, or the type."""
     schema = next((each for each in schema.get("anyOf", ()) if each["type"] != "null"), schema)
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])
