@@ -204,7 +204,7 @@ class Timelines:
         """Those of them that may be said now."""
         trusted = {}
         for loan_id, timeline in kept.items():
-            doubt, known_at = self._freshness.judge(cluster, loan_id, timeline.version, timeline.token)
+            doubt, known_at = self._freshness.judge(cluster, loan_id, timeline.version, timeline.horizon)
             if doubt is None:
                 trusted[loan_id] = Known(timeline, known_at)
             else:

@@ -31,7 +31,7 @@ def main(loans: int, events: int, rounds: int) -> None:
 def _one_balance(events: int) -> None:
     source = random.Random(1)
     timeline = native.Timeline.build(
-        loan_id=1, version=events, token=1, start_day=FIRST, initial=10**9, currency="USD",
+        loan_id=1, version=events, horizon=1, start_day=FIRST, initial=10**9, currency="USD",
         days=sorted(source.randrange(FIRST, FIRST + SPAN) for _ in range(events)),
         kinds=source.choices((native.FEE, native.INTEREST, native.PAYMENT), k=events),
         amounts=[source.randrange(1, 10**6) for _ in range(events)], tx_ids=range(events),

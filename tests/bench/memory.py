@@ -23,6 +23,6 @@ def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
 def timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
     """A loan with an event on each of so many days."""
     return native.Timeline.build(
-        loan_id=loan_id, version=events, token=1, start_day=DAY, initial=10**6, currency="USD",
+        loan_id=loan_id, version=events, horizon=1, start_day=DAY, initial=10**6, currency="USD",
         days=range(DAY, DAY + events), kinds=[native.FEE] * events, amounts=[100] * events, tx_ids=range(events),
     )  # fmt: skip

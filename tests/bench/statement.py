@@ -8,7 +8,7 @@ from datetime import date
 
 import click
 
-from native import day_of
+from native import to_date
 from service.domain.date_range import Span
 from service.domain.statement import Statement
 from service.web.statement_csv import statement_csv
@@ -26,7 +26,7 @@ def main() -> None:
 def peak_of_streaming(events: int) -> tuple[int, int]:
     """The most bytes that were held at any moment, and how many were sent."""
     ledger = timeline(1, events)
-    span = Span(day_of(DAY), date(9999, 12, 31))
+    span = Span(to_date(DAY), date(9999, 12, 31))
     size = 0
     tracemalloc.start()
     try:

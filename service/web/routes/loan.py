@@ -4,7 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
-from native import day_of
+from native import to_date
 from service.domain.money import to_decimal_string
 from service.ledger.reader import BalanceReader
 from service.portfolio.sql import SqlPortfolio
@@ -46,7 +46,7 @@ def loan_routes(reader: BalanceReader, portfolio: SqlPortfolio) -> APIBlueprint:
         """What was agreed, and what is owed today."""
         known = ledger_of(reader, path, query)
         terms = {
-            "start_date": day_of(known.timeline.start_day).isoformat(),
+            "start_date": to_date(known.timeline.start_day).isoformat(),
             "initial_amt": to_decimal_string(known.timeline.initial),
         }
         return ledger_reply(reader, known, terms | balance_members(known.timeline, reader.today(query.known_at)))

@@ -128,7 +128,7 @@ def _page_members(known: Known, page: Cursor, limit: int) -> dict[str, Any]:
 def _csv_reply(reader: BalanceReader, known: Known, span: Span) -> Response:
     name = f"loan-{known.timeline.loan_id}-{span.first}-{span.last}.csv"
     # what it is made from, instead of what it will be; the horizon of the read is no part of that
-    source = bytes(known.timeline.restamped(0)) + name.encode("ascii")
+    source = bytes(known.timeline.with_horizon(0)) + name.encode("ascii")
     headers = [
         *ledger_headers(CSV_TYPE, source, reader.as_of(known)),
         ("Content-Disposition", f'attachment; filename="{name}"'),

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from native import day_of
+from native import to_date
 from service.domain.date_range import Span
 from service.errors import InvalidRequest
 from service.ledger.reader import BalanceReader
@@ -64,4 +64,4 @@ def span_of(reader: BalanceReader, known: Known, query: SpanWishes) -> Span:
 
     Raises: InvalidRequest.
     """
-    return Span.chosen(query.first, query.last, day_of(known.timeline.start_day), reader.today(query.known_at))
+    return Span.chosen(query.first, query.last, to_date(known.timeline.start_day), reader.today(query.known_at))

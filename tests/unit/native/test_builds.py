@@ -51,4 +51,4 @@ def test_the_interpreted_core_can_be_asked_for():
 )
 def test_days_count_from_1970(day, number):
     assert native.day_number(date.fromisoformat(day)) == number
-    assert native.day_of(number) == date.fromisoformat(day)
+    assert native.to_date(number) == date.fromisoformat(day)

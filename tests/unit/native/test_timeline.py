@@ -36,7 +36,7 @@ def test_bytes_round_trip(core, ledger):
     again = core.Timeline(data)
     assert bytes(again) == data
     assert len(data) == 64 + 29 * len(ledger.events)
-    assert (again.loan_id, again.version, again.token) == (7, len(ledger.events), 12345)
+    assert (again.loan_id, again.version, again.horizon) == (7, len(ledger.events), 12345)
     assert (again.start_day, again.initial, again.currency) == (ledger.start_day, ledger.initial, "USD")
     assert len(again) == len(ledger.events)
 
@@ -204,8 +204,8 @@ def test_a_sum_below_64_bits_raises_and_never_wraps(core):
         ({"initial": -1}, ValueError, "negative"),
         ({"initial": 2**63}, OverflowError, None),
         ({"version": -1}, ValueError, "negative"),
-        ({"token": -1}, OverflowError, None),
-        ({"token": 2**64}, OverflowError, None),
+        ({"horizon": -1}, OverflowError, None),
+        ({"horizon": 2**64}, OverflowError, None),
         ({"initial": 1.5}, TypeError, None),
         ({"loan_id": "x"}, TypeError, None),
         ({"start_day": 1.0}, TypeError, None),
