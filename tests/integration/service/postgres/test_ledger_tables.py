@@ -59,7 +59,7 @@ def test_a_timeline_is_what_was_posted(loans, posting, ledger):
         (day_number(date(2020, 3, 2)), -30_00, 71_25),
     ]
     assert (timeline.version, timeline.currency, timeline.initial) == (2, "USD", 100_00)
-    assert timeline.token > 0
+    assert timeline.horizon > 0
 
 
 def test_a_loan_without_events_is_its_principal(loans, ledger):
@@ -305,13 +305,13 @@ def test_a_host_that_is_not_set_is_named(settings):
         connect(settings.replace(hosts=None), "reader")
 
 
-def test_the_token_is_the_oldest_transaction_that_was_still_open(loans, settings, posting, ledger):
+def test_the_horizon_is_the_oldest_transaction_that_was_still_open(loans, settings, posting, ledger):
     with closing(connect(settings, "posting")) as slow, slow.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
         (oldest,) = cursor.fetchone()
         post(posting, (1, "fee", "2020-03-01", "1"))
         post(posting, (1, "fee", "2020-03-01", "1"))
-        assert ledger.timelines([1])[1].token == int(oldest)
+        assert ledger.timelines([1])[1].horizon == int(oldest)
 
 
 def test_a_reversal_is_not_reversed(loans, posting):
