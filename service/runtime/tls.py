@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from security.files import Mark, mark, write_whole
+from security.files import Fingerprint, fingerprint, write_atomic
 from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import TlsSettings
@@ -167,18 +167,18 @@ class CertificateReloader:
     def _file(self, number: int) -> Path:
         return self._folder / f"certificate-{number}.pem"
 
-    def _look(self) -> tuple[Mark | None, ...]:
+    def _look(self) -> tuple[Fingerprint | None, ...]:
         return tuple(_mark(path) for path in (self._settings.cert, self._settings.key))
 
     def _write(self, certificate: Certificate) -> None:
-        write_whole(self._file(self._number + 1), certificate.pem, 0o600)
+        write_atomic(self._file(self._number + 1), certificate.pem, 0o600)
         self._number += 1
         metrics.certificate_expiry.set(certificate.expires.timestamp())
         log.info("TLS_CERT: its certificate is used until %s", certificate.expires)
 
 
-def _mark(path: str | None) -> Mark | None:
+def _mark(path: str | None) -> Fingerprint | None:
     try:
-        return None if path is None else mark(Path(path))
+        return None if path is None else fingerprint(Path(path))
     except OSError:
         return None

@@ -21,7 +21,7 @@ from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
 from security.errors import KeyException
-from security.files import write_whole
+from security.files import write_atomic
 from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
@@ -152,7 +152,7 @@ def ensure_signing_key(settings: TokenSettings) -> None:
 def write_auth(**values: str) -> None:
     """Write `.auth`, which `source .auth` turns into variables of a shell; readable by its owner only."""
     lines = "".join(f"export {name}={value}\n" for name, value in values.items())
-    write_whole(ROOT / ".auth", lines.encode(), 0o600)
+    write_atomic(ROOT / ".auth", lines.encode(), 0o600)
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:

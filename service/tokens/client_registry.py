@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from security.files import Mark, mark
+from security.files import Fingerprint, fingerprint
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
 from service.settings import TokenSettings
@@ -41,7 +41,7 @@ class ClientRegistry:
         self._own = [Client(client_id=client_id, secret_hash=hash_secret(secret.get_secret_value()))] if secret else []
         self._nobody = Client(client_id="-", secret_hash=hash_secret("-"))
         self._lock = threading.Lock()
-        self._mark: Mark | None = None
+        self._mark: Fingerprint | None = None
         self._last_error = ""
         self._clients: Mapping[str, Client] = {client.client_id: client for client in self._own}
         self._looked_at = now()
@@ -80,16 +80,16 @@ class ClientRegistry:
                 log.error("the clients stay as they were: %s", err)
                 self._last_error = str(err)
 
-    def _look(self) -> Mark | None:
+    def _look(self) -> Fingerprint | None:
         """What changes when the file does; None while there is none. Raises: SettingsError."""
         try:
-            return None if self._path is None else mark(self._path)
+            return None if self._path is None else fingerprint(self._path)
         except FileNotFoundError:
             return None
         except OSError as err:
             raise SettingsError(f"CLIENTS_FILE: {self._path} cannot be read: {err.strerror}") from err
 
-    def _take_up(self, found: Mark | None) -> None:
+    def _take_up(self, found: Fingerprint | None) -> None:
         """Raises: SettingsError; the clients and what they were read from stay as they were then."""
         clients = {client.client_id: client for client in self._own}
         for client in read_clients(self._path) if self._path and found else ():

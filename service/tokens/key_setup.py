@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 from security import KeyException, KeyStore
-from security.keys.permissions import exposure
+from security.keys.permissions import find_loose_permissions
 from security.keys.rotation import KeyRing
-from security.keys.signing_key import SigningKeys, own_names
+from security.keys.signing_key import SigningKeys, own_key_names
 from service.errors import SettingsError
 from service.settings import TokenSettings
 from service.tokens.issuer import TokenIssuer
@@ -43,15 +43,15 @@ def check_keys(settings: TokenSettings) -> None:
             signing.load(name)
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
-    for name in set(own_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
+    for name in set(own_key_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
         log.warning("KEYS_DIR: %s is not signed with: it has no public half; see: service.py keys check", name)
 
 
 def warn_of_exposure(settings: TokenSettings) -> None:
     """Say in the log what of the key directory lies open to others."""
     private = [Path(key.key_file) for key in open_keys(settings).private_keys().values()]
-    for exposed in exposure(Path(settings.keys_dir), private):
-        log.warning("KEYS_DIR: %s %s", exposed.file, exposed.remedy)
+    for loose in find_loose_permissions(Path(settings.keys_dir), private):
+        log.warning("KEYS_DIR: %s %s", loose.file, loose.remedy)
 
 
 def open_issuer(settings: TokenSettings, name: str, keys: KeyStore | None = None) -> TokenIssuer:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from security import KeyStore
 from security.keys.generation import write_key_pair
-from security.keys.permissions import exposure
+from security.keys.permissions import find_loose_permissions
 from service.cli.probe_client import ProbeFailed, probe
 from service.errors import SettingsError
 from service.settings import TokenSettings
@@ -260,6 +260,6 @@ def test_mounted_keys_have_safe_permissions(volumes, key_mode, monkeypatch):
         f_flag = real.f_flag | os.ST_RDONLY
 
     monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
-    assert exposure(volumes / "microkubes", private) == []
+    assert find_loose_permissions(volumes / "microkubes", private) == []
     monkeypatch.setattr(os, "statvfs", lambda _: real)
-    assert {found.file for found in exposure(volumes / "microkubes", private)} >= set(private)
+    assert {found.file for found in find_loose_permissions(volumes / "microkubes", private)} >= set(private)

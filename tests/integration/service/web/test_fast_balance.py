@@ -69,7 +69,7 @@ def test_without_postgres_the_reply_is_the_same(served, bearer):
 def test_a_refused_token_is_told_of_once_in_the_log(client, caplog):
     caplog.set_level("INFO")
     client.get("/1/2020-02-29", headers={"Authorization": "Bearer x.y.z"})
-    assert caplog.text.count("refused a token") == 1
+    assert caplog.text.count("rejected a token") == 1
 
 
 def test_the_framework_never_sees_a_plain_question(client, bearer, flask_counts):

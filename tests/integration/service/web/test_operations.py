@@ -164,5 +164,5 @@ def test_keys_that_lie_open_are_warned_of(served, keys_dir, tmp_path, caplog):
     (tmp_path / "loaner").chmod(0o640)
     tmp_path.chmod(0o755)
     warn_of_exposure(served.tokens.replace(keys_dir=str(tmp_path)))
-    assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that others may read (mode 0640)" in caplog.text
-    assert f"KEYS_DIR: {tmp_path} holds private keys and is open to all (mode 0755)" in caplog.text
+    assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that other users can read (mode 0640)" in caplog.text
+    assert f"KEYS_DIR: {tmp_path} has private keys and is readable by all users (mode 0755)" in caplog.text

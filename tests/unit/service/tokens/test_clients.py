@@ -90,7 +90,7 @@ def test_what_a_token_could_not_carry_is_named(path, subject, field):
         (json.dumps({"clients": [entry(scopes="api:read")]}), "clients[0].scopes: "),
         (json.dumps({"clients": [entry(scopes=["a,b"])]}), "clients[0].scopes[0]: expected printable"),
         (json.dumps({"clients": [entry(), entry()]}), "client_id: reports is there twice"),
-        ('{"clients": [], "clients": []}', "a member is there twice"),
+        ('{"clients": [], "clients": []}', "duplicate member name"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said, caplog):
