@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from service.postgres.connect import connect
-from service.postgres.pool import GRACE_S
+from service.postgres.pool import TIMEOUT_MARGIN_S
 from service.standalone.embedded_postgres import HOST
 from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching
@@ -25,7 +25,7 @@ COLD = range(2, 42)
 BUSY_MACHINE_S = 1.0  # what a request may take although nothing is wrong
 # A request waits for a connection of the pool, has to make one after all, and asks; it does not ask again, because
 # what is broken off is known at once, and after a failure to connect nobody tries for a second.
-POSTGRES_BOUND_S = TIMEOUT_S + TIMEOUT_S + (TIMEOUT_S + GRACE_S) + BUSY_MACHINE_S
+POSTGRES_BOUND_S = TIMEOUT_S + TIMEOUT_S + (TIMEOUT_S + TIMEOUT_MARGIN_S) + BUSY_MACHINE_S
 # It connects and asks, and connects and tells, until three have failed.
 MEMCACHED_BOUND_S = 4 * MEMCACHED_TIMEOUT_S + BUSY_MACHINE_S
 RETURN_S = 3.0
