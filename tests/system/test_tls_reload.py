@@ -97,7 +97,7 @@ def test_a_wrong_certificate_stops_the_start_before_the_gateway_hears_of_it(pair
 def test_the_gateway_is_told_to_speak_https(pair):
     assert build_definition(load_settings()).protocol == "http"
     assert build_definition(https(pair)).protocol == "https"
-    assert build_definition(load_settings()).mark != build_definition(https(pair)).mark
+    assert build_definition(load_settings()).declaration_tag != build_definition(https(pair)).declaration_tag
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])

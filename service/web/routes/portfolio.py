@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from service.errors import DatabaseUnavailable
 from service.portfolio.csv import HEAD, portfolio_csv
-from service.portfolio.rows import Owed
+from service.portfolio.rows import LoanBalance
 from service.portfolio.sql import SqlPortfolio
 from service.web.schemas.common import Query
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
@@ -85,7 +85,7 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
         return response
 
 
-def _csv(day: date, pieces: Iterator[list[Owed]]) -> Iterator[bytes]:
+def _csv(day: date, pieces: Iterator[list[LoanBalance]]) -> Iterator[bytes]:
     """The CSV, with its first piece made now, while an error can still be told."""
     rows = portfolio_csv(day, pieces)
     begin = HEAD + next(rows)

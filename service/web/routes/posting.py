@@ -66,9 +66,9 @@ def posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: Sec
         return fingerprint(caller(), key, {"path": request.path, **asked}) if key else None
 
     def told(posted: PostResult, **headers: str) -> Response:
-        body, always = to_json(posted.members, posted.as_of)
+        body, always = to_json(posted.body, posted.as_of)
         response = Response(body, 201, always)
-        response.headers.update({**headers, REPEATED: "true"} if posted.repeated else headers)
+        response.headers.update({**headers, REPEATED: "true"} if posted.replayed else headers)
         return response
 
     @routes.before_request
@@ -86,9 +86,9 @@ def posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: Sec
         assert poster is not None
         asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
         posted = poster.post_events(path.loan_id, body.new_events(), calendar.today(), asked)
-        done = "had already posted" if posted.repeated else "posted"
+        done = "had already posted" if posted.replayed else "posted"
         log.info("%a %s %d events to loan %d: version %d", caller(), done, len(body.events), path.loan_id,
-                 posted.members["version"])  # fmt: skip
+                 posted.body["version"])  # fmt: skip
         return told(posted)
 
     @routes.post(
@@ -102,7 +102,7 @@ def posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: Sec
         assert poster is not None
         asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
         posted = poster.create_loan(body.loan(), calendar.today(), asked)
-        log.info("%a %s loan %d", caller(), "had already created" if posted.repeated else "created", body.loan_id)
+        log.info("%a %s loan %d", caller(), "had already created" if posted.replayed else "created", body.loan_id)
         return told(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
     return routes

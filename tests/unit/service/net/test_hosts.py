@@ -1,4 +1,4 @@
-"""PSQL_HOST: one server or several, written strictly, and tried in a good order."""
+"""Lists of hosts in settings, and the order in which hosts are tried."""
 
 import pytest
 
@@ -24,7 +24,7 @@ A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
         ("db, db:5433", "db, db:5433", ["db:5432", "db:5433"]),
     ],
 )  # fmt: skip
-def test_hosts_are_read_and_written_in_one_way(text, normalized, shown):
+def test_hosts_are_parsed_and_normalized(text, normalized, shown):
     settings = load_settings(psql_host=text).postgres
     assert settings.hosts == normalized
     assert load_settings(psql_host=normalized).postgres.hosts == normalized
@@ -41,30 +41,30 @@ def test_hosts_are_read_and_written_in_one_way(text, normalized, shown):
         "db1, db1", "db1, DB1", "db1, db1:5432", "::1, [0::1]",
     ],
 )  # fmt: skip
-def test_what_names_no_hosts_or_one_twice_stops_the_start(text):
-    with pytest.raises(SettingsError, match=r"^PSQL_HOST: .*expected hosts with commas between, such as db1, db2:5433"):
+def test_malformed_and_duplicate_hosts_are_rejected(text):
+    with pytest.raises(SettingsError, match=r"^PSQL_HOST: .*expected hosts separated by commas, such as db1, db2:5433"):
         load_settings(psql_host=text)
 
 
-def test_hosts_that_are_the_same_at_the_port_of_the_settings_are_refused():
+def test_hosts_that_are_equal_with_the_default_port_are_rejected():
     assert load_settings(psql_host="db, db:5432", psql_port=6000).postgres.hosts == "db, db:5432"
-    with pytest.raises(SettingsError, match="PSQL_HOST: db:6000 is there twice"):
+    with pytest.raises(SettingsError, match="PSQL_HOST: db:6000 is listed twice"):
         load_settings(psql_host="db, db:6000", psql_port=6000)
 
 
-def test_a_wrong_port_is_named_whatever_the_hosts_are():
+def test_a_malformed_port_is_named():
     with pytest.raises(SettingsError, match=r"^PSQL_PORT: "):
         load_settings(psql_host="db1, db2", psql_port="x")
 
 
-def test_without_hosts_there_are_no_replicas():
+def test_no_hosts_means_no_replicas():
     settings = PostgresSettings()
     assert not has_replicas(settings)
     with pytest.raises(SettingsError, match="PSQL_HOST is not set"):
         parse_configured_hosts(settings)
 
 
-def test_hosts_are_tried_as_they_are_listed_and_those_that_failed_lately_last():
+def test_hosts_are_tried_in_order_with_recent_failures_last():
     clock = Clock(0)
     order = HostRanking(now=clock)
     assert order.ranked([A, B, C]) == [A, B, C]
@@ -79,7 +79,7 @@ def test_hosts_are_tried_as_they_are_listed_and_those_that_failed_lately_last():
     assert order.ranked([A, B, C]) == [A, B, C]
 
 
-def test_load_spreads_over_the_hosts_that_did_not_fail():
+def test_load_is_spread_over_hosts_without_recent_failures():
     order = HostRanking(shuffled=True)
     assert {order.ranked([A, B, C])[0] for _ in range(200)} == {A, B, C}
     order.report_failure(B)
