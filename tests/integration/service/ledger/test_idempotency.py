@@ -22,14 +22,14 @@ STORED_COUNT = "SELECT count(*) FROM posted_requests"
 
 
 @pytest.fixture
-def post(client, make_token):
+def submit(client, make_token):
     """Return a function that posts with a key, as a user."""
 
-    def post(key="k", body=BODY, path=EVENTS, user="u1"):
+    def submit(key="k", body=BODY, path=EVENTS, user="u1"):
         headers = {"Authorization": f"Bearer {make_token(scopes='api:write', userId=user)}", "Idempotency-Key": key}
         return client.post(path, json=body, headers=headers)
 
-    return post
+    return submit
 
 
 def events(posting, loan=1):
@@ -44,19 +44,19 @@ def same(one, other):
     )  # fmt: skip
 
 
-def test_a_repeated_request_is_posted_once_and_gets_the_same_reply(post, posting):
-    first = post()
-    assert post("other").json["version"] == 5  # another posting in between changes nothing
-    again = post()
+def test_a_repeated_request_is_posted_once_and_gets_the_same_reply(submit, posting):
+    first = submit()
+    assert submit("other").json["version"] == 5  # another posting in between changes nothing
+    again = submit()
     assert same(first, again)
     assert (first.status_code, first.json["version"]) == (201, 4)
     assert [reply.headers.get("Idempotent-Replayed") for reply in (first, again)] == [None, "true"]
     assert events(posting) == (5, 5)
 
 
-def test_the_notation_of_the_body_does_not_matter(post, posting):
-    first = post()
-    assert same(first, post(body={"events": [dict(reversed(GOOD.items())) | {"amt": "1.5"}]}))
+def test_the_notation_of_the_body_does_not_matter(submit, posting):
+    first = submit()
+    assert same(first, submit(body={"events": [dict(reversed(GOOD.items())) | {"amt": "1.5"}]}))
     assert events(posting) == (4, 4)
 
 
@@ -70,16 +70,16 @@ def test_the_notation_of_the_body_does_not_matter(post, posting):
         (LOAN, "/api/v1/loan"),
     ],
 )
-def test_a_key_of_a_different_request_is_409_and_changes_nothing(post, posting, body, path):
-    first = post()
-    reply = post(body=body, path=path)
+def test_a_key_of_a_different_request_is_409_and_changes_nothing(submit, posting, body, path):
+    first = submit()
+    reply = submit(body=body, path=path)
     assert (reply.status_code, reply.json["type"]) == (409, "urn:loaner:problem:key-reused")
     assert sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)") == [(5, 3)]
-    assert same(first, post())
+    assert same(first, submit())
 
 
-def test_keys_of_different_callers_are_independent(post, posting):
-    versions = [post(user=user).json["version"] for user in ("u1", "u2", "u1", "U1", "u1\x00", "\ud800")]
+def test_keys_of_different_callers_are_independent(submit, posting):
+    versions = [submit(user=user).json["version"] for user in ("u1", "u2", "u1", "U1", "u1\x00", "\ud800")]
     assert versions == [4, 5, 4, 6, 7, 8]
     assert events(posting) == (8, 8)
 
@@ -90,31 +90,31 @@ def test_requests_without_a_key_are_independent(client, make_token, posting):
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "\xe9"])
-def test_an_invalid_key_is_400(post, posting, key):
-    reply = post(key)
+def test_an_invalid_key_is_400(submit, posting, key):
+    reply = submit(key)
     assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "Idempotency-Key")
     assert events(posting) == (3, 3)
 
 
 @pytest.mark.parametrize("key", ["x", "x" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "~ !"])
-def test_keys_of_printable_ascii_are_valid(post, key):
-    assert same(post(key), post(key))
+def test_keys_of_printable_ascii_are_valid(submit, key):
+    assert same(submit(key), submit(key))
 
 
-def test_a_rejected_request_is_not_stored(post, posting, admin):
+def test_a_rejected_request_is_not_stored(submit, posting, admin):
     body = {"events": [GOOD]}
-    assert post(body=body, path="/api/v1/loan/50/events").status_code == 404
+    assert submit(body=body, path="/api/v1/loan/50/events").status_code == 404
     assert sql(admin, STORED_COUNT) == [(0,)]
-    assert post("loan", LOAN, "/api/v1/loan").status_code == 201
-    assert post(body=body, path="/api/v1/loan/50/events").status_code == 201
+    assert submit("loan", LOAN, "/api/v1/loan").status_code == 201
+    assert submit(body=body, path="/api/v1/loan/50/events").status_code == 201
 
 
-def test_a_loan_is_created_once_with_a_key(post, posting):
-    first = post(body=LOAN, path="/api/v1/loan")
+def test_a_loan_is_created_once_with_a_key(submit, posting):
+    first = submit(body=LOAN, path="/api/v1/loan")
     assert first.status_code == 201
-    post("event", path="/api/v1/loan/50/events")
-    assert same(first, post(body=LOAN, path="/api/v1/loan"))
-    assert post("other", LOAN, "/api/v1/loan").status_code == 409
+    submit("event", path="/api/v1/loan/50/events")
+    assert same(first, submit(body=LOAN, path="/api/v1/loan"))
+    assert submit("other", LOAN, "/api/v1/loan").status_code == 409
 
 
 def test_fifty_simultaneous_requests_post_one_event_and_get_one_reply(served, make_token, posting, say):
@@ -139,16 +139,16 @@ def test_fifty_simultaneous_requests_post_one_event_and_get_one_reply(served, ma
     assert events(posting) == (4, 4)
 
 
-def test_a_key_is_stored_for_a_day(post, posting, admin):
-    post("yesterday")
-    post("long ago")
-    first = post("today")
+def test_a_key_is_stored_for_a_day(submit, posting, admin):
+    submit("yesterday")
+    submit("long ago")
+    first = submit("today")
     sql(admin, "UPDATE posted_requests SET made_at = made_at - interval '23:59' WHERE reply->>'version' = '4'")
     sql(admin, "UPDATE posted_requests SET made_at = made_at - interval '24:01' WHERE reply->>'version' = '5'")
-    post("tomorrow")
+    submit("tomorrow")
     assert sql(admin, "SELECT reply->>'version' FROM posted_requests ORDER BY 1") == [("4",), ("6",), ("7",)]
-    assert same(first, post("today"))
-    assert post("long ago").json["version"] == 8
+    assert same(first, submit("today"))
+    assert submit("long ago").json["version"] == 8
 
 
 def test_keys_are_accessible_only_through_the_posting_functions(posting):
@@ -161,11 +161,11 @@ def test_keys_are_accessible_only_through_the_posting_functions(posting):
         assert refused(posting, statement).pgcode == "42501"
 
 
-def test_a_connection_that_ended_while_idle_is_replaced(post, posting, admin):
-    post("before")
+def test_a_connection_that_ended_while_idle_is_replaced(submit, posting, admin):
+    submit("before")
     sql(admin, "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                " WHERE application_name = 'loaner posting' AND pid <> %s", posting.info.backend_pid)  # fmt: skip
-    assert post("after").json["version"] == 5
+    assert submit("after").json["version"] == 5
 
 
 @pytest.fixture
@@ -180,14 +180,14 @@ def break_postings(admin):
     return lambda: sql(admin, "DROP TRIGGER break_off ON loan_events")
 
 
-def test_a_posting_that_loses_its_connection_is_503_and_can_be_repeated(post, posting, admin, break_postings, caplog):
+def test_a_posting_that_loses_its_connection_is_503_and_can_be_repeated(submit, posting, admin, break_postings, caplog):
     for key in ("k", "other"):
-        reply = post(key)
+        reply = submit(key)
         assert (reply.status_code, reply.json["type"]) == (503, "urn:loaner:problem:outcome-unknown")
         assert reply.headers["Retry-After"] == "1"
     assert sql(admin, "SELECT last_value FROM attempts") == [(2,)]
     break_postings()
-    assert post().json["version"] == 4
+    assert submit().json["version"] == 4
     assert events(posting) == (4, 4)
     assert "Traceback" not in caplog.text
 
@@ -204,7 +204,7 @@ def test_a_posting_that_times_out_is_rolled_back_and_503(served, make_token, pos
     assert events(posting) == (4, 4)
 
 
-def test_a_reply_lost_after_the_commit_is_replayed(post, posting, monkeypatch):
+def test_a_reply_lost_after_the_commit_is_replayed(submit, posting, monkeypatch):
     row = ConnectionPool.row
     lost = []
 
@@ -216,9 +216,9 @@ def test_a_reply_lost_after_the_commit_is_replayed(post, posting, monkeypatch):
         return found
 
     monkeypatch.setattr(ConnectionPool, "row", lose)
-    assert post().status_code == 503
+    assert submit().status_code == 503
     assert events(posting) == (4, 4)
-    reply = post()
+    reply = submit()
     assert (reply.status_code, reply.headers["Idempotent-Replayed"]) == (201, "true")
     assert reply.json == lost[0][1]
     assert events(posting) == (4, 4)

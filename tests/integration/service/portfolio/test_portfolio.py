@@ -204,5 +204,5 @@ def test_an_interrupted_csv_has_no_sums(settings, posting, admin, keys_dir, bear
         assert len(rows) < count
         assert rows[-1].startswith("2020-01-01,")
         assert ask(f"{url}/api/v1/portfolio/2020-01-01", bearer)[0] == 200
-        assert "the portfolio of 2020-01-01 broke off" in log()
+        assert "portfolio of 2020-01-01: CSV ended early" in log()
         assert "Traceback" not in log()

@@ -13,8 +13,8 @@ from tests.integration.service.bulk_load.test_loader import test_large_files_are
 
 # These tests run again on the partitioned tables of `settings` below.
 from tests.integration.service.ledger.test_idempotency import (  # noqa: F401
-    ask,
-    test_the_same_key_and_body_get_the_same_answer_and_post_once,
+    submit,
+    test_a_repeated_request_is_posted_once_and_gets_the_same_reply,
 )
 from tests.integration.service.postgres.test_ledger_tables import (  # noqa: F401
     ledger,
