@@ -227,7 +227,7 @@ class EmbeddedPostgres:
 
     @cached_property
     def _binaries(self) -> Path:
-        """The folder of binaries that the server's user can run: a copy beside the data if the original is inaccessible."""
+        """Binaries that the server's user can run: a copy beside the data if the originals are inaccessible."""
         binaries = find_binaries()
         if self._is_accessible(binaries):
             return binaries

@@ -40,7 +40,7 @@ _PATTERN = re.compile(
     re.IGNORECASE,
 )
 _ALLOWED = re.compile("|".join(map(re.escape, ALLOWED)))
-_LABELS = {"told"}  # constants that are values of labels
+_CONSTANTS = {"told", "nobody"}  # the value of a label, and the name of a user
 # how the start of a line looks in comments and quotations, between two words of an expression
 _MARGIN = re.compile(r"\n[ \t]*(?:#|--|//|>|\*)?[ \t]*")
 
@@ -68,7 +68,7 @@ def find_in_text(path: str, text: str, first_line: int = 1) -> Iterator[Finding]
 def find_in_python(path: str, source: str) -> Iterator[Finding]:
     """Find expressions in the comments and the string constants of a module."""
     for line, text in (*_comments(source), *_strings(source)):
-        if text not in _LABELS:
+        if text not in _CONSTANTS:
             yield from find_in_text(path, text, line)
 
 
