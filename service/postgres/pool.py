@@ -30,7 +30,7 @@ _STALE_SESSION = (
     psycopg2.errors.FeatureNotSupported,
 )
 FETCH_ROWS = 2000  # rows of a stream per round trip
-TIMEOUT_MARGIN_S = 0.5  # added to the client's timeout: the server's fires first, and leaves the connection usable
+TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, whose timeout keeps the connection usable
 
 
 class Prepared(NamedTuple):
@@ -81,8 +81,9 @@ class Database(Protocol):
 class ConnectionPool:
     """Runs queries over a bounded number of connections.
 
-    A reader repeats a query once if the connection is lost. Other roles never send a statement twice. A connection to
-    a replica that becomes the primary stays in use until it reaches its maximum age; a primary's data is never older.
+    A reader repeats a query once if the connection is lost. Other roles never repeat a statement that may have been
+    executed. A connection to a replica that becomes the primary stays in use until it reaches its maximum age: a
+    primary's data is never older.
 
     Args:
         settings: The servers, and the default login.
