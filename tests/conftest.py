@@ -43,7 +43,7 @@ _SAID: list[str] = []
 
 
 @pytest.fixture
-def say() -> Callable[[str], None]:
+def report_measurement() -> Callable[[str], None]:
     """Puts a line of what was measured behind the tests' report."""
     return _SAID.append
 
@@ -175,7 +175,7 @@ def sql(connection: Connection, query: str, *parameters: object) -> list[tuple]:
         return cursor.fetchall() if cursor.description else []
 
 
-def refused(connection: Connection, query: str, *parameters: object) -> psycopg2.Error:
+def expect_error(connection: Connection, query: str, *parameters: object) -> psycopg2.Error:
     """The error with which Postgres refuses a statement."""
     with pytest.raises(psycopg2.Error) as caught:
         sql(connection, query, *parameters)

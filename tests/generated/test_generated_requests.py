@@ -29,13 +29,13 @@ def token_headers(make_token, *scopes):
 
 
 @pytest.fixture
-def send_requests(app, say):
+def send_requests(app, report_measurement):
     """Sends generated requests, checks that no reply has faults, and returns the replies and the operations."""
 
     def send(headers, examples):
         replies = send_generated_requests(app, headers, examples)
         assert not replies.faults, "\n\n".join(dict.fromkeys(replies.faults))
-        say(f"{replies.counted.total():,} generated requests got the documented replies")
+        report_measurement(f"{replies.counted.total():,} generated requests got the documented replies")
         return replies, list(list_operations(app.test_client().get(DOCUMENT).json))
 
     return send

@@ -57,7 +57,7 @@ class Reply:
     retry_after: str | None = None
 
 
-class Books:
+class ShadowLedger:
     """The balance of each loan at each version. max_staleness_s: what the service has promised."""
 
     def __init__(self, max_staleness_s: float) -> None:
@@ -107,7 +107,7 @@ class Books:
 
     def without(self, lost: dict[int, int]) -> "Books":
         """Books of their own, for a server that does not have these versions of these loans."""
-        others = Books(self.max_staleness_s)
+        others = ShadowLedger(self.max_staleness_s)
         for loan, commits in self._commits.items():
             others._commits[loan] = [commit for commit in commits if commit.version != lost.get(loan)]
             others._changes[loan] = {v: c for v, c in self._changes[loan].items() if v != lost.get(loan)}

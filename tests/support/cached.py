@@ -1,6 +1,6 @@
 """What a cache keeps of one loan."""
 
 
-def look_up(cache, cluster, loan_id):
+def cached(cache, cluster, loan_id):
     """The loan's timeline, or None."""
     return cache.get_many(cluster, [loan_id]).get(loan_id)

@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
 from service.settings import PostgresSettings
-from tests.models.shadow_ledger import FAR_AHEAD, Books, Event, Reply
+from tests.models.shadow_ledger import FAR_AHEAD, Event, Reply, ShadowLedger
 
 PATIENCE_S = 30  # of a caller, far more than anything may take
 SHARED_CONNECTION = 25  # requests on one connection, and so to one worker
@@ -26,13 +26,15 @@ RETRY_S = 0.05
 PATHS = ("/api/v1/loan/{}/{}", "/{}/{}")
 
 
-class Callers:
+class LoadClients:
     """Threads that ask and post.
 
     origins: of the services. headers: that let them in. pick: the loan of the next request or posting.
     """
 
-    def __init__(self, books: Books, origins: list[str], headers: dict[str, str], pick: Callable[[], int]) -> None:
+    def __init__(
+        self, books: ShadowLedger, origins: list[str], headers: dict[str, str], pick: Callable[[], int]
+    ) -> None:
         self.books = books
         self.origins = origins
         self.headers = headers
@@ -110,13 +112,13 @@ def any_event(loan: int) -> Event:
     return Event(loan, random.choice(("fee", "interest", "payment")), day, Decimal(random.randrange(1, 10_000)) / 100)
 
 
-class LedgerWriter:
+class Poster:
     """Posts batches to loans to which nobody else posts, and goes on as soon as a server is there again.
 
     batch: makes the next one.
     """
 
-    def __init__(self, books: Books, settings: PostgresSettings, batch: Callable[[], list[Event]]) -> None:
+    def __init__(self, books: ShadowLedger, settings: PostgresSettings, batch: Callable[[], list[Event]]) -> None:
         self._books = books
         self._settings = settings
         self._batch = batch

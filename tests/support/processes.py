@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from service.settings import PostgresSettings, Settings, all_settings, given_settings
 from tests.conftest import ROOT
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 
 
@@ -83,7 +83,7 @@ def started(*arguments: str, cwd: Path = ROOT, **variables: str):
 def serving(settings: PostgresSettings, keys_dir: Path, **variables: str):
     """A running service of two workers behind a stand-in gateway. Yields its URL, and what it has logged."""
     port = free_port()
-    with running_kong(StandInKong()) as kong:
+    with running_kong(FakeKong()) as kong:
         common = {
             **reach(settings), "KEYS_DIR": str(keys_dir), "API_GATEWAY_URL": kong.url, "LISTEN_HOST": "127.0.0.1",
             "PORT": str(port), "WORKERS": "2", "DRAIN_S": "0",

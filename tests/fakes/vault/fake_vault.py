@@ -17,7 +17,7 @@ DENIED = (403, {"errors": ["permission denied"]})
 SEALED = (503, {"errors": ["error performing token check: Vault is sealed"]})
 
 
-class StandInVault:
+class FakeVault:
     """Tokens and leases with their ends. `sealed`, `delay_s` and `deny` make it misbehave.
 
     settings: the Postgres in which roles are made. lease_s, max_s: of credentials; token_s, token_max_s: of tokens.
@@ -149,7 +149,7 @@ class StandInVault:
 
 
 @contextmanager
-def running(vault: StandInVault, host: str = "127.0.0.1", port: int = 0) -> Iterator[StandInVault]:
+def running(vault: FakeVault, host: str = "127.0.0.1", port: int = 0) -> Iterator[FakeVault]:
     """Serve it on a port, a free one unless it is given; what ends there ends on time."""
 
     class Handler(BaseHTTPRequestHandler):

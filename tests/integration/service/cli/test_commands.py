@@ -17,7 +17,7 @@ import pytest
 
 from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 
@@ -37,7 +37,7 @@ def test_a_wrong_setting_is_one_line_and_a_status():
 
 
 def test_without_a_database_production_does_not_start(keys_dir):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: PSQL_HOST is not set")
@@ -56,7 +56,7 @@ def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
 
 
 def test_registration_comes_before_keys_and_postgres(tmp_path):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(tmp_path / "none"))
         assert "loaner" in kong.routes
     assert done.returncode == 1
@@ -75,7 +75,7 @@ def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, con
     folder = tmp_path / "keys"
     shutil.copytree(keys_dir, folder)
     (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
                    PORT=str(free_port()))  # fmt: skip
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, con
 
 
 def test_postgres_that_is_not_there_stops_the_start(keys_dir):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         place = {"API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys_dir), "USE_VAULT": "false"}
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", **place)
     assert done.returncode == 1
@@ -93,7 +93,7 @@ def test_postgres_that_is_not_there_stops_the_start(keys_dir):
 
 
 def start_on(settings, keys_dir, **variables: str) -> subprocess.CompletedProcess[str]:
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir), **variables)
 
 
@@ -174,7 +174,7 @@ def test_a_user_who_may_not_post_is_told_so(settings, tmp_path):
 def test_production_registers_serves_and_stops(served, bearer):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
                      "PORT": str(port), "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
                      "DRAIN_S": "0"}  # fmt: skip
@@ -196,7 +196,7 @@ def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(s
     keys = shutil.copytree(served.tokens.keys_dir, tmp_path / "keys")
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
                      "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
                      "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),

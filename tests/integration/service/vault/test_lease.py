@@ -17,14 +17,14 @@ from service.vault.lease import VaultLease
 from service.vault.login import VaultUnavailable, vault_url
 from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import ROOT, sql
-from tests.fakes.vault.fake_vault import DENIED, StandInVault, running
+from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
 
 RECORDING = ROOT / "tests/fakes/vault/recordings/vault-1.8.json"
 
 
 @pytest.fixture
 def vault(settings):
-    with running(StandInVault(settings)) as server:
+    with running(FakeVault(settings)) as server:
         yield server
 
 
@@ -62,9 +62,9 @@ def roles(settings) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def test_the_stand_in_answers_as_the_recorded_server(settings, say):
+def test_the_stand_in_answers_as_the_recorded_server(settings, report_measurement):
     """Statuses, errors, and the members that are read, of every recorded exchange."""
-    vault, tokens, leases, compared = StandInVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
+    vault, tokens, leases, compared = FakeVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
     for scenario in json.loads(RECORDING.read_text())["scenarios"]:
         vault.sealed = scenario["name"] == "sealed"
         for step in scenario["steps"]:
@@ -92,7 +92,7 @@ def test_the_stand_in_answers_as_the_recorded_server(settings, say):
                 assert members["lease_duration"] == expected["lease_duration"]
     for lease_id in list(vault.leases):
         vault.revoke(lease_id)
-    say(f"vault-1.8: {compared} recorded exchanges answered alike")
+    report_measurement(f"vault-1.8: {compared} recorded exchanges answered alike")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_every_way_of_logging_in_gives_credentials_that_read(settings, vault, tm
     assert roles(settings) == set()  # given back
 
 
-def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settings, vault, say):
+def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settings, vault, report_measurement):
     vault.lease_s, vault.max_s = 2.0, 5.0
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
@@ -154,7 +154,7 @@ def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settin
     assert len(users) >= 3
     assert least > 0.2
     assert vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
-    say(f"Vault: {reads[0]} reads in 12 s over {len(users)} users that lived 5 s at most, none failed")
+    report_measurement(f"Vault: {reads[0]} reads in 12 s over {len(users)} users that lived 5 s at most, none failed")
 
 
 def test_an_outage_is_served_through_and_survived(settings, vault, caplog):

@@ -17,7 +17,7 @@ from service.gateway.definition import Definition, Plugin
 from service.gateway.version import parse_gateway_version
 from tests.conftest import ROOT
 from tests.fakes.certificates import write_certificate
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 
 LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
 DOWN = (500, b'{"message":"An unexpected error occurred"}', "application/json")
@@ -28,17 +28,17 @@ VERSIONS = ["3.9.3", "2.8.5", "1.2.0", "1.0.4", "0.14.1"]  # 1.x is simulated by
 
 @pytest.fixture
 def kong():
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         yield gateway
 
 
 @pytest.fixture(params=VERSIONS)
 def any_kong(request):
-    with running(StandInKong(request.param)) as gateway:
+    with running(FakeKong(request.param)) as gateway:
         yield gateway
 
 
-def register(kong: StandInKong, timeout_s: float = 5, **changes) -> None:
+def register(kong: FakeKong, timeout_s: float = 5, **changes) -> None:
     KongGatewayRegistrator(kong.url, timeout_s).register(**{**LOANER, **changes})
 
 
@@ -46,12 +46,12 @@ def definition(**changes) -> Definition:
     return replace(Definition("loaner", ("/loaner",), "loaner.service.consul", 5555), **changes)
 
 
-def reconcile(kong: StandInKong, wanted: Definition, **options) -> list[str]:
+def reconcile(kong: FakeKong, wanted: Definition, **options) -> list[str]:
     changes = KongGatewayRegistrator(kong.url, 5).reconcile(wanted, **options)
     return [f"{change.action} {change.what}" for change in changes]
 
 
-def paths(kong: StandInKong) -> list[str]:
+def paths(kong: FakeKong) -> list[str]:
     return kong.entities["apis"]["loaner"]["uris"] if kong.legacy else kong.routes["loaner"]["paths"]
 
 
@@ -118,7 +118,7 @@ def test_an_entity_of_another_owner_is_adopted_on_request(any_kong):
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version != "0.14.1"])
 def test_a_route_of_another_owner_is_rejected(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         kong.answer("PUT", "/services/other", {"host": "other"})
         other = {"service": {"id": kong.services["other"]["id"]}}
         kong.answer("PUT", "/routes/loaner", {"paths": ["/x"], **other})
@@ -156,13 +156,13 @@ def test_fields_and_tags_that_are_not_declared_are_kept(kong):
     ("version", "written"), [("3.9.3", "~/loans/\\d+"), ("2.8.5", "/loans/\\d+"), ("1.0.4", "/loans/\\d+")]
 )
 def test_a_regular_expression_is_written_in_the_notation_of_the_gateway(version, written):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         register(kong, paths=["~/loans/\\d+"])
         assert paths(kong) == [written]
 
 
 def test_a_regular_expression_is_rejected_by_a_gateway_without_them():
-    with running(StandInKong("0.14.1")) as kong:
+    with running(FakeKong("0.14.1")) as kong:
         with pytest.raises(RegistrationException, match=r"Kong 0\.14\.1\) does not support regular expressions"):
             register(kong, paths=["~/x"])
         assert kong.writes == []
@@ -191,7 +191,7 @@ def test_a_data_plane_is_rejected():
 
 
 def test_a_gateway_without_a_database_is_rejected():
-    with running(StandInKong(database="off")) as kong:
+    with running(FakeKong(database="off")) as kong:
         with pytest.raises(RegistrationException, match="DB-less"):
             register(kong)
         assert kong.writes == []
@@ -229,7 +229,7 @@ def test_unregistering_rejects_an_entity_of_another_owner(kong):
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_targets_are_added_to_and_removed_from_an_upstream(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         wanted, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
         assert reconcile(kong, wanted) == ["create upstream loaner.upstream", "create service loaner",
                                            "create route loaner"]  # fmt: skip
@@ -261,7 +261,7 @@ CORRELATION = Plugin("correlation-id", {"config": {"header_name": "X-Request-ID"
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_plugins_are_created_changed_and_removed_as_declared(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         assert "create plugin rate-limiting" in reconcile(kong, definition(plugins=[LIMIT, CORRELATION]))
         assert reconcile(kong, definition(plugins=[LIMIT, CORRELATION])) == []
         limit = next(p for p in kong.entities["plugins"].values() if p["name"] == "rate-limiting")
@@ -340,7 +340,7 @@ def test_unregistering_removes_nothing_if_a_route_has_another_owner(kong):
 
 
 def test_unregistering_from_a_gateway_without_tags_rejects_a_service_with_another_host():
-    with running(StandInKong("1.0.4")) as kong:
+    with running(FakeKong("1.0.4")) as kong:
         kong.answer("PUT", "/services/loaner", {"host": "other.example"})
         route = {"paths": ["/theirs"], "service": {"id": kong.services["loaner"]["id"]}}
         kong.answer("PUT", "/routes/loaner", route)
@@ -360,7 +360,7 @@ def test_a_consumer_of_another_owner_is_kept(kong):
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4"])
 def test_service_discovery_can_change_between_consul_and_upstream(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         reconcile(kong, definition(health_path="/ready"))
         reconcile(kong, definition())
         assert kong.services["loaner"]["host"] == "loaner.service.consul"
@@ -385,7 +385,7 @@ def test_an_entity_removed_between_reading_and_writing_is_created_again(kong):
 
 @pytest.mark.parametrize("version", ["1.0.4", "0.14.1"])
 def test_plugins_are_rejected_by_a_gateway_without_tags(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         with pytest.raises(RegistrationException, match=rf"Kong {version}\).*use Kong 1\.1 or later"):
             reconcile(kong, definition(plugins=[LIMIT]))
         assert kong.writes == []
@@ -403,7 +403,7 @@ def certificate(tmp_path):
 
 
 def test_a_gateway_with_a_private_authority_needs_its_file(certificate):
-    with running(StandInKong(), certificate=certificate) as kong:
+    with running(FakeKong(), certificate=certificate) as kong:
         with pytest.raises(RegistrationException, match="the certificate is not trusted"):
             register(kong)
         KongGatewayRegistrator(kong.url, 5, Access(ca_file=str(certificate))).reconcile(definition())
@@ -460,7 +460,7 @@ def test_registration_retries_until_a_gateway_starts_20_s_later():
     thread = threading.Thread(target=register_with_default_timeout)
     thread.start()
     time.sleep(20)
-    with running(StandInKong(), port) as kong:
+    with running(FakeKong(), port) as kong:
         thread.join(30)
         assert failures == []
         assert "loaner" in kong.routes
@@ -481,8 +481,8 @@ registrator.add_target(wanted, f"10.0.0.{number}:5555")
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
-def test_16_processes_can_register_at_the_same_time(version, say):
-    with running(StandInKong(version)) as kong:
+def test_16_processes_can_register_at_the_same_time(version, report_measurement):
+    with running(FakeKong(version)) as kong:
         begin = time.time() + 6  # after the start of all processes
         processes = [
             subprocess.Popen(
@@ -496,7 +496,7 @@ def test_16_processes_can_register_at_the_same_time(version, say):
         assert (list(kong.services), list(kong.routes)) == (["loaner"], ["loaner"])
         assert len(kong.targets["loaner.upstream"]) == 16
         assert len(kong.entities["plugins"]) == 1
-    say(f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
+    report_measurement(f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
         f"{len(kong.writes)} writes")  # fmt: skip
 
 
