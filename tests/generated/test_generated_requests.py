@@ -1,6 +1,6 @@
 """Valid and malformed requests, generated from the OpenAPI document, get the documented replies.
 
-LOANER_MADE_UP is the number of generated requests per route. Several hundred at the limits of the schemas come on top.
+LOANER_GENERATED is the number of generated requests per route. Several hundred at the limits of the schemas are added.
 """
 
 import os
@@ -11,7 +11,7 @@ from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, list_operations, send_generated_requests
 
-EXAMPLES = int(os.environ.get("LOANER_MADE_UP", "25"))
+EXAMPLES = int(os.environ.get("LOANER_GENERATED", "25"))
 FEW = max(1, EXAMPLES // 5)  # if nearly every request is rejected
 pytestmark = [
     pytest.mark.timeout(120 + 2 * EXAMPLES),

@@ -105,8 +105,8 @@ class ShadowLedger:
                 del self._changes[loan][version]
         self._committed({loan: v for loan, v in found.items() if self._commits[loan][-1].version < v}, 0)
 
-    def without(self, lost: dict[int, int]) -> "Books":
-        """Books of their own, for a server that does not have these versions of these loans."""
+    def without(self, lost: dict[int, int]) -> "ShadowLedger":
+        """Return a shadow of a server that does not have these versions of these loans."""
         others = ShadowLedger(self.max_staleness_s)
         for loan, commits in self._commits.items():
             others._commits[loan] = [commit for commit in commits if commit.version != lost.get(loan)]

@@ -127,11 +127,10 @@ def test_no_reply_is_wrong_while_a_replica_lags_stops_and_is_promoted(scene, rep
     assert {status for _, status in callers.refusals()} <= {503}
     assert not any("Traceback" in log for log in logs)
     refused = [reply.asked for reply in then if reply.status == 503]
+    report_measurement(f"replica lags, stops and is promoted: {len(callers.replies)} replies, none wrong")
+    last_s = max(refused, default=after) - after
     report_measurement(
-        f"{len(callers.replies)} replies while a replica lagged, stopped and was promoted; none was wrong. The last of"
-    )
-    report_measurement(
-        f"    {len(refused)} replies with 503 was requested {max(refused, default=after) - after:.2f} s later"
+        f"    after the promotion: {len(refused)} replies with 503, the last one requested after {last_s:.2f} s"
     )
 
 

@@ -207,8 +207,10 @@ def test_no_reply_is_wrong_or_too_old_while_caches_and_listeners_fail(scene, rep
     duration_s = time.monotonic() - begun
     answered = [reply for reply in callers.replies if reply.status == 200]
     wrong = callers.faults()
-    report_measurement(f"{len(answered)} replies in {duration_s:.0f} s of faults held against {callers.books.events} events: "
-        f"{len(wrong)} wrong or too old")  # fmt: skip
+    report_measurement(
+        f"{len(answered)} replies in {duration_s:.0f} s of faults, checked against {callers.books.events} events: "
+        f"{len(wrong)} wrong or too old"
+    )
     longest = max(reply.took for reply in callers.replies)
     report_measurement(f"    the longest request took {longest:.2f} s")
     for phase, replies in Counter(reply.phase for reply in answered).items():

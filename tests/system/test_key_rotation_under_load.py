@@ -139,8 +139,10 @@ def test_rotation_rejects_no_valid_token_and_retired_keys_within_a_second(served
         assert sum(status == 401 for _, status in later) > 20
         report_measurement(f"a retired key was last accepted {accepted:.2f} s after its file was gone (limit 1)")
     assert log.count(f"tokens are now signed with the key {active}") == 2  # in both workers
-    report_measurement(f"{len(load.answers)} requests in {duration_s:.0f} s with tokens of 4 keys, {len(valid)} of them valid: "
-        f"{len(valid) - valid.count(200)} of these rejected")  # fmt: skip
+    report_measurement(
+        f"{len(load.answers)} requests in {duration_s:.0f} s with tokens of 4 keys: {len(valid)} with valid tokens, "
+        f"{len(valid) - valid.count(200)} of these rejected"
+    )
 
 
 def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(served, place, report_measurement):
@@ -184,11 +186,9 @@ def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(serve
     for secret in ("wrong-secret", *secrets.values(), "s3cret-of-the-client"):
         assert secret not in log
     report_measurement(
-        f"1,250 wrong secrets in a row: {statuses.count(401)} checked, {statuses.count(429)} throttled. Another"
+        f"1,250 wrong secrets: {statuses.count(401)} checked, {statuses.count(429)} throttled; another client's right "
+        f"secret took {median(during):.0f} ms (median), {during[0]:.0f} ms the first time,"
     )
     report_measurement(
-        f"client's right secret took {median(during):.0f} ms at the same time, {during[0]:.0f} ms the first time,"
-    )
-    report_measurement(
-        f"and those of two more clients at most {max(first):.0f} ms after 100 unknown clients from the same address"
+        f"    and {max(first):.0f} ms for clients first seen after 100 unknown ones from the same address"
     )

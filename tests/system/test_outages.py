@@ -93,9 +93,9 @@ def test_replies_are_correct_or_503_in_bounded_time_while_postgres_is_unavailabl
         assert returned < RETURN_S
         served = sum(reply.status == 200 for reply in replies if begun <= reply.asked < back)
         report_measurement(
-            f"Postgres {phase} for {back - begun:.1f} s: {served} correct replies, {len(refused)} with 503; the last"
+            f"Postgres {phase} for {back - begun:.1f} s: {served} right replies, {len(refused)} with 503; the last 503 "
+            f"was requested {returned:.2f} s after its return"
         )
-        report_measurement(f"    503 was requested {returned:.2f} s after its return")
     report_measurement(f"    the longest request took {longest:.2f} s (bound {POSTGRES_BOUND_S})")
 
 

@@ -270,6 +270,13 @@ def clone():
         yield folder
 
 
+@pytest.fixture
+def used_clone(clone, cluster_seed):
+    """A clone whose standalone PostgreSQL was made before, so that its start needs no `initdb`."""
+    cluster_seed.copy_to(clone / ".local" / "postgres")
+    return clone
+
+
 def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
     port = free_port()
     url = f"http://localhost:{port}"
@@ -328,14 +335,14 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
+def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(used_clone):
     def demo() -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "service.py", "demo"], cwd=clone, env=environment(), stdin=subprocess.PIPE,
+            [sys.executable, "service.py", "demo"], cwd=used_clone, env=environment(), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=0,
         )  # fmt: skip
 
-    pid_file = clone / ".local" / "postgres" / "data" / "postmaster.pid"
+    pid_file = used_clone / ".local" / "postgres" / "data" / "postmaster.pid"
     first = demo()
     assert first.stdout.read(10)  # it asks, so its PostgreSQL is up
     second = demo()
@@ -346,23 +353,23 @@ def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
     assert not pid_file.exists()
 
 
-def test_a_closed_terminal_stops_a_standalone_run(clone):
+def test_a_closed_terminal_stops_a_standalone_run(used_clone):
     port = free_port()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, told):
         wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
         process.send_signal(signal.SIGHUP)
         assert process.wait(20) == 0
-    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (used_clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_a_key_pair_whose_making_was_interrupted_stays_and_another_one_signs(clone):
+def test_a_key_pair_whose_making_was_interrupted_stays_and_another_one_signs(used_clone):
     port = free_port()
-    (clone / "keys").mkdir(exist_ok=True)
-    write_key_pair(clone / "keys", "loaner")
-    (clone / "keys" / "loaner.pub").unlink()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
+    (used_clone / "keys").mkdir(exist_ok=True)
+    write_key_pair(used_clone / "keys", "loaner")
+    (used_clone / "keys" / "loaner.pub").unlink()
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, told):
         wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
-        token = shell("source .auth && echo $JWT", clone).strip()
+        token = shell("source .auth && echo $JWT", used_clone).strip()
         assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200
         assert "loaner is not signed with" in told()
-    assert (clone / "keys" / "loaner").exists()
+    assert (used_clone / "keys" / "loaner").exists()

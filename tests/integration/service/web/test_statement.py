@@ -17,6 +17,8 @@ from service.web.pagination import Cursor, parse_cursor
 from service.web.statement_csv import statement_csv
 from tests.conftest import sql
 
+pytestmark = pytest.mark.shared_ledger
+
 STATEMENT = "/api/v1/loan/1/statement"
 YEAR = DateRange(date(2020, 1, 1), date(2020, 12, 31))
 

@@ -10,6 +10,8 @@ from service.runtime.bootstrap import build_app
 from service.settings import load_settings
 from tests.support.settings import with_changes
 
+pytestmark = pytest.mark.shared_ledger
+
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
 
 

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,6 +19,7 @@ from service.gateway.definition import Definition, Plugin
 from service.gateway.version import parse_gateway_version
 from tests.conftest import ROOT
 from tests.fakes.certificates import write_certificate
+from tests.fakes.clocks import Clock
 from tests.fakes.kong.fake_kong import FakeKong, running
 
 LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
@@ -445,59 +448,73 @@ def test_an_error_names_the_database_of_the_gateway_as_the_cause(kong):
         register(kong, timeout_s=0.5)
 
 
-def test_registration_retries_until_a_gateway_starts_20_s_later():
+def test_registration_retries_until_a_gateway_starts_20_s_later(monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    failures = []
+    clock, gateway = Clock(), FakeKong()
+    starts_at = clock.now + 20
+    with ExitStack() as stack:
 
-    def register_with_default_timeout() -> None:
-        try:
-            KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)
-        except RegistrationException as err:
-            failures.append(err)
+        def sleep(seconds: float) -> None:
+            before, clock.now = clock.now, clock.now + seconds
+            if before < starts_at <= clock.now:
+                stack.enter_context(running(gateway, port))
 
-    thread = threading.Thread(target=register_with_default_timeout)
-    thread.start()
-    time.sleep(20)
-    with running(FakeKong(), port) as kong:
-        thread.join(30)
-        assert failures == []
-        assert "loaner" in kong.routes
+        monkeypatch.setattr("service.gateway.admin_api.time", SimpleNamespace(monotonic=clock, sleep=sleep))
+        KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)  # with the default timeout
+        assert clock.now >= starts_at
+        assert "loaner" in gateway.routes
 
 
-REGISTER = """
-import sys, time
+# Starts 16 processes that register when the last of them has started.
+JOIN = """
+import os, sys, traceback
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.definition import Definition, Plugin
-url, number, begin = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+url = sys.argv[1]
 plugins = [Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})]
 wanted = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
-time.sleep(max(0, begin - time.time()))
-registrator = KongGatewayRegistrator(url)
-registrator.reconcile(wanted)
-registrator.add_target(wanted, f"10.0.0.{number}:5555")
+barrier, opener = os.pipe()
+
+def join(number):
+    os.close(opener)
+    os.read(barrier, 1)  # ends when every process has closed the other side
+    registrator = KongGatewayRegistrator(url)
+    registrator.reconcile(wanted)
+    registrator.add_target(wanted, f"10.0.0.{number}:5555")
+
+children = []
+for number in range(16):
+    child = os.fork()
+    if child == 0:
+        try:
+            join(number)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+os.close(opener)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_16_processes_can_register_at_the_same_time(version, report_measurement):
     with running(FakeKong(version)) as kong:
-        begin = time.time() + 6  # after the start of all processes
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", REGISTER, kong.url, str(n), str(begin)], cwd=ROOT, stderr=subprocess.PIPE
-            )
-            for n in range(16)
-        ]
-        errors = [process.communicate(timeout=90)[1] for process in processes]
-        assert not any(errors), errors
-        assert all(process.returncode == 0 for process in processes)
+        done = subprocess.run(
+            [sys.executable, "-c", JOIN, kong.url], cwd=ROOT, capture_output=True, text=True, timeout=90
+        )
+        assert (done.returncode, done.stderr) == (0, "")
         assert (list(kong.services), list(kong.routes)) == (["loaner"], ["loaner"])
         assert len(kong.targets["loaner.upstream"]) == 16
         assert len(kong.entities["plugins"]) == 1
-    report_measurement(f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
-        f"{len(kong.writes)} writes")  # fmt: skip
+    report_measurement(
+        f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
+        f"{len(kong.writes)} writes"
+    )
 
 
 def test_a_response_that_arrives_byte_by_byte_times_out():
