@@ -4,7 +4,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date
 
-from native import Timeline, day_number, day_of
+from native import Timeline, day_number, to_date
 from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
 
@@ -33,13 +33,13 @@ def _changes(timeline: Timeline, span: DateRange) -> list[tuple[date, int]]:
     points: list[tuple[date, int]] = []
     for day, balance in timeline.changes(day_number(span.first), day_number(span.last)):
         if not points or points[-1][1] != balance:  # events of one day may leave the balance where it was
-            points.append((day_of(day), balance))
+            points.append((to_date(day), balance))
     return points
 
 
 def _days(span: DateRange) -> Iterator[date]:
     first = day_number(span.first)
-    return map(day_of, range(first, first + span.days))
+    return map(to_date, range(first, first + span.days))
 
 
 def _month_ends(span: DateRange) -> Iterator[date]:

@@ -11,6 +11,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
+from security.json_client import BodyTooLarge, bounded_body
 from service.gateway.registrator import RegistrationException
 from service.net.session import direct_session
 from service.net.urls import without_password
@@ -167,7 +168,9 @@ class AdminApi:
                 stream=True,
             ) as response:
                 status = response.status_code
-                content = _read_body(response, where, time.monotonic() + remaining_s)
+                content = bounded_body(response, time.monotonic() + remaining_s, MAX_BYTES)
+        except BodyTooLarge as err:
+            raise RegistrationException(f"{where} answered {err}; is this Kong's Admin API?") from err
         except requests.exceptions.SSLError as err:
             raise RegistrationException(
                 f"{where}: the certificate is not trusted, or the server does not use TLS ({_reason(err)});"
@@ -198,18 +201,6 @@ def _error_message(body: object) -> str | None:
         return None
     messages = [body["message"]] if isinstance(body.get("message"), str) else body.values()
     return " ".join("; ".join(map(str, messages)).split())[:MAX_MESSAGE_CHARS] or None
-
-
-def _read_body(response: requests.Response, where: str, deadline: float) -> bytes:
-    """Return the body, within bounds of time and size; the read timeout of requests restarts with every byte."""
-    content = b""
-    while piece := response.raw.read1(65536, decode_content=True):
-        content += piece
-        if len(content) > MAX_BYTES:
-            raise RegistrationException(f"{where} answered more than {MAX_BYTES} bytes; is this Kong's Admin API?")
-        if time.monotonic() > deadline:
-            raise _RetryableFailure(f"{where}: timed out")
-    return content
 
 
 def _reason(err: Exception) -> str:

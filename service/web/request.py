@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
-from security.strict_json import unique_members
+from security.strict_json import reject_duplicate_names
 from service.errors import InvalidRequest
 
 
@@ -40,7 +40,7 @@ class StrictRequest(Request):
         body = self.get_data(cache=cache)
         try:
             orjson.loads(body)  # the standard library also takes NaN, half characters and other encodings
-            found = json.loads(body, object_pairs_hook=unique_members)
+            found = json.loads(body, object_pairs_hook=reject_duplicate_names)
         except (ValueError, RecursionError) as err:
             said = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
             raise InvalidRequest([("body", f"expected JSON ({said})")]) from None

@@ -4,7 +4,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from security.keys.jwk import jwk_set
+from security.keys.jwk import build_jwk_set
 from security.keys.rotation import PUBLISH_S
 from security.keys.signing_key import SigningKeys
 from service.web.access import public
@@ -46,7 +46,7 @@ def jwks_routes(own_keys: SigningKeys) -> APIBlueprint:
     @public
     def key_set() -> Response:
         """The JWK set. A key is in it for longer than a copy may be kept before it signs."""
-        response = json_reply(jwk_set(own_keys.public()))
+        response = json_reply(build_jwk_set(own_keys.public()))
         response.cache_control.public = True
         response.cache_control.max_age = int(PUBLISH_S)
         response.add_etag()

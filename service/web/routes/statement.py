@@ -132,7 +132,7 @@ def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str,
 def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, span: DateRange) -> Response:
     name = f"loan-{snapshot.timeline.loan_id}-{span.first}-{span.last}.csv"
     # what it is made from, instead of what it will be; the horizon of the read is no part of that
-    source = bytes(snapshot.timeline.restamped(0)) + name.encode("ascii")
+    source = bytes(snapshot.timeline.with_horizon(0)) + name.encode("ascii")
     headers = [
         *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot)),
         ("Content-Disposition", f'attachment; filename="{name}"'),

@@ -12,6 +12,7 @@ from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from service.web.schemas.balance_batch import MAX_BALANCES
+from tests.support.settings import with_changes
 from tests.unit.service.ledger.test_timeline_lookup import Kept
 
 PATH = "/api/v1/balances"
@@ -122,7 +123,7 @@ def test_it_takes_a_token_that_may_read(client, make_token):
 
 
 def test_without_postgres_it_is_503(served, bearer):
-    app = build_app(served.model_copy(update={"psql_port": 1}))
+    app = build_app(with_changes(served, psql_port=1))
     reply = app.test_client().post(PATH, json=pairs(*PAIRS), headers=bearer)
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
 
@@ -149,7 +150,7 @@ class Counted:
 def test_each_place_is_asked_once_for_what_is_missing(served):
     freshness = Freshness(3600)
     freshness.listening("c", 0, freshness.now())
-    near, far, database = Counted(Kept()), Counted(Kept()), Counted(ConnectionPool(served))
+    near, far, database = Counted(Kept()), Counted(Kept()), Counted(ConnectionPool(served.postgres))
     timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
     timelines.get(1)
     near.asked.clear(), far.asked.clear(), database.asked.clear()
@@ -164,7 +165,7 @@ def test_each_place_is_asked_once_for_what_is_missing(served):
 def test_what_was_told_of_is_read_anew_and_the_rest_is_not(served, posting):
     freshness = Freshness(3600)
     freshness.listening("c", 0, freshness.now())
-    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served)), freshness, caches=(Kept(),))
+    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served.postgres)), freshness, caches=(Kept(),))
     before = timelines.get_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.runtime.bootstrap import build_app
+from tests.support.settings import with_changes
 
 THROUGH_FLASK = {"min_version": "0"}  # a query is more than a plain question
 FORMS = ["/api/v1/loan/{}/{}", "/{}/{}"]
@@ -59,7 +60,7 @@ def test_the_refusal_of_a_token_is_the_same(client, make_token, keys_dir, claims
 
 
 def test_without_postgres_the_reply_is_the_same(served, bearer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     plain = client.get("/1/2020-02-29", headers=bearer)
     assert (plain.status_code, plain.headers["Retry-After"]) == (503, "1")
     assert shown(plain) == shown(client.get("/1/2020-02-29", headers=bearer, query_string=THROUGH_FLASK))
@@ -68,7 +69,7 @@ def test_without_postgres_the_reply_is_the_same(served, bearer):
 def test_a_refused_token_is_told_of_once_in_the_log(client, caplog):
     caplog.set_level("INFO")
     client.get("/1/2020-02-29", headers={"Authorization": "Bearer x.y.z"})
-    assert caplog.text.count("refused a token") == 1
+    assert caplog.text.count("rejected a token") == 1
 
 
 def test_the_framework_never_sees_a_plain_question(client, bearer, flask_counts):
@@ -90,7 +91,7 @@ def test_a_head_is_a_get_without_its_body(client, bearer):
 
 
 def test_opened_routes_need_no_token_either_way(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     plain = client.get("/1/2020-02-29")
     assert plain.status_code == 200
     assert shown(plain) == shown(client.get("/1/2020-02-29", query_string=THROUGH_FLASK))

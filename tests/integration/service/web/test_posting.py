@@ -14,6 +14,7 @@ from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.models.oracle import Event, Ledger
+from tests.support.settings import with_changes
 
 PROBLEM = "application/problem+json"
 EVENTS = "/api/v1/loan/1/events"
@@ -304,14 +305,14 @@ def test_who_may_only_read_is_403_and_who_is_nobody_401(client, make_token, post
 
 
 def test_a_demonstration_that_opens_the_loan_routes_does_not_open_posting(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     assert client.get("/1/2020-01-01").status_code == 200
     assert client.post(EVENTS, json={"events": [GOOD]}).status_code == 401
     assert client.post("/api/v1/loan", json=LOAN).status_code == 401
 
 
 def test_where_posting_is_not_set_up_it_is_404(served, writer):
-    client = build_app(served.model_copy(update={"psql_posting_user": None})).test_client()
+    client = build_app(with_changes(served, psql_posting_user=None)).test_client()
     for path, body in ((EVENTS, {"events": [GOOD]}), ("/api/v1/loan", LOAN), (EVENTS, {})):
         refused(client.post(path, json=body, headers=writer), 404)
         assert client.post(path, json=body).status_code == 401
@@ -319,7 +320,7 @@ def test_where_posting_is_not_set_up_it_is_404(served, writer):
 
 
 def test_postgres_that_is_gone_is_503_with_retry_after(served, writer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     reply = client.post(EVENTS, json={"events": [GOOD]}, headers=writer)
     refused(reply, 503)
     assert reply.headers["Retry-After"] == "1"
@@ -328,15 +329,15 @@ def test_postgres_that_is_gone_is_503_with_retry_after(served, writer):
 
 
 def test_a_ledger_that_is_closed_for_a_while_is_503_and_can_be_read(served, writer, admin):
-    sql(admin, f"ALTER DATABASE {served.psql_db} SET default_transaction_read_only = on")
+    sql(admin, f"ALTER DATABASE {served.postgres.database} SET default_transaction_read_only = on")
     client = build_app(served).test_client()
     refused(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert client.get("/1/2020-01-01", headers=writer).status_code == 200
 
 
 def test_a_user_who_may_not_post_is_503(served, writer, caplog):
-    reader = {"psql_posting_user": served.psql_user, "psql_posting_pw": served.psql_pw}
-    client = build_app(served.model_copy(update=reader)).test_client()
+    reader = {"psql_posting_user": served.postgres.user, "psql_posting_pw": served.postgres.password}
+    client = build_app(with_changes(served, **reader)).test_client()
     refused(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert "PSQL_POSTING_USER may not post: permission denied for function" in caplog.text
 

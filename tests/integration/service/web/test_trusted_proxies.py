@@ -8,6 +8,7 @@ import pytest
 from service.errors import SettingsError
 from service.runtime.bootstrap import build_app
 from service.settings import load_settings
+from tests.support.settings import with_changes
 
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
 
@@ -17,7 +18,7 @@ def ask(served):
     """Ask for the documentation as from an address, behind proxies of these networks."""
 
     def ask(peer: str, networks: str, **headers: str):
-        client = build_app(served.model_copy(update={"trusted_proxies": networks})).test_client()
+        client = build_app(with_changes(served, trusted_proxies=networks)).test_client()
         return client.get("/api/v1", headers={**PREFIX, **headers}, environ_base={"REMOTE_ADDR": peer})
 
     return ask
@@ -63,7 +64,7 @@ def test_whatever_is_believed_internal_routes_are_not_reachable_through_a_proxy(
 )
 def test_networks_are_checked(networks, ok):
     if ok:
-        assert load_settings(trusted_proxies=networks).trusted_proxies == "10.0.0.0/8, ::1/128"
+        assert load_settings(trusted_proxies=networks).server.trusted_proxies == "10.0.0.0/8, ::1/128"
     else:
         with pytest.raises(SettingsError, match="TRUSTED_PROXIES: expected addresses or networks"):
             load_settings(trusted_proxies=networks)
@@ -131,7 +132,7 @@ def test_an_address_that_is_none_is_not_logged(served, caplog):
     ],
 )
 def test_of_several_proxies_the_one_that_the_caller_asked_tells_who_that_is(served, forwarded, counts, caplog):
-    client = build_app(served.model_copy(update={"trusted_proxies": "10.0.0.0/8"})).test_client()
+    client = build_app(with_changes(served, trusted_proxies="10.0.0.0/8")).test_client()
     with caplog.at_level(logging.INFO):
         client.get("/version", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.0.0.1"})
     assert f"{counts} GET /version 200" in caplog.text

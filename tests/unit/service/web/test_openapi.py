@@ -8,6 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.runtime.bootstrap import build_app
 from tests.generated.generated_requests import DOCUMENT, operations_of
+from tests.support.settings import with_changes
 
 # The documentation itself, which people see and programs do not ask for.
 NOT_IN_THE_DOCUMENT = {"/", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
@@ -106,7 +107,7 @@ def test_it_tells_who_may_ask(client, make_token, document):
 
 
 def test_it_tells_that_routes_are_open_when_they_are(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     opened = client.get(DOCUMENT).json["paths"]
     for path in ("/{loan_id}/{date}", "/api/v1/loan/{loan_id}/history"):
         assert "security" not in opened[path]["get"]
