@@ -190,7 +190,7 @@ class AskedThePrimary(Exception):
 
 
 class Unasked:
-    def timelines(self, loan_ids, held=None, cluster=None):
+    def timelines(self, loan_ids, cached=None, cluster=None):
         raise AskedThePrimary
 
 

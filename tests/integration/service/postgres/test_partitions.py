@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from service.ledger.repository import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN
+from service.ledger.repository import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN_AT
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from tests.conftest import refused, sql
@@ -13,8 +13,8 @@ from tests.integration.service.bulk_load.test_loader import test_large_files_are
 
 # What holds for whole tables, here over those of `settings` below.
 from tests.integration.service.ledger.test_idempotency import (  # noqa: F401
-    ask,
-    test_the_same_key_and_body_get_the_same_answer_and_post_once,
+    submit,
+    test_a_repeated_request_is_posted_once_and_gets_the_same_reply,
 )
 from tests.integration.service.postgres.test_ledger_tables import (  # noqa: F401
     ledger,
@@ -106,14 +106,14 @@ def test_terms_stand_in_every_part(loans, admin):  # noqa: F811
     assert sql(admin, "SELECT count(*) FROM loans") == [(2,)]
 
 
-@pytest.mark.parametrize("query", [_TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN])
+@pytest.mark.parametrize("query", [_TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN_AT])
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_a_timeline_is_read_from_one_part(loans, posting, admin, query, plans):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
     sql(admin, "SELECT set_config('loaner.cluster', 'x', false)")  # as every connection of the service does
     sql(admin, f"SET plan_cache_mode = {plans}")
     sql(admin, f"PREPARE read ({', '.join(query.types)}) AS {query.sql}")
-    until = "2100-01-01" if query is _TIMELINE_KNOWN else 1
+    until = "2100-01-01" if query is _TIMELINE_KNOWN_AT else 1
     plan = sql(admin, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE read (2, %s, '')", until)
     scanned = {
         name
