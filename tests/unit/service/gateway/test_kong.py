@@ -49,8 +49,8 @@ def definition(**changes) -> Definition:
     return replace(Definition("loaner", ("/loaner",), "loaner.service.consul", 5555), **changes)
 
 
-def reconcile(kong: FakeKong, wanted: Definition, **options) -> list[str]:
-    changes = KongGatewayRegistrator(kong.url, 5).reconcile(wanted, **options)
+def reconcile(kong: FakeKong, declared: Definition, **options) -> list[str]:
+    changes = KongGatewayRegistrator(kong.url, 5).reconcile(declared, **options)
     return [f"{change.action} {change.what}" for change in changes]
 
 
@@ -233,28 +233,28 @@ def test_unregistering_rejects_an_entity_of_another_owner(kong):
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_targets_are_added_to_and_removed_from_an_upstream(version):
     with running(FakeKong(version)) as kong:
-        wanted, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
-        assert reconcile(kong, wanted) == ["create upstream loaner.upstream", "create service loaner",
+        declared, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
+        assert reconcile(kong, declared) == ["create upstream loaner.upstream", "create service loaner",
                                            "create route loaner"]  # fmt: skip
-        assert reconcile(kong, wanted) == []
+        assert reconcile(kong, declared) == []
         upstream = kong.entities["upstreams"]["loaner.upstream"]
         assert upstream["healthchecks"]["active"]["http_path"] == "/ready"
         assert upstream["healthchecks"]["active"]["timeout"] == 1  # not declared
         assert kong.services["loaner"]["host"] == "loaner.upstream"
         for target in ("10.0.0.1:5555", "[::1]:5555"):
-            assert registrator.add_target(wanted, target)
+            assert registrator.add_target(declared, target)
             before = len(kong.writes)
-            assert registrator.add_target(wanted, target) == []
+            assert registrator.add_target(declared, target) == []
             assert kong.writes[before:] == []
         kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] = 0
-        assert registrator.add_target(wanted, "10.0.0.1:5555")
+        assert registrator.add_target(declared, "10.0.0.1:5555")
         assert kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] == 100
         health = "unknown health" if version == "3.9.3" else "HEALTHY"
-        assert registrator.targets(wanted) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
-        registrator.remove_target(wanted, "10.0.0.1:5555")
-        registrator.remove_target(wanted, "10.0.0.1:5555")  # gone already
+        assert registrator.targets(declared) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
+        registrator.remove_target(declared, "10.0.0.1:5555")
+        registrator.remove_target(declared, "10.0.0.1:5555")  # gone already
         assert list(kong.targets["loaner.upstream"]) == ["[::1]:5555"]
-        registrator.unregister(wanted)
+        registrator.unregister(declared)
         assert not kong.entities["upstreams"]
 
 
@@ -286,16 +286,19 @@ JWT = Plugin("jwt", {"config": {"key_claim_name": "kid"}})
 
 def test_public_keys_are_registered_for_the_jwt_plugin(kong):
     keys = {"loaner-1": ("RS256", "PEM 1"), "loaner-2": ("ES256", "PEM 2")}
-    wanted = definition(plugins=[JWT], jwt_keys=keys)
-    reconcile(kong, wanted)
+    declared = definition(plugins=[JWT], jwt_keys=keys)
+    reconcile(kong, declared)
     assert {k: (v["algorithm"], v["rsa_public_key"]) for k, v in kong.jwt_keys.items()} == keys
-    assert reconcile(kong, wanted) == []
+    assert reconcile(kong, declared) == []
     replaced = {"loaner-2": ("ES256", "PEM 3")}
-    assert reconcile(kong, replace(wanted, jwt_keys=replaced)) == ["create jwt key loaner-2", "remove jwt key loaner-1"]
+    assert reconcile(kong, replace(declared, jwt_keys=replaced)) == [
+        "create jwt key loaner-2",
+        "remove jwt key loaner-1",
+    ]
     assert {k: v["rsa_public_key"] for k, v in kong.jwt_keys.items()} == {"loaner-2": "PEM 3"}
     kong.jwt_keys["loaner-2"]["tags"] = None
     with pytest.raises(RegistrationException, match="jwt key loaner-2 belongs to another owner"):
-        reconcile(kong, wanted)
+        reconcile(kong, declared)
     assert "remove consumer loaner" in reconcile(kong, definition(plugins=[]))
 
 
@@ -474,15 +477,15 @@ from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.definition import Definition, Plugin
 url = sys.argv[1]
 plugins = [Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})]
-wanted = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
+declared = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
 barrier, opener = os.pipe()
 
 def join(number):
     os.close(opener)
     os.read(barrier, 1)  # ends when every process has closed the other side
     registrator = KongGatewayRegistrator(url)
-    registrator.reconcile(wanted)
-    registrator.add_target(wanted, f"10.0.0.{number}:5555")
+    registrator.reconcile(declared)
+    registrator.add_target(declared, f"10.0.0.{number}:5555")
 
 children = []
 for number in range(16):
