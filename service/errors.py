@@ -1,27 +1,28 @@
-"""What can go wrong in the service, by what it means for whoever asked."""
+"""The service's exceptions."""
 
 from datetime import datetime
 
 
 class LoanerError(Exception):
-    """The root of the service's errors."""
+    """The base class of the service's errors."""
 
 
 class SettingsError(LoanerError):
-    """The service cannot start or a command cannot run as it is set up. The message names the setting."""
+    """A setting is missing or invalid. The message names it."""
 
 
 class NoSigningKey(LoanerError):
-    """This service has no key of its own, so it hands out no tokens."""
+    """The service has no signing key, so it cannot issue tokens."""
 
     def __init__(self) -> None:
-        super().__init__("there is no key of this service's own to sign with; make one: service.py keys generate")
+        super().__init__("this service has no signing key; create one with: service.py keys generate")
 
 
 class InvalidRequest(LoanerError):
-    """A request that says something the interface does not understand.
+    """A request that the interface does not accept.
 
-    errors: one (field, what is wrong with it) for each wrong part.
+    Args:
+        errors: A pair of field and detail for each invalid part.
     """
 
     def __init__(self, errors: list[tuple[str, str]]) -> None:
@@ -30,26 +31,32 @@ class InvalidRequest(LoanerError):
 
 
 class UnknownLoan(LoanerError):
-    """There is no loan of this id. known_at: there was none then, by the clock of whoever looked."""
+    """The loan does not exist.
+
+    Args:
+        loan_id: The loan.
+        fresh_as_of: When the loan was looked up, in seconds of the freshness clock.
+    """
 
     def __init__(self, loan_id: int, fresh_as_of: float = float("inf")) -> None:
-        super().__init__(f"there is no loan {loan_id}")
+        super().__init__(f"no such loan: {loan_id}")
         self.loan_id = loan_id
         self.fresh_as_of = fresh_as_of
 
 
 class LoanExists(LoanerError):
-    """There is a loan of this id already."""
+    """A loan with this id exists."""
 
     def __init__(self, loan_id: int) -> None:
-        super().__init__(f"there is a loan {loan_id} already")
+        super().__init__(f"loan {loan_id} already exists")
         self.loan_id = loan_id
 
 
 class PostingRefused(LoanerError):
-    """Well-formed events that the ledger cannot take; none was posted.
+    """Well-formed events that the ledger rejects. None of them was posted.
 
-    errors: one (field, what is wrong with it) for each wrong part.
+    Args:
+        errors: A pair of field and detail for each rejected part.
     """
 
     def __init__(self, errors: list[tuple[str, str]]) -> None:
@@ -58,41 +65,51 @@ class PostingRefused(LoanerError):
 
 
 class EventsExist(PostingRefused):
-    """The ledger has such events already."""
+    """The ledger already has these events."""
 
 
 class KeyReused(LoanerError):
-    """An Idempotency-Key came with another request than the one before."""
+    """An Idempotency-Key was used for two different requests."""
 
     def __init__(self) -> None:
-        super().__init__("this Idempotency-Key was used for another request; take a new one")
+        super().__init__("this Idempotency-Key was used for a different request; use a new key")
 
 
 class VersionNotReached(LoanerError):
-    """A loan does not have the version, yet, that the caller wants to see."""
+    """A loan has not reached the requested version.
 
-    def __init__(self, loan_id: int, version: int, wanted: int) -> None:
-        super().__init__(f"loan {loan_id} is at version {version}, below the version {wanted} that was asked for")
+    Args:
+        loan_id: The loan.
+        version: The loan's version.
+        requested: The requested version.
+    """
+
+    def __init__(self, loan_id: int, version: int, requested: int) -> None:
+        super().__init__(f"loan {loan_id} is at version {version}; it has not reached version {requested}")
         self.loan_id = loan_id
         self.version = version
 
 
 class TimeNotReached(LoanerError):
-    """Something may still be recorded before the time of which a caller wants to know what was known.
+    """Events may still be recorded before the requested `known_at`.
 
-    until: before it nothing will be any more.
+    Args:
+        until: Only times before this one are final.
     """
 
     def __init__(self, until: datetime) -> None:
-        told = until.isoformat(timespec="milliseconds")
-        super().__init__(
-            f"what is known is settled for times before {told}, and not yet for the one that was asked for"
-        )
+        limit = until.isoformat(timespec="milliseconds")
+        super().__init__(f"known_at is too recent: only times before {limit} are final")
         self.until = until
 
 
 class DatabaseUnavailable(LoanerError):
-    """Postgres cannot be asked now. retry_after_s: when it makes sense to try again."""
+    """PostgreSQL cannot be reached or does not answer.
+
+    Args:
+        message: The reason.
+        retry_after_s: When to retry, in seconds.
+    """
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message)
@@ -100,13 +117,13 @@ class DatabaseUnavailable(LoanerError):
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """What was to be written may have been, or not: the connection was lost before Postgres said so."""
+    """The connection was lost before PostgreSQL confirmed a commit, so the write may have happened."""
 
 
 class CredentialsRefused(DatabaseUnavailable):
-    """Postgres answers, and does not let these credentials in."""
+    """PostgreSQL answers, but rejects the credentials."""
 
 
 def first_line(err: Exception) -> str:
-    """What an error says, without the advice that libraries put below it."""
+    """Return the first line of an error's message, without the advice that libraries append."""
     return str(err).strip().partition("\n")[0]

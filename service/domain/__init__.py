@@ -1,1 +1,1 @@
-"""Rules without I/O."""
+"""Rules that need no I/O: money, dates, histories, statements and parsing of values."""

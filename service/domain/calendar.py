@@ -1,4 +1,4 @@
-"""The service's calendar: which day is today."""
+"""The current date in the time zone of the service."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -15,5 +15,5 @@ class Calendar:
         self._zone = ZoneInfo(timezone)
 
     def today(self, moment: datetime | None = None) -> date:
-        """Return the date at a moment, by default now."""
+        """Return the date at a moment, now by default."""
         return (moment.astimezone(self._zone) if moment else datetime.now(self._zone)).date()

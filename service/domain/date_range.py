@@ -1,4 +1,4 @@
-"""A span of days of one loan."""
+"""A range of days."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -15,10 +15,19 @@ class DateRange:
 
     @classmethod
     def resolve(cls, first: date | None, last: date | None, start: date, today: date) -> "DateRange":
-        """The span that a caller asks for. What is left out: from the loan's start, until today; where that would be
-        the wrong way round (a loan that has not begun), the one day that is known.
+        """Return the requested range, with defaults for missing ends.
 
-        Raises: InvalidRequest for a first day after the last.
+        The range starts on the loan's start date and ends today by default. If such a default would reverse the
+        range, it is the one day that is given, or the start date of a loan that starts in the future.
+
+        Args:
+            first: The requested first day.
+            last: The requested last day.
+            start: The loan's start date.
+            today: The current date.
+
+        Raises:
+            InvalidRequest: If the first day is after the last.
         """
         if first is None:
             first = start if last is None else min(start, last)
@@ -30,10 +39,10 @@ class DateRange:
 
     @property
     def days(self) -> int:
-        """How many days it has."""
+        """The number of days in the range."""
         return (self.last - self.first).days + 1
 
     @property
     def months(self) -> int:
-        """How many months it touches."""
+        """The number of calendar months that the range covers, including partial ones."""
         return (self.last.year - self.first.year) * 12 + self.last.month - self.first.month + 1

@@ -1,4 +1,4 @@
-"""A balance over time, as points: which days a reader wants to see, and what was owed on each."""
+"""A balance over time, as points: days and the balances at their end."""
 
 from calendar import monthrange
 from collections.abc import Iterator
@@ -12,43 +12,52 @@ MAX_POINTS = 10_000
 STEPS = ("change", "day", "month")
 
 
-def balance_points(timeline: Timeline, span: DateRange, step: str) -> list[tuple[date, int]]:
-    """What was owed at the end of days within the span, in their order: pairs of a day and minor units.
+def balance_points(timeline: Timeline, date_range: DateRange, step: str) -> list[tuple[date, int]]:
+    """Return the balances at the end of days within a range.
 
-    step: `change` (the first day, and each on which the balance changed), `day` (each), `month` (the last day of each
-    month within the span, and of the span).
+    Args:
+        timeline: The loan's events.
+        date_range: The days to choose from.
+        step: `change` (the first day, and each day on which the balance changed), `day` (each day) or `month` (the
+            last day of each month, and the last day of the range).
 
-    Raises: InvalidRequest for more than MAX_POINTS.
+    Returns:
+        Pairs of a day and a balance in minor units, in the order of the days.
+
+    Raises:
+        InvalidRequest: If there would be more than MAX_POINTS.
     """
     if step == "change":
-        points = _changes(timeline, span)
-        _check(len(points))
+        points = _changes(timeline, date_range)
+        _check_count(len(points))
         return points
-    _check(span.days if step == "day" else span.months)  # before any of them is made
-    days = list(_days(span) if step == "day" else _month_ends(span))
+    # Check first: a long range is rejected before its days are computed.
+    _check_count(date_range.days if step == "day" else date_range.months)
+    days = list(_days(date_range) if step == "day" else _month_ends(date_range))
     return list(zip(days, timeline.balances_at(map(day_number, days)), strict=True))
 
 
-def _changes(timeline: Timeline, span: DateRange) -> list[tuple[date, int]]:
+def _changes(timeline: Timeline, date_range: DateRange) -> list[tuple[date, int]]:
     points: list[tuple[date, int]] = []
-    for day, balance in timeline.changes(day_number(span.first), day_number(span.last)):
-        if not points or points[-1][1] != balance:  # events of one day may leave the balance where it was
+    for day, balance in timeline.changes(day_number(date_range.first), day_number(date_range.last)):
+        if not points or points[-1][1] != balance:  # the events of a day may cancel each other
             points.append((day_of(day), balance))
     return points
 
 
-def _days(span: DateRange) -> Iterator[date]:
-    first = day_number(span.first)
-    return map(day_of, range(first, first + span.days))
+def _days(date_range: DateRange) -> Iterator[date]:
+    first = day_number(date_range.first)
+    return map(day_of, range(first, first + date_range.days))
 
 
-def _month_ends(span: DateRange) -> Iterator[date]:
-    for number in range(span.first.month - 1, span.first.month - 1 + span.months):
-        year, month = span.first.year + number // 12, number % 12 + 1
-        yield min(date(year, month, monthrange(year, month)[1]), span.last)
+def _month_ends(date_range: DateRange) -> Iterator[date]:
+    first_month = date_range.first.month - 1
+    for number in range(first_month, first_month + date_range.months):
+        year, month = date_range.first.year + number // 12, number % 12 + 1
+        yield min(date(year, month, monthrange(year, month)[1]), date_range.last)
 
 
-def _check(points: int) -> None:
+def _check_count(points: int) -> None:
     if points > MAX_POINTS:
-        expected = f"expected at most {MAX_POINTS} points, and this would be {points}"
-        raise InvalidRequest([("step", f"{expected}: ask for a shorter span, or a longer step")])
+        detail = f"expected at most {MAX_POINTS} points, got {points}: use a shorter date range or a longer step"
+        raise InvalidRequest([("step", detail)])

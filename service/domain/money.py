@@ -1,4 +1,4 @@
-"""Amounts at the edges: decimal strings outside, integer minor units (cents) inside. Never a float."""
+"""Conversion of amounts: decimal strings outside, integer minor units (cents) inside, never a float."""
 
 import re
 
@@ -6,13 +6,17 @@ MAX_CENTS = 10**18 - 1  # numeric(18, 2)
 
 
 def to_decimal_string(cents: int) -> str:
-    """12345 -> "123.45"; always two decimals."""
+    """Return an amount with two decimals, such as "123.45" for 12345."""
     whole, rest = divmod(abs(cents), 100)
     return f"{'-' if cents < 0 else ''}{whole}.{rest:02d}"
 
 
 def to_positive_cents(text: str) -> int:
-    """As `to_cents`, of an amount above zero."""
+    """Convert an amount above zero to cents, as `to_cents` does.
+
+    Raises:
+        ValueError: If the text is not such an amount. The message says what is expected.
+    """
     cents = to_cents(text)
     if cents == 0:
         raise ValueError("expected an amount above zero")
@@ -20,7 +24,11 @@ def to_positive_cents(text: str) -> int:
 
 
 def to_cents(text: str) -> int:
-    """ "123.45", "123.4" or "123" -> cents. Raises: ValueError, which says what was expected."""
+    """Convert an amount such as "123.45", "123.4" or "123" to cents.
+
+    Raises:
+        ValueError: If the text is not such an amount. The message says what is expected.
+    """
     match = re.fullmatch(r"([0-9]{1,16})(?:\.([0-9]{1,2}))?", text)
     if match is None:
         raise ValueError(f"expected an amount from 0 to {to_decimal_string(MAX_CENTS)} with at most two decimals")

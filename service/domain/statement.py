@@ -1,4 +1,4 @@
-"""A loan's statement: what was owed before a span of days, everything that changed it, and what was owed after."""
+"""A loan's statement: the balance before a range of days, the events within it, and the balance at its end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +12,15 @@ _TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
 
 @dataclass(frozen=True)
 class StatementEntry:
-    """Something that changed what is owed. Amounts: minor units.
+    """An event, or the principal, with its effect on the balance. Amounts are in minor units.
 
-    tx_id: None of the principal. signed: what it added to the balance. reversal: it takes an earlier event back.
+    Attributes:
+        tx_id: The event's transaction id; None for the principal.
+        event_type: `principal`, `fee`, `interest` or `payment`.
+        post_date: The date from which it counts.
+        signed: The amount that it adds to the balance.
+        reversal: Whether it reverses an earlier event.
+        balance: The balance after it.
     """
 
     tx_id: int | None
@@ -26,38 +32,47 @@ class StatementEntry:
 
 
 class Statement:
-    """The lines of a span: the principal, if the loan starts within it, and the events that count within it.
+    """The entries of a range of days.
 
-    Before a loan starts nothing is owed, so what is dated earlier counts, and stands, on the day on which it starts.
-    Opening, and what the lines add, is closing; opening and closing are what the loan owed at the end of the day before
-    the span and of its last one.
+    They are the principal, if the loan starts within the range, and the events that count within it. Events dated
+    before the loan's start date count from the start date on.
+
+    The opening balance is that at the end of the day before the range, and the closing balance is that at the end of
+    its last day. The opening balance plus all entries equals the closing balance.
+
+    Args:
+        timeline: The loan's events.
+        date_range: The days of the statement.
     """
 
-    def __init__(self, timeline: Timeline, span: DateRange) -> None:
+    def __init__(self, timeline: Timeline, date_range: DateRange) -> None:
         self._timeline = timeline
         self._start = day_of(timeline.start_day)
-        first, last = day_number(span.first), day_number(span.last)
+        first, last = day_number(date_range.first), day_number(date_range.last)
         self.opening: int = timeline.balance_at(first - 1)
         self.closing: int = timeline.balance_at(last)
-        self._principal = span.first <= self._start <= span.last
-        self._from: int = 0 if span.first <= self._start else timeline.position(first - 1)
-        self._to: int = timeline.position(last) if self._start <= span.last else self._from
+        self._has_principal = date_range.first <= self._start <= date_range.last
+        self._from: int = 0 if date_range.first <= self._start else timeline.position(first - 1)
+        self._to: int = timeline.position(last) if self._start <= date_range.last else self._from
 
     def __len__(self) -> int:
-        """How many lines it has."""
-        return self._principal + self._to - self._from
+        """Return the number of entries."""
+        return self._has_principal + self._to - self._from
 
-    def lines(self, first: int, last: int) -> Iterator[StatementEntry]:
-        """Its lines from one position up to, and without, another, in the order of (date, transaction id)."""
-        if self._principal and first == 0 < last:
+    def entries(self, first: int, last: int) -> Iterator[StatementEntry]:
+        """Return the entries at the positions `first` (included) to `last` (excluded).
+
+        They are ordered by date and transaction id, after the principal.
+        """
+        if self._has_principal and first == 0 < last:
             initial = self._timeline.initial
             yield StatementEntry(None, "principal", self._start, initial, False, initial)
-        at = self._from - self._principal
-        for event in self._timeline.events(max(at + first, self._from), min(at + last, self._to)):
+        offset = self._from - self._has_principal
+        for event in self._timeline.events(max(offset + first, self._from), min(offset + last, self._to)):
             yield to_entry(event)
 
 
 def to_entry(event: tuple[int, int, int, int, int]) -> StatementEntry:
-    """An event of a timeline as a line."""
+    """Convert an event of a timeline to an entry."""
     day, kind, signed, balance, tx_id = event
     return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], day_of(day), signed, kind >= REVERSAL, balance)

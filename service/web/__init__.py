@@ -1,1 +1,1 @@
-"""Everything that knows HTTP."""
+"""The HTTP interface: application, routes, schemas and middleware."""

@@ -1,4 +1,4 @@
-"""Which routes need a token. All of them do, with the scope `api:read`, unless they are marked otherwise."""
+"""Access rules of the routes: a token with the scope `api:read`, unless a view is marked otherwise."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, request
 
 from security.frameworks.flask import Security
-from service.web.error_handlers import reply
+from service.web.error_handlers import problem_response
 from service.web.schemas.problem import problems
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -16,53 +16,74 @@ WRITE = "api:write"
 
 
 def public(view: View) -> View:
-    """Mark a view as open to everyone."""
+    """Mark a view as public: it needs no token."""
     view.access = "public"  # type: ignore[attr-defined]
     return view
 
 
 def internal(view: View) -> View:
-    """Mark a view as open, but only to whoever asks the service itself: through a gateway it does not exist."""
+    """Mark a view as internal: it needs no token, and is 404 for requests that come through a proxy."""
     view.access = "internal"  # type: ignore[attr-defined]
     return view
 
 
-def needs(*scopes: str) -> Callable[[View], View]:
-    """Mark a view as one that needs a token with these scopes in place of `api:read`."""
+def requires_scope(*scopes: str) -> Callable[[View], View]:
+    """Mark a view as one that requires a token with these scopes instead of `api:read`."""
 
-    def mark(view: View) -> View:
+    def decorate(view: View) -> View:
         view.scopes = scopes  # type: ignore[attr-defined]
         return view
 
-    return mark
+    return decorate
 
 
-def scopes_needed(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The scopes of the token without which nobody sees this view; None: it takes no token. The rest as for `guard`."""
+def required_scopes(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return the scopes that a token for a view must have.
+
+    Args:
+        app: The application.
+        endpoint: The view's endpoint.
+        open_blueprints: Blueprints whose views are public.
+
+    Returns:
+        The scopes; None if the view needs no token.
+    """
     if _access(app, endpoint) != "secured" or endpoint.rpartition(".")[0] in open_blueprints:
         return None
     return getattr(app.view_functions[endpoint], "scopes", (READ,))
 
 
-def admission(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
-    """What the document says of who may see a view: the `security` and the refusals of its operation."""
-    scopes = scopes_needed(app, endpoint, open_blueprints)
+def document_access(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
+    """Return the members of an OpenAPI operation that depend on its access rules: `security` and `responses`.
+
+    Args:
+        app: The application.
+        endpoint: The view's endpoint.
+        open_blueprints: Blueprints whose views are public.
+    """
+    scopes = required_scopes(app, endpoint, open_blueprints)
     if scopes is not None:
         return {"security": [{"bearer": [*scopes]}], "responses": problems(401, 403)}
     return {"responses": problems(404) if _access(app, endpoint) == "internal" else {}}
 
 
 def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ()) -> None:
-    """Ask the security chain before any request is parsed. open_blueprints: their views count as public."""
+    """Reject unauthorized requests before they are parsed.
+
+    Args:
+        app: The application.
+        security: The chain of providers that authenticates callers.
+        open_blueprints: Blueprints whose views are public.
+    """
 
     @app.before_request
-    def check() -> Response | None:
+    def check_access() -> Response | None:
         if request.url_rule is None or request.method == "OPTIONS":
-            return None  # 404, 405, or what methods there are
-        assert request.endpoint is not None  # of a rule
+            return None  # the framework replies: 404, 405 or the allowed methods
+        assert request.endpoint is not None  # every rule has one
         if _forwarded() and _access(app, request.endpoint) == "internal":
-            return reply(404, "not found")
-        scopes = scopes_needed(app, request.endpoint, open_blueprints)
+            return problem_response(404, "not found")
+        scopes = required_scopes(app, request.endpoint, open_blueprints)
         return None if scopes is None else security.check(scopes)[1]
 
 
@@ -71,5 +92,5 @@ def _access(app: Flask, endpoint: str) -> str:
 
 
 def _forwarded() -> bool:
-    # Every proxy that we stand behind adds one of these, and no client can take it away again.
+    # Every supported proxy adds one of these headers, and a client cannot remove it.
     return "X-Forwarded-For" in request.headers or "Forwarded" in request.headers or "Via" in request.headers

@@ -1,4 +1,4 @@
-"""The Flask application, put together from its parts."""
+"""The application factory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,19 +15,19 @@ from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import AttemptThrottle
-from service.web import error_handlers as problem
+from service.web import error_handlers
 from service.web.access import guard
 from service.web.health import Health
-from service.web.middleware.fast_balance import FastBalances
+from service.web.middleware.fast_balance import FastBalance
 from service.web.middleware.request_log import RequestLog
 from service.web.middleware.trusted_proxies import TrustedProxies
 from service.web.request import StrictRequest
-from service.web.routes.docs import documentation_routes
-from service.web.routes.jwks import jwks_routes
-from service.web.routes.loan import loan_routes
-from service.web.routes.operations import operations_routes
-from service.web.routes.posting import posting_routes
-from service.web.routes.token import token_routes
+from service.web.routes.docs import build_documentation_routes
+from service.web.routes.jwks import build_jwks_routes
+from service.web.routes.loan import build_loan_routes
+from service.web.routes.operations import build_operations_routes
+from service.web.routes.posting import build_posting_routes
+from service.web.routes.token import build_token_routes
 from service.web.schemas.problem import Problem
 
 MAX_BODY_BYTES = 2_000_000
@@ -37,7 +37,7 @@ class _Application(OpenAPI):
     request_class = StrictRequest
 
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        return func  # nothing here is a coroutine, and finding out takes longer than most of what is called
+        return func  # no view is a coroutine, and checking that for each request is slow
 
 
 def create_app(
@@ -54,43 +54,53 @@ def create_app(
     secure_loans: bool = True,
     trusted_proxies: str = "",
 ) -> Flask:
-    """The application. Wiring only: no settings are read and nothing is opened here.
+    """Create the application from its parts. It reads no settings and opens nothing.
 
-    poster: who posts, if anybody. secure_loans: whether one needs a token to read loans; to post, always.
-    trusted_proxies: networks whose X-Forwarded-* headers count.
+    Args:
+        lookup: Reads loans.
+        calendar: Knows the current date.
+        portfolio: Reads all loans on a day.
+        security: Authenticates callers.
+        health: Reports on what the service depends on.
+        issuer: Signs access tokens.
+        clients: The clients that may request tokens.
+        attempts: Throttles guesses of clients' secrets.
+        poster: Posts to the ledger; None if posting is not configured.
+        secure_loans: Whether the routes that read loans require a token. Posting always does.
+        trusted_proxies: Networks whose X-Forwarded-* headers are trusted, separated by ", ".
     """
     app = _Application(
         "service.web",
         info=Info(
             title="Loaner",
             version=__version__,
-            description="What a loan owed, on any day. Amounts are decimal strings; dates are YYYY-MM-DD.",
+            description="Exact balances of loans on any date. Amounts are decimal strings. Dates are YYYY-MM-DD.",
         ),
         security_schemes={
             "bearer": {
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "A token of the platform or of POST /token; `make run` puts one into the file .auth.",
+                "description": "A token of the platform, or one from `POST /token`. `make run` writes one to `.auth`.",
             }
         },
         validation_error_status=400,
         validation_error_model=Problem,
-        validation_error_callback=problem.on_validation_error,
+        validation_error_callback=error_handlers.on_validation_error,
         doc_ui=False,
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    logged = RequestLog(FastBalances(app.wsgi_app, lookup, chain))
-    app.wsgi_app = TrustedProxies(logged, trusted_proxies)  # type: ignore[method-assign]
-    problem.register(app)
+    logged_app = RequestLog(FastBalance(app.wsgi_app, lookup, chain))
+    app.wsgi_app = TrustedProxies(logged_app, trusted_proxies)  # type: ignore[method-assign]
+    error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)
-    app.register_api(loan_routes(lookup, calendar, portfolio))
-    app.register_api(posting_routes(poster, calendar, security.context))
-    app.register_api(token_routes(issuer, clients, attempts))
-    app.register_api(jwks_routes(issuer.keys))
-    app.register_api(operations_routes(health, issuer))
-    app.register_blueprint(documentation_routes(app, open_blueprints))
+    app.register_api(build_loan_routes(lookup, calendar, portfolio))
+    app.register_api(build_posting_routes(poster, calendar, security.context))
+    app.register_api(build_token_routes(issuer, clients, attempts))
+    app.register_api(build_jwks_routes(issuer.keys))
+    app.register_api(build_operations_routes(health, issuer))
+    app.register_blueprint(build_documentation_routes(app, open_blueprints))
     return app

@@ -1,14 +1,13 @@
-"""Why a balance is what it is: the events behind it, and a digest over them that anybody can make again.
+"""The explanation of a balance: its events, and a digest that a client can recompute.
 
-The digest is SHA-256, in hexadecimal, of this text in UTF-8, each line ended by a line feed, its fields joined by
-commas and written as the reply writes them:
+The digest is the SHA-256, in hexadecimal, of the following lines in UTF-8. The fields are the reply's members as
+written there, joined by commas. Each line ends with a line feed.
 
     loan_id,currency,start_date,initial_amt
-    tx_id,event_type,post_date,signed_amt,balance      (one line for each event, in their order)
+    tx_id,event_type,post_date,signed_amt,balance      (one line for each of `events`, in order)
     date,balance
 
-The version is no part of it: the digest changes when what is behind the balance does, and not with what is posted
-beyond that.
+The version is not part of it: the digest changes if, and only if, something behind the balance changes.
 """
 
 from collections.abc import Iterable
@@ -28,25 +27,30 @@ _FOOT = ("date", "balance")
 
 
 def explain(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, Any]:
-    """What a reply says of the balance on a day (a day number), and why. Before the loan starts no event counts.
+    """Return a balance's members with its explanation. Before the loan's start date no event counts.
 
-    Raises: InvalidRequest for a balance with more than MAX_EVENTS behind it.
+    Args:
+        members: The members of the balance.
+        timeline: The loan's events.
+        day: The balance's day, as a day number.
+
+    Raises:
+        InvalidRequest: If there are more than MAX_EVENTS.
     """
     count = timeline.position(day) if day >= timeline.start_day else 0
     if count > MAX_EVENTS:
-        raise InvalidRequest(
-            [("explain", f"expected at most {MAX_EVENTS} events, and this would be {count}: ask for a statement")]
-        )
-    told = members | {
+        detail = f"expected at most {MAX_EVENTS} events, got {count}: request a statement instead"
+        raise InvalidRequest([("explain", detail)])
+    explained = members | {
         "start_date": day_of(timeline.start_day).isoformat(),
         "initial_amt": to_decimal_string(timeline.initial),
         "events": [entry_members(to_entry(event)) for event in timeline.events(0, count)],
     }
-    return told | {"digest": _digest(told)}
+    return explained | {"digest": _digest(explained)}
 
 
-def _digest(told: dict[str, Any]) -> str:
-    lines = [_line(told, _HEAD), *(_line(event, _EVENT) for event in told["events"]), _line(told, _FOOT)]
+def _digest(members: dict[str, Any]) -> str:
+    lines = [_line(members, _HEAD), *(_line(event, _EVENT) for event in members["events"]), _line(members, _FOOT)]
     return sha256("".join(lines).encode()).hexdigest()
 
 

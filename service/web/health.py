@@ -1,4 +1,4 @@
-"""Whether the service can do its work, truthfully."""
+"""Health of the service and of what it depends on."""
 
 from pathlib import Path
 
@@ -12,7 +12,14 @@ from service.postgres.pool import Database
 
 
 class Health:
-    """Looks at what the service depends on."""
+    """Reports whether the service can answer requests.
+
+    Args:
+        database: The connections that read the ledger.
+        freshness: What is known about the primary's changes.
+        memcached: The shared cache, if one is configured.
+        drain_file: A file that exists while this instance drains, if it ever does.
+    """
 
     version = __version__
     core = IMPLEMENTATION
@@ -22,41 +29,44 @@ class Health:
         database: Database,
         freshness: Freshness,
         memcached: MemcachedTimelines | None = None,
-        leaving: Path | None = None,
+        drain_file: Path | None = None,
     ) -> None:
-        """leaving: a file that appears when this instance takes no more requests."""
         self._database = database
         self._freshness = freshness
         self._memcached = memcached
-        self._leaving = leaving
-        self._revision, *self._older = revisions()
+        self._drain_file = drain_file
+        self._revision, *self._older_revisions = revisions()
 
-    def is_leaving(self) -> bool:
-        """Whether this instance is about to stop."""
-        return self._leaving is not None and self._leaving.exists()
+    def is_draining(self) -> bool:
+        """Return whether this instance is draining before it stops."""
+        return self._drain_file is not None and self._drain_file.exists()
 
     def heard_s(self) -> float | None:
-        """Seconds since the primary was last heard of new events; None if it never was."""
+        """Return the seconds since the primary was last heard; None if it never was."""
         return self._freshness.silence_s()
 
     def listener(self) -> str:
-        """ "ok" while what is cached counts, "silent" when the primary is not heard."""
+        """Return "ok" while cached balances are valid, and "silent" while the primary is not heard."""
         silence_s = self._freshness.silence_s()
         return "ok" if silence_s is not None and silence_s < self._freshness.max_staleness_s else "silent"
 
     def memcached(self) -> dict[str, str]:
-        """ "ok" or "down" of each server; nothing if there are none."""
+        """Return "ok" or "down" for each memcached server; an empty dictionary if none is configured."""
         return self._memcached.state() if self._memcached else {}
 
     def database(self) -> str:
-        """ "ok", or what is wrong with the database in words that hold no secret."""
+        """Return "ok", or what is wrong with the database. The text contains no secrets.
+
+        The tables of a newer release are "ok": migrations only add to them, and instances of this release keep
+        running during an upgrade.
+        """
         try:
             row = self._database.row("SELECT version_num FROM alembic_version")
         except DatabaseUnavailable as err:
             return str(err)
         except Exception as err:
-            return f"the tables cannot be read: {type(err).__name__}"
+            return f"cannot read the tables: {type(err).__name__}"
         found = row[0] if row else None
-        if found is None or found in self._older:
-            return f"its tables are at {found}, not at {self._revision}: run migrate"
-        return "ok"  # also over a newer release's, which instances of this one outlive: migrations only add
+        if found is None or found in self._older_revisions:
+            return f"the tables are at revision {found}, expected {self._revision}: run migrate"
+        return "ok"

@@ -1,7 +1,7 @@
-"""Where a page of a statement begins: an opaque text that holds what the first page was of.
+"""Cursors of statement pages: opaque texts that hold the parameters of the first page.
 
-A cursor is no secret and gives no rights. Its check only makes sure that a text which somebody cut, changed or made up
-is refused, rather than taken for another question.
+A cursor is not secret and grants no access. Its checksum only ensures that a truncated, changed or invented text is
+rejected rather than taken for another cursor.
 """
 
 import struct
@@ -13,34 +13,45 @@ from native import day_number, day_of
 from service.domain.date_range import DateRange
 
 _LAYOUT = struct.Struct(">qqiiq")
-_CHECK_BYTES = 10  # with the layout a multiple of three: base64 without padding, one text for one cursor
+_CHECKSUM_BYTES = 10  # makes the length a multiple of three: base64 needs no padding, so each cursor has one text
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """The line at which a page begins, of this loan's statement as of this version."""
+    """The position of a page in a statement.
+
+    Attributes:
+        loan_id: The loan.
+        version: The loan's version on all pages.
+        date_range: The days of the statement.
+        position: The page's first entry, counted from 0.
+    """
 
     loan_id: int
     version: int
-    span: DateRange
+    date_range: DateRange
     position: int
 
     def __str__(self) -> str:
-        first, last = day_number(self.span.first), day_number(self.span.last)
+        first, last = day_number(self.date_range.first), day_number(self.date_range.last)
         packed = _LAYOUT.pack(self.loan_id, self.version, first, last, self.position)
-        return urlsafe_b64encode(packed + _check(packed)).decode("ascii")
+        return urlsafe_b64encode(packed + _checksum(packed)).decode("ascii")
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor that was written so. Raises: ValueError for any other text."""
-    expected = "expected the `next_cursor` of another page, as it was given"
+    """Parse the text of a cursor.
+
+    Raises:
+        ValueError: If the text is not exactly that of a cursor.
+    """
+    expected = "expected the unmodified `next_cursor` of another page"
     try:
         data = urlsafe_b64decode(text.encode("ascii"))
     except ValueError:
         raise ValueError(expected) from None
-    packed, check = data[: _LAYOUT.size], data[_LAYOUT.size :]
-    # written again, it has to be the same text: decoding passes over characters that do not belong
-    if check != _check(packed) or urlsafe_b64encode(data).decode("ascii") != text:
+    packed, checksum = data[: _LAYOUT.size], data[_LAYOUT.size :]
+    # Decoding ignores invalid characters, so compare the text as well.
+    if checksum != _checksum(packed) or urlsafe_b64encode(data).decode("ascii") != text:
         raise ValueError(expected)
     loan_id, version, first, last, position = _LAYOUT.unpack(packed)
     try:
@@ -52,5 +63,5 @@ def parse_cursor(text: str) -> Cursor:
     return cursor
 
 
-def _check(packed: bytes) -> bytes:
-    return blake2b(packed, digest_size=_CHECK_BYTES, person=b"loaner-cursor").digest()
+def _checksum(packed: bytes) -> bytes:
+    return blake2b(packed, digest_size=_CHECKSUM_BYTES, person=b"loaner-cursor").digest()

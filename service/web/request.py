@@ -1,4 +1,4 @@
-"""Requests that are read strictly: one meaning or none."""
+"""Strict parsing of requests: ambiguous ones are rejected."""
 
 import json
 from functools import cached_property
@@ -14,36 +14,42 @@ from service.errors import InvalidRequest
 
 
 class StrictRequest(Request):
-    """Flask's request, for every route."""
+    """Flask's request, with stricter parsing, for every route."""
 
     @cached_property
     def authorization(self) -> Authorization | None:
-        """Who asks; None as well for what is no ASCII, and so is nobody: Werkzeug stumbles over it."""
+        """The credentials; None if the header is missing or not ASCII, which Werkzeug fails to parse."""
         return super().authorization if self.headers.get("Authorization", "").isascii() else None
 
     @cached_property
     def args(self) -> MultiDict[str, str]:
-        """The parameters of the query. Raises: InvalidRequest for one that is there twice."""
+        """The query parameters.
+
+        Raises:
+            InvalidRequest: If a parameter is repeated.
+        """
         found = super().args
-        twice = [name for name, values in found.lists() if len(values) > 1]
-        if twice:
-            raise InvalidRequest([(name, "is there twice") for name in twice])
+        repeated = [name for name, values in found.lists() if len(values) > 1]
+        if repeated:
+            raise InvalidRequest([(name, "duplicate parameter") for name in repeated])
         return found
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> dict[str, Any]:
-        """The object that the body is. There is no silence about what is wrong with it, whatever is asked for.
+        """Return the JSON object in the body. An invalid body is always an error, even with `force` or `silent`.
 
-        Raises: UnsupportedMediaType; InvalidRequest for what is no JSON (RFC 8259) or no object, or has a member twice.
+        Raises:
+            UnsupportedMediaType: If the body is not uncompressed application/json.
+            InvalidRequest: If the body is not JSON (RFC 8259) or not an object, or if it repeats a member name.
         """
         if self.mimetype != "application/json" or self.headers.get("Content-Encoding", "identity") != "identity":
-            raise UnsupportedMediaType("expected a body of application/json, as it is: not compressed")
+            raise UnsupportedMediaType("expected an uncompressed application/json body")
         body = self.get_data(cache=cache)
         try:
-            orjson.loads(body)  # the standard library also takes NaN, half characters and other encodings
+            orjson.loads(body)  # rejects NaN, unpaired surrogates and encodings that the standard library accepts
             found = json.loads(body, object_pairs_hook=unique_members)
         except (ValueError, RecursionError) as err:
-            said = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
-            raise InvalidRequest([("body", f"expected JSON ({said})")]) from None
+            reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
+            raise InvalidRequest([("body", f"expected JSON ({reason})")]) from None
         if not isinstance(found, dict):
             raise InvalidRequest([("body", "expected a JSON object")])
         return found

@@ -1,4 +1,4 @@
-"""A reply about a loan: its bytes, and headers that say which one it is and how fresh."""
+"""Members, bodies and headers of replies about loans."""
 
 from datetime import date, datetime
 from hashlib import blake2b
@@ -14,7 +14,7 @@ ETAG_BYTES = 12
 
 
 def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
-    """What a reply says of what a loan owed at the end of a day."""
+    """Return the members of a balance at the end of a day."""
     return {
         "loan_id": timeline.loan_id,
         "date": day,
@@ -25,45 +25,54 @@ def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
 
 
 def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
-    """What a reply says of what a balance is made of, on a day (a day number)."""
+    """Return the members that split a balance into its parts.
+
+    Args:
+        timeline: The loan's events.
+        day: The balance's day, as a day number.
+    """
     parts = map(to_decimal_string, balance_parts(timeline, day))
     return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
 
 
-def entry_members(line: StatementEntry) -> dict[str, Any]:
-    """What a reply says of an event."""
+def entry_members(entry: StatementEntry) -> dict[str, Any]:
+    """Return the members of a statement's entry."""
     return {
-        "tx_id": line.tx_id,
-        "event_type": line.event_type,
-        "post_date": line.post_date.isoformat(),
-        "amt": to_decimal_string(abs(line.signed)),
-        "reversal": line.reversal,
-        "signed_amt": to_decimal_string(line.signed),
-        "balance": to_decimal_string(line.balance),
+        "tx_id": entry.tx_id,
+        "event_type": entry.event_type,
+        "post_date": entry.post_date.isoformat(),
+        "amt": to_decimal_string(abs(entry.signed)),
+        "reversal": entry.reversal,
+        "signed_amt": to_decimal_string(entry.signed),
+        "balance": to_decimal_string(entry.balance),
     }
 
 
 def to_json(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
-    """The body and headers of a reply in JSON. as_of: as for `ledger_headers`."""
+    """Return the body and the headers of a JSON reply. `as_of` is as for `ledger_headers`."""
     body = orjson.dumps(members)
     return body, ledger_headers("application/json", body, as_of)
 
 
 def as_of_header(as_of: datetime) -> tuple[str, str]:
-    """The header that says: whatever was committed before is in it."""
+    """Return the header that says that every event committed before a time is included."""
     return "As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def ledger_headers(content_type: str, source: bytes, as_of: datetime | None) -> list[tuple[str, str]]:
-    """The headers of a reply from a ledger. as_of: whatever was committed before is in it; None: it tells of a version.
+    """Return the headers of a reply from a loan's ledger.
 
-    Its ETag is a digest of its source: the body, or all that the body is made from. That names the loan, its version
-    and the dates, and holds what was posted: replies that differ in anything have different ones, even where a failover
-    has given a version to another event.
+    The ETag is a digest of `source`. Since that contains the loan, its version, the dates and the events, two
+    different replies have different ETags, even if a failover assigned a version to another event.
+
+    Args:
+        content_type: The media type.
+        source: The body, or everything from which the body is computed.
+        as_of: Every event committed before this time is included; None if the reply is immutable.
     """
     return [
         ("Content-Type", content_type),
         ("ETag", f'"{blake2b(source, digest_size=ETAG_BYTES).hexdigest()}"'),
         *([as_of_header(as_of)] if as_of else []),
-        ("Cache-Control", "private, no-cache"),  # whoever keeps it has to ask whether it still stands
+        ("Cache-Control", "private, no-cache"),  # caches must revalidate
     ]

@@ -1,4 +1,4 @@
-"""A statement as CSV (RFC 4180), made piece by piece."""
+"""Statements as CSV (RFC 4180)."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,16 @@ FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "
 ROWS_PER_CHUNK = 500
 
 
-def statement_csv(statement: Statement, span: DateRange) -> Iterator[bytes]:
-    """A header, a row `opening`, a row for each line, and a row `closing`, some hundred rows at a time."""
-    yield _rows([FIELDS, _balance_row("opening", span.first.isoformat(), statement.opening)])
+def statement_csv(statement: Statement, date_range: DateRange) -> Iterator[bytes]:
+    """Return the CSV in chunks of some hundred rows.
+
+    The rows are a header, `opening`, one for each entry, and `closing`.
+    """
+    yield _rows([FIELDS, _balance_row("opening", date_range.first.isoformat(), statement.opening)])
     for first in range(0, len(statement), ROWS_PER_CHUNK):
-        members = map(entry_members, statement.lines(first, first + ROWS_PER_CHUNK))
-        yield _rows([tuple(_text(line[field]) for field in FIELDS) for line in members])
-    yield _rows([_balance_row("closing", span.last.isoformat(), statement.closing)])
+        entries = map(entry_members, statement.entries(first, first + ROWS_PER_CHUNK))
+        yield _rows([tuple(_text(entry[field]) for field in FIELDS) for entry in entries])
+    yield _rows([_balance_row("closing", date_range.last.isoformat(), statement.closing)])
 
 
 def _balance_row(name: str, day: str, balance: int) -> tuple[str, ...]:
@@ -29,5 +32,5 @@ def _text(value: object) -> str:
 
 
 def _rows(rows: list[tuple[str, ...]]) -> bytes:
-    # no field holds a comma, a quotation mark or an end of a line: there is nothing to quote
+    # No field contains a comma, a quotation mark or a line break, so none needs quotes.
     return "".join(",".join(row) + "\r\n" for row in rows).encode("ascii")

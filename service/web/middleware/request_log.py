@@ -1,4 +1,7 @@
-"""Each request is measured and logged, and has one name wherever it is told of: taken or made here, and returned."""
+"""Measures and logs each request, and gives it an id.
+
+The id comes from a trusted proxy or is generated. It appears in every log line of the request and in the reply.
+"""
 
 import logging
 import os
@@ -15,33 +18,34 @@ from service.observability.logging import request_id
 from service.observability.metrics import OTHER, known_method, request_timer
 
 HEADER = "X-Request-ID"
-ROUTE = "loaner.route"  # where an environment says which route it is that Flask never sees
+ROUTE = "loaner.route"  # the environment's key of the route, for requests that Flask does not see
 PROBES = ("/healthcheck", "/ready")
-# what Kong 3 adds by itself, and what its plugin correlation-id sends by default
-TAKEN_FROM = ("HTTP_X_REQUEST_ID", "HTTP_X_KONG_REQUEST_ID", "HTTP_KONG_REQUEST_ID")
-MAX_LOGGED_PATH = 1000  # in the log
+# Kong 3 adds the second by default, and its plugin correlation-id adds the third.
+ID_HEADERS = ("HTTP_X_REQUEST_ID", "HTTP_X_KONG_REQUEST_ID", "HTTP_KONG_REQUEST_ID")
+MAX_LOGGED_PATH = 1000
 _ID = re.compile(r"[A-Za-z0-9._:#-]{1,128}")
 
 log = logging.getLogger("service.access")
 
 
 class RequestLog:
-    """WSGI middleware, within TrustedProxies: whatever is logged during a request has its id, and so has the reply."""
+    """WSGI middleware that measures and logs requests. It belongs inside TrustedProxies."""
 
     def __init__(self, application: Any) -> None:
         self._application = application
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        begun = time.perf_counter()
-        name = _given(environ) or os.urandom(16).hex()
-        request_id.set(name)  # for what a reply logs while it is sent as well; the next request sets its own
-        status = "500"  # of an application that fails before it answers
+        """Call the application, then record the request's duration and status."""
+        started = time.perf_counter()
+        name = _received_id(environ) or os.urandom(16).hex()
+        request_id.set(name)  # not reset here: a streamed body is sent later, and may log as well
+        status = "500"  # if the application fails before it replies
         route = OTHER
 
         def start(line: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             nonlocal status, route
             status = line[:3]
-            # Flask's request, which it takes away again when it has answered
+            # Read the rule now: Flask discards its request after the reply.
             rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
             route = rule.rule if rule is not None else environ.get(ROUTE, OTHER)
             return start_response(line, [*headers, (HEADER, name)], *exc_info)
@@ -49,24 +53,25 @@ class RequestLog:
         try:
             return self._application(environ, start)  # type: ignore[no-any-return]
         finally:
-            took_s = time.perf_counter() - begun
+            duration_s = time.perf_counter() - started
             method = known_method(environ["REQUEST_METHOD"].upper())
-            request_timer(route, method, status).observe(took_s)
-            _write(environ, method, status, took_s)
+            request_timer(route, method, status).observe(duration_s)
+            _write(environ, method, status, duration_s)
 
 
-def _write(environ: dict[str, Any], method: str, status: str, took_s: float) -> None:
+def _write(environ: dict[str, Any], method: str, status: str, duration_s: float) -> None:
     path = _path(environ)
-    # probes that find all well come every second
+    # Successful probes are frequent and say nothing new.
     level = logging.DEBUG if path in PROBES and status == "200" else logging.INFO
     if log.isEnabledFor(level):
-        log.log(level, "%s %s %s %s %.1f ms", _address(environ.get("REMOTE_ADDR")), method, path, status, took_s * 1000)
+        address = _address(environ.get("REMOTE_ADDR"))
+        log.log(level, "%s %s %s %s %.1f ms", address, method, path, status, duration_s * 1000)
 
 
-def _given(environ: dict[str, Any]) -> str | None:
-    """The id that a proxy of ours gives; whatever else may come in such a header must not get into the log."""
+def _received_id(environ: dict[str, Any]) -> str | None:
+    """Return the id that a trusted proxy sent. Other values must not reach the log."""
     if environ.get("loaner.trusted_proxy"):
-        for name in TAKEN_FROM:
+        for name in ID_HEADERS:
             value = environ.get(name)
             if value and _ID.fullmatch(value):
                 return str(value)
@@ -74,16 +79,16 @@ def _given(environ: dict[str, Any]) -> str | None:
 
 
 @lru_cache(1024)
-def _address(told: str | None) -> str:
-    """Whence it comes: an address, whatever a proxy says."""
+def _address(text: str | None) -> str:
+    """Return the client's address, or "-" if a proxy reported something else."""
     try:
-        return str(ip_address(told or ""))
+        return str(ip_address(text or ""))
     except ValueError:
         return "-"
 
 
 def _path(environ: dict[str, Any]) -> str:
-    """The path, in characters that a log line may hold, and without a query."""
+    """Return the path without its query, in characters that are safe in a log line."""
     path: str = environ.get("PATH_INFO", "")
     if path.isascii() and path.isprintable():
         return "/" + path.lstrip("/")[:MAX_LOGGED_PATH]

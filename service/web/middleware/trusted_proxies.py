@@ -1,4 +1,4 @@
-"""Standing behind a proxy: what it says of a request is believed if it is one of ours."""
+"""Applies the X-Forwarded-* headers of trusted proxies."""
 
 import ipaddress
 import logging
@@ -11,11 +11,15 @@ log = logging.getLogger(__name__)
 
 
 class TrustedProxies:
-    """WSGI middleware: X-Forwarded-For, -Proto, -Host and -Prefix count if they come from these networks.
+    """WSGI middleware that applies X-Forwarded-For, -Proto, -Host and -Prefix from trusted networks.
 
-    Of several addresses that proxies have put one behind the other the last counts that is none of these networks'.
-    From anybody else they are passed over: their own address is theirs, and the first who sends a prefix is named in
-    the log, since links are wrong behind a gateway that is not trusted.
+    If several proxies have appended addresses, the client is the last one outside the trusted networks. Headers from
+    other peers are ignored. The first such peer that sends a prefix is logged, since links are wrong behind a gateway
+    that is not trusted.
+
+    Args:
+        application: The application.
+        networks: The trusted networks, separated by ", ".
     """
 
     def __init__(self, application: Any, networks: str) -> None:
@@ -23,33 +27,34 @@ class TrustedProxies:
         self._behind_proxy = ProxyFix(application, x_for=1, x_proto=1, x_host=1, x_prefix=1)
         self._networks = [ipaddress.ip_network(network) for network in networks.split(", ") if network]
         self._trusted: dict[str, bool] = {}
-        self._complained = False
+        self._warned = False
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """Apply the headers if the peer is trusted, then call the application."""
         peer = environ.get("REMOTE_ADDR") or ""
         trusted = self._trusted.get(peer)
         if trusted is None:
             if len(self._trusted) > 10_000:
                 self._trusted.clear()
-            trusted = self._trusted[peer] = self._is_ours(peer)
+            trusted = self._trusted[peer] = self._is_trusted(peer)
         environ["loaner.trusted_proxy"] = trusted
         if trusted:
             if "HTTP_X_FORWARDED_FOR" in environ:
-                environ["HTTP_X_FORWARDED_FOR"] = self._caller(environ["HTTP_X_FORWARDED_FOR"])
+                environ["HTTP_X_FORWARDED_FOR"] = self._client(environ["HTTP_X_FORWARDED_FOR"])
             return self._behind_proxy(environ, start_response)
-        if "HTTP_X_FORWARDED_PREFIX" in environ and not self._complained:
-            self._complained = True
-            log.warning("%s sends X-Forwarded-Prefix and is not among TRUSTED_PROXIES: it is passed over", peer)
+        if "HTTP_X_FORWARDED_PREFIX" in environ and not self._warned:
+            self._warned = True
+            log.warning("ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES", peer)
         return self._application(environ, start_response)  # type: ignore[no-any-return]
 
-    def _caller(self, forwarded: str) -> str:
-        """Whom the first of our proxies was asked by."""
-        *before, caller = forwarded.split(",")
-        while before and self._is_ours(caller.strip()):
-            caller = before.pop()
-        return caller
+    def _client(self, forwarded: str) -> str:
+        """Return the address that connected to the first trusted proxy."""
+        *previous, client = forwarded.split(",")
+        while previous and self._is_trusted(client.strip()):
+            client = previous.pop()
+        return client
 
-    def _is_ours(self, peer: str) -> bool:
+    def _is_trusted(self, peer: str) -> bool:
         try:
             address = ipaddress.ip_address(peer)
         except ValueError:

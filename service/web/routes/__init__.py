@@ -1,1 +1,1 @@
-"""The routes: what is asked over HTTP, and how it is answered."""
+"""HTTP routes, one module for each resource."""

@@ -1,4 +1,4 @@
-"""What a loan owed on a day, and why."""
+"""Routes: the balance of a loan on a date, with its explanation and parts."""
 
 from typing import Literal
 
@@ -12,27 +12,27 @@ from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import explain
 from service.web.schemas.common import only_if
 from service.web.schemas.event import EventReply
-from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, get_snapshot
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
 from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsFlag, Version
 from service.web.schemas.replies import LedgerReply, ledger_reply
 from service.web.serializers import balance_members, parts_members
 
 
 class LoanDayPath(LoanPath):
-    """One loan on one day."""
+    """Path parameters: a loan and a date."""
 
     date: Day
 
 
 class BalanceQuery(LoanQuery):
-    """And what to tell beside the balance."""
+    """Query parameters: state of the loan, explanation and parts."""
 
     explain: Explain = False
     parts: PartsFlag = False
 
 
 class Parts(BaseModel):
-    """What is left of each part; they sum to the balance. A principal below zero is what was paid beyond all three."""
+    """The unpaid amount of each part. They sum to the balance. An overpayment makes the principal negative."""
 
     fees: Money
     interest: Money
@@ -40,36 +40,43 @@ class Parts(BaseModel):
 
 
 class BalanceReply(LedgerReply):
-    """What a loan owed at the end of a day."""
+    """The balance of a loan at the end of a day."""
 
     loan_id: LoanId
     date: Day
     balance: Money
     currency: Currency
     version: Version
-    start_date: Day | SkipJsonSchema[None] = only_if("explain", "when the loan starts: before, nothing is owed")
-    initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "the principal")
-    events: list[EventReply] | SkipJsonSchema[None] = only_if("explain", "what is behind the balance, in order")
+    start_date: Day | SkipJsonSchema[None] = only_if(
+        "explain", "The date on which the loan starts. Before it, the balance is 0.00."
+    )
+    initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "The principal.")
+    events: list[EventReply] | SkipJsonSchema[None] = only_if(
+        "explain", "The events that make up the balance, in order."
+    )
     digest: str | SkipJsonSchema[None] = only_if(
-        "explain", "SHA-256 of what is behind the balance; see docs/reference/api.md"
+        "explain", "The SHA-256 of the explanation; see docs/reference/api.md."
     )
-    parts: Parts | SkipJsonSchema[None] = only_if("parts", "what the balance is made of")
+    parts: Parts | SkipJsonSchema[None] = only_if("parts", "The parts of the balance.")
     allocation: list[Literal["fees", "interest", "principal"]] | SkipJsonSchema[None] = only_if(
-        "parts", "the order in which payments are allocated"
+        "parts", "The order in which payments are allocated."
     )
 
 
-def add_balance(routes: APIBlueprint, lookup: TimelineLookup) -> None:
+def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup) -> None:
     """Add the route and its short form to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/<date>",
-        summary="The balance on a day",
-        responses={200: BalanceReply, **REFUSALS},
+        summary="Get the balance of a loan on a date",
+        responses={200: BalanceReply, **COMMON_RESPONSES},
     )
     def balance(path: LoanDayPath, query: BalanceQuery) -> Response:
-        """What the loan owed at the end of the day: principal, fees and interest posted by then, less payments.
-        Before the loan starts, nothing."""
+        """Return the balance at the end of the day.
+
+        It is the principal plus fees and interest, less payments, over all events dated on or before that day. Before
+        the loan's start date it is 0.00.
+        """
         snapshot = get_snapshot(lookup, path, query)
         members = balance_members(snapshot.timeline, path.date)
         if query.explain:
@@ -80,9 +87,9 @@ def add_balance(routes: APIBlueprint, lookup: TimelineLookup) -> None:
 
     @routes.get(
         "/<loan_id>/<date>",
-        summary="The balance on a day, by the short path",
-        responses={200: BalanceReply, **REFUSALS},
+        summary="Get the balance of a loan on a date (short path)",
+        responses={200: BalanceReply, **COMMON_RESPONSES},
     )
     def balance_short(path: LoanDayPath, query: BalanceQuery) -> Response:
-        """The same as `/api/v1/loan/{loan_id}/{date}`."""
+        """Return the same reply as `/api/v1/loan/{loan_id}/{date}`."""
         return balance(path, query)  # type: ignore[no-any-return]

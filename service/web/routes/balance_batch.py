@@ -1,4 +1,4 @@
-"""Many balances in one call."""
+"""Route: many balances in one request."""
 
 from datetime import date
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from service.web.serializers import balance_members, to_json
 
 
 class BalanceItem(BaseModel):
-    """What a loan owed at the end of a day."""
+    """The balance of a loan at the end of a day."""
 
     loan_id: LoanId
     date: Day
@@ -26,7 +26,7 @@ class BalanceItem(BaseModel):
 
 
 class UnknownItem(BaseModel):
-    """There is no such loan."""
+    """A loan that does not exist."""
 
     loan_id: LoanId
     date: Day
@@ -34,30 +34,34 @@ class UnknownItem(BaseModel):
 
 
 class BalanceBatchReply(LedgerReply):
-    """An answer to each question, in their order."""
+    """The balances, in the order of the request."""
 
     balances: list[BalanceItem | UnknownItem]
 
 
-def add_balance_batch(routes: APIBlueprint, lookup: TimelineLookup) -> None:
+def add_balance_batch_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
     """Add the route to a blueprint."""
 
     @routes.post(
         "/api/v1/balances",
-        summary="Many balances in one call",
+        summary="Get many balances",
         responses={200: BalanceBatchReply, **problems(400, 413, 415, 503)},
     )
     def balances(body: BalanceBatchBody) -> Response:
-        """What up to 10,000 loans owed on days: `pairs`, or each of `loan_ids` on each of `dates`. Each balance comes
-        with its loan's version; a loan that there is not has an `error` instead. `As-Of` is that of the oldest one."""
-        asked = body.asked()
-        found = (lookup.get_consistent if body.snapshot else lookup.get_many)(list(dict(asked)))
-        items = [_item(found.get(loan_id), loan_id, day) for loan_id, day in asked]
+        """Return up to 10,000 balances: of `pairs`, or of each of `loan_ids` on each of `dates`.
+
+        Each balance has its loan's version. Unknown loans have an `error` instead. `As-Of` is that of the oldest
+        balance.
+        """
+        pairs = body.requested_pairs()
+        loan_ids = list(dict(pairs))  # without duplicates
+        found = lookup.get_consistent(loan_ids) if body.snapshot else lookup.get_many(loan_ids)
+        items = [_to_item(found.get(loan_id), loan_id, day) for loan_id, day in pairs]
         body_bytes, headers = to_json({"balances": items}, lookup.as_of(*found.values()))
         return Response(body_bytes, headers=headers)
 
 
-def _item(snapshot: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
+def _to_item(snapshot: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
     if snapshot is None:
         return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
     return balance_members(snapshot.timeline, day)

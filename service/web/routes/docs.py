@@ -1,4 +1,4 @@
-"""The interactive documentation, from files that ship with the service's parts: it works offline."""
+"""Routes: the OpenAPI document, and Swagger UI from installed files, so it works offline."""
 
 from functools import cache
 from importlib.util import find_spec
@@ -10,7 +10,7 @@ from flask_openapi3 import OpenAPI
 from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.web.access import admission
+from service.web.access import document_access
 from service.web.schemas.replies import json_reply
 
 
@@ -21,10 +21,12 @@ def _swagger_ui() -> Path:
     return Path(spec.submodule_search_locations[0]) / "templates" / "swagger"
 
 
-def documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -> Blueprint:
-    """The blueprint `documentation` of everything that `app` offers; a new route appears by itself.
+def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -> Blueprint:
+    """Build the blueprint `documentation`, which describes all routes of an application.
 
-    open_blueprints: as for `guard`.
+    Args:
+        app: The application.
+        open_blueprints: Blueprints whose views are public.
     """
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
@@ -38,17 +40,17 @@ def documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -> Blue
 
     @routes.get("/api/v1/openapi.json")
     def document() -> Response:
-        return json_reply({**described(), "servers": [{"url": request.script_root or "/"}]})
+        return json_reply({**api_document(), "servers": [{"url": request.script_root or "/"}]})
 
     @cache
-    def described() -> dict[str, Any]:
-        return _document(app, open_blueprints)
+    def api_document() -> dict[str, Any]:
+        return _build_document(app, open_blueprints)
 
     return routes
 
 
-def _document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
-    """The document: what the routes say of themselves, and who may see them."""
+def _build_document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
+    """Return the framework's document with access rules, and without its additions that do not apply."""
     document = app.api_doc
     endpoints = {
         (method, parse_rule(rule.rule)): rule.endpoint
@@ -57,13 +59,14 @@ def _document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
     }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            admitted = admission(app, endpoints[method.upper(), path], open_blueprints)
-            said = getattr(app.paths[path], method).responses  # the framework adds a 400, also where nothing is parsed
-            refusals = {str(status): refusal for status, refusal in admitted.pop("responses").items()}
-            replies = {status: reply for status, reply in operation["responses"].items() if status in said}
-            # the framework takes the lines of a docstring for lines of the page
+            access = document_access(app, endpoints[method.upper(), path], open_blueprints)
+            # The framework documents a 400 even for routes that parse nothing.
+            declared = getattr(app.paths[path], method).responses
+            responses = {status: reply for status, reply in operation["responses"].items() if status in declared}
+            responses |= {str(status): reply for status, reply in access.pop("responses").items()}
+            # The framework converts line breaks of docstrings to <br/>.
             description = operation["description"].replace("<br/><br/>", "\n\n").replace("<br/>", " ")
             operation |= {
-                "description": description, "responses": dict(sorted((replies | refusals).items())), **admitted,
+                "description": description, "responses": dict(sorted(responses.items())), **access,
             }  # fmt: skip
     return document

@@ -1,4 +1,4 @@
-"""A loan's balance over time."""
+"""Route: the balance of a loan over time."""
 
 from typing import Literal
 
@@ -10,26 +10,26 @@ from service.domain.calendar import Calendar
 from service.domain.history import balance_points
 from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
-from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
+from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
 from service.web.schemas.replies import LedgerReply, ledger_reply
 
 
 class HistoryQuery(DateRangeQuery):
-    """And how closely to look."""
+    """Query parameters: state of the loan, date range and step."""
 
     step: Step = "change"
 
 
 class Point(BaseModel):
-    """What was owed at the end of a day."""
+    """The balance at the end of a day."""
 
     date: Day
     balance: Money
 
 
 class HistoryReply(LedgerReply):
-    """What a loan owed over a span of days."""
+    """The balances of a loan over a date range."""
 
     loan_id: LoanId
     currency: Currency
@@ -40,20 +40,21 @@ class HistoryReply(LedgerReply):
     balances: list[Point]
 
 
-def add_history(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
+def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/history",
-        summary="The balance over time",
-        responses={200: HistoryReply, **REFUSALS},
+        summary="Get the balance history of a loan",
+        responses={200: HistoryReply, **COMMON_RESPONSES},
     )
     def history(path: LoanPath, query: HistoryQuery) -> Response:
-        """What the loan owed at the end of days from `from` to `to`, both included: on the first day and each one on
-        which that changed, on every day, or on the last day of each month and the last one of all. At most 10,000
-        points."""
+        """Return the balances at the end of days from `from` to `to`, both included.
+
+        `step` selects the days. A history has at most 10,000 points.
+        """
         snapshot = get_snapshot(lookup, path, query)
-        span = resolve_date_range(calendar, snapshot, query)
+        date_range = resolve_date_range(calendar, snapshot, query)
         return ledger_reply(
             lookup,
             snapshot,
@@ -61,12 +62,12 @@ def add_history(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar
                 "loan_id": path.loan_id,
                 "currency": snapshot.timeline.currency,
                 "version": snapshot.timeline.version,
-                "from": span.first.isoformat(),
-                "to": span.last.isoformat(),
+                "from": date_range.first.isoformat(),
+                "to": date_range.last.isoformat(),
                 "step": query.step,
                 "balances": [
                     {"date": day.isoformat(), "balance": to_decimal_string(balance)}
-                    for day, balance in balance_points(snapshot.timeline, span, query.step)
+                    for day, balance in balance_points(snapshot.timeline, date_range, query.step)
                 ],
             },
         )

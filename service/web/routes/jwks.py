@@ -1,4 +1,4 @@
-"""This service's public keys, for whoever verifies its tokens."""
+"""Route: the public keys that verify this service's tokens."""
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -13,7 +13,7 @@ from service.web.schemas.replies import json_reply
 
 
 class PublicKey(BaseModel):
-    """A public key (RFC 7517): `n` and `e` of an RSA key; `crv`, `x` and `y` of one of an elliptic curve."""
+    """A public key (RFC 7517). RSA keys have `n` and `e`; elliptic curve keys have `crv`, `x` and `y`."""
 
     kty: str
     kid: str
@@ -27,26 +27,31 @@ class PublicKey(BaseModel):
 
 
 class KeySetReply(BaseModel):
-    """The keys that verify this service's tokens: those that sign, will sign or have signed."""
+    """The keys that verify this service's tokens: current, next and former signing keys."""
 
     model_config = with_headers(PUBLIC)
 
     keys: list[PublicKey]
 
 
-def jwks_routes(own_keys: SigningKeys) -> APIBlueprint:
-    """The blueprint `key_set`."""
-    routes = APIBlueprint("key_set", __name__, abp_tags=[Tag(name="access", description="Tokens")])
+def build_jwks_routes(signing_keys: SigningKeys) -> APIBlueprint:
+    """Build the blueprint `key_set`."""
+    routes = APIBlueprint(
+        "key_set", __name__, abp_tags=[Tag(name="access", description="Access tokens and the keys that verify them")]
+    )
 
     @routes.get(
         "/.well-known/jwks.json",
-        summary="This service's public keys",
+        summary="Get the public keys",
         responses={200: KeySetReply, **not_modified(PUBLIC)},
     )
     @public
     def key_set() -> Response:
-        """The JWK set. A key is in it for longer than a copy may be kept before it signs."""
-        response = json_reply(jwk_set(own_keys.public()))
+        """Return the JWK set of this service's signing keys.
+
+        A key is published before it signs, for longer than the set may be cached.
+        """
+        response = json_reply(jwk_set(signing_keys.public()))
         response.cache_control.public = True
         response.cache_control.max_age = int(PUBLISH_S)
         response.add_etag()

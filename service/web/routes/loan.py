@@ -1,4 +1,4 @@
-"""What loans owe."""
+"""Routes: loans and their balances."""
 
 from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
@@ -9,42 +9,51 @@ from service.domain.calendar import Calendar
 from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
-from service.web.routes.balance import add_balance
-from service.web.routes.balance_batch import add_balance_batch
-from service.web.routes.history import add_history
-from service.web.routes.portfolio import add_portfolio
-from service.web.routes.statement import add_statement
-from service.web.schemas.loan_query import REFUSALS, LoanPath, LoanQuery, get_snapshot
+from service.web.routes.balance import add_balance_routes
+from service.web.routes.balance_batch import add_balance_batch_route
+from service.web.routes.history import add_history_route
+from service.web.routes.portfolio import add_portfolio_route
+from service.web.routes.statement import add_statement_route
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
 from service.web.schemas.replies import LedgerReply, ledger_reply
 from service.web.serializers import balance_members
 
 
 class LoanReply(LedgerReply):
-    """A loan's terms, and what it owes today."""
+    """A loan's terms and its balance today."""
 
     loan_id: LoanId
     start_date: Day
     initial_amt: Money
     currency: Currency
-    date: Day = Field(description="today, in the service's time zone")
+    date: Day = Field(description="Today, in the service's time zone.")
     balance: Money
     version: Version
 
 
-def loan_routes(lookup: TimelineLookup, calendar: Calendar, portfolio: SqlPortfolio) -> APIBlueprint:
-    """The blueprint `loan`, answered by `reader` and `portfolio`."""
-    routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="What loans owe, on any day")])
+def build_loan_routes(lookup: TimelineLookup, calendar: Calendar, portfolio: SqlPortfolio) -> APIBlueprint:
+    """Build the blueprint `loan`: every route that reads loans.
 
-    add_balance(routes, lookup)
+    Args:
+        lookup: Reads loans.
+        calendar: Knows the current date.
+        portfolio: Reads all loans on a day.
+    """
+    routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="Balances of loans on any date")])
+
+    add_balance_routes(routes, lookup)
 
     @routes.get(
         "/api/v1/loan/<loan_id>",
-        summary="A loan's terms and today's balance",
-        responses={200: LoanReply, **REFUSALS},
+        summary="Get a loan",
+        responses={200: LoanReply, **COMMON_RESPONSES},
     )
     def loan(path: LoanPath, query: LoanQuery) -> Response:
-        """What was agreed, and what is owed today."""
+        """Return the loan's terms, its version and its balance today.
+
+        With `known_at`, the balance is that on the date of that time.
+        """
         snapshot = get_snapshot(lookup, path, query)
         terms = {
             "start_date": day_of(snapshot.timeline.start_day).isoformat(),
@@ -54,8 +63,8 @@ def loan_routes(lookup: TimelineLookup, calendar: Calendar, portfolio: SqlPortfo
             lookup, snapshot, terms | balance_members(snapshot.timeline, calendar.today(query.known_at))
         )
 
-    add_history(routes, lookup, calendar)
-    add_statement(routes, lookup, calendar)
-    add_balance_batch(routes, lookup)
-    add_portfolio(routes, portfolio)
+    add_history_route(routes, lookup, calendar)
+    add_statement_route(routes, lookup, calendar)
+    add_balance_batch_route(routes, lookup)
+    add_portfolio_route(routes, portfolio)
     return routes

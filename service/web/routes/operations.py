@@ -1,4 +1,4 @@
-"""How the service is doing: for operators, probes and the curious."""
+"""Routes: status, probes and metrics."""
 
 import logging
 from typing import Any
@@ -11,67 +11,88 @@ from service.observability import metrics
 from service.observability.multiprocess import CONTENT_TYPE, render_metrics
 from service.tokens.issuer import TokenIssuer
 from service.web.access import internal, public
-from service.web.error_handlers import reply
+from service.web.error_handlers import problem_response
 from service.web.health import Health
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
 
 log = logging.getLogger(__name__)
 
-_NOT_READY: dict[int | str, Any] = {503: {**problems(503)[503], "description": "not ready", "headers": {}}}
-_METRICS = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
+_NOT_READY: dict[int | str, Any] = {
+    503: {**problems(503)[503], "description": "The instance is not ready.", "headers": {}}
+}
+_METRICS = {
+    "description": "Metrics in Prometheus' text format.",
+    "content": {"text/plain": {"schema": {"type": "string"}}},
+}
 
 
 class StatusReply(BaseModel):
-    """What is running."""
+    """The running release, and the state of its dependencies."""
 
     status: str = Field(json_schema_extra={"example": "running"})
     version: str = Field(json_schema_extra={"example": "1.0.0"})
-    core: str = Field(description="compiled or interpreted", json_schema_extra={"example": "compiled"})
-    database: str = Field(description="ok, or what is wrong", json_schema_extra={"example": "ok"})
+    core: str = Field(
+        description="The build of the core: compiled or interpreted.", json_schema_extra={"example": "compiled"}
+    )
+    database: str = Field(
+        description="ok, or the reason for which the database cannot be used.", json_schema_extra={"example": "ok"}
+    )
     heard_s: float | None = Field(
-        description="seconds since the primary was last heard of new events; null if it is not listened to",
+        description="The seconds since the primary was last heard; null if it never was.",
         json_schema_extra={"example": 0.4},
     )
     memcached: dict[str, str] = Field(
-        description="ok or down, for each server", json_schema_extra={"example": {"memcached:11211": "ok"}}
+        description="ok or down, for each server.", json_schema_extra={"example": {"memcached:11211": "ok"}}
     )
 
 
 class ReadyReply(BaseModel):
-    """What requests depend on. memcached may be down, and the primary unheard: replies take longer then."""
+    """The state of the dependencies.
+
+    Without memcached or while the primary is not heard, replies take longer, but the service is ready.
+    """
 
     status: str = Field(json_schema_extra={"example": "ok"})
     database: str = Field(json_schema_extra={"example": "ok"})
-    listener: str = Field(description="ok or silent", json_schema_extra={"example": "ok"})
+    listener: str = Field(
+        description="ok, or silent while the primary is not heard.", json_schema_extra={"example": "ok"}
+    )
     memcached: dict[str, str] = Field(
-        description="ok or down, for each server", json_schema_extra={"example": {"memcached:11211": "ok"}}
+        description="ok or down, for each server.", json_schema_extra={"example": {"memcached:11211": "ok"}}
     )
 
 
 class VersionReply(BaseModel):
-    """Which release is running."""
+    """The running release."""
 
     version: str = Field(json_schema_extra={"example": "1.0.0"})
 
 
 class AliveReply(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: str = Field(json_schema_extra={"example": "ok"})
 
 
-def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
-    """The blueprint `operations`. issuer: whose key is told of at /metrics."""
-    routes = APIBlueprint("operations", __name__, abp_tags=[Tag(name="operations", description="How it is doing")])
+def build_operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
+    """Build the blueprint `operations`.
+
+    Args:
+        health: Reports on what the service depends on.
+        issuer: Has the signing key whose age is a metric.
+    """
+    routes = APIBlueprint(
+        "operations", __name__, abp_tags=[Tag(name="operations", description="Status, probes and metrics")]
+    )
 
     @routes.get(
         "/status",
-        summary="The service is running",
+        summary="Get the status",
         responses={200: StatusReply},
     )
     def status() -> Response:
-        """Versions and dependencies, for whoever has a token."""
+        """Return the running release and the state of its dependencies."""
         return json_reply(
             {
                 "status": "running",
@@ -83,35 +104,35 @@ def operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
             }
         )
 
-    @routes.get("/healthcheck", summary="The process answers", responses={200: AliveReply})
+    @routes.get("/healthcheck", summary="Check liveness", responses={200: AliveReply})
     @public
     def healthcheck() -> Response:
-        """Liveness: it asks nothing of any other server."""
+        """Reply if the process is alive. No other server is contacted."""
         return json_reply({"status": "ok"})
 
-    @routes.get("/version", summary="Which release is running", responses={200: VersionReply})
+    @routes.get("/version", summary="Get the version", responses={200: VersionReply})
     @public
     def version() -> Response:
-        """The release."""
+        """Return the running release."""
         return json_reply({"version": health.version})
 
-    @routes.get("/ready", summary="Requests can be answered", responses={200: ReadyReply, **_NOT_READY})
+    @routes.get("/ready", summary="Check readiness", responses={200: ReadyReply, **_NOT_READY})
     @internal
     def ready() -> Response:
-        """Readiness, for probes beside the service; through a gateway it is 404."""
-        if health.is_leaving():
-            return reply(503, "not ready: this instance is leaving", "not-ready")
+        """Reply 200 if the service can answer requests, else 503. Requests through a proxy get 404."""
+        if health.is_draining():
+            return problem_response(503, "not ready: this instance is draining", "not-ready")
         database = health.database()
         if database != "ok":
             log.warning("not ready: %s", database)
-            return reply(503, "not ready: the ledger cannot be read", "not-ready")
+            return problem_response(503, "not ready: the ledger cannot be read", "not-ready")
         return json_reply({"status": "ok", "database": database, "listener": health.listener(),
                            "memcached": health.memcached()})  # fmt: skip
 
-    @routes.get("/metrics", summary="What is measured", responses={200: _METRICS})
+    @routes.get("/metrics", summary="Get metrics", responses={200: _METRICS})
     @internal
     def measured() -> Response:
-        """Prometheus' text format, of all workers together; through a gateway it is 404."""
+        """Return metrics, aggregated over all workers, in Prometheus' text format. Requests through a proxy get 404."""
         metrics.build_info.labels(health.version, health.core).set(1)
         signing = issuer.keys.current()
         if signing is not None:

@@ -1,4 +1,4 @@
-"""What all loans together owed."""
+"""Route: the balances of all loans on a date."""
 
 import logging
 from collections.abc import Iterator
@@ -26,48 +26,51 @@ _CSV_EXAMPLE = f"{HEAD}2020-07-01,1,9636.65,USD,10\r\n2020-07-01,,9636.65,USD,\r
 
 
 class DayPath(BaseModel):
-    """A day."""
+    """Path parameters: a date."""
 
     date: Day
 
 
 class PortfolioQuery(Query):
-    """And how it is to be told."""
+    """Query parameters: format."""
 
     format: Format = None
 
 
 class TotalReply(BaseModel):
-    """Loans in one currency."""
+    """The total of the loans in one currency."""
 
     currency: Currency
-    loans: int = Field(description="how many had started by then")
+    loans: int = Field(description="The number of loans that had started by the end of the day.")
     balance: Money
 
 
 class PortfolioReply(BaseModel):
-    """What all loans together owed at the end of a day."""
+    """The totals of all loans at the end of a day."""
 
-    model_config = json_or_csv(
-        _CSV_EXAMPLE, {**LEDGER_HEADERS, **optional_headers(ETAG)}
-    )  # none of CSV, which is not held together
+    # CSV has no ETag, because it is streamed.
+    model_config = json_or_csv(_CSV_EXAMPLE, {**LEDGER_HEADERS, **optional_headers(ETAG)})
 
     date: Day
-    totals: list[TotalReply] = Field(description="one for each currency")
+    totals: list[TotalReply] = Field(description="One total for each currency.")
 
 
-def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
+def add_portfolio_route(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/portfolio/<date>",
-        summary="What all loans together owed",
+        summary="Get the totals of all loans on a date",
         responses={200: PortfolioReply, **not_modified(LEDGER_HEADERS), **problems(400, 503)},
     )
     def totals(path: DayPath, query: PortfolioQuery) -> Response:
-        """How many loans had started by the end of the day and what they owed then, by currency, added up by the
-        database in one snapshot. As `text/csv`, by `Accept` or `format`, a row for each of these loans, also of one
-        snapshot, and at the end one without a loan for each currency, with the sum."""
+        """Return, for each currency, the number of loans that had started by the end of the day, and their total.
+
+        `text/csv`, selected by `Accept` or `format`, has one row for each of these loans. It ends with one row of
+        totals for each currency, without a `loan_id`; a CSV without these rows is incomplete.
+
+        The database computes either in one snapshot.
+        """
         as_of = datetime.now(UTC)
         if wants_csv(query.format):
             headers = [
@@ -76,7 +79,7 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
                 as_of_header(as_of),
                 ("Cache-Control", "private, no-cache"),
             ]
-            response = Response(_csv(path.date, portfolio.loans(path.date)), headers=headers)
+            response = Response(_start_csv(path.date, portfolio.loans(path.date)), headers=headers)
         else:
             found = [total._asdict() for total in portfolio.totals(path.date)]
             body, headers = to_json({"date": path.date, "totals": found}, as_of)
@@ -85,16 +88,16 @@ def add_portfolio(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
         return response
 
 
-def _csv(day: date, pieces: Iterator[list[Owed]]) -> Iterator[bytes]:
-    """The CSV, with its first piece made now, while an error can still be told."""
-    rows = portfolio_csv(day, pieces)
-    begin = HEAD + next(rows)
+def _start_csv(day: date, chunks: Iterator[list[Owed]]) -> Iterator[bytes]:
+    """Return the CSV as a stream whose first rows are already read, so that an error is still a 503."""
+    rows = portfolio_csv(day, chunks)
+    first = HEAD + next(rows)
 
     def stream() -> Iterator[bytes]:
-        yield begin.encode("ascii")
+        yield first.encode("ascii")
         try:
-            yield from (piece.encode("ascii") for piece in rows)
+            yield from (chunk.encode("ascii") for chunk in rows)
         except DatabaseUnavailable as err:
-            log.warning("the portfolio of %s broke off: %s", day, err)  # the sums are missing
+            log.warning("portfolio of %s: CSV ended early, without totals: %s", day, err)
 
     return stream()

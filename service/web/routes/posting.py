@@ -1,7 +1,6 @@
-"""Creating loans, and posting what they cost and what is paid."""
+"""Routes: creating loans and posting events."""
 
 import logging
-from typing import Any
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -11,8 +10,8 @@ from security.context import SecurityContext
 from service.domain.calendar import Calendar
 from service.ledger.idempotency import RequestFingerprint, fingerprint
 from service.ledger.posting import LedgerWriter, PostResult
-from service.web.access import WRITE, needs
-from service.web.error_handlers import reply
+from service.web.access import WRITE, requires_scope
+from service.web.error_handlers import problem_response
 from service.web.routes.loan import LoanReply
 from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
@@ -23,86 +22,106 @@ from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
 
-REPEATED = "Idempotent-Replayed"
-_REFUSALS = problems(400, 404, 409, 413, 415, 422, 503)
+REPLAYED_HEADER = "Idempotent-Replayed"
+_ERROR_RESPONSES = problems(400, 404, 409, 413, 415, 422, 503)
 
 
 class PostedEvent(BaseModel):
-    """An event as the ledger has it."""
+    """A posted event."""
 
-    tx_id: int = Field(description="what a reversal names", json_schema_extra={"example": 71})
-    version: Version = Field(description="the version of the loan that it made")
+    tx_id: int = Field(description="The transaction id, which a reversal refers to.", json_schema_extra={"example": 71})
+    version: Version = Field(description="The loan's version with this event.")
 
 
 class PostedReply(BaseModel):
-    """What became of the loan. events: in the order in which they were sent."""
+    """The posted events, in the order of the request, and the loan's balance today."""
 
     model_config = with_headers({**LEDGER_HEADERS, **REPLAYED})
 
     loan_id: LoanId
-    date: Day = Field(description="today, in the service's time zone")
+    date: Day = Field(description="Today, in the service's time zone.")
     balance: Money
     currency: Currency
-    version: Version = Field(description="the loan's, with these events: for min_version")
+    version: Version = Field(description="The loan's version with these events. Use it as `min_version` to read them.")
     events: list[PostedEvent]
 
 
 class CreatedReply(LoanReply):
-    """The terms of a loan that there is now, and what it owes today."""
+    """The created loan's terms and its balance today."""
 
     model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
 
 
-def posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: SecurityContext) -> APIBlueprint:
-    """The blueprint `posting`. poster: None makes every route 404. context: who asks."""
-    routes = APIBlueprint("posting", __name__, abp_tags=[Tag(name="posting", description="What is lent, due and paid")])
+def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: SecurityContext) -> APIBlueprint:
+    """Build the blueprint `posting`.
+
+    Args:
+        poster: Posts to the ledger; None makes every route 404.
+        calendar: Knows the current date.
+        context: Has the identity of the caller.
+    """
+    routes = APIBlueprint(
+        "posting", __name__, abp_tags=[Tag(name="posting", description="Creating loans and posting events")]
+    )
 
     def caller() -> str:
         auth = context.get_auth()
-        assert auth is not None  # the chain lets nobody in without
+        assert auth is not None  # the chain rejects requests without an identity
         return auth.user_id
 
-    def claim(key: str, asked: dict[str, Any]) -> RequestFingerprint | None:
-        return fingerprint(caller(), key, {"path": request.path, **asked}) if key else None
+    def fingerprint_of(key: str, body: BaseModel) -> RequestFingerprint | None:
+        if not key:
+            return None
+        members = body.model_dump(mode="json", exclude_defaults=True)
+        return fingerprint(caller(), key, {"path": request.path, **members})
 
-    def told(posted: PostResult, **headers: str) -> Response:
-        body, always = to_json(posted.members, posted.as_of)
-        response = Response(body, 201, always)
-        response.headers.update({**headers, REPEATED: "true"} if posted.repeated else headers)
+    def created(posted: PostResult, **headers: str) -> Response:
+        body, ledger_headers = to_json(posted.members, posted.as_of)
+        response = Response(body, 201, ledger_headers)
+        response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.repeated else headers)
         return response
 
     @routes.before_request
-    def refuse_unless_set_up() -> Response | None:
-        return reply(404, "this service posts nothing") if poster is None and request.method == "POST" else None
+    def reject_unless_configured() -> Response | None:
+        if poster is None and request.method == "POST":
+            return problem_response(404, "posting is not configured on this service")
+        return None
 
     @routes.post(
         "/api/v1/loan/<loan_id>/events",
-        summary="Post events of a loan",
-        responses={201: PostedReply, **_REFUSALS},
+        summary="Post events to a loan",
+        responses={201: PostedReply, **_ERROR_RESPONSES},
     )
-    @needs(WRITE)
+    @requires_scope(WRITE)
     def post_events(path: LoanPath, header: PostingHeaders, body: EventsBody) -> Response:
-        """Fees, interest and payments, or reversals of such, on any day: all of them or none. The reply counts them."""
+        """Post fees, interest and payments, or reversals of these, on any date.
+
+        All events are posted, or none. The reply includes them. Send an `Idempotency-Key` to make the request safe
+        to retry.
+        """
         assert poster is not None
-        asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
-        posted = poster.post_events(path.loan_id, body.new_events(), calendar.today(), asked)
-        done = "had already posted" if posted.repeated else "posted"
-        log.info("%a %s %d events to loan %d: version %d", caller(), done, len(body.events), path.loan_id,
+        key = fingerprint_of(header.idempotency_key, body)
+        posted = poster.post_events(path.loan_id, body.to_events(), calendar.today(), key)
+        verb = "already posted" if posted.repeated else "posted"
+        log.info("%a %s %d events to loan %d: version %d", caller(), verb, len(body.events), path.loan_id,
                  posted.members["version"])  # fmt: skip
-        return told(posted)
+        return created(posted)
 
     @routes.post(
         "/api/v1/loan",
         summary="Create a loan",
-        responses={201: CreatedReply, **_REFUSALS},
+        responses={201: CreatedReply, **_ERROR_RESPONSES},
     )
-    @needs(WRITE)
+    @requires_scope(WRITE)
     def create_loan(header: PostingHeaders, body: LoanBody) -> Response:
-        """Terms, which stand from then on. Events are posted to it afterwards."""
+        """Create a loan from its terms, which cannot be changed later.
+
+        Send an `Idempotency-Key` to make the request safe to retry.
+        """
         assert poster is not None
-        asked = claim(header.idempotency_key, body.model_dump(mode="json", exclude_defaults=True))
-        posted = poster.create_loan(body.loan(), calendar.today(), asked)
-        log.info("%a %s loan %d", caller(), "had already created" if posted.repeated else "created", body.loan_id)
-        return told(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
+        key = fingerprint_of(header.idempotency_key, body)
+        posted = poster.create_loan(body.to_loan(), calendar.today(), key)
+        log.info("%a %s loan %d", caller(), "already created" if posted.repeated else "created", body.loan_id)
+        return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
     return routes

@@ -1,4 +1,4 @@
-"""A loan's statement, page by page or as one CSV file."""
+"""Route: the statement of a loan, as JSON pages or CSV."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,7 @@ from service.web.pagination import Cursor
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.event import EventReply
 from service.web.schemas.headers import LEDGER_HEADERS
-from service.web.schemas.loan_query import REFUSALS, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
+from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
 from service.web.schemas.replies import LedgerReply, conditional, ledger_reply
 from service.web.serializers import entry_members, ledger_headers
@@ -32,7 +32,7 @@ _CSV_EXAMPLE = (
 
 
 class StatementQuery(DateRangeQuery):
-    """And in which pieces."""
+    """Query parameters: state of the loan, date range, paging and format."""
 
     limit: Limit = 100
     cursor: PageCursor = None
@@ -40,7 +40,7 @@ class StatementQuery(DateRangeQuery):
 
 
 class StatementReply(LedgerReply):
-    """A page of a statement: what was owed before the span, what changed that, and what was owed after it."""
+    """A page of a statement."""
 
     model_config = json_or_csv(_CSV_EXAMPLE, LEDGER_HEADERS)
 
@@ -49,32 +49,36 @@ class StatementReply(LedgerReply):
     version: Version
     first: Day = Field(alias="from")
     last: Day = Field(alias="to")
-    opening_balance: Money = Field(description="what was owed at the end of the day before `from`")
-    closing_balance: Money = Field(description="what was owed at the end of `to`")
-    events: list[EventReply] = Field(description="those of this page; of all pages, they lead from opening to closing")
-    next_cursor: str | None = Field(description="asks for the next page; null on the last one")
+    opening_balance: Money = Field(description="The balance at the end of the day before `from`.")
+    closing_balance: Money = Field(description="The balance at the end of `to`.")
+    events: list[EventReply] = Field(description="The events of this page.")
+    next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
-def add_statement(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
+def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
         "/api/v1/loan/<loan_id>/statement",
-        summary="Everything that changed the balance",
-        responses={200: StatementReply, **REFUSALS},
+        summary="Get the statement of a loan",
+        responses={200: StatementReply, **COMMON_RESPONSES},
     )
     def statement(path: LoanPath, query: StatementQuery) -> Response:
-        """What the loan owed before `from`, each event that counts until `to` with the balance after it, and what it
-        owed then: opening, and what the events add, is closing. If the loan starts within the span, an event
-        `principal` says so, without a `tx_id`; events that are dated earlier count from there.
+        """Return the opening balance, every event with the balance after it, and the closing balance.
 
-        Pages follow each other by `next_cursor`, all as of the version of the first one, whatever is posted meanwhile.
-        As `text/csv`, by `Accept` or `format`, it comes whole, between rows `opening` and `closing`."""
+        The opening balance plus the events of all pages equals the closing balance. If the loan starts within the
+        date range, the principal is an event of type `principal` without a `tx_id`. Events dated before the start
+        date count from the start date on.
+
+        `next_cursor` leads to the next page. All pages show the version of the first page, even if events are posted
+        in between. `text/csv`, selected by `Accept` or `format`, is not paged: it has the whole statement between
+        the rows `opening` and `closing`.
+        """
         if _is_csv(query):
             snapshot = get_snapshot(lookup, path, query)
             response = _csv_reply(lookup, snapshot, resolve_date_range(calendar, snapshot, query))
         else:
-            snapshot, page = _page_of(lookup, calendar, path, query)
+            snapshot, page = _get_page(lookup, calendar, path, query)
             response = ledger_reply(lookup, snapshot, _page_members(snapshot, page, query.limit))
         response.vary.add("Accept")
         return response
@@ -83,16 +87,16 @@ def add_statement(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calend
 def _is_csv(query: StatementQuery) -> bool:
     if not wants_csv(query.format):
         return False
-    paging = [field for field in ("limit", "cursor") if field in query.model_fields_set]
-    if paging:
-        raise InvalidRequest([(field, "expected none with CSV, which comes whole") for field in paging])
+    invalid = [field for field in ("limit", "cursor") if field in query.model_fields_set]
+    if invalid:
+        raise InvalidRequest([(field, "not allowed with CSV, which is not paged") for field in invalid])
     return True
 
 
-def _page_of(
+def _get_page(
     lookup: TimelineLookup, calendar: Calendar, path: LoanPath, query: StatementQuery
 ) -> tuple[LoanSnapshot, Cursor]:
-    """The ledger and the page that are asked for. Beside a cursor, whatever else is said must agree with it."""
+    """Return the loan and the requested page. Other parameters must agree with a cursor."""
     page = query.cursor
     if page is None:
         snapshot = get_snapshot(lookup, path, query)
@@ -101,40 +105,41 @@ def _page_of(
         )
     if (
         page.loan_id != path.loan_id
-        or query.first not in (None, page.span.first)
-        or query.last not in (None, page.span.last)
+        or query.first not in (None, page.date_range.first)
+        or query.last not in (None, page.date_range.last)
         or query.as_of_version not in (None, page.version)
         or query.min_version > page.version
         or (query.known_at and get_snapshot(lookup, path, query).timeline.version != page.version)
     ):
-        raise InvalidRequest([("cursor", "expected one of this loan, these dates and this version")])
+        raise InvalidRequest([("cursor", "expected a cursor of this loan, date range and version")])
     return lookup.get_at_version(page.loan_id, page.version), page
 
 
 def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
-    statement = Statement(snapshot.timeline, page.span)
+    statement = Statement(snapshot.timeline, page.date_range)
     if page.position and page.position >= len(statement):
-        raise InvalidRequest([("cursor", "expected one of a page that there is")])
+        raise InvalidRequest([("cursor", "past the last page")])
     end = page.position + limit
     return {
         "loan_id": page.loan_id,
         "currency": snapshot.timeline.currency,
         "version": page.version,
-        "from": page.span.first.isoformat(),
-        "to": page.span.last.isoformat(),
+        "from": page.date_range.first.isoformat(),
+        "to": page.date_range.last.isoformat(),
         "opening_balance": to_decimal_string(statement.opening),
         "closing_balance": to_decimal_string(statement.closing),
-        "events": [entry_members(line) for line in statement.lines(page.position, end)],
+        "events": [entry_members(entry) for entry in statement.entries(page.position, end)],
         "next_cursor": str(replace(page, position=end)) if end < len(statement) else None,
     }
 
 
-def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, span: DateRange) -> Response:
-    name = f"loan-{snapshot.timeline.loan_id}-{span.first}-{span.last}.csv"
-    # what it is made from, instead of what it will be; the horizon of the read is no part of that
+def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, date_range: DateRange) -> Response:
+    name = f"loan-{snapshot.timeline.loan_id}-{date_range.first}-{date_range.last}.csv"
+    # The CSV is streamed, so its ETag covers what it is computed from. The horizon does not affect it.
     source = bytes(snapshot.timeline.restamped(0)) + name.encode("ascii")
+    statement = Statement(snapshot.timeline, date_range)
     headers = [
         *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot)),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
-    return conditional(Response(statement_csv(Statement(snapshot.timeline, span), span), headers=headers))
+    return conditional(Response(statement_csv(statement, date_range), headers=headers))

@@ -1,4 +1,7 @@
-"""A token for a client: OAuth2 client credentials (RFC 6749, section 4.4), or Loaner's JSON `{"user", "pw"}`."""
+"""Route: access tokens for clients.
+
+Requests are OAuth2 client credentials (RFC 6749, section 4.4), or JSON with `user` and `pw`.
+"""
 
 from typing import Any
 
@@ -13,12 +16,12 @@ from service.tokens.clients_file import Client
 from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import AttemptThrottle
 from service.web.access import public
-from service.web.error_handlers import reply
-from service.web.schemas.headers import CHALLENGE, NOT_KEPT, RETRY_AFTER, with_headers
+from service.web.error_handlers import problem_response
+from service.web.schemas.headers import CHALLENGE, NO_STORE, RETRY_AFTER, with_headers
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
 
-_NOT_KEPT = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}  # RFC 6749, section 5.1
 _WRONG = "client_id or client_secret is missing or wrong"
 _FORM = "application/x-www-form-urlencoded"
 _REQUEST = {
@@ -32,7 +35,7 @@ _REQUEST = {
                     "grant_type": {"type": "string", "enum": ["client_credentials"]},
                     "client_id": {
                         "type": "string",
-                        "description": "unless sent by HTTP Basic",
+                        "description": "Required unless the client uses HTTP Basic.",
                         "example": "loaner-client",
                     },
                     "client_secret": {"type": "string", "format": "password", "example": ""},
@@ -58,39 +61,39 @@ _REQUEST = {
 class TokenReply(BaseModel):
     """An access token (RFC 6749, section 5.1)."""
 
-    model_config = with_headers(NOT_KEPT)
+    model_config = with_headers(NO_STORE)
 
     access_token: str
     token_type: str = Field(json_schema_extra={"example": "Bearer"})
-    expires_in: int = Field(description="seconds", json_schema_extra={"example": 3600})
+    expires_in: int = Field(description="The lifetime in seconds.", json_schema_extra={"example": 3600})
     scope: str = Field(json_schema_extra={"example": "api:read"})
 
 
-class TokenRefusal(BaseModel):
-    """Why there is no token (RFC 6749, section 5.2), with Microkubes' code and message."""
+class TokenErrorReply(BaseModel):
+    """An error (RFC 6749, section 5.2), with Microkubes' `code` and `message`."""
 
     error: str = Field(json_schema_extra={"example": "invalid_client"})
     error_description: str
     code: int = Field(json_schema_extra={"example": 401})
     message: str
 
-    model_config = with_headers(NOT_KEPT)
+    model_config = with_headers(NO_STORE)
 
 
-class UnknownClient(TokenRefusal):
-    """The client is not known, or is another one."""
+class InvalidClientReply(TokenErrorReply):
+    """The client is unknown, or its secret is wrong."""
 
-    model_config = with_headers({**NOT_KEPT, **CHALLENGE})
-
-
-class TooManyAttempts(TokenRefusal):
-    """There were too many wrong secrets."""
-
-    model_config = with_headers({**NOT_KEPT, **RETRY_AFTER})
+    model_config = with_headers({**NO_STORE, **CHALLENGE})
 
 
-class _Refused(Exception):
-    """An error of RFC 6749, section 5.2."""
+class TooManyAttemptsReply(TokenErrorReply):
+    """The client must wait after too many failed attempts."""
+
+    model_config = with_headers({**NO_STORE, **RETRY_AFTER})
+
+
+class _TokenError(Exception):
+    """An error (RFC 6749, section 5.2)."""
 
     def __init__(self, error: str, description: str, status: int = 400, retry_after_s: int | None = None) -> None:
         super().__init__(description)
@@ -99,39 +102,51 @@ class _Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-def token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: AttemptThrottle) -> APIBlueprint:
-    """The blueprint `token`. Without a key to sign with or any client there is nothing to hand out: 404."""
-    routes = APIBlueprint("token", __name__, abp_tags=[Tag(name="access", description="Tokens")])
+def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: AttemptThrottle) -> APIBlueprint:
+    """Build the blueprint `token`. Without a signing key or without clients, its route is 404.
+
+    Args:
+        issuer: Signs the tokens.
+        clients: The clients that may request tokens.
+        attempts: Throttles guesses of clients' secrets.
+    """
+    routes = APIBlueprint(
+        "token", __name__, abp_tags=[Tag(name="access", description="Access tokens and the keys that verify them")]
+    )
 
     @routes.post(
         "/token",
-        summary="A token for a client",
+        summary="Issue an access token",
         responses={
             200: TokenReply,
-            400: TokenRefusal,
-            401: UnknownClient,
-            429: TooManyAttempts,
+            400: TokenErrorReply,
+            401: InvalidClientReply,
+            429: TooManyAttemptsReply,
             **problems(404, 413),
         },
         openapi_extensions={"requestBody": _REQUEST},
     )
     @public
     def token() -> Response:
-        """OAuth2 client credentials by form or HTTP Basic, or JSON with `user` and `pw`."""
+        """Issue an access token to a client.
+
+        The request is a form with OAuth2 client credentials (RFC 6749, section 4.4), with the client in the form or
+        in HTTP Basic, or JSON with `user` and `pw`. Without `scope`, the token has all scopes of the client.
+        """
         try:
             if not issuer.can_sign() or not clients:
                 raise NoSigningKey
-            client_id, secret, asked = _credentials()
+            client_id, secret, scope = _parse_credentials()
             with attempts.turn(client_id, request.remote_addr or ""):
-                client = _proved(clients, attempts, client_id, secret)
-            scopes = _granted(client, asked)
+                client = _authenticate(clients, attempts, client_id, secret)
+            scopes = _grant_scopes(client, scope)
             signed = issuer.issue(client.subject(), scopes)
         except NoSigningKey:
             metrics.token_requests.labels("nothing_to_issue").inc()
-            return reply(404, "this service hands out no tokens")
-        except _Refused as err:
+            return problem_response(404, "token issuing is not configured on this service")
+        except _TokenError as err:
             metrics.token_requests.labels(err.error).inc()
-            return _refusal(err)
+            return _error_response(err)
         metrics.token_requests.labels("issued").inc()
         response = json_reply(
             {
@@ -141,74 +156,86 @@ def token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: Attempt
                 "scope": " ".join(scopes),
             }
         )
-        response.headers.update(_NOT_KEPT)
+        response.headers.update(_NO_STORE)
         return response
 
     return routes
 
 
-def _credentials() -> tuple[str, str, object]:
-    """Who asks, their secret, and the scope that they ask for. Raises: _Refused."""
-    asked: dict[str, Any]
+def _parse_credentials() -> tuple[str, str, object]:
+    """Return the client's id, its secret and the requested scope.
+
+    Raises:
+        _TokenError: If the request is malformed or has no credentials.
+    """
+    members: dict[str, Any]
     if request.mimetype == "application/json":
         try:
-            asked = request.get_json()
+            members = request.get_json()
         except InvalidRequest:
-            asked = {}
-        client_id, secret = asked.get("user"), asked.get("pw")
+            members = {}
+        client_id, secret = members.get("user"), members.get("pw")
         if not isinstance(client_id, str) or not isinstance(secret, str):
-            raise _Refused("invalid_request", 'expected JSON such as {"user": "name", "pw": "secret"}')
+            raise _TokenError("invalid_request", 'expected JSON such as {"user": "name", "pw": "secret"}')
     else:
-        asked = request.form.to_dict()
-        if any(len(request.form.getlist(name)) > 1 for name in asked):  # RFC 6749, section 3.2
-            raise _Refused("invalid_request", "a parameter is there twice")
+        members = request.form.to_dict()
+        if any(len(request.form.getlist(name)) > 1 for name in members):  # RFC 6749, section 3.2
+            raise _TokenError("invalid_request", "duplicate parameter")
         basic = request.authorization if request.authorization and request.authorization.type == "basic" else None
-        client_id = basic.username if basic else asked.get("client_id")
-        secret = basic.password if basic else asked.get("client_secret")
-        if basic and ("client_secret" in asked or asked.get("client_id") not in (None, basic.username)):
-            raise _Refused("invalid_request", "the client proves itself twice; expected once")  # section 2.3
-        if asked.get("grant_type") is None:
-            raise _Refused("invalid_request", "grant_type is missing; expected client_credentials")
-        if asked["grant_type"] != "client_credentials":
-            raise _Refused("unsupported_grant_type", "grant_type: expected client_credentials")
+        client_id = basic.username if basic else members.get("client_id")
+        secret = basic.password if basic else members.get("client_secret")
+        if basic and ("client_secret" in members or members.get("client_id") not in (None, basic.username)):
+            raise _TokenError("invalid_request", "use only one client authentication method")  # section 2.3
+        if members.get("grant_type") is None:
+            raise _TokenError("invalid_request", "grant_type is missing; expected client_credentials")
+        if members["grant_type"] != "client_credentials":
+            raise _TokenError("unsupported_grant_type", "grant_type: expected client_credentials")
     if not client_id or not secret:
-        raise _Refused("invalid_client", _WRONG, 401)
-    return client_id, secret, asked.get("scope")
+        raise _TokenError("invalid_client", _WRONG, 401)
+    return client_id, secret, members.get("scope")
 
 
-def _proved(clients: ClientRegistry, attempts: AttemptThrottle, client_id: str, secret: str) -> Client:
-    """The client that this is. Raises: _Refused."""
+def _authenticate(clients: ClientRegistry, attempts: AttemptThrottle, client_id: str, secret: str) -> Client:
+    """Return the client if the secret is right.
+
+    Raises:
+        _TokenError: If it is not, or after too many failed attempts.
+    """
     address = request.remote_addr or ""
     wait_s = attempts.wait_s(client_id, address)
     if wait_s:
-        # the word of RFC 8628, section 3.5, for whoever comes too often
-        raise _Refused("slow_down", f"too many wrong secrets; try again in {wait_s} s", 429, wait_s)
+        # RFC 6749 has no error for this case; RFC 8628, section 3.5, has one.
+        raise _TokenError("slow_down", f"too many failed attempts; retry in {wait_s} s", 429, wait_s)
     client = clients.proved(client_id, secret)
     if client is None:
         attempts.failed(client_id, address)
-        raise _Refused("invalid_client", _WRONG, 401)
+        raise _TokenError("invalid_client", _WRONG, 401)
     attempts.succeeded(client_id, address)
     return client
 
 
-def _granted(client: Client, asked: object) -> list[str]:
-    """The scopes that this request is granted: those asked for, which must be the client's. Raises: _Refused."""
-    scope = asked or " ".join(client.scopes)
+def _grant_scopes(client: Client, requested: object) -> list[str]:
+    """Return the requested scopes, or all scopes of the client if none is requested.
+
+    Raises:
+        _TokenError: If the client may not have a requested scope.
+    """
+    scope = requested or " ".join(client.scopes)
     if not isinstance(scope, str) or not set(scope.split()) <= set(client.scopes):
-        raise _Refused("invalid_scope", f"scope: this client may ask for {' '.join(client.scopes)}")
+        raise _TokenError("invalid_scope", f"scope: this client may request {' '.join(client.scopes)}")
     return list(dict.fromkeys(scope.split())) or list(client.scopes)
 
 
-def _refusal(err: _Refused) -> Response:
+def _error_response(err: _TokenError) -> Response:
     response = json_reply(
         {"error": err.error, "error_description": str(err), "code": err.status, "message": str(err)}, err.status
     )
-    response.headers.update(_NOT_KEPT)
+    response.headers.update(_NO_STORE)
     if err.retry_after_s is not None:
         response.headers["Retry-After"] = str(err.retry_after_s)
     if err.status == 401:
-        # RFC 6749 wants the scheme that the client used. For a form that is none, and a browser that was told Basic
-        # would ask its user for a password.
+        # RFC 6749, section 5.2, requires the scheme that the client used. A form has none; "Basic" would make a browser
+        # prompt for a password.
         scheme = "Basic" if "Authorization" in request.headers else "Form"
         response.headers["WWW-Authenticate"] = f'{scheme} realm="loaner"'
     return response

@@ -1,1 +1,1 @@
-"""Models of parameters, bodies, replies and headers."""
+"""Models of parameters, bodies, replies and headers, with their documentation."""

@@ -1,4 +1,4 @@
-"""Which balances one request asks for: pairs of a loan and a day, or each of some loans on each of some days."""
+"""The body of a request for many balances: pairs of a loan and a date, or loans and dates."""
 
 from collections.abc import Hashable, Sequence
 from datetime import date
@@ -16,7 +16,7 @@ MAX_BALANCES = 10_000
 
 
 class Pair(BaseModel):
-    """A loan on a day."""
+    """A loan and a date."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,18 +29,18 @@ def _unique(schema: dict[str, Any]) -> None:
     schema["uniqueItems"] = True
 
 
-def _list_of(what: str) -> Any:
+def _list_of(items: str) -> Any:
     return Field(
         default=None,
         min_length=1,
         max_length=MAX_BALANCES,
-        description=f"{what}, none of them twice",
+        description=f"{items}, without duplicates.",
         json_schema_extra=_unique,
     )
 
 
 class BalanceBatchBody(BaseModel):
-    """Pairs, or loans and days."""
+    """Either `pairs`, or `loan_ids` and `dates`: up to 10,000 balances."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,19 +53,20 @@ class BalanceBatchBody(BaseModel):
         },
     )
 
-    pairs: list[Pair] = _list_of("loans on days")
-    loan_ids: list[BodyId] = _list_of("loans")
-    dates: list[BodyDay] = _list_of("days on which each of `loan_ids` is asked about")
+    pairs: list[Pair] = _list_of("Pairs of a loan and a date")
+    loan_ids: list[BodyId] = _list_of("Loans")
+    dates: list[BodyDay] = _list_of("Dates, for each of `loan_ids`")
     snapshot: bool = Field(
         default=False,
         strict=True,
-        description="whether all of them are to be of one moment: read for this request, and from no cache",
+        description="Reads all loans from the database in one snapshot, without caches.",
     )
 
-    def asked(self) -> list[tuple[int, date]]:
-        """The pairs, in the order of the request.
+    def requested_pairs(self) -> list[tuple[int, date]]:
+        """Return the pairs of a loan and a date in the order of the request.
 
-        Raises: InvalidRequest for lists that do not go together, what is there twice, and more than MOST_BALANCES.
+        Raises:
+            InvalidRequest: If the lists cannot be combined, contain duplicates or mean more than MAX_BALANCES.
         """
         given = self.model_fields_set - {"snapshot"}
         if given == {"pairs"}:
@@ -78,8 +79,8 @@ class BalanceBatchBody(BaseModel):
         _reject_duplicates("loan_ids", self.loan_ids)
         _reject_duplicates("dates", self.dates)
         if (count := len(self.loan_ids) * len(self.dates)) > MAX_BALANCES:
-            expected = f"expected at most {MAX_BALANCES} balances, and this would be {count}"
-            raise InvalidRequest([("loan_ids", expected), ("dates", expected)])
+            detail = f"expected at most {MAX_BALANCES} balances, got {count}"
+            raise InvalidRequest([("loan_ids", detail), ("dates", detail)])
         return list(product(self.loan_ids, self.dates))
 
 
@@ -87,9 +88,9 @@ def _reject_duplicates(field: str, values: Sequence[Hashable]) -> None:
     if len(set(values)) == len(values):
         return
     seen: set[Hashable] = set()
-    wrong = []
+    errors = []
     for number, value in enumerate(values):
         if value in seen:
-            wrong.append((f"{field}.{number}", "is there twice in this request"))
+            errors.append((f"{field}.{number}", "duplicate value"))
         seen.add(value)
-    raise InvalidRequest(wrong[:MAX_ERRORS])
+    raise InvalidRequest(errors[:MAX_ERRORS])

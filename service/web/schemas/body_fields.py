@@ -1,4 +1,4 @@
-"""Members of JSON bodies, strict about the type that JSON gives them."""
+"""Types of members of JSON bodies. Each accepts one JSON type only."""
 
 from collections.abc import Callable
 from datetime import date
@@ -11,18 +11,21 @@ from service.domain.parsing import MAX_LOAN_ID, parse_date
 ID_SCHEMA = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_LOAN_ID}
 
 
-def text(check: Callable[[str], Any]) -> BeforeValidator:
-    """Of JSON's types only a string: a number would have been read as a float by somebody on the way."""
+def parsed_string(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Return a validator that parses a JSON string and rejects other types.
 
-    def checked(value: object) -> Any:
+    Numbers are rejected because a client or a proxy may have handled them as floats.
+    """
+
+    def validate(value: object) -> Any:
         if not isinstance(value, str):
             raise ValueError("expected a string")
-        return check(value)
+        return parse(value)
 
-    return BeforeValidator(checked)
+    return BeforeValidator(validate)
 
 
 BodyId = Annotated[int, Field(strict=True, ge=1, le=MAX_LOAN_ID)]
 BodyDay = Annotated[
-    date, text(parse_date), WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"})
+    date, parsed_string(parse_date), WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"})
 ]

@@ -1,4 +1,4 @@
-"""What the models of requests and replies share."""
+"""Parts of the models of requests and replies."""
 
 from functools import cache
 from typing import Any
@@ -7,23 +7,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 def omit_default(schema: dict[str, Any]) -> None:
-    """For `json_schema_extra`: documents a member that may be left out, and is never null."""
+    """Document that a member is optional and never null. For `json_schema_extra`."""
     del schema["default"]
 
 
 def only_if(parameter: str, description: str) -> Any:
-    """A member that a reply has only if a parameter of the query asks for it."""
-    return optional_member(f"with `{parameter}=true`: {description}")
+    """Declare a member of a reply that is present only if a boolean query parameter is true."""
+    return optional_member(f"{description} Only with `{parameter}=true`.")
 
 
 def optional_member(description: str) -> Any:
-    """A member that a reply may lack, and that is never null."""
+    """Declare a member of a reply that may be absent and is never null."""
     return Field(default=None, description=description, json_schema_extra=omit_default)
 
 
 class Query(BaseModel):
-    """The parameters of a query, and no others. The framework asks for the schema of each with every request: it is
-    made once."""
+    """Query parameters. Unknown ones are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,5 +31,5 @@ class Query(BaseModel):
     def model_json_schema(  # type: ignore[override]
         cls, *args: Any, **kwargs: Any
     ) -> dict[str, Any]:
-        """The schema, which nobody may change."""
+        """Return the schema, cached because the framework reads it for every request. Do not modify it."""
         return super().model_json_schema(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Whether a reply is to be JSON or CSV."""
+"""The choice between JSON and CSV."""
 
 from flask import request
 from flask_openapi3.models import MediaType, Schema
@@ -11,14 +11,23 @@ JSON, CSV = "application/json", "text/csv"
 CSV_TYPE = f"{CSV}; charset=utf-8; header=present"
 
 
-def wants_csv(chosen: str | None) -> bool:
-    """chosen: `json` or `csv`; None leaves it to the request's Accept, which prefers neither where it names none."""
-    if chosen is not None:
-        return chosen == "csv"
+def wants_csv(format: str | None) -> bool:
+    """Return whether the client prefers CSV.
+
+    Args:
+        format: `json` or `csv`; None means that the Accept header decides, with JSON as the default.
+    """
+    if format is not None:
+        return format == "csv"
     return request.accept_mimetypes.best_match((JSON, CSV), JSON) == CSV
 
 
 def json_or_csv(example: str, headers: Headers) -> ConfigDict:
-    """For a reply's `model_config`: what documents that it may also be CSV. headers: those that it has either way."""
+    """Document that a reply may also be CSV. For `model_config`.
+
+    Args:
+        example: An example of the CSV.
+        headers: The headers that the reply has in both formats.
+    """
     content = {CSV: MediaType(schema=Schema(type=DataType.STRING), example=example)}
     return with_headers({**headers, **ATTACHMENT}, content=content)

@@ -1,4 +1,4 @@
-"""What questions about one loan have in common: which loan, and how new its ledger has to be."""
+"""Parameters of requests for one loan: its id, its state in time, and a date range."""
 
 from pydantic import BaseModel
 
@@ -12,18 +12,18 @@ from service.web.schemas.headers import LEDGER_HEADERS, not_modified
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion
 
-_ONE_OF = ("known_at", "as_of_version", "min_version")
-REFUSALS = {**not_modified(LEDGER_HEADERS), **problems(400, 404, 412, 503)}
+_EXCLUSIVE = ("known_at", "as_of_version", "min_version")
+COMMON_RESPONSES = {**not_modified(LEDGER_HEADERS), **problems(400, 404, 412, 503)}
 
 
 class LoanPath(BaseModel):
-    """One loan."""
+    """Path parameters: a loan."""
 
     loan_id: LoanId
 
 
 class LoanQuery(Query):
-    """What else a caller may say."""
+    """Query parameters: the state of the loan."""
 
     min_version: MinVersion = 0
     as_of_version: AsOfVersion = None
@@ -31,20 +31,25 @@ class LoanQuery(Query):
 
 
 class DateRangeQuery(LoanQuery):
-    """And of which days."""
+    """Query parameters: date range."""
 
     first: FirstDay = None
     last: LastDay = None
 
 
 def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> LoanSnapshot:
-    """The loan's ledger as the caller wishes to see it.
+    """Return the loan in the requested state.
 
-    Raises: InvalidRequest, UnknownLoan, DatabaseUnavailable, VersionNotReached, TimeNotReached.
+    Raises:
+        InvalidRequest: If the query has more than one of its parameters.
+        UnknownLoan: If the loan does not exist, or did not exist at `known_at`.
+        VersionNotReached: If the loan has not reached the requested version.
+        TimeNotReached: If `known_at` is too recent.
+        DatabaseUnavailable: If the ledger cannot be read.
     """
-    chosen = [field for field in _ONE_OF if field in query.model_fields_set]
+    chosen = [field for field in _EXCLUSIVE if field in query.model_fields_set]
     if len(chosen) > 1:
-        raise InvalidRequest([(chosen[0], f"expected either this or `{chosen[1]}`, not both")])
+        raise InvalidRequest([(chosen[0], f"cannot be combined with `{chosen[1]}`")])
     if query.known_at is not None:
         return lookup.get_known_at(path.loan_id, query.known_at)
     if query.as_of_version is not None:
@@ -53,9 +58,10 @@ def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> Lo
 
 
 def resolve_date_range(calendar: Calendar, snapshot: LoanSnapshot, query: DateRangeQuery) -> DateRange:
-    """The days that are asked about.
+    """Return the requested days, with defaults for missing ends.
 
-    Raises: InvalidRequest.
+    Raises:
+        InvalidRequest: If the first day is after the last.
     """
     return DateRange.resolve(
         query.first, query.last, day_of(snapshot.timeline.start_day), calendar.today(query.known_at)

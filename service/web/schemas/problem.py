@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457), and the documentation of the statuses that carry them."""
+"""Problem details (RFC 9457), and the documentation of the error statuses."""
 
 from datetime import datetime
 from typing import Any
@@ -11,52 +11,50 @@ from service.web.schemas.headers import CHALLENGE, RETRY_AFTER, Headers
 
 
 class FieldProblem(BaseModel):
-    """What is wrong with a part of a request."""
+    """An invalid part of a request."""
 
     field: str = Field(json_schema_extra={"example": "date"})
     detail: str = Field(json_schema_extra={"example": "expected a date written YYYY-MM-DD"})
 
 
 class Problem(BaseModel):
-    """Why a request was not answered (RFC 9457), with Microkubes' code and message."""
+    """A problem document (RFC 9457), with Microkubes' `code` and `message`."""
 
     type: str = Field(
-        description="names the kind of problem, or about:blank", json_schema_extra={"example": "about:blank"}
+        description="The kind of problem: a URN, or about:blank.", json_schema_extra={"example": "about:blank"}
     )
     title: str = Field(json_schema_extra={"example": "Bad Request"})
     status: int = Field(json_schema_extra={"example": 400})
     detail: str = Field(json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"})
-    code: int = Field(description="the same as status", json_schema_extra={"example": 400})
+    code: int = Field(description="The same as `status`.", json_schema_extra={"example": 400})
     message: str = Field(
-        description="the same as detail", json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"}
+        description="The same as `detail`.", json_schema_extra={"example": "date: expected a date written YYYY-MM-DD"}
     )
-    errors: list[FieldProblem] | SkipJsonSchema[None] = optional_member("each wrong part, if that is why")
-    loan_id: int | SkipJsonSchema[None] = optional_member("the loan, if it is about one")
-    version: int | SkipJsonSchema[None] = optional_member("the loan's version, if it is about that")
-    known_until: datetime | SkipJsonSchema[None] = optional_member(
-        "the last time of which all is known, if it is about that"
-    )
+    errors: list[FieldProblem] | SkipJsonSchema[None] = optional_member("The invalid parts of the request.")
+    loan_id: int | SkipJsonSchema[None] = optional_member("The loan that the problem is about.")
+    version: int | SkipJsonSchema[None] = optional_member("The loan's version.")
+    known_until: datetime | SkipJsonSchema[None] = optional_member("Only times before this one are final.")
 
 
 _DESCRIPTIONS: dict[int, tuple[str, Headers]] = {
-    400: ("the request says something that is not understood; `errors` names the fields", {}),
-    401: ("no valid token", CHALLENGE),
-    403: ("the token lacks the scope", CHALLENGE),
-    404: ("there is no such thing", {}),
-    409: ("the ledger has it already, or the Idempotency-Key was used for another request", {}),
-    412: ("the loan does not have that version, or not all is known of that time, yet", {}),
-    413: ("the body is too large", {}),
-    415: ("the body is not application/json", {}),
-    422: ("the ledger cannot take what is said; `errors` names the fields", {}),
-    503: ("the ledger cannot be reached now; `Retry-After` says when to try again", RETRY_AFTER),
+    400: ("The request is invalid; `errors` names the fields.", {}),
+    401: ("The request has no valid token.", CHALLENGE),
+    403: ("The token lacks the required scope.", CHALLENGE),
+    404: ("The resource does not exist.", {}),
+    409: ("The loan or event already exists, or the `Idempotency-Key` was used for a different request.", {}),
+    412: ("The loan has not reached the requested version, or `known_at` is too recent.", {}),
+    413: ("The body is too large.", {}),
+    415: ("The body is not uncompressed `application/json`.", {}),
+    422: ("The ledger rejects the events; `errors` names the fields.", {}),
+    503: ("The ledger is temporarily unavailable; `Retry-After` says when to retry.", RETRY_AFTER),
 }
 
 
 def problems(*statuses: int) -> dict[int | str, Any]:
-    """The documentation of these refusals."""
+    """Return the documentation of these error statuses."""
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        status: {"description": meaning, "headers": headers, "content": content}
-        for status, (meaning, headers) in _DESCRIPTIONS.items()
+        status: {"description": description, "headers": headers, "content": content}
+        for status, (description, headers) in _DESCRIPTIONS.items()
         if status in statuses
     }

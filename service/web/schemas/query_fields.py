@@ -1,4 +1,4 @@
-"""The fields that requests and replies are made of: each parsed strictly, and documented where it is parsed."""
+"""Types of path and query parameters and of members of replies, with their parsers and documentation."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -24,33 +24,33 @@ LoanId = Annotated[
     int,
     BeforeValidator(parse_loan_id),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1}),
-    Field(description="the loan"),
+    Field(description="The loan's id."),
 ]
 Day = Annotated[
     date,
     BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
-    Field(description="a date, YYYY-MM-DD; a future one counts what is posted up to it"),
+    Field(description="A date, YYYY-MM-DD. A future date counts the events that are posted up to it."),
 ]
 Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "example": "10250.00"})]
 Currency = Annotated[str, Field(json_schema_extra={"example": "USD"})]
 Version = Annotated[
     int,
-    Field(description="how many events the loan has", json_schema_extra={"example": 10}),
+    Field(description="The number of the loan's events.", json_schema_extra={"example": 10}),
 ]
 MinVersion = Annotated[
     int,
     BeforeValidator(parse_version),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
-    Field(description="the version that the reply shows at least, such as the one that posting an event gave"),
+    Field(description="The minimum version that the reply must show, such as the one that a posting returned."),
 ]
 AsOfVersion = Annotated[
     int | None,
     BeforeValidator(parse_version),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "example": 2}),
     Field(
-        description="the loan as it was when it had so many events, and for ever is; 0: without any. "
-        "Not together with `min_version`",
+        description="Answers from the loan's first N events; 0 means no events. The answer is immutable. Cannot be "
+        "combined with `known_at` or `min_version`.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -59,8 +59,8 @@ KnownAt = Annotated[
     BeforeValidator(parse_time),
     WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
     Field(
-        description="the loan as far as it was recorded by then, and what this service would have said; 412 for a time "
-        "before which something may still be recorded. Not together with `min_version` or `as_of_version`",
+        description="Answers from the events that had been recorded by this time (RFC 3339). The answer is immutable. "
+        "A time that is too recent is 412. Cannot be combined with `as_of_version` or `min_version`.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -70,7 +70,7 @@ FirstDay = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-01-01"}),
     Field(
         alias="from",
-        description="the first day; if it is left out, the one on which the loan starts",
+        description="The first day. The default is the loan's start date.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -80,7 +80,7 @@ LastDay = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
     Field(
         alias="to",
-        description="the last day; if it is left out, today in the service's time zone",
+        description="The last day. The default is today in the service's time zone.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -88,20 +88,23 @@ Step = Annotated[
     str,
     BeforeValidator(parse_choice(STEPS)),
     WithJsonSchema({"type": "string", "enum": list(STEPS), "default": "change"}),
-    Field(description="each day on which the balance changed, each day, or the last day of each month"),
+    Field(
+        description="The points to return: `change` (the first day, and each day on which the balance changed), `day` "
+        "(every day) or `month` (the last day of each month, and the last day of the range)."
+    ),
 ]
 Limit = Annotated[
     int,
     BeforeValidator(parse_limit),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
-    Field(description="how many events a page has at most"),
+    Field(description="The maximum number of events per page."),
 ]
 PageCursor = Annotated[
     InstanceOf[Cursor] | None,
     BeforeValidator(parse_cursor),
     WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{56}$"}),
     Field(
-        description="the `next_cursor` of the page before; it knows the dates and the version",
+        description="The `next_cursor` of the previous page. It contains the dates and the version.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -109,17 +112,17 @@ Format = Annotated[
     str | None,
     BeforeValidator(parse_choice(("json", "csv"))),
     WithJsonSchema({"type": "string", "enum": ["json", "csv"]}),
-    Field(description="instead of what `Accept` says", json_schema_extra=omit_default),
+    Field(description="The format of the reply. Overrides `Accept`.", json_schema_extra=omit_default),
 ]
 Explain = Annotated[
     bool,
     BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
-    Field(description="whether to tell the terms, the events behind the balance (at most 10,000) and a digest of them"),
+    Field(description="Adds the terms, the events that make up the balance (at most 10,000) and a digest of them."),
 ]
 PartsFlag = Annotated[
     bool,
     BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
-    Field(description="whether to split the balance into fees, interest and principal"),
+    Field(description="Splits the balance into fees, interest and principal."),
 ]

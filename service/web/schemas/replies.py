@@ -1,4 +1,4 @@
-"""A reply from a loan's ledger, which need not be sent again to whoever has it."""
+"""Replies in JSON, and replies from the ledger that clients can revalidate."""
 
 from typing import Any
 
@@ -12,24 +12,35 @@ from service.web.serializers import to_json
 
 
 def json_reply(members: dict[str, Any], status: int = 200) -> Response:
-    """members: what orjson can write; amounts are strings already."""
+    """Build a reply in JSON.
+
+    Args:
+        members: Values that orjson can serialize; amounts are strings.
+        status: The HTTP status.
+    """
     return Response(orjson.dumps(members), status, content_type="application/json")
 
 
 class LedgerReply(BaseModel):
-    """The members of such a reply. Its headers are documented with it."""
+    """A reply from the ledger."""
 
     model_config = with_headers(LEDGER_HEADERS)
 
 
 def ledger_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, members: dict[str, Any]) -> Response:
-    """The members in JSON, with headers that tell how fresh they are; 304 if the caller says that it has them."""
+    """Build a reply about a loan, or 304 if `If-None-Match` matches it.
+
+    Args:
+        lookup: Knows how fresh the loan is.
+        snapshot: The loan from which the members were computed.
+        members: The members of the reply.
+    """
     body, headers = to_json(members, lookup.as_of(snapshot))
     return conditional(Response(body, headers=headers))
 
 
 def conditional(response: Response) -> Response:
-    """The same reply, or 304 where `If-None-Match` names it."""
+    """Return the reply, changed to 304 if `If-None-Match` matches it."""
     if "If-None-Match" in request.headers:
         response.make_conditional(request)
     return response

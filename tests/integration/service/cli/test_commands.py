@@ -247,7 +247,7 @@ def test_tables_are_migrated_from_the_command_line(settings):
 def test_the_demonstration_asks_answers_and_draws(served):
     done = run("demo", stdin="77\nabc\n1\n2020-02-30\n2020-02-29\n", **reach(served))
     assert done.returncode == 0, done.stderr
-    assert "there is no loan 77" in done.stdout
+    assert "no such loan: 77" in done.stdout
     assert "'abc': expected a whole number" in done.stdout
     assert "'2020-02-30': expected a date that exists" in done.stdout
     assert "On 2020-02-29, loan 1 owed 899.50 USD." in done.stdout

@@ -113,7 +113,7 @@ def test_a_client_is_made_and_its_secret_shown_once(place):
 
 def test_a_token_for_people_and_clients(place):
     done = run("token", "ann@example.com", **place)
-    assert "no key of this service's own" in done.stderr
+    assert "no signing key" in done.stderr
     run("keys", "generate", **place)
     run("client", "add", "reports", "--scope", "api:write", "--organization", "acme", "--namespace", "eu", **place)
 

@@ -204,5 +204,5 @@ def test_a_csv_that_breaks_off_has_no_sums(settings, posting, admin, keys_dir, b
         assert len(rows) < count
         assert rows[-1].startswith("2020-01-01,")
         assert ask_at(f"{url}/api/v1/portfolio/2020-01-01", bearer)[0] == 200
-        assert "the portfolio of 2020-01-01 broke off" in told()
+        assert "portfolio of 2020-01-01: CSV ended early" in told()
         assert "Traceback" not in told()
