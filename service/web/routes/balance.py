@@ -13,7 +13,7 @@ from service.web.explanation import explain
 from service.web.schemas.common import only_if
 from service.web.schemas.event import EventReply
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
-from service.web.schemas.query_fields import Currency, Day, Explain, LoanId, Money, PartsFlag, Version
+from service.web.schemas.query_fields import BalanceDay, Currency, Day, Explain, LoanId, Money, PartsFlag, Version
 from service.web.schemas.replies import LedgerReply, ledger_reply
 from service.web.serializers import balance_members, parts_members
 
@@ -21,7 +21,7 @@ from service.web.serializers import balance_members, parts_members
 class LoanDayPath(LoanPath):
     """Path parameters: a loan and a date."""
 
-    date: Day
+    date: BalanceDay
 
 
 class BalanceQuery(LoanQuery):

@@ -16,7 +16,7 @@ from service.web.schemas.common import Query
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.headers import ETAG, LEDGER_HEADERS, not_modified, optional_headers
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import Currency, Day, Format, Money
+from service.web.schemas.query_fields import BalanceDay, Currency, Day, Format, Money
 from service.web.schemas.replies import conditional
 from service.web.serializers import as_of_header, to_json
 
@@ -28,7 +28,7 @@ _CSV_EXAMPLE = f"{HEAD}2020-07-01,1,9636.65,USD,10\r\n2020-07-01,,9636.65,USD,\r
 class DayPath(BaseModel):
     """Path parameters: a date."""
 
-    date: Day
+    date: BalanceDay
 
 
 class PortfolioQuery(Query):
@@ -40,7 +40,7 @@ class PortfolioQuery(Query):
 class TotalReply(BaseModel):
     """The total of the loans in one currency."""
 
-    currency: Currency
+    currency: Currency = Field(description="The currency.")
     loans: int = Field(description="The number of loans that had started by the end of the day.")
     balance: Money
 

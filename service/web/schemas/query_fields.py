@@ -30,10 +30,17 @@ Day = Annotated[
     date,
     BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
-    Field(description="A date, YYYY-MM-DD. A future date counts the events that are posted up to it."),
+    Field(description="A date, YYYY-MM-DD."),
 ]
-Money = Annotated[str, WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "example": "10250.00"})]
-Currency = Annotated[str, Field(json_schema_extra={"example": "USD"})]
+BalanceDay = Annotated[
+    Day, Field(description="The date, YYYY-MM-DD. A future date counts the events that have been posted up to it.")
+]
+Money = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "example": "10250.00"}),
+    Field(description="An amount: a decimal string with two decimals."),
+]
+Currency = Annotated[str, Field(description="The loan's currency.", json_schema_extra={"example": "USD"})]
 Version = Annotated[
     int,
     Field(description="The number of the loan's events.", json_schema_extra={"example": 10}),
