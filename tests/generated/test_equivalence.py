@@ -1,5 +1,4 @@
-"""One loan, asked about in every way, from a cache and without, computed by either build of the core: always what its
-rows in Postgres say."""
+"""All routes agree with a model of a loan's rows: with and without a cache, and with the interpreted core."""
 
 import csv
 from datetime import date, timedelta
@@ -25,14 +24,14 @@ FEW = settings(SOME, max_examples=15)
 
 
 @pytest.fixture(params=["uncached", "cached", "interpreted"])
-def ask(served, request, monkeypatch):
-    """Asks for a path with a query or a body, and gives the reply's members."""
+def request_json(served, request, monkeypatch):
+    """Sends a request with a query or a body, and returns the reply's members or its text."""
     if request.param == "interpreted":
         monkeypatch.setattr("service.ledger.repository.Timeline", native.load("timeline", "interpreted").Timeline)
         monkeypatch.setattr("service.web.serializers.balance_parts", native.load("parts", "interpreted").balance_parts)
     if request.param == "cached":
         freshness = Freshness(3600)
-        freshness.listening("a cluster", 0, freshness.now())  # nothing is posted to a loan that was asked about
+        freshness.on_listen("a cluster", 0, freshness.now())  # nothing is posted to a loan after it was read
         monkeypatch.setattr(
             "service.runtime.bootstrap.TimelineLookup",
             lambda *_, **__: TimelineLookup(
@@ -51,117 +50,124 @@ def ask(served, request, monkeypatch):
 
 @SOME
 @given(start=DAYS, initial=AMOUNTS, events=EVENTS, data=st.data())
-def test_every_way_of_asking_gives_what_the_rows_say(ask, posting, start, initial, events, data):
+def test_every_route_agrees_with_the_rows(request_json, posting, start, initial, events, data):
     loan = post(posting, start, initial, events)
     first, last = sorted((data.draw(DAYS), data.draw(DAYS)))
-    check_history(ask, loan, first, last)
-    check_explanation(ask, loan, last)
-    check_statement(ask, loan, first, last, data.draw(st.integers(1, 14)))
-    check_bulk(ask, loan, [first, last])
+    check_history(request_json, loan, first, last)
+    check_explanation(request_json, loan, last)
+    check_statement(request_json, loan, first, last, data.draw(st.integers(1, 14)))
+    check_batch(request_json, loan, [first, last])
     [(now,)] = sql(posting, "SELECT clock_timestamp()")
-    check_statement(ask, loan, first, last, 5, known_at=now.isoformat())
-    check_explanation(ask, loan, last, known_at=now.isoformat())
+    check_statement(request_json, loan, first, last, 5, known_at=now.isoformat())
+    check_explanation(request_json, loan, last, known_at=now.isoformat())
     for version in range(len(loan.rows) + 1):
-        check_version(ask, loan, version, first, last)
+        check_version(request_json, loan, version, first, last)
 
 
-def check_bulk(ask, loan, chosen):
+def check_batch(request_json, loan, chosen):
     body = {"loan_ids": [loan.loan_id], "dates": [day.isoformat() for day in sorted(set(chosen))]}
     for more in ({}, {"snapshot": True}):
-        told = ask("/api/v1/balances", body=body | more)["balances"]
-        assert [(item["date"], Decimal(item["balance"]), item["version"]) for item in told] == [
+        balances = request_json("/api/v1/balances", body=body | more)["balances"]
+        assert [(item["date"], Decimal(item["balance"]), item["version"]) for item in balances] == [
             (day, loan.balance(date.fromisoformat(day)), len(loan.rows)) for day in body["dates"]
         ]
 
 
-def check_history(ask, loan, first, last):
+def check_history(request_json, loan, first, last):
     path = f"/api/v1/loan/{loan.loan_id}"
     expected = {day.isoformat(): loan.balance(day) for day in days(first, last)}
     for day in (first, last):
-        assert Decimal(ask(f"{path}/{day}")["balance"]) == expected[day.isoformat()]
-    told = {
+        assert Decimal(request_json(f"{path}/{day}")["balance"]) == expected[day.isoformat()]
+    points = {
         step: [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
         for step in ("day", "month", "change")
-        for reply in [ask(f"{path}/history", **{"from": first, "to": last, "step": step})]
+        for reply in [request_json(f"{path}/history", **{"from": first, "to": last, "step": step})]
     }
-    assert told["day"] == list(expected.items())
+    assert points["day"] == list(expected.items())
     ends = [day for day in days(first, last) if day == last or (day + timedelta(days=1)).day == 1]
-    assert told["month"] == [(day.isoformat(), expected[day.isoformat()]) for day in ends]
-    changes, before = [], None
+    assert points["month"] == [(day.isoformat(), expected[day.isoformat()]) for day in ends]
+    changes, previous = [], None
     for day, balance in expected.items():
-        if balance != before:
+        if balance != previous:
             changes.append((day, balance))
-        before = balance
-    assert told["change"] == changes
+        previous = balance
+    assert points["change"] == changes
 
 
-def lines_of(loan, first, last, version=None):
-    """What a statement holds, as (transaction id, type, date, signed amount, balance)."""
+def expected_entries(loan, first, last, version=None):
+    """Return the entries of a statement as (transaction id, type, date, signed amount, balance)."""
     balance = Decimal(0)
-    found = []
+    entries = []
     principal = [(None, "principal", loan.start_date, loan.initial_amt)] if last >= loan.start_date else []
     events = [(row.tx_id, row.event_type, row.post_date, row.signed) for row in loan.until(last, version)]
     for tx_id, event_type, day, signed in principal + events:
         balance += signed
         if max(day, loan.start_date) >= first:
-            found.append((tx_id, event_type, day.isoformat(), signed, balance))
-    return found
+            entries.append((tx_id, event_type, day.isoformat(), signed, balance))
+    return entries
 
 
-def told_lines(members):
-    for line in members:
-        assert Decimal(line["amt"]) == abs(Decimal(line["signed_amt"]))
+def parse_entries(members):
+    for entry in members:
+        assert Decimal(entry["amt"]) == abs(Decimal(entry["signed_amt"]))
     return [
-        (line["tx_id"], line["event_type"], line["post_date"], Decimal(line["signed_amt"]), Decimal(line["balance"]))
-        for line in members
+        (
+            entry["tx_id"],
+            entry["event_type"],
+            entry["post_date"],
+            Decimal(entry["signed_amt"]),
+            Decimal(entry["balance"]),
+        )
+        for entry in members
     ]
 
 
-def check_statement(ask, loan, first, last, limit, **query):
+def check_statement(request_json, loan, first, last, limit, **query):
     version = query.get("as_of_version")
     path = f"/api/v1/loan/{loan.loan_id}/statement"
     query = {"from": first, "to": last, **query}
-    pages = [ask(path, limit=limit, **query)]
+    pages = [request_json(path, limit=limit, **query)]
     while pages[-1]["next_cursor"]:
         assert len(pages[-1]["events"]) == limit
-        pages.append(ask(path, limit=limit, cursor=pages[-1]["next_cursor"]))
+        pages.append(request_json(path, limit=limit, cursor=pages[-1]["next_cursor"]))
     opening = loan.balance(first - timedelta(days=1), version)
     closing = loan.balance(last, version)
     assert {(Decimal(p["opening_balance"]), Decimal(p["closing_balance"])) for p in pages} == {(opening, closing)}
-    lines = told_lines([line for page in pages for line in page["events"]])
-    assert lines == lines_of(loan, first, last, version)
-    assert opening + sum(line[3] for line in lines) == closing
+    entries = parse_entries([entry for page in pages for entry in page["events"]])
+    assert entries == expected_entries(loan, first, last, version)
+    assert opening + sum(entry[3] for entry in entries) == closing
 
     reversing = {row.tx_id for row in loan.rows if row.reverses is not None}
-    assert all(line["reversal"] == (line["tx_id"] in reversing) for page in pages for line in page["events"])
-    before, *rows, after = csv.DictReader(StringIO(ask(path, format="csv", **query)))
+    assert all(entry["reversal"] == (entry["tx_id"] in reversing) for page in pages for entry in page["events"])
+    before, *rows, after = csv.DictReader(StringIO(request_json(path, format="csv", **query)))
     assert [before["event_type"], Decimal(before["balance"])] == ["opening", opening]
     assert [after["event_type"], Decimal(after["balance"])] == ["closing", closing]
     for row in rows:
         row["tx_id"] = int(row["tx_id"]) if row["tx_id"] else None
-    assert told_lines(rows) == lines
+    assert parse_entries(rows) == entries
 
 
-def check_explanation(ask, loan, day, **query):
-    reply = ask(f"/{loan.loan_id}/{day}", explain="true", parts="true", **query)
+def check_explanation(request_json, loan, day, **query):
+    reply = request_json(f"/{loan.loan_id}/{day}", explain="true", parts="true", **query)
     rows = loan.until(day, query.get("as_of_version"))
     assert [event["tx_id"] for event in reply["events"]] == [row.tx_id for row in rows]
-    told = told_lines(reply["events"])
-    assert told == lines_of(loan, FIRST, day, query.get("as_of_version"))[1:]  # without the principal
+    entries = parse_entries(reply["events"])
+    assert entries == expected_entries(loan, FIRST, day, query.get("as_of_version"))[1:]  # without the principal
     assert (reply["start_date"], Decimal(reply["initial_amt"])) == (loan.start_date.isoformat(), loan.initial_amt)
-    owed = Decimal(reply["initial_amt"]) if reply["date"] >= reply["start_date"] else 0
-    assert Decimal(reply["balance"]) == owed + sum(line[3] for line in told) == loan.balance(day, reply["version"])
+    principal = Decimal(reply["initial_amt"]) if reply["date"] >= reply["start_date"] else 0
+    assert Decimal(reply["balance"]) == loan.balance(day, reply["version"])
+    assert Decimal(reply["balance"]) == principal + sum(entry[3] for entry in entries)
     assert sum(map(Decimal, reply["parts"].values())) == Decimal(reply["balance"])
 
 
-def check_version(ask, loan, version, first, last):
+def check_version(request_json, loan, version, first, last):
     path = f"/api/v1/loan/{loan.loan_id}"
-    for place in (f"{path}/{last}", path, f"/{loan.loan_id}/{first}"):
-        reply = ask(place, as_of_version=version)
+    for url in (f"{path}/{last}", path, f"/{loan.loan_id}/{first}"):
+        reply = request_json(url, as_of_version=version)
         assert reply["version"] == version
         assert Decimal(reply["balance"]) == loan.balance(date.fromisoformat(reply["date"]), version)
-    reply = ask(f"{path}/history", **{"from": first, "to": last, "step": "day", "as_of_version": version})
-    told = [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
-    assert told == [(day.isoformat(), loan.balance(day, version)) for day in days(first, last)]
-    check_statement(ask, loan, first, last, 5, as_of_version=version)
-    check_explanation(ask, loan, last, as_of_version=version)
+    reply = request_json(f"{path}/history", **{"from": first, "to": last, "step": "day", "as_of_version": version})
+    points = [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
+    assert points == [(day.isoformat(), loan.balance(day, version)) for day in days(first, last)]
+    check_statement(request_json, loan, first, last, 5, as_of_version=version)
+    check_explanation(request_json, loan, last, as_of_version=version)

@@ -1,4 +1,4 @@
-"""What no document can say: requests that could be read in two ways, or that are there to do harm."""
+"""Ambiguous, malformed and hostile requests, beyond what a schema describes."""
 
 import gzip
 
@@ -6,10 +6,10 @@ import pytest
 
 from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
-from tests.generated.generated_requests import DOCUMENT, is_problem, operations_of
+from tests.generated.generated_requests import DOCUMENT, is_problem, list_operations
 
 JSON = "application/json"
-PLACES = {"loan_id": "1", "date": "2020-02-29"}
+PATH_VALUES = {"loan_id": "1", "date": "2020-02-29"}
 
 
 @pytest.fixture
@@ -18,21 +18,21 @@ def app(served):
 
 
 @pytest.fixture
-def ask(app, make_token):
-    """Sends a request with a token that may do everything. A refusal is a problem document, or OAuth2's."""
+def send(app, make_token):
+    """Sends a request with a token that has all scopes. Checks that an error is a problem document, or OAuth2's."""
     client = app.test_client()
     headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
 
-    def send(method, path, **said):
-        reply = client.open(path, method=method, **{**said, "headers": {**headers, **said.get("headers", {})}})
-        assert reply.status_code < 500, (method, path, said, reply.text)
+    def send(method, path, **options):
+        reply = client.open(path, method=method, **{**options, "headers": {**headers, **options.get("headers", {})}})
+        assert reply.status_code < 500, (method, path, options, reply.text)
         assert reply.headers["X-Request-ID"]
         if reply.status_code >= 400:
             assert reply.json["code"] == reply.status_code
             assert is_problem(reply.content_type, reply.json, reply.status_code) or path == "/token", (
                 method,
                 path,
-                said,
+                options,
                 reply.text,
             )
         return reply
@@ -42,28 +42,28 @@ def ask(app, make_token):
 
 @pytest.fixture
 def operations(app):
-    """(method, path with something in it that is there, operation) for each of the document."""
+    """The method, path of an existing resource, and members of each operation."""
     document = app.test_client().get(DOCUMENT).json
-    return [(method, path.format(**PLACES), operation) for method, path, operation in operations_of(document)]
+    return [(method, path.format(**PATH_VALUES), operation) for method, path, operation in list_operations(document)]
 
 
-def queries(operation):
+def query_parameters(operation):
     return [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
 
 
-def test_a_parameter_that_is_not_known_is_refused(ask, operations):
+def test_an_unknown_parameter_is_rejected(send, operations):
     for method, path, operation in operations:
-        if names := queries(operation):
-            reply = ask(method, path, query_string={names[0] + "x": "1"})
+        if names := query_parameters(operation):
+            reply = send(method, path, query_string={names[0] + "x": "1"})
             assert reply.status_code == 400, path
             assert [error["field"] for error in reply.json["errors"]] == [names[0] + "x"]
 
 
-def test_a_parameter_that_is_there_twice_is_refused(ask, operations):
+def test_a_repeated_parameter_is_rejected(send, operations):
     for method, path, operation in operations:
-        for name in queries(operation):
-            reply = ask(method, path, query_string=f"{name}=1&{name}=1")
-            assert (reply.status_code, reply.json["detail"]) == (400, f"{name}: is there twice"), path
+        for name in query_parameters(operation):
+            reply = send(method, path, query_string=f"{name}=1&{name}=1")
+            assert (reply.status_code, reply.json["detail"]) == (400, f"{name}: duplicate parameter"), path
 
 
 UNREADABLE = [
@@ -73,29 +73,32 @@ UNREADABLE = [
 ]  # fmt: skip
 
 
-def test_a_body_that_has_no_one_meaning_is_refused(ask, operations):
+def test_an_ambiguous_or_invalid_body_is_rejected(send, operations):
     for method, path, operation in operations:
         if JSON in operation.get("requestBody", {"content": ()})["content"]:
             for body in UNREADABLE:
-                assert ask(method, path, data=body, content_type=JSON).status_code == 400, (path, body[:20])
+                assert send(method, path, data=body, content_type=JSON).status_code == 400, (path, body[:20])
 
 
-def test_a_body_of_another_kind_is_refused(ask, operations):
+def test_a_body_of_another_media_type_or_encoding_is_rejected(send, operations):
     for method, path, operation in operations:
         content = operation.get("requestBody", {"content": ()})["content"]
         if set(content) == {JSON}:
             for content_type in ("text/plain", "application/jsonx", "application/x-www-form-urlencoded", "", "\xff"):
-                assert ask(method, path, data=b"{}", content_type=content_type).status_code == 415, (path, content_type)
-            packed = ask(
+                assert send(method, path, data=b"{}", content_type=content_type).status_code == 415, (
+                    path,
+                    content_type,
+                )
+            compressed = send(
                 method, path, data=gzip.compress(b"{}"), content_type=JSON, headers={"Content-Encoding": "gzip"}
             )
-            assert packed.status_code == 415, path
+            assert compressed.status_code == 415, path
 
 
-def test_a_body_beyond_all_measure_is_refused(ask, operations):
+def test_a_body_that_is_too_large_is_rejected(send, operations):
     for method, path, operation in operations:
         if "requestBody" in operation:
-            assert ask(method, path, data=b" " * (MAX_BODY_BYTES + 1), content_type=JSON).status_code == 413, path
+            assert send(method, path, data=b" " * (MAX_BODY_BYTES + 1), content_type=JSON).status_code == 413, path
 
 
 ODD = [
@@ -105,25 +108,28 @@ ODD = [
 ]  # fmt: skip
 
 
-def raw(text):
-    """As bytes on the wire would say it, half characters as well."""
+def percent_encoded(text):
+    """Percent-encode a text, including unpaired surrogates."""
     return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "surrogatepass"))
 
 
-def test_odd_values_in_queries_are_read_or_refused(ask, operations):
-    once = {name: (method, path) for method, path, operation in operations for name in queries(operation)}
-    for name, (method, path) in once.items():
+def test_odd_values_in_queries_are_parsed_or_rejected(send, operations):
+    one_each = {name: (method, path) for method, path, operation in operations for name in query_parameters(operation)}
+    for name, (method, path) in one_each.items():
         for odd in ODD:
-            assert ask(method, path, query_string=f"{name}={raw(odd)}").status_code in (200, 400, 412), (name, odd)
+            assert send(method, path, query_string=f"{name}={percent_encoded(odd)}").status_code in (200, 400, 412), (
+                name,
+                odd,
+            )
 
 
-def test_odd_values_in_paths_are_read_or_refused(ask, operations):
+def test_odd_values_in_paths_are_parsed_or_rejected(send, operations):
     for method, path, _ in operations:
-        for place in PLACES.values():
-            if place in path:
+        for value in PATH_VALUES.values():
+            if value in path:
                 for odd in ODD:
-                    reply = ask(method, path.replace(place, raw(odd), 1))
-                    assert reply.status_code in (200, 308, 400, 404, 405), (path, odd)  # 308: of several slashes
+                    reply = send(method, path.replace(value, percent_encoded(odd), 1))
+                    assert reply.status_code in (200, 308, 400, 404, 405), (path, odd)  # 308 for repeated slashes
 
 
 ODD_HEADERS = [
@@ -137,11 +143,11 @@ ODD_HEADERS = [
 ]  # fmt: skip
 
 
-def test_odd_headers_break_nothing(ask, operations):
+def test_odd_headers_cause_no_server_error(send, operations):
     for method, path, _ in operations:
         for name, value in ODD_HEADERS:
-            ask(method, path, headers={name: value})
+            send(method, path, headers={name: value})
 
 
-def test_a_client_of_no_ascii_is_nobody(ask):
-    assert ask("POST", "/token", headers={"Authorization": "Basic \xff"}).status_code == 400
+def test_credentials_that_are_not_ascii_are_ignored(send):
+    assert send("POST", "/token", headers={"Authorization": "Basic \xff"}).status_code == 400

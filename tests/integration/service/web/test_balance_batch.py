@@ -1,4 +1,4 @@
-"""Many balances in one call: the same as one by one, each place asked once, and nothing that is not understood."""
+"""Many balances in one request: equal to single ones, with one query to each store; invalid bodies are rejected."""
 
 import json
 from datetime import UTC, datetime
@@ -23,46 +23,46 @@ def pairs(*chosen):
 
 
 @pytest.fixture
-def ask(client, bearer):
-    """Asks for balances."""
+def request_balances(client, bearer):
+    """Posts a body to the route."""
     return lambda body: client.post(PATH, json=body, headers=bearer)
 
 
 @pytest.mark.parametrize("more", [{}, {"snapshot": False}, {"snapshot": True}])
-def test_each_pair_is_answered_as_by_itself_and_in_order(client, bearer, ask, more):
+def test_each_pair_gets_the_reply_of_a_single_request_in_order(client, bearer, request_balances, more):
     before = datetime.now(UTC)
-    reply = ask(pairs(*PAIRS) | more)
+    reply = request_balances(pairs(*PAIRS) | more)
     assert (reply.status_code, reply.content_type) == (200, "application/json")
-    known = [client.get(f"/{loan}/{day}", headers=bearer) for loan, day in PAIRS]
+    singles = [client.get(f"/{loan}/{day}", headers=bearer) for loan, day in PAIRS]
     assert reply.json["balances"] == [
-        one.json if one.status_code == 200 else {"loan_id": 999, "date": "2020-01-31", "error": "unknown-loan"}
-        for one in known
+        single.json if single.status_code == 200 else {"loan_id": 999, "date": "2020-01-31", "error": "unknown-loan"}
+        for single in singles
     ]
     as_of = datetime.fromisoformat(reply.headers["As-Of"])
     assert 0 <= (datetime.now(UTC) - as_of).total_seconds() <= 5 + (datetime.now(UTC) - before).total_seconds()
 
 
-def test_each_loan_on_each_day(ask):
+def test_each_loan_is_combined_with_each_date(request_balances):
     loans, days = [2, 999, 1], ["2020-02-29", "2020-01-31"]
-    reply = ask({"loan_ids": loans, "dates": days})
-    each = ask(pairs(*((loan, day) for loan in loans for day in days)))
-    assert reply.json == each.json
+    reply = request_balances({"loan_ids": loans, "dates": days})
+    separate = request_balances(pairs(*((loan, day) for loan in loans for day in days)))
+    assert reply.json == separate.json
     assert len(reply.json["balances"]) == 6
 
 
-def test_nothing_but_unknown_loans(ask):
-    reply = ask(pairs((998, "2020-01-31"), (999, "0001-01-01")))
+def test_a_request_may_contain_only_unknown_loans(request_balances):
+    reply = request_balances(pairs((998, "2020-01-31"), (999, "0001-01-01")))
     assert [item["error"] for item in reply.json["balances"]] == ["unknown-loan"] * 2
 
 
-def test_as_many_as_there_may_be(ask):
-    reply = ask({"loan_ids": list(range(1, MAX_BALANCES + 1)), "dates": ["2020-02-29"]})
+def test_the_maximum_number_of_balances_is_accepted(request_balances):
+    reply = request_balances({"loan_ids": list(range(1, MAX_BALANCES + 1)), "dates": ["2020-02-29"]})
     assert len(reply.json["balances"]) == MAX_BALANCES
     assert [item.get("version") for item in reply.json["balances"][:4]] == [3, 1, 0, None]
 
 
 PAIR = {"loan_id": 1, "date": "2020-01-31"}
-WRONG = [
+INVALID = [
     ({}, "pairs"),
     ({"snapshot": True}, "pairs"),
     ({"pairs": []}, "pairs"),
@@ -96,15 +96,15 @@ WRONG = [
 ]
 
 
-def test_what_is_not_understood_is_400_and_named(ask):
-    for body, field in WRONG:
-        reply = ask(body)
+def test_an_invalid_body_is_400_and_names_the_field(request_balances):
+    for body, field in INVALID:
+        reply = request_balances(body)
         assert (reply.status_code, reply.content_type) == (400, "application/problem+json"), body
         assert reply.json["errors"][0]["field"] == field, body
         assert len(reply.data) < 20_000
 
 
-def test_what_is_no_json_object_or_too_large(client, bearer):
+def test_a_body_that_is_not_a_json_object_or_too_large_is_rejected(client, bearer):
     for data, content_type, status in (
         (b'{"pairs": NaN}', "application/json", 400),
         (b'{"snapshot": true, "snapshot": false}', "application/json", 400),
@@ -115,7 +115,7 @@ def test_what_is_no_json_object_or_too_large(client, bearer):
         assert (reply.status_code, reply.content_type) == (status, "application/problem+json")
 
 
-def test_it_takes_a_token_that_may_read(client, make_token):
+def test_it_requires_a_token_with_the_read_scope(client, make_token):
     assert client.post(PATH, json=pairs(*PAIRS)).status_code == 401
     writes = {"Authorization": f"Bearer {make_token(scopes='api:write')}"}
     assert client.post(PATH, json=pairs(*PAIRS), headers=writes).status_code == 403
@@ -127,51 +127,51 @@ def test_without_postgres_it_is_503(served, bearer):
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
 
 
-class Counted:
-    """A database, or a cache, that counts how often it is asked for loans."""
+class RecordingStore:
+    """A database or a cache that records which loans are requested from it."""
 
-    def __init__(self, behind):
-        self.behind = behind
-        self.asked = []
+    def __init__(self, store):
+        self.store = store
+        self.calls = []
 
     def rows(self, query, parameters=()):
-        self.asked.append(query.name)
-        return self.behind.rows(query, parameters)
+        self.calls.append(query.name)
+        return self.store.rows(query, parameters)
 
     def get_many(self, cluster, loan_ids):
-        self.asked.append(list(loan_ids))
-        return self.behind.get_many(cluster, loan_ids)
+        self.calls.append(list(loan_ids))
+        return self.store.get_many(cluster, loan_ids)
 
     def put_many(self, cluster, timelines):
-        self.behind.put_many(cluster, timelines)
+        self.store.put_many(cluster, timelines)
 
 
-def test_each_place_is_asked_once_for_what_is_missing(served):
+def test_each_store_is_queried_once_for_the_missing_loans(served):
     freshness = Freshness(3600)
-    freshness.listening("c", 0, freshness.now())
-    near, far, database = Counted(Kept()), Counted(Kept()), Counted(ConnectionPool(served))
+    freshness.on_listen("c", 0, freshness.now())
+    near, far, database = RecordingStore(Kept()), RecordingStore(Kept()), RecordingStore(ConnectionPool(served))
     timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
     timelines.get(1)
-    near.asked.clear(), far.asked.clear(), database.asked.clear()
+    near.calls.clear(), far.calls.clear(), database.calls.clear()
     assert timelines.get_many([3, 1, 999, 2]).keys() == {1, 2, 3}
-    assert (near.asked, far.asked, database.asked) == ([[3, 1, 999, 2]], [[3, 999, 2]], ["timelines"])
-    near.behind.clear()
-    assert timelines.get_many([2, 3]).keys() == {2, 3}  # from the far one, and kept near again
+    assert (near.calls, far.calls, database.calls) == ([[3, 1, 999, 2]], [[3, 999, 2]], ["timelines"])
+    near.store.clear()
+    assert timelines.get_many([2, 3]).keys() == {2, 3}  # from the far cache, which fills the near one
     assert timelines.get_many([2, 3]).keys() == {2, 3}
-    assert (far.asked[1:], database.asked) == ([[2, 3], []], ["timelines"])
+    assert (far.calls[1:], database.calls) == ([[2, 3], []], ["timelines"])
 
 
-def test_what_was_told_of_is_read_anew_and_the_rest_is_not(served, posting):
+def test_only_loans_with_a_change_notification_are_read_again(served, posting):
     freshness = Freshness(3600)
-    freshness.listening("c", 0, freshness.now())
+    freshness.on_listen("c", 0, freshness.now())
     timelines = TimelineLookup(PostgresLedger(ConnectionPool(served)), freshness, caches=(Kept(),))
     before = timelines.get_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")
-    freshness.told(1, 4, 1)
+    freshness.on_change(1, 4, 1)
     after = timelines.get_many([1, 2, 3])
     assert (before[1].timeline.version, after[1].timeline.version) == (3, 4)
     assert all(after[loan].timeline is before[loan].timeline for loan in (2, 3))
-    together = timelines.get_consistent([1, 2, 3, 999])  # from Postgres, whatever is kept
+    together = timelines.get_consistent([1, 2, 3, 999])  # from Postgres, without the cache
     assert together.keys() == {1, 2, 3}
-    assert all(known.timeline is not after[loan].timeline for loan, known in together.items())
+    assert all(snapshot.timeline is not after[loan].timeline for loan, snapshot in together.items())

@@ -1,4 +1,4 @@
-"""Why a balance is what it is, and a digest that a client can make again."""
+"""Explanations of balances, their digest, and their parts."""
 
 from hashlib import sha256
 
@@ -16,10 +16,10 @@ def explain(client, bearer, day, path="/1/{}", **query):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_what_is_behind_a_balance_is_told_beside_it(client, bearer, path):
-    told = explain(client, bearer, "2020-02-29", path)
-    events, digest = told.pop("events"), told.pop("digest")
-    assert told == {
+def test_an_explanation_contains_the_terms_and_events(client, bearer, path):
+    reply = explain(client, bearer, "2020-02-29", path)
+    events, digest = reply.pop("events"), reply.pop("digest")
+    assert reply == {
         "loan_id": 1, "date": "2020-02-29", "balance": "899.50", "currency": "USD", "version": 3,
         "start_date": "2019-12-05", "initial_amt": "1000.00",
     }  # fmt: skip
@@ -35,16 +35,20 @@ def test_what_is_behind_a_balance_is_told_beside_it(client, bearer, path):
 
 
 @pytest.mark.parametrize("day", ["2019-12-04", "2019-12-05", "2020-02-29", "9999-12-31"])
-def test_the_digest_can_be_made_from_the_reply_alone(client, bearer, day):
-    told = explain(client, bearer, day)
-    head = [told[field] for field in ("loan_id", "currency", "start_date", "initial_amt")]
+def test_the_digest_can_be_recomputed_from_the_reply(client, bearer, day):
+    reply = explain(client, bearer, day)
+    head = [reply[field] for field in ("loan_id", "currency", "start_date", "initial_amt")]
     fields = ("tx_id", "event_type", "post_date", "signed_amt", "balance")
-    lines = [head, *([event[field] for field in fields] for event in told["events"]), [told["date"], told["balance"]]]
+    lines = [
+        head,
+        *([event[field] for field in fields] for event in reply["events"]),
+        [reply["date"], reply["balance"]],
+    ]
     text = "".join(",".join(map(str, line)) + "\n" for line in lines)
-    assert sha256(text.encode()).hexdigest() == told["digest"]
+    assert sha256(text.encode()).hexdigest() == reply["digest"]
 
 
-def test_the_digest_changes_with_what_is_behind_the_balance_and_not_with_what_comes_later(client, bearer, posting):
+def test_the_digest_depends_on_the_events_of_the_balance_and_not_on_later_ones(client, bearer, posting):
     before = explain(client, bearer, "2020-02-29")
     sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2020-03-01'::date], ARRAY[1.00])")
     after = explain(client, bearer, "2020-02-29")
@@ -54,14 +58,14 @@ def test_the_digest_changes_with_what_is_behind_the_balance_and_not_with_what_co
     assert explain(client, bearer, "2020-02-29", as_of_version=3) == before
 
 
-def test_before_a_loan_starts_nothing_is_behind_its_balance(client, bearer, posting):
+def test_before_a_loan_starts_its_explanation_has_no_events(client, bearer, posting):
     sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-01'::date], ARRAY[1.00])")
-    told = explain(client, bearer, "2019-12-04")
-    assert (told["balance"], told["events"]) == ("0.00", [])
+    reply = explain(client, bearer, "2019-12-04")
+    assert (reply["balance"], reply["events"]) == ("0.00", [])
     assert [event["balance"] for event in explain(client, bearer, "2019-12-05")["events"]] == ["1001.00"]
 
 
-def test_a_reversal_says_so(client, bearer, posting):
+def test_a_reversal_is_marked_as_one(client, bearer, posting):
     [(tx_id,)] = sql(posting, "SELECT tx_id FROM loan_events WHERE loan_id = 1 AND event_type = 'payment'")
     sql(
         posting,
@@ -76,23 +80,23 @@ def test_a_reversal_says_so(client, bearer, posting):
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("wish", ["explain", "parts"])
-@pytest.mark.parametrize("wrong", ["", "1", "yes", "True"])
-def test_a_wrong_wish_is_400_and_named(client, bearer, path, wish, wrong):
-    reply = client.get(path.format("2020-02-29"), headers=bearer, query_string={wish: wrong})
+@pytest.mark.parametrize("parameter", ["explain", "parts"])
+@pytest.mark.parametrize("value", ["", "1", "yes", "True"])
+def test_an_invalid_boolean_is_400_and_names_the_parameter(client, bearer, path, parameter, value):
+    reply = client.get(path.format("2020-02-29"), headers=bearer, query_string={parameter: value})
     assert (reply.status_code, reply.json["errors"]) == (
         400,
-        [{"field": wish, "detail": "expected true or false"}],
+        [{"field": parameter, "detail": "expected true or false"}],
     )
 
 
-def test_not_to_explain_is_the_plain_reply(client, bearer):
+def test_false_parameters_give_the_plain_reply(client, bearer):
     plain = client.get("/1/2020-02-29", headers=bearer)
-    told = client.get("/1/2020-02-29", headers=bearer, query_string={"explain": "false", "parts": "false"})
-    assert (told.data, told.headers["ETag"]) == (plain.data, plain.headers["ETag"])
+    reply = client.get("/1/2020-02-29", headers=bearer, query_string={"explain": "false", "parts": "false"})
+    assert (reply.data, reply.headers["ETag"]) == (plain.data, plain.headers["ETag"])
 
 
-def test_too_many_events_are_refused(client, bearer, posting):
+def test_too_many_events_are_rejected(client, bearer, posting):
     sql(
         posting,
         "SELECT post_events(array_agg(3), array_agg('fee'::text), array_agg('2020-06-01'::date + n),"
@@ -104,7 +108,7 @@ def test_too_many_events_are_refused(client, bearer, posting):
     assert len(explain(client, bearer, "2047-10-18", "/3/{}")["events"]) == 10_000
 
 
-# What it is made of
+# Parts
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -119,20 +123,20 @@ def test_too_many_events_are_refused(client, bearer, posting):
 )
 def test_a_balance_is_split_into_its_parts(client, bearer, path, day, fees, interest, principal):
     plain = client.get(path.format(day), headers=bearer).json
-    told = client.get(path.format(day), headers=bearer, query_string={"parts": "true"}).json
-    assert told == plain | {
+    reply = client.get(path.format(day), headers=bearer, query_string={"parts": "true"}).json
+    assert reply == plain | {
         "parts": {"fees": fees, "interest": interest, "principal": principal},
         "allocation": ["fees", "interest", "principal"],
     }
 
 
-def test_parts_and_their_explanation_come_together(client, bearer):
+def test_parts_and_explanation_can_be_combined(client, bearer):
     both = explain(client, bearer, "2020-02-29", parts="true", as_of_version=3)
     assert {"events", "digest", "parts", "allocation"} < set(both)
     parts = client.get("/1/2020-02-29", headers=bearer, query_string={"parts": "true"}).json
     assert both == explain(client, bearer, "2020-02-29") | parts
 
 
-def test_what_was_paid_beyond_everything_is_a_principal_below_zero(client, bearer):
-    told = client.get("/2/2020-02-01", headers=bearer, query_string={"parts": "true"}).json
-    assert told["parts"] == {"fees": "0.00", "interest": "0.00", "principal": "-500.00"}
+def test_an_overpayment_makes_the_principal_negative(client, bearer):
+    reply = client.get("/2/2020-02-01", headers=bearer, query_string={"parts": "true"}).json
+    assert reply["parts"] == {"fees": "0.00", "interest": "0.00", "principal": "-500.00"}

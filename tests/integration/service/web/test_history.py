@@ -1,4 +1,4 @@
-"""A balance over time: which days it tells of, and which questions it refuses."""
+"""Balance histories: the points of each step, and rejected requests."""
 
 from datetime import UTC, datetime
 
@@ -12,14 +12,14 @@ def points(reply):
     return [(point["date"], point["balance"]) for point in reply.json["balances"]]
 
 
-def test_without_dates_it_goes_from_the_loans_start_until_today(client, bearer):
+def test_the_default_range_is_from_the_start_date_to_today(client, bearer):
     before = datetime.now(UTC).date().isoformat()
     reply = client.get(HISTORY, headers=bearer)
     assert points(reply) == [
         ("2019-12-05", "1000.00"), ("2020-01-31", "1010.00"), ("2020-02-29", "899.50"), ("2020-03-01", "899.55"),
     ]  # fmt: skip
-    told = {name: value for name, value in reply.json.items() if name not in ("balances", "to")}
-    assert told == {"loan_id": 1, "currency": "USD", "version": 3, "from": "2019-12-05", "step": "change"}
+    members = {name: value for name, value in reply.json.items() if name not in ("balances", "to")}
+    assert members == {"loan_id": 1, "currency": "USD", "version": 3, "from": "2019-12-05", "step": "change"}
     assert before <= reply.json["to"] <= datetime.now(UTC).date().isoformat()
 
 
@@ -39,11 +39,11 @@ def test_without_dates_it_goes_from_the_loans_start_until_today(client, bearer):
         ("from=0001-01-01&to=0001-01-01&step=day", [("0001-01-01", "0.00")]),
     ],
 )  # fmt: skip
-def test_a_step_chooses_the_days(client, bearer, query, expected):
+def test_the_step_selects_the_days(client, bearer, query, expected):
     assert points(client.get(f"{HISTORY}?{query}", headers=bearer)) == expected
 
 
-def test_a_day_whose_events_cancel_each_other_is_no_change(client, bearer, posting):
+def test_a_day_whose_events_cancel_each_other_is_not_a_change(client, bearer, posting):
     with posting, posting.cursor() as cursor:
         cursor.execute(
             "SELECT post_events(ARRAY[3, 3], ARRAY['fee', 'payment'], ARRAY['2020-07-01', '2020-07-01']::date[],"
@@ -62,23 +62,23 @@ def test_a_day_whose_events_cancel_each_other_is_no_change(client, bearer, posti
         ("step=week", "step", "expected one of change, day, month"),
         ("step=", "step", "expected one of"),
         ("min_version=x", "min_version", "expected a whole number"),
-        ("from=0001-01-01&to=9999-12-31&step=day", "step", "expected at most 10000 points, and this would be 3652059"),
-        ("from=0001-01-01&to=9999-12-31&step=month", "step", "expected at most 10000 points, and this would be 119988"),
-        ("from=2000-01-01&to=2027-05-19&step=day", "step", "expected at most 10000 points, and this would be 10001"),
+        ("from=0001-01-01&to=9999-12-31&step=day", "step", "expected at most 10000 points, got 3652059"),
+        ("from=0001-01-01&to=9999-12-31&step=month", "step", "expected at most 10000 points, got 119988"),
+        ("from=2000-01-01&to=2027-05-19&step=day", "step", "expected at most 10000 points, got 10001"),
     ],
 )
-def test_a_wrong_question_is_400_and_names_the_field(client, bearer, query, field, expected):
+def test_an_invalid_parameter_is_400_and_named(client, bearer, query, field, expected):
     reply = client.get(f"{HISTORY}?{query}", headers=bearer)
     assert (reply.status_code, [error["field"] for error in reply.json["errors"]]) == (400, [field])
     assert reply.json["errors"][0]["detail"].startswith(expected)
 
 
-def test_ten_thousand_points_are_told(client, bearer):
-    told = points(client.get(f"{HISTORY}?from=2000-01-01&to=2027-05-18&step=day", headers=bearer))
-    assert (len(told), told[-1]) == (10_000, ("2027-05-18", "899.55"))
+def test_ten_thousand_points_are_returned(client, bearer):
+    found = points(client.get(f"{HISTORY}?from=2000-01-01&to=2027-05-18&step=day", headers=bearer))
+    assert (len(found), found[-1]) == (10_000, ("2027-05-18", "899.55"))
 
 
-def test_more_changes_than_that_are_refused(client, bearer, posting):
+def test_more_than_ten_thousand_changes_are_rejected(client, bearer, posting):
     with posting, posting.cursor() as cursor:
         cursor.execute(
             "SELECT post_events(array_agg(3), array_agg('fee'::text), array_agg('2020-06-01'::date + n),"
@@ -92,5 +92,5 @@ def test_more_changes_than_that_are_refused(client, bearer, posting):
 
 
 @pytest.mark.parametrize(("path", "status"), [("/api/v1/loan/999/history", 404), ("/api/v1/loan/x/history", 400)])
-def test_a_loan_that_there_is_not(client, bearer, path, status):
+def test_an_unknown_or_invalid_loan_is_rejected(client, bearer, path, status):
     assert client.get(path, headers=bearer).status_code == status

@@ -1,4 +1,4 @@
-"""What loans owe, over HTTP: the right number, or a problem that names the field."""
+"""Loans and balances over HTTP, access to the routes, and problem documents."""
 
 from datetime import UTC, date, datetime, timedelta
 
@@ -25,7 +25,7 @@ PROBLEM = "application/problem+json"
         (3, "2021-01-01", "50.00", 0),
     ],
 )
-def test_a_balance(client, bearer, form, loan, day, balance, version):
+def test_a_balance_is_exact_on_each_day(client, bearer, form, loan, day, balance, version):
     reply = client.get(form.format(loan, day), headers=bearer)
     assert reply.status_code == 200
     assert reply.content_type == "application/json"
@@ -33,12 +33,12 @@ def test_a_balance(client, bearer, form, loan, day, balance, version):
     assert reply.json == expected
 
 
-def test_a_loan_is_its_terms_and_todays_balance(client, bearer):
+def test_a_loan_has_its_terms_and_the_balance_today(client, bearer):
     reply = client.get("/api/v1/loan/1", headers=bearer)
     assert reply.status_code == 200
-    told = dict(reply.json)
-    assert date.fromisoformat(told.pop("date")) - datetime.now(UTC).date() <= timedelta(days=1)
-    assert told == {
+    members = dict(reply.json)
+    assert date.fromisoformat(members.pop("date")) - datetime.now(UTC).date() <= timedelta(days=1)
+    assert members == {
         "loan_id": 1, "start_date": "2019-12-05", "initial_amt": "1000.00", "balance": "899.55",
         "currency": "USD", "version": 3,
     }  # fmt: skip
@@ -49,7 +49,7 @@ def test_an_unknown_loan_is_404(client, bearer, path):
     reply = client.get(path, headers=bearer)
     assert (reply.status_code, reply.content_type) == (404, PROBLEM)
     assert reply.json["type"] == "urn:loaner:problem:unknown-loan"
-    assert (reply.json["code"], reply.json["message"]) == (404, "there is no loan 999")
+    assert (reply.json["code"], reply.json["message"]) == (404, "no such loan: 999")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_unknown_loan_is_404(client, bearer, path):
         ("/api/v1/loan/one", "loan_id", "expected a whole number"),
     ],
 )
-def test_a_wrong_path_is_400_and_names_the_field(client, bearer, path, field, expected):
+def test_an_invalid_path_is_400_and_names_the_field(client, bearer, path, field, expected):
     reply = client.get(path, headers=bearer)
     assert (reply.status_code, reply.content_type) == (400, PROBLEM)
     [error] = reply.json["errors"]
@@ -79,7 +79,7 @@ def test_a_wrong_path_is_400_and_names_the_field(client, bearer, path, field, ex
     assert reply.json["code"] == 400
 
 
-def test_two_wrong_fields_are_both_named(client, bearer):
+def test_two_invalid_fields_are_both_named(client, bearer):
     reply = client.get("/api/v1/loan/x/y", headers=bearer)
     assert [error["field"] for error in reply.json["errors"]] == ["loan_id", "date"]
 
@@ -93,7 +93,7 @@ def test_without_a_token_a_secured_route_is_401(client, path):
 
 
 @pytest.mark.parametrize("path", ["/api/v1/loan/1/2021-02-30", "/api/v1/loan/x", "/api/v1/loan/999"])
-def test_without_a_token_nothing_is_parsed_and_nothing_is_told(client, path):
+def test_requests_without_a_token_are_rejected_before_parsing(client, path):
     assert client.get(path).status_code == 401
 
 
@@ -104,9 +104,9 @@ def test_a_token_without_api_read_is_403(client, make_token, scopes):
     assert "api:read" in reply.json["message"]
 
 
-def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
+def test_every_route_is_secured_unless_it_is_listed_as_public(served):
     app = build_app(served)
-    open_routes = {
+    public_routes = {
         "/",
         "/token",
         "/healthcheck",
@@ -119,7 +119,7 @@ def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
     }
     client = app.test_client()
     for rule in app.url_map.iter_rules():
-        if rule.rule in open_routes or rule.endpoint == "documentation.static":
+        if rule.rule in public_routes or rule.endpoint == "documentation.static":
             continue
         path = rule.rule
         for argument in rule.arguments:
@@ -128,13 +128,13 @@ def test_every_route_is_secured_unless_it_is_known_to_be_open(served):
             assert client.open(path, method=method).status_code == 401, (method, rule.rule)
 
 
-def test_loan_routes_can_be_opened_for_a_demonstration(served):
+def test_loan_routes_can_be_made_public(served):
     client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
     assert client.get("/1/2020-01-01").status_code == 200
     assert client.get("/status").status_code == 401
 
 
-def test_what_does_not_exist_is_a_problem_too(client, bearer):
+def test_unknown_paths_and_methods_are_problem_documents(client, bearer):
     for method, path, status in (("GET", "/no/such/path/at/all", 404), ("POST", "/status", 405)):
         reply = client.open(path, method=method, headers=bearer)
         assert (reply.status_code, reply.content_type) == (status, PROBLEM)
@@ -142,7 +142,7 @@ def test_what_does_not_exist_is_a_problem_too(client, bearer):
     assert "GET" in client.post("/status", headers=bearer).headers["Allow"]
 
 
-def test_postgres_that_is_gone_is_503_with_retry_after(served, bearer):
+def test_an_unavailable_database_is_503_with_retry_after(served, bearer):
     client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
     reply = client.get("/1/2020-01-01", headers=bearer)
     assert (reply.status_code, reply.content_type) == (503, PROBLEM)
@@ -150,7 +150,7 @@ def test_postgres_that_is_gone_is_503_with_retry_after(served, bearer):
     assert "127.0.0.1" not in reply.text
 
 
-def test_an_unexpected_error_tells_the_client_nothing(served, bearer, monkeypatch, caplog):
+def test_an_unexpected_error_reveals_no_details(served, bearer, monkeypatch, caplog):
     def fail(*_):
         raise RuntimeError("the password is hunter2")
 

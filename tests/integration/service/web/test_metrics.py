@@ -1,4 +1,4 @@
-"""What is measured, of one process and of several together."""
+"""Metrics of one process, and of several together."""
 
 import os
 import re
@@ -30,8 +30,8 @@ from tests.support.processes import ask, free_port, reach, started, wait_until_u
 BALANCE = {"route": "/<loan_id>/<date>", "method": "GET", "status": "200"}
 
 
-class Told:
-    """The values of a text in Prometheus' format."""
+class Metrics:
+    """Metrics parsed from Prometheus' text format."""
 
     def __init__(self, text: str) -> None:
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
@@ -45,41 +45,41 @@ class Told:
         return self.value("request_duration_seconds_count", **labels) or 0
 
 
-def told_by(client) -> Told:
+def read_metrics(client) -> Metrics:
     reply = client.get("/metrics")
     assert (reply.status_code, reply.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    return Told(reply.text)
+    return Metrics(reply.text)
 
 
-def scrape(url: str) -> Told:
+def scrape(url: str) -> Metrics:
     with urllib.request.urlopen(f"{url}/metrics", timeout=10) as reply:
-        return Told(reply.read().decode())
+        return Metrics(reply.read().decode())
 
 
 @pytest.fixture
 def variables(served, tmp_path):
-    """Variables of a service of two workers; it needs a gateway as well."""
+    """Variables of a service with two workers, which needs a gateway as well."""
     return {**reach(served), "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1", "PORT": str(free_port()),
             "WORKERS": "2", "DRAIN_S": "0", "TMPDIR": str(tmp_path)}  # fmt: skip
 
 
-def test_requests_are_counted_by_pattern_method_and_status(client, bearer):
-    before = told_by(client)
+def test_requests_are_counted_by_route_method_and_status(client, bearer):
+    before = read_metrics(client)
     for _ in range(3):
         assert client.get("/1/2020-02-29", headers=bearer).status_code == 200
     client.get("/1/2020-02-29")
     client.get("/api/v1/loan/1/tomorrow", headers=bearer)
-    now = told_by(client)
+    now = read_metrics(client)
     assert now.count(**BALANCE) - before.count(**BALANCE) == 3
     for route, status in (("/<loan_id>/<date>", "401"), ("/api/v1/loan/<loan_id>/<date>", "400"), ("/metrics", "200")):
         labels = {"route": route, "method": "GET", "status": status}
         assert now.count(**labels) - before.count(**labels) == 1
 
 
-def test_no_label_holds_what_a_client_sends(client, bearer):
+def test_labels_contain_nothing_that_a_client_sends(client, bearer):
     for path in (
         "/7654321/2020-01-01",
-        "/secret-path/of/somebody",
+        "/secret-path/of/a/client",
         "/api/v1/loan/7654321",
         "/api/v1/swagger/secret-path",
     ):
@@ -87,61 +87,61 @@ def test_no_label_holds_what_a_client_sends(client, bearer):
     client.open("/version", method="SECRETIVE")
     client.post("/token", json={"user": "secret-user", "pw": "secret-pw"})
     reply = client.get("/metrics")
-    told = Told(reply.text)
+    metrics = Metrics(reply.text)
     for method, status in (("GET", "404"), ("other", "405")):
-        assert told.count(route="other", method=method, status=status) >= 1
-    assert told.value("token_requests_total", outcome="invalid_client") >= 1
+        assert metrics.count(route="other", method=method, status=status) >= 1
+    assert metrics.value("token_requests_total", outcome="invalid_client") >= 1
     own = "\n".join(line for line in reply.text.splitlines() if line.startswith("loaner_"))
     assert not re.search("7654321|secret|2020-", own, re.IGNORECASE)
     assert bearer["Authorization"].split(".")[-1] not in own
 
 
-def test_what_runs_and_the_age_of_its_key_are_told(client, keys_dir):
-    told = told_by(client)
-    assert told.value("build_info", version=__version__, core=IMPLEMENTATION) == 1
-    assert told.value("signing_key_created_timestamp_seconds") == int((keys_dir / "loaner").stat().st_mtime)
+def test_the_release_and_the_age_of_the_signing_key_are_metrics(client, keys_dir):
+    metrics = read_metrics(client)
+    assert metrics.value("build_info", version=__version__, core=IMPLEMENTATION) == 1
+    assert metrics.value("signing_key_created_timestamp_seconds") == int((keys_dir / "loaner").stat().st_mtime)
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
-def test_through_a_gateway_there_are_no_metrics(client, header):
+def test_metrics_are_404_through_a_gateway(client, header):
     assert client.get("/metrics", headers={header: "x"}).status_code == 404
 
 
-def test_connections_are_counted_however_a_read_ends(served):
+def test_connections_are_counted_after_successful_and_failed_reads(served):
     def counted() -> list[float]:
         names = ("", "_in_use", "_max")
         return [REGISTRY.get_sample_value(f"loaner_database_connections{name}") or 0 for name in names]
 
-    def refused(reason: str) -> float:
+    def refusals(reason: str) -> float:
         return REGISTRY.get_sample_value("loaner_database_refusals_total", {"reason": reason}) or 0
 
-    opened, in_use, most = counted()
+    opened, in_use, maximum = counted()
     database = ConnectionPool(served.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.05}))
     with database._connection():
-        assert counted() == [opened + 1, in_use + 1, most + 1]
-        before = refused("exhausted")
+        assert counted() == [opened + 1, in_use + 1, maximum + 1]
+        before = refusals("exhausted")
         with pytest.raises(DatabaseUnavailable):
             database.row("SELECT 1")
-        assert refused("exhausted") == before + 1
+        assert refusals("exhausted") == before + 1
     with pytest.raises(psycopg2.ProgrammingError):
         database.row("SELECT nothing")
-    assert counted() == [opened + 1, in_use, most + 1]
-    before = refused("broken")
+    assert counted() == [opened + 1, in_use, maximum + 1]
+    before = refusals("broken")
     with pytest.raises(DatabaseUnavailable):
         database.row("SELECT pg_terminate_backend(pg_backend_pid())")
-    assert refused("broken") == before + 1
+    assert refusals("broken") == before + 1
     database.close()
     assert counted()[:2] == [opened, in_use]
-    before = refused("down")
-    away = ConnectionPool(served.model_copy(update={"psql_port": 1}))
+    before = refusals("down")
+    unreachable = ConnectionPool(served.model_copy(update={"psql_port": 1}))
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
-            away.row("SELECT 1")
-    assert refused("down") == before + 2
+            unreachable.row("SELECT 1")
+    assert refusals("down") == before + 2
     assert counted()[:2] == [opened, in_use]
 
 
-def test_a_gauge_that_was_never_set_is_not_told_of_and_threads_make_one():
+def test_a_gauge_appears_once_it_is_set_and_only_once_across_threads():
     gauge = LazyGauge("loaner_made_late", "For this test.", "livesum")
     assert REGISTRY.get_sample_value("loaner_made_late") is None
     threads = [threading.Thread(target=gauge.inc) for _ in range(20)]
@@ -153,22 +153,22 @@ def test_a_gauge_that_was_never_set_is_not_told_of_and_threads_make_one():
     assert REGISTRY.get_sample_value("loaner_made_late") == 17
 
 
-def test_workers_add_up_and_a_dead_ones_counts_stay(served, variables, bearer, tmp_path):
+def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, variables, bearer, tmp_path):
     url = f"http://127.0.0.1:{variables['PORT']}"
     pool = float(served.psql_pool_size + served.psql_posting_pool_size + 1)  # and one for portfolios
 
     def written() -> list[Path]:
         return list(tmp_path.glob("loaner-*/metrics/histogram_*.db"))
 
-    with running_kong(StandInKong()) as kong, started(**variables, API_GATEWAY_URL=kong.url) as (process, told):
-        wait_until_up(process, f"{url}/healthcheck", told)
+    with running_kong(StandInKong()) as kong, started(**variables, API_GATEWAY_URL=kong.url) as (process, output):
+        wait_until_up(process, f"{url}/healthcheck", output)
         until(lambda: scrape(url).value("database_connections_max") == 2 * pool, 20)
-        asked = 0
-        while len(written()) < 2 or asked < 20:
+        count = 0
+        while len(written()) < 2 or count < 20:
             assert ask(f"{url}/1/2020-02-29", bearer)[0] == 200
-            asked += 1
-            assert asked < 1000, "one worker answers everything"
-        assert scrape(url).count(**BALANCE) == asked
+            count += 1
+            assert count < 1000, "one worker answers everything"
+        assert scrape(url).count(**BALANCE) == count
         assert scrape(url).value("database_connections") >= 1
         assert scrape(url).value("database_connections_in_use") == 0
         dead = re.search(r"\d+", written()[0].name)[0]
@@ -176,15 +176,15 @@ def test_workers_add_up_and_a_dead_ones_counts_stay(served, variables, bearer, t
         until(lambda: not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db")) or not answers(url), 20)
         until(lambda: answers(url) and scrape(url).value("database_connections_max") == 2 * pool, 20)
         assert not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db"))
-        assert scrape(url).count(**BALANCE) == asked
-        shutil.rmtree(next(tmp_path.glob("loaner-*")))  # as whoever cleans up does
-        for path in ("/version", "/token", "/nowhere"):  # what nobody has counted before
+        assert scrape(url).count(**BALANCE) == count
+        shutil.rmtree(next(tmp_path.glob("loaner-*")))  # as a cleaner of temporary files does
+        for path in ("/version", "/token", "/nowhere"):  # routes and statuses without a counter so far
             assert requests.patch(f"{url}{path}", timeout=10).status_code in (404, 405)
         assert answers(url)
 
 
 def answers(url: str) -> bool:
-    """Whether /metrics answers; a worker that has just died takes connections along."""
+    """Return whether /metrics answers. Connections to a worker that has just died are lost."""
     try:
         scrape(url)
     except OSError:
@@ -192,7 +192,7 @@ def answers(url: str) -> bool:
     return True
 
 
-def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
+def test_the_parent_reports_on_vault_and_the_gateway(served, variables):
     url = f"http://127.0.0.1:{variables['PORT']}"
     for name in ("PSQL_USER", "PSQL_PW"):
         del variables[name]
@@ -200,8 +200,8 @@ def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
                   "SERVICE_DISCOVERY": "upstream", "GATEWAY_INTERVAL_S": "1"}  # fmt: skip
     with running(StandInVault(served, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url}
-        with started(**variables) as (process, told):
-            wait_until_up(process, f"{url}/healthcheck", told)
+        with started(**variables) as (process, output):
+            wait_until_up(process, f"{url}/healthcheck", output)
             until(lambda: scrape(url).value("gateway_registered") == 1, 20)
             until(lambda: (scrape(url).value("vault_renewals_total", outcome="new") or 0) >= 2, 20)
             assert scrape(url).value("vault_renewals_total", outcome="renewed") >= 1
@@ -216,7 +216,7 @@ def test_the_parent_tells_of_vault_and_of_the_gateway(served, variables):
             until(lambda: scrape(url).value("gateway_registered") == 1, 30)
 
 
-def test_methods_that_clients_make_up_take_no_memory(client):
+def test_invented_methods_use_no_memory(client):
     before = request_timer.cache_info().currsize
     for number in range(50):
         assert client.open("/healthcheck", method=f"M{number}").status_code == 405

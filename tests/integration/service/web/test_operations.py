@@ -1,4 +1,4 @@
-"""How the service is doing, and the documentation of what it offers."""
+"""Status, probes, the documentation, and checks of keys at the start."""
 
 import json
 
@@ -14,30 +14,30 @@ from tests.conftest import sql
 from tests.support.processes import free_port
 
 
-def test_status_tells_whoever_has_a_token(client, bearer):
+def test_status_is_returned_to_a_client_with_a_token(client, bearer):
     expected = {"status": "running", "version": __version__, "core": IMPLEMENTATION, "database": "ok",
                 "heard_s": None, "memcached": {}}  # fmt: skip
     assert client.get("/status", headers=bearer).json == expected
 
 
-def test_status_tells_the_truth_about_the_database(served, bearer):
+def test_status_reports_an_unavailable_database(served, bearer):
     client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
     reply = client.get("/status", headers=bearer)
     assert reply.status_code == 200
     assert "127.0.0.1:1" in reply.json["database"]
 
 
-def test_liveness_asks_nobody(served):
+def test_liveness_and_version_need_no_database(served):
     client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
     assert client.get("/healthcheck").json == {"status": "ok"}
     assert client.get("/version").json == {"version": __version__}
 
 
-def test_ready_when_the_tables_can_be_read(client):
+def test_it_is_ready_if_the_tables_can_be_read(client):
     assert client.get("/ready").status_code == 200
 
 
-def test_ready_tells_of_everything_that_replies_depend_on(served):
+def test_readiness_reports_every_dependency(served):
     cache = f"127.0.0.1:{free_port()}"
     chosen = served.model_copy(update={"memcached_servers": cache, "cache_secret": SecretStr("s" * 16)})
     client = build_app(chosen).test_client()
@@ -45,13 +45,13 @@ def test_ready_tells_of_everything_that_replies_depend_on(served):
     assert (client.get("/ready").status_code, client.get("/ready").json) == (200, expected)
 
 
-def test_not_ready_without_postgres(served):
+def test_it_is_not_ready_without_postgres(served):
     reply = build_app(served.model_copy(update={"psql_port": 1})).test_client().get("/ready")
     assert (reply.status_code, reply.content_type) == (503, "application/problem+json")
     assert "127.0.0.1" not in reply.text
 
 
-def test_not_ready_with_tables_of_an_older_release_and_ready_with_those_of_a_newer(client, admin, bearer):
+def test_it_is_not_ready_with_older_tables_and_ready_with_newer_ones(client, admin, bearer):
     for change in ("UPDATE alembic_version SET version_num = '0001'", "DELETE FROM alembic_version"):
         sql(admin, change)
         assert client.get("/ready").status_code == 503
@@ -60,36 +60,36 @@ def test_not_ready_with_tables_of_an_older_release_and_ready_with_those_of_a_new
     assert client.get("/ready").status_code == 200
 
 
-def test_not_ready_without_tables(client, admin):
+def test_it_is_not_ready_without_tables(client, admin):
     sql(admin, "DROP TABLE alembic_version")
     assert client.get("/ready").status_code == 503
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
-def test_through_a_gateway_readiness_does_not_exist(client, header):
+def test_readiness_is_404_through_a_gateway(client, header):
     assert client.get("/ready", headers={header: "x"}).status_code == 404
 
 
-def test_the_documentation_page_is_served_with_everything_it_needs(client):
+def test_the_documentation_page_is_served_with_all_assets(client):
     page = client.get("/api/v1")
     assert page.status_code == 200
     assert page.content_type.startswith("text/html")
     for asset in ("swagger-ui-bundle.js", "swagger-ui.css"):
         assert asset in page.text
-    assert "http" not in page.text.replace("http-equiv", "")  # nothing is fetched from elsewhere
+    assert "http" not in page.text.replace("http-equiv", "")  # the page loads nothing from other hosts
     for asset in ("js/swagger-ui-bundle.js", "css/swagger-ui.css", "images/swagger.svg"):
         with client.get(f"/api/v1/swagger/{asset}") as reply:
             assert reply.status_code == 200
             assert reply.data
 
 
-def test_the_document_tells_what_to_ask_and_what_comes_back(client):
+def test_the_document_describes_parameters_and_replies(client):
     document = client.get("/api/v1/openapi.json").json
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
     assert balance["security"] == [{"bearer": ["api:read"]}]
     assert set(balance["responses"]) == {"200", "304", "400", "401", "403", "404", "412", "503"}
-    asked = {parameter["name"] for parameter in balance["parameters"]}
-    assert asked == {"loan_id", "date", "min_version", "as_of_version", "known_at", "explain", "parts"}
+    parameters = {parameter["name"] for parameter in balance["parameters"]}
+    assert parameters == {"loan_id", "date", "min_version", "as_of_version", "known_at", "explain", "parts"}
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip
@@ -98,7 +98,7 @@ def test_the_document_tells_what_to_ask_and_what_comes_back(client):
 @pytest.mark.parametrize(
     ("path", "model"), [("/api/v1/loan", "LoanBody"), ("/api/v1/loan/{loan_id}/events", "EventsBody")]
 )
-def test_the_document_tells_how_to_post(client, make_token, path, model):
+def test_the_document_describes_posting(client, make_token, path, model):
     document = client.get("/api/v1/openapi.json").json
     route = document["paths"][path]["post"]
     assert route["security"] == [{"bearer": ["api:write"]}]
@@ -115,21 +115,21 @@ def test_the_document_tells_how_to_post(client, make_token, path, model):
     assert not any("default" in member for member in schemas["EventBody"]["properties"].values())
 
 
-def test_every_reference_of_the_document_leads_somewhere(client):
+def test_every_reference_of_the_document_is_resolvable(client):
     document = client.get("/api/v1/openapi.json").json
     names = set(document["components"]["schemas"])
     text = json.dumps(document)
-    for piece in text.split('"$ref": "')[1:]:
-        assert piece.split('"')[0].removeprefix("#/components/schemas/") in names
+    for part in text.split('"$ref": "')[1:]:
+        assert part.split('"')[0].removeprefix("#/components/schemas/") in names
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/"])
-def test_a_browser_finds_the_documentation(client, path):
+def test_a_browser_is_redirected_to_the_documentation(client, path):
     reply = client.get(path, follow_redirects=True)
     assert "swagger-ui-bundle.js" in reply.text
 
 
-def test_behind_a_prefix_the_documentation_leads_back_through_it(client):
+def test_documentation_links_keep_the_prefix_of_a_gateway(client):
     headers = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "10.0.0.1"}
     assert '<base href="/loaner/api/v1/">' in client.get("/api/v1", headers=headers).text
     assert client.get("/api/v1/openapi.json", headers=headers).json["servers"] == [{"url": "/loaner"}]
@@ -137,19 +137,19 @@ def test_behind_a_prefix_the_documentation_leads_back_through_it(client):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "not a readable directory"), ({}, "keys generate"), ({"a.pub": "x"}, "a.pub")]
+    ("content", "message"), [(None, "not a readable directory"), ({}, "keys generate"), ({"a.pub": "x"}, "a.pub")]
 )
-def test_a_key_directory_that_cannot_be_used_stops_the_start(served, tmp_path, content, said):
+def test_an_unusable_key_directory_stops_the_start(served, tmp_path, content, message):
     folder = tmp_path / "keys"
     if content is not None:
         folder.mkdir()
         for name, text in content.items():
             (folder / name).write_text(text)
-    with pytest.raises(SettingsError, match=f"KEYS_DIR.*{said}"):
+    with pytest.raises(SettingsError, match=f"KEYS_DIR.*{message}"):
         open_keys(served.model_copy(update={"keys_dir": str(folder)}))
 
 
-def test_a_broken_key_of_its_own_stops_the_start(served, keys_dir, tmp_path):
+def test_a_broken_signing_key_stops_the_start(served, keys_dir, tmp_path):
     (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
     (tmp_path / "loaner").write_text("rubbish")
     (tmp_path / "loaner.pub").write_bytes((keys_dir / "loaner.pub").read_bytes())
@@ -157,7 +157,7 @@ def test_a_broken_key_of_its_own_stops_the_start(served, keys_dir, tmp_path):
         check_keys(served.model_copy(update={"keys_dir": str(tmp_path)}))
 
 
-def test_keys_that_lie_open_are_warned_of(served, keys_dir, tmp_path, caplog):
+def test_loose_permissions_of_keys_are_logged(served, keys_dir, tmp_path, caplog):
     for name in ("default.pub", "loaner", "loaner.pub"):
         (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
     (tmp_path / "loaner").chmod(0o640)

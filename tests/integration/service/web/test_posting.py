@@ -1,4 +1,4 @@
-"""Posting over HTTP: what is exactly right is in the ledger, all of it, and anything else is refused by its name."""
+"""Posting over HTTP: valid requests are posted whole, and invalid ones are rejected with the names of their fields."""
 
 import random
 import re
@@ -24,7 +24,7 @@ KINDS = {"fee": FEE, "interest": INTEREST, "payment": PAYMENT}
 
 @pytest.fixture
 def writer(make_token):
-    """Headers that may post."""
+    """Headers with a token that may post."""
     return {"Authorization": f"Bearer {make_token(scopes='api:read,api:write')}"}
 
 
@@ -40,14 +40,14 @@ def count(posting):
     return sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)")[0]
 
 
-def refused(reply, status):
-    """The fields that a refusal names, with what it says of each."""
+def rejected_fields(reply, status):
+    """Check that a request was rejected, and return the detail of each field."""
     assert (reply.status_code, reply.content_type) == (status, PROBLEM), reply.text
     assert reply.json["code"] == status
     return {error["field"]: error["detail"] for error in reply.json.get("errors", ())}
 
 
-def test_events_are_posted_and_counted_in_the_reply(post, posting):
+def test_events_are_posted_and_included_in_the_reply(post, posting):
     reply = post(GOOD, {**GOOD, "event_type": "payment", "amt": "100", "source_id": "receipt 7"})
     assert (reply.status_code, reply.content_type) == (201, "application/json")
     rows = sql(posting, "SELECT tx_id, version, event_type, post_date, amt, source_id FROM loan_events"
@@ -68,14 +68,14 @@ def test_events_are_posted_and_counted_in_the_reply(post, posting):
     assert "Idempotent-Replayed" not in reply.headers
 
 
-def test_what_was_posted_is_read_at_once_with_min_version(post, client, bearer):
+def test_min_version_reads_a_posting_immediately(post, client, bearer):
     assert client.get("/1/2020-03-01", headers=bearer).json["balance"] == "899.55"
     version = post({**GOOD, "post_date": "2019-12-06"}).json["version"]
     reply = client.get(f"/1/2020-03-01?min_version={version}", headers=bearer)
     assert (reply.status_code, reply.json["balance"], reply.json["version"]) == (200, "901.05", 4)
 
 
-def test_an_event_may_lie_before_the_loan_and_in_the_future(post, client, bearer):
+def test_an_event_may_be_dated_before_the_loan_or_in_the_future(post, client, bearer):
     reply = post({**GOOD, "post_date": "0001-01-01"}, {**GOOD, "post_date": "9999-12-31", "amt": "7"})
     assert reply.json["balance"] == "901.05"
     for day, balance in (("2019-12-04", "0.00"), ("2019-12-05", "1001.50"), ("9999-12-31", "908.05")):
@@ -99,20 +99,22 @@ def test_an_event_may_lie_before_the_loan_and_in_the_future(post, client, bearer
         ("version", 1), ("loan_id", 1), ("Amt", "1.00"),
     ],
 )  # fmt: skip
-def test_a_bad_member_is_400_names_its_place_and_nothing_is_posted(post, posting, field, value):
+def test_an_invalid_member_is_400_and_named_and_nothing_is_posted(post, posting, field, value):
     before = count(posting)
-    assert refused(post(GOOD, {**GOOD, field: value}), 400).keys() == {f"events.1.{field}"}
+    assert rejected_fields(post(GOOD, {**GOOD, field: value}), 400).keys() == {f"events.1.{field}"}
     assert count(posting) == before
 
 
 @pytest.mark.parametrize("field", ["event_type", "post_date", "amt"])
-def test_a_member_that_is_missing_is_named(post, field):
-    assert refused(post({name: GOOD[name] for name in GOOD if name != field}), 400).keys() == {f"events.0.{field}"}
+def test_a_missing_member_is_named(post, field):
+    assert rejected_fields(post({name: GOOD[name] for name in GOOD if name != field}), 400).keys() == {
+        f"events.0.{field}"
+    }
 
 
-def test_every_wrong_member_is_named(post):
+def test_every_invalid_member_is_named(post):
     bad = {"event_type": "gift", "post_date": "x", "amt": "0", "more": 1}
-    assert refused(post(bad, bad), 400).keys() == {f"events.{n}.{field}" for n in (0, 1) for field in bad}
+    assert rejected_fields(post(bad, bad), 400).keys() == {f"events.{n}.{field}" for n in (0, 1) for field in bad}
 
 
 @pytest.mark.parametrize(
@@ -126,19 +128,19 @@ def test_every_wrong_member_is_named(post):
         (b'{"events": [1]}', "events.0"), (b'{"events": null}', "events"), ('{"events": []}'.encode("utf-16"), "body"),
     ],
 )  # fmt: skip
-def test_a_body_that_is_not_what_is_expected_is_400(client, writer, body, field):
+def test_an_invalid_body_is_400(client, writer, body, field):
     reply = client.post(EVENTS, data=body, content_type="application/json", headers=writer)
-    assert field in refused(reply, 400)
+    assert field in rejected_fields(reply, 400)
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
-def test_another_type_of_body_is_415(client, writer, media_type):
+def test_another_media_type_is_415(client, writer, media_type):
     reply = client.post(EVENTS, data=b'{"events": []}', content_type=media_type, headers=writer)
     assert (reply.status_code, reply.content_type) == (415, PROBLEM)
 
 
-def test_a_thousand_events_are_posted_and_one_more_is_refused(post, posting):
-    assert refused(post(*[GOOD] * 1001), 400).keys() == {"events"}
+def test_a_thousand_events_are_posted_and_one_more_is_rejected(post, posting):
+    assert rejected_fields(post(*[GOOD] * 1001), 400).keys() == {"events"}
     reply = post(*[GOOD] * 1000)
     assert (reply.status_code, len(reply.json["events"]), reply.json["version"]) == (201, 1000, 1003)
     assert reply.json["balance"] == "2399.55"
@@ -149,7 +151,7 @@ def test_a_body_that_is_too_large_is_413(client, writer):
     assert (reply.status_code, reply.content_type) == (413, PROBLEM)
 
 
-def test_what_is_said_of_a_bad_body_is_not_longer_than_the_body(client, writer):
+def test_the_reply_names_at_most_a_hundred_errors(client, writer):
     reply = client.post(EVENTS, json={"events": [{"a": 1}] * 1000}, headers=writer)
     assert len(reply.json["errors"]) == 100
 
@@ -157,64 +159,64 @@ def test_what_is_said_of_a_bad_body_is_not_longer_than_the_body(client, writer):
 def test_an_unknown_loan_is_404(post, posting):
     before = count(posting)
     reply = post(GOOD, loan=999)
-    refused(reply, 404)
+    rejected_fields(reply, 404)
     assert reply.json["type"] == "urn:loaner:problem:unknown-loan"
     assert count(posting) == before
 
 
-def test_a_source_id_that_the_loan_has_is_409_and_names_it(post, posting):
+def test_an_existing_source_id_is_409_and_names_the_event(post, posting):
     named = {**GOOD, "source_id": "invoice 1"}
     [event] = post(named).json["events"]
     before = count(posting)
     reply = post(GOOD, named, GOOD)
-    assert str(event["tx_id"]) in refused(reply, 409)["events.1.source_id"]
+    assert str(event["tx_id"]) in rejected_fields(reply, 409)["events.1.source_id"]
     assert count(posting) == before
     assert post(named, loan=2).status_code == 201
 
 
 @pytest.mark.parametrize("field", [{"source_id": "a"}, {"reverses": 1}])
-def test_what_is_there_twice_in_one_request_is_400(post, posting, field):
+def test_a_duplicate_in_one_request_is_400(post, posting, field):
     before = count(posting)
     [name] = field
-    assert refused(post({**GOOD, **field}, GOOD, {**GOOD, **field}), 400).keys() == {f"events.2.{name}"}
+    assert rejected_fields(post({**GOOD, **field}, GOOD, {**GOOD, **field}), 400).keys() == {f"events.2.{name}"}
     assert count(posting) == before
 
 
-def test_a_reversal_takes_an_event_back_once(post, posting):
+def test_an_event_can_be_reversed_once(post, posting):
     [event] = post(GOOD).json["events"]
     back = {**GOOD, "post_date": "2020-03-05", "reverses": event["tx_id"]}
     reply = post(back)
     assert (reply.status_code, reply.json["balance"], reply.json["version"]) == (201, "899.55", 5)
     [reversal] = reply.json["events"]
     before = count(posting)
-    assert str(reversal["tx_id"]) in refused(post(GOOD, back), 409)["events.1.reverses"]
-    assert refused(post({**back, "reverses": reversal["tx_id"]}), 422).keys() == {"events.0.reverses"}
+    assert str(reversal["tx_id"]) in rejected_fields(post(GOOD, back), 409)["events.1.reverses"]
+    assert rejected_fields(post({**back, "reverses": reversal["tx_id"]}), 422).keys() == {"events.0.reverses"}
     assert count(posting) == before
 
 
 @pytest.mark.parametrize("change", [{"amt": "1.51"}, {"event_type": "interest"}, {"reverses": 10**15}])
-def test_a_reversal_of_no_such_event_is_422(post, posting, change):
+def test_a_reversal_without_a_matching_event_is_422(post, posting, change):
     [event] = post(GOOD).json["events"]
     before = count(posting)
     reply = post(GOOD, {**GOOD, "reverses": event["tx_id"], **change})
-    assert refused(reply, 422).keys() == {"events.1.reverses"}
+    assert rejected_fields(reply, 422).keys() == {"events.1.reverses"}
     assert count(posting) == before
 
 
 def test_a_reversal_of_an_event_of_another_loan_is_422(post):
     [event] = post(GOOD, loan=2).json["events"]
-    assert refused(post({**GOOD, "reverses": event["tx_id"]}), 422).keys() == {"events.0.reverses"}
+    assert rejected_fields(post({**GOOD, "reverses": event["tx_id"]}), 422).keys() == {"events.0.reverses"}
 
 
-def test_more_than_the_ledger_holds_is_422(post, posting):
+def test_amounts_beyond_the_capacity_of_the_ledger_are_422(post, posting):
     most = {**GOOD, "amt": "9999999999999999.99"}
     assert post(*[most] * 9).status_code == 201
     before = count(posting)
-    assert refused(post(most), 422).keys() == {"events"}
+    assert rejected_fields(post(most), 422).keys() == {"events"}
     assert count(posting) == before
 
 
-def test_balances_are_those_of_a_plain_reckoning_of_everything_that_was_posted(client, writer, post, bearer):
+def test_balances_after_random_postings_match_a_decimal_model(client, writer, post, bearer):
     chance = random.Random(20)
     loan = {**LOAN, "loan_id": 77}
     assert client.post("/api/v1/loan", json=loan, headers=writer).status_code == 201
@@ -225,19 +227,19 @@ def test_balances_are_those_of_a_plain_reckoning_of_everything_that_was_posted(c
         for _ in range(chance.randint(1, 4)):
             day = date.fromordinal(date(2019, 12, 20).toordinal() + chance.randint(0, 60))
             event = {"event_type": chance.choice(list(KINDS)), "amt": f"{chance.randint(1, 99999) / 100:.2f}"}
-            taken_back = chance.choice([*open_events, None])
-            if taken_back is not None:
-                event = {**open_events.pop(taken_back), "reverses": taken_back}
+            reversed_id = chance.choice([*open_events, None])
+            if reversed_id is not None:
+                event = {**open_events.pop(reversed_id), "reverses": reversed_id}
             batch.append({**event, "post_date": day.isoformat()})
         reply = post(*batch, loan=77)
         assert [e["version"] for e in reply.json["events"]] == list(range(version + 1, version + len(batch) + 1))
         version = reply.json["version"]
-        for event, told in zip(batch, reply.json["events"], strict=True):
+        for event, posted_event in zip(batch, reply.json["events"], strict=True):
             kind = KINDS[event["event_type"]] | (REVERSAL if "reverses" in event else 0)
             day = day_number(date.fromisoformat(event["post_date"]))
-            posted.append(Event(day, kind, to_cents(event["amt"]), told["tx_id"]))
+            posted.append(Event(day, kind, to_cents(event["amt"]), posted_event["tx_id"]))
             if "reverses" not in event:
-                open_events[told["tx_id"]] = {name: event[name] for name in ("event_type", "amt")}
+                open_events[posted_event["tx_id"]] = {name: event[name] for name in ("event_type", "amt")}
         ledger = Ledger(start, 100_00, tuple(posted))
         assert Decimal(reply.json["balance"]) == ledger.balance_at(10**6)
         for day in ("2019-12-31", "2020-01-01", "2020-01-15", "2020-02-20"):
@@ -245,7 +247,7 @@ def test_balances_are_those_of_a_plain_reckoning_of_everything_that_was_posted(c
             assert Decimal(found["balance"]) == ledger.balance_at(day_number(date.fromisoformat(day)))
 
 
-def test_before_a_loan_starts_nothing_is_owed_whatever_is_posted(client, writer, post):
+def test_the_balance_before_the_start_date_is_zero_despite_postings(client, writer, post):
     client.post("/api/v1/loan", json={**LOAN, "start_date": "9000-01-01"}, headers=writer)
     assert post(GOOD, loan=50).json["balance"] == "0.00"
 
@@ -258,7 +260,7 @@ def test_a_loan_is_created(client, writer, bearer):
     assert (found.json, found.headers["ETag"]) == (reply.json, reply.headers["ETag"])
 
 
-def test_through_a_gateway_the_location_leads_back_through_it(client, writer):
+def test_the_location_keeps_the_prefix_of_a_gateway(client, writer):
     headers = {**writer, "X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "10.0.0.1"}
     reply = client.post("/api/v1/loan", json=LOAN, headers=headers)
     assert reply.headers["Location"] == "/loaner/api/v1/loan/50"
@@ -270,7 +272,7 @@ def test_a_loan_that_exists_is_409(client, writer, posting, change):
     client.post("/api/v1/loan", json=LOAN, headers=writer)
     before = count(posting)
     reply = client.post("/api/v1/loan", json={**LOAN, **change}, headers=writer)
-    refused(reply, 409)
+    rejected_fields(reply, 409)
     assert (reply.json["type"], reply.json["loan_id"]) == ("urn:loaner:problem:loan-exists", 50)
     assert count(posting) == before
 
@@ -284,18 +286,20 @@ def test_a_loan_that_exists_is_409(client, writer, posting, change):
         ("version", 1),
     ],
 )  # fmt: skip
-def test_bad_terms_are_400_and_named(client, writer, posting, field, value):
+def test_invalid_terms_are_400_and_named(client, writer, posting, field, value):
     before = count(posting)
-    assert refused(client.post("/api/v1/loan", json={**LOAN, field: value}, headers=writer), 400).keys() == {field}
+    assert rejected_fields(client.post("/api/v1/loan", json={**LOAN, field: value}, headers=writer), 400).keys() == {
+        field
+    }
     assert count(posting) == before
 
 
 @pytest.mark.parametrize(("path", "body"), [(EVENTS, {"events": [GOOD]}), ("/api/v1/loan", LOAN)])
-def test_who_may_only_read_is_403_and_who_is_nobody_401(client, make_token, posting, path, body):
+def test_a_token_without_the_write_scope_is_403_and_none_is_401(client, make_token, posting, path, body):
     before = count(posting)
     for scopes in ("api:read", "api:writer", ""):
         reply = client.post(path, json=body, headers={"Authorization": f"Bearer {make_token(scopes=scopes)}"})
-        refused(reply, 403)
+        rejected_fields(reply, 403)
         assert "api:write" in reply.json["message"]
     assert client.post(path, json=body).status_code == 401
     assert count(posting) == before
@@ -303,45 +307,45 @@ def test_who_may_only_read_is_403_and_who_is_nobody_401(client, make_token, post
     assert client.post(path, json=body, headers=writes_only).status_code == 201
 
 
-def test_a_demonstration_that_opens_the_loan_routes_does_not_open_posting(served):
+def test_posting_requires_a_token_even_if_loan_routes_are_public(served):
     client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
     assert client.get("/1/2020-01-01").status_code == 200
     assert client.post(EVENTS, json={"events": [GOOD]}).status_code == 401
     assert client.post("/api/v1/loan", json=LOAN).status_code == 401
 
 
-def test_where_posting_is_not_set_up_it_is_404(served, writer):
+def test_posting_is_404_if_it_is_not_configured(served, writer):
     client = build_app(served.model_copy(update={"psql_posting_user": None})).test_client()
     for path, body in ((EVENTS, {"events": [GOOD]}), ("/api/v1/loan", LOAN), (EVENTS, {})):
-        refused(client.post(path, json=body, headers=writer), 404)
+        rejected_fields(client.post(path, json=body, headers=writer), 404)
         assert client.post(path, json=body).status_code == 401
     assert client.get("/1/2020-01-01", headers=writer).status_code == 200
 
 
-def test_postgres_that_is_gone_is_503_with_retry_after(served, writer):
+def test_an_unavailable_database_is_503_with_retry_after(served, writer):
     client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
     reply = client.post(EVENTS, json={"events": [GOOD]}, headers=writer)
-    refused(reply, 503)
+    rejected_fields(reply, 503)
     assert reply.headers["Retry-After"] == "1"
     assert reply.json["type"] == "urn:loaner:problem:unavailable"
     assert "127.0.0.1" not in reply.text
 
 
-def test_a_ledger_that_is_closed_for_a_while_is_503_and_can_be_read(served, writer, admin):
+def test_posting_to_a_read_only_database_is_503_and_reading_works(served, writer, admin):
     sql(admin, f"ALTER DATABASE {served.psql_db} SET default_transaction_read_only = on")
     client = build_app(served).test_client()
-    refused(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
+    rejected_fields(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert client.get("/1/2020-01-01", headers=writer).status_code == 200
 
 
-def test_a_user_who_may_not_post_is_503(served, writer, caplog):
+def test_a_database_user_without_the_right_to_post_is_503(served, writer, caplog):
     reader = {"psql_posting_user": served.psql_user, "psql_posting_pw": served.psql_pw}
     client = build_app(served.model_copy(update=reader)).test_client()
-    refused(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
+    rejected_fields(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert "PSQL_POSTING_USER may not post: permission denied for function" in caplog.text
 
 
-def test_the_log_says_who_posted_how_much_to_which_loan_and_no_more(post, client, writer, caplog):
+def test_the_log_names_caller_count_and_loan_of_a_posting_and_nothing_else(post, client, writer, caplog):
     caplog.set_level("INFO")
     post(GOOD, {**GOOD, "amt": "4321.09", "source_id": "invoice-of-ann"})
     client.post("/api/v1/loan", json=LOAN, headers=writer)

@@ -1,4 +1,4 @@
-"""A loan's statement: opening, what changed it, closing; pages that belong together, and CSV."""
+"""Statements: opening balance, events and closing balance, as consistent pages and as CSV."""
 
 import struct
 import tracemalloc
@@ -18,18 +18,18 @@ from service.web.statement_csv import statement_csv
 from tests.conftest import sql
 
 STATEMENT = "/api/v1/loan/1/statement"
-SPAN = DateRange(date(2020, 1, 1), date(2020, 12, 31))
+YEAR = DateRange(date(2020, 1, 1), date(2020, 12, 31))
 
 
 def ask(client, bearer, query="", headers=(), path=STATEMENT):
     return client.get(f"{path}?{query}", headers={**bearer, **dict(headers)})
 
 
-def test_it_begins_with_the_principal_and_ends_today(client, bearer):
+def test_the_default_range_begins_with_the_principal_and_ends_today(client, bearer):
     reply = ask(client, bearer)
     assert reply.status_code == 200
-    said = {name: reply.json[name] for name in ("loan_id", "currency", "version", "from", "next_cursor")}
-    assert said == {"loan_id": 1, "currency": "USD", "version": 3, "from": "2019-12-05", "next_cursor": None}
+    members = {name: reply.json[name] for name in ("loan_id", "currency", "version", "from", "next_cursor")}
+    assert members == {"loan_id": 1, "currency": "USD", "version": 3, "from": "2019-12-05", "next_cursor": None}
     assert (reply.json["opening_balance"], reply.json["closing_balance"]) == ("0.00", "899.55")
     principal, interest, payment, _ = reply.json["events"]
     assert principal == {
@@ -51,13 +51,13 @@ def test_it_begins_with_the_principal_and_ends_today(client, bearer):
         ("from=2021-01-01&to=9999-12-31", "899.55", [], "899.55"),
     ],
 )
-def test_a_span_has_its_events(client, bearer, query, opening, types, closing):
-    told = ask(client, bearer, query).json
-    assert (told["opening_balance"], told["closing_balance"]) == (opening, closing)
-    assert [event["event_type"] for event in told["events"]] == types
+def test_a_date_range_has_its_events(client, bearer, query, opening, types, closing):
+    reply = ask(client, bearer, query).json
+    assert (reply["opening_balance"], reply["closing_balance"]) == (opening, closing)
+    assert [event["event_type"] for event in reply["events"]] == types
 
 
-def test_what_is_dated_before_the_start_counts_from_there(client, bearer, posting):
+def test_events_before_the_start_date_count_from_it(client, bearer, posting):
     sql(posting, "SELECT post_events(ARRAY[3], ARRAY['fee'], ARRAY['2020-05-01'::date], ARRAY[1.00])")
     for query, opening, types in (
         ("from=2020-06-01", "0.00", ["principal", "fee"]),
@@ -65,11 +65,11 @@ def test_what_is_dated_before_the_start_counts_from_there(client, bearer, postin
         ("from=2020-05-02&to=2020-05-31", "0.00", []),
         ("from=2020-05-01&to=2020-05-31", "0.00", []),
     ):
-        told = ask(client, bearer, query, path="/api/v1/loan/3/statement").json
-        assert (told["opening_balance"], [event["event_type"] for event in told["events"]]) == (opening, types)
+        reply = ask(client, bearer, query, path="/api/v1/loan/3/statement").json
+        assert (reply["opening_balance"], [event["event_type"] for event in reply["events"]]) == (opening, types)
 
 
-def test_pages_stay_right_while_events_arrive(client, bearer, posting):
+def test_pages_stay_consistent_while_events_are_posted(client, bearer, posting):
     whole = ask(client, bearer, "to=2020-12-31").json
     page = ask(client, bearer, "to=2020-12-31&limit=1").json
     events = page["events"]
@@ -82,24 +82,24 @@ def test_pages_stay_right_while_events_arrive(client, bearer, posting):
     assert ask(client, bearer).json["version"] == 6
 
 
-def test_a_cursor_may_stand_beside_what_it_says_itself(client, bearer):
+def test_parameters_beside_a_cursor_must_agree_with_it(client, bearer):
     query = "from=2020-01-01&to=2020-12-31&limit=2"
     cursor = ask(client, bearer, query).json["next_cursor"]
     for also in ("", "&min_version=3", "&as_of_version=3"):
         assert len(ask(client, bearer, f"{query}&cursor={cursor}{also}").json["events"]) == 1
     for other in ("from=2020-01-02", "to=2020-12-30", "as_of_version=2", "min_version=4"):
-        refused_cursor(ask(client, bearer, f"{other}&cursor={cursor}"))
-    refused_cursor(ask(client, bearer, f"cursor={cursor}", path="/api/v1/loan/2/statement"))
+        check_cursor_is_rejected(ask(client, bearer, f"{other}&cursor={cursor}"))
+    check_cursor_is_rejected(ask(client, bearer, f"cursor={cursor}", path="/api/v1/loan/2/statement"))
 
 
-def refused_cursor(reply):
+def check_cursor_is_rejected(reply):
     assert (reply.status_code, [error["field"] for error in reply.json["errors"]]) == (400, ["cursor"]), reply.text
 
 
 @given(st.data())
-def test_a_text_that_is_no_cursor_is_refused(data):
-    text = str(Cursor(1, 3, SPAN, 2))
-    assert parse_cursor(text) == Cursor(1, 3, SPAN, 2)
+def test_a_changed_cursor_is_rejected(data):
+    text = str(Cursor(1, 3, YEAR, 2))
+    assert parse_cursor(text) == Cursor(1, 3, YEAR, 2)
     at = data.draw(st.integers(0, len(text) - 1))
     other = text[:at] + data.draw(st.text(max_size=3)) + text[at + 1 :]
     if other != text:
@@ -111,27 +111,27 @@ def test_a_text_that_is_no_cursor_is_refused(data):
         parse_cursor(urlsafe_b64encode(bits).decode())
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "%00", "é", "AAAA", str(Cursor(1, 3, SPAN, 2))[:-4]])
-def test_a_wrong_cursor_is_400_and_named(client, bearer, cursor):
-    refused_cursor(ask(client, bearer, f"cursor={cursor}"))
+@pytest.mark.parametrize("cursor", ["", "x", "%00", "é", "AAAA", str(Cursor(1, 3, YEAR, 2))[:-4]])
+def test_an_invalid_cursor_is_400_and_named(client, bearer, cursor):
+    check_cursor_is_rejected(ask(client, bearer, f"cursor={cursor}"))
 
 
 @pytest.mark.parametrize(
     "members", [(1, -1, 0, 0, 1), (1, 3, 2**31 - 1, 2**31 - 1, 1), (1, 3, -(2**31), 0, 1), (1, 3, 1, 0, 1)]
 )
-def test_a_cursor_that_somebody_made_up_with_its_check_is_400(client, bearer, members):
+def test_a_forged_cursor_with_a_valid_checksum_is_400(client, bearer, members):
     packed = struct.pack(">qqiiq", *members)
     check = blake2b(packed, digest_size=10, person=b"loaner-cursor").digest()
-    refused_cursor(ask(client, bearer, f"cursor={urlsafe_b64encode(packed + check).decode()}"))
+    check_cursor_is_rejected(ask(client, bearer, f"cursor={urlsafe_b64encode(packed + check).decode()}"))
 
 
 @pytest.mark.parametrize("position", [-1, 3, 4, 2**63 - 1])
-def test_a_cursor_that_leads_outside_the_statement_is_400(client, bearer, position):
-    refused_cursor(ask(client, bearer, f"cursor={Cursor(1, 3, SPAN, position)}"))
+def test_a_cursor_outside_the_statement_is_400(client, bearer, position):
+    check_cursor_is_rejected(ask(client, bearer, f"cursor={Cursor(1, 3, YEAR, position)}"))
 
 
-def test_a_cursor_of_a_version_that_is_gone_is_412(client, bearer):
-    assert ask(client, bearer, f"cursor={Cursor(1, 4, SPAN, 1)}").status_code == 412
+def test_a_cursor_of_a_version_that_the_loan_has_not_reached_is_412(client, bearer):
+    assert ask(client, bearer, f"cursor={Cursor(1, 4, YEAR, 1)}").status_code == 412
 
 
 @pytest.mark.parametrize(
@@ -142,10 +142,10 @@ def test_a_cursor_of_a_version_that_is_gone_is_412(client, bearer):
         ("from=2020-02-02&to=2020-02-01", "from"),
         ("min_version=x", "min_version"), ("as_of_version=x", "as_of_version"),
         ("as_of_version=1&min_version=1", "as_of_version"), ("format=csv&limit=5", "limit"),
-        (f"format=csv&cursor={Cursor(1, 3, SPAN, 2)}", "cursor"),
+        (f"format=csv&cursor={Cursor(1, 3, YEAR, 2)}", "cursor"),
     ],
 )  # fmt: skip
-def test_a_wrong_question_is_400_and_names_the_field(client, bearer, query, field):
+def test_an_invalid_parameter_is_400_and_named(client, bearer, query, field):
     reply = ask(client, bearer, query)
     assert (reply.status_code, [error["field"] for error in reply.json["errors"]]) == (400, [field])
 
@@ -158,7 +158,7 @@ def test_an_unknown_loan_is_404(client, bearer):
 # CSV
 
 
-def test_csv_is_the_whole_statement(client, bearer):
+def test_csv_contains_the_whole_statement(client, bearer):
     reply = ask(client, bearer, "from=2020-02-01&to=2020-03-01&format=csv")
     assert reply.content_type == "text/csv; charset=utf-8; header=present"
     assert reply.headers["Content-Disposition"] == 'attachment; filename="loan-1-2020-02-01-2020-03-01.csv"'
@@ -181,19 +181,19 @@ def test_csv_is_the_whole_statement(client, bearer):
         ("application/json", "format=csv", "text/csv"),
     ],
 )
-def test_the_caller_chooses_the_form(client, bearer, accept, query, expected):
+def test_accept_and_format_select_the_media_type(client, bearer, accept, query, expected):
     reply = ask(client, bearer, query, {"Accept": accept})
     assert (reply.status_code, reply.mimetype, reply.headers["Vary"]) == (200, expected, "Accept")
 
 
-def test_csv_that_is_known_is_not_sent_again(client, bearer):
+def test_a_matching_if_none_match_is_304_for_csv(client, bearer):
     reply = ask(client, bearer, "format=csv")
     assert "As-Of" in reply.headers
     again = ask(client, bearer, "format=csv", {"If-None-Match": reply.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 
-def test_another_ledger_or_span_has_another_tag(client, bearer, posting):
+def test_different_versions_and_date_ranges_have_different_tags(client, bearer, posting):
     queries = ("format=csv", "format=csv&to=2020-12-31", "format=csv&as_of_version=2", "format=json")
     tags = [ask(client, bearer, query).headers["ETag"] for query in queries]
     sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[1.00])")
@@ -201,22 +201,22 @@ def test_another_ledger_or_span_has_another_tag(client, bearer, posting):
     assert len(set(tags)) == 6
 
 
-def test_a_long_statement_is_sent_in_pieces_that_need_no_more_memory():
+def test_a_long_csv_is_streamed_in_constant_memory():
     peaks = []
     for count in (2_000, 20_000):
         timeline = Timeline.build(
             loan_id=1, version=count, token=1, start_day=0, initial=0, currency="USD",
-            days=[day_number(SPAN.first)] * count, kinds=[FEE] * count, amounts=[1] * count, tx_ids=range(count),
+            days=[day_number(YEAR.first)] * count, kinds=[FEE] * count, amounts=[1] * count, tx_ids=range(count),
         )  # fmt: skip
         tracemalloc.start()
-        rows = sum(piece.count(b"\r\n") for piece in statement_csv(Statement(timeline, SPAN), SPAN))
+        rows = sum(chunk.count(b"\r\n") for chunk in statement_csv(Statement(timeline, YEAR), YEAR))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert rows == count + 3
     assert peaks[1] < 1.1 * peaks[0] < 10**6
 
 
-def test_ten_thousand_events_are_paged_and_told(client, bearer, posting):
+def test_ten_thousand_events_are_paged_and_exported(client, bearer, posting):
     sql(
         posting,
         "SELECT post_events(array_agg(3), array_agg('fee'::text), array_agg('2020-06-01'::date + n / 9),"

@@ -1,4 +1,4 @@
-"""Behind a proxy: what is believed of whom, links under a prefix, and one id for each request."""
+"""Behind a proxy: trusted headers, links under a prefix, and the id of each request."""
 
 import logging
 import re
@@ -14,7 +14,7 @@ PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
 
 @pytest.fixture
 def ask(served):
-    """Ask for the documentation as from an address, behind proxies of these networks."""
+    """Requests the documentation from an address, with trusted proxies in these networks."""
 
     def ask(peer: str, networks: str, **headers: str):
         client = build_app(served.model_copy(update={"trusted_proxies": networks})).test_client()
@@ -24,7 +24,7 @@ def ask(served):
 
 
 @pytest.mark.parametrize(
-    ("peer", "networks", "believed"),
+    ("peer", "networks", "trusted"),
     [
         ("127.0.0.1", "127.0.0.1/32, ::1/128", True),
         ("10.1.2.3", "127.0.0.1/32, ::1/128", False),
@@ -36,20 +36,20 @@ def ask(served):
         ("10.1.2.3", "", False),
     ],
 )
-def test_only_configured_proxies_are_believed(ask, peer, networks, believed, caplog):
+def test_only_configured_proxies_are_trusted(ask, peer, networks, trusted, caplog):
     page = ask(peer, networks)
-    assert ('<base href="/loaner/api/v1/">' in page.text) == believed
-    assert ("is not among TRUSTED_PROXIES" in caplog.text) == (not believed)
+    assert ('<base href="/loaner/api/v1/">' in page.text) == trusted
+    assert ("which is not in TRUSTED_PROXIES" in caplog.text) == (not trusted)
 
 
-def test_who_is_passed_over_is_named_once(ask, served, caplog):
+def test_an_ignored_proxy_is_logged_once(ask, served, caplog):
     client = build_app(served).test_client()
     for _ in range(3):
         client.get("/api/v1", headers=PREFIX, environ_base={"REMOTE_ADDR": "10.0.0.1"})
-    assert caplog.text.count("10.0.0.1 sends X-Forwarded-Prefix") == 1
+    assert caplog.text.count("ignoring X-Forwarded-Prefix from 10.0.0.1") == 1
 
 
-def test_whatever_is_believed_internal_routes_are_not_reachable_through_a_proxy(served):
+def test_internal_routes_are_404_through_trusted_and_other_proxies(served):
     client = build_app(served).test_client()
     for peer in ("127.0.0.1", "10.0.0.1"):
         for header in ("X-Forwarded-For", "Via", "Forwarded"):
@@ -61,7 +61,7 @@ def test_whatever_is_believed_internal_routes_are_not_reachable_through_a_proxy(
 @pytest.mark.parametrize(
     ("networks", "ok"), [("10.0.0.0/8, ::1", True), ("localhost", False), ("10.0.0.1/8", False), ("10.0.0.0/33", False)]
 )
-def test_networks_are_checked(networks, ok):
+def test_invalid_networks_stop_the_start(networks, ok):
     if ok:
         assert load_settings(trusted_proxies=networks).trusted_proxies == "10.0.0.0/8, ::1/128"
     else:
@@ -69,7 +69,7 @@ def test_networks_are_checked(networks, ok):
             load_settings(trusted_proxies=networks)
 
 
-def test_wrong_secrets_count_for_the_client_behind_the_proxy(served):
+def test_failed_attempts_count_for_the_client_behind_the_proxy(served):
     client = build_app(served).test_client()
 
     def guess(address: str) -> int:
@@ -81,7 +81,7 @@ def test_wrong_secrets_count_for_the_client_behind_the_proxy(served):
 
 
 @pytest.mark.parametrize("header", ["X-Request-ID", "X-Kong-Request-Id", "Kong-Request-ID"])
-def test_the_gateways_request_id_is_taken_logged_and_returned(served, header, caplog):
+def test_the_request_id_of_the_gateway_is_logged_and_returned(served, header, caplog):
     client = build_app(served).test_client()
     with caplog.at_level(logging.INFO):
         reply = client.get("/1/2020-01-31?secret=x", headers={header: "7dd8722b-5604#3"})
@@ -91,47 +91,47 @@ def test_the_gateways_request_id_is_taken_logged_and_returned(served, header, ca
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "é", '"'])
-def test_an_id_that_is_none_is_replaced(served, given):
+def test_an_invalid_request_id_is_replaced(served, given):
     reply = build_app(served).test_client().get("/version", headers={"X-Request-ID": given})
     assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["X-Request-ID"])
 
 
-def test_an_id_from_a_stranger_is_replaced(served):
+def test_a_request_id_from_an_untrusted_peer_is_replaced(served):
     reply = build_app(served).test_client().get(
         "/version", headers={"X-Request-ID": "mine"}, environ_base={"REMOTE_ADDR": "10.0.0.1"}
     )  # fmt: skip
     assert reply.headers["X-Request-ID"] != "mine"
 
 
-def test_a_path_cannot_write_lines_of_its_own(served, caplog):
+def test_a_path_cannot_inject_log_lines(served, caplog):
     with caplog.at_level(logging.INFO):
         build_app(served).test_client().get("/a%0aINFO forged%1b[31m/%c3%a9")
     assert "\nINFO forged" not in caplog.text
     assert "\x1b" not in caplog.text
 
 
-def test_an_address_that_is_none_is_not_logged(served, caplog):
+def test_an_invalid_address_is_not_logged(served, caplog):
     client = build_app(served).test_client()
     with caplog.at_level(logging.INFO):
         client.get("/version", headers={"X-Forwarded-For": "1.2.3.4 ERROR faked"})
         client.get("/healthcheck")
     assert "faked" not in caplog.text
     assert "- GET /version 200" in caplog.text
-    assert "/healthcheck" not in caplog.text  # probes that find all well come every second
+    assert "/healthcheck" not in caplog.text  # successful probes are logged at DEBUG
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "counts"),
+    ("forwarded", "client_address"),
     [
         ("203.0.113.1", "203.0.113.1"),
         ("203.0.113.1, 10.0.0.2", "203.0.113.1"),
-        ("6.6.6.6, 203.0.113.1, 10.0.0.3, 10.0.0.2", "203.0.113.1"),  # the first one is made up by the caller
+        ("6.6.6.6, 203.0.113.1, 10.0.0.3, 10.0.0.2", "203.0.113.1"),  # the first one is invented by the client
         ("10.0.0.4, 10.0.0.2", "10.0.0.4"),
         ("203.0.113.1, nonsense, 10.0.0.2", "-"),
     ],
 )
-def test_of_several_proxies_the_one_that_the_caller_asked_tells_who_that_is(served, forwarded, counts, caplog):
+def test_the_client_is_the_last_address_outside_the_trusted_networks(served, forwarded, client_address, caplog):
     client = build_app(served.model_copy(update={"trusted_proxies": "10.0.0.0/8"})).test_client()
     with caplog.at_level(logging.INFO):
         client.get("/version", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.0.0.1"})
-    assert f"{counts} GET /version 200" in caplog.text
+    assert f"{client_address} GET /version 200" in caplog.text

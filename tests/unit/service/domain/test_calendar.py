@@ -1,4 +1,4 @@
-"""Which day is today."""
+"""The current date."""
 
 from datetime import UTC, date, datetime
 

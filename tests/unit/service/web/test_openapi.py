@@ -1,4 +1,4 @@
-"""The OpenAPI document: that it is one, and that it tells of every route what is true of it."""
+"""The OpenAPI document is valid, complete and true of every route."""
 
 from collections import Counter
 
@@ -7,10 +7,10 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.runtime.bootstrap import build_app
-from tests.generated.generated_requests import DOCUMENT, operations_of
+from tests.generated.generated_requests import DOCUMENT, list_operations
 
-# The documentation itself, which people see and programs do not ask for.
-NOT_IN_THE_DOCUMENT = {"/", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
+# The documentation itself, which is for people.
+UNDOCUMENTED = {"/", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
 
 
 @pytest.fixture
@@ -19,31 +19,31 @@ def document(bare_app):
 
 
 def path_with_examples(path, operation):
-    """Where an operation is, with the examples that the document has for what is in its path."""
-    told = {each["name"]: each["example"] for each in operation.get("parameters", ()) if each["in"] == "path"}
-    return path.format(**told)
+    """Return the path of an operation, filled with the examples of its parameters."""
+    examples = {each["name"]: each["example"] for each in operation.get("parameters", ()) if each["in"] == "path"}
+    return path.format(**examples)
 
 
-def test_it_is_openapi_3_1(document):
+def test_the_document_is_valid_openapi_3_1(document):
     OpenAPIV31SpecValidator(document).validate()
 
 
-def test_every_route_is_in_it(bare_app, document):
+def test_every_route_is_documented(bare_app, document):
     routes = {
         (rule.rule.replace("<path:", "<").replace("<", "{").replace(">", "}"), method)
         for rule in bare_app.url_map.iter_rules()
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
-    told = {(path, method) for method, path, _ in operations_of(document)}
-    assert {path for path, _ in routes - told} == NOT_IN_THE_DOCUMENT
-    assert told <= routes
+    documented = {(path, method) for method, path, _ in list_operations(document)}
+    assert {path for path, _ in routes - documented} == UNDOCUMENTED
+    assert documented <= routes
 
 
-def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(document):
-    names = Counter(operation["operationId"] for _, _, operation in operations_of(document))
+def test_every_operation_has_a_unique_id_a_summary_and_a_description(document):
+    names = Counter(operation["operationId"] for _, _, operation in list_operations(document))
     assert set(names.values()) == {1}
     tags = {tag["name"] for tag in document["tags"] if tag["description"]}
-    for method, path, operation in operations_of(document):
+    for method, path, operation in list_operations(document):
         assert operation["summary"], (method, path)
         assert operation["description"], (method, path)
         assert "<br" not in operation["description"], (method, path)
@@ -51,23 +51,23 @@ def test_every_operation_has_a_name_of_its_own_and_says_what_it_does(document):
         assert set(operation["tags"]) <= tags, (method, path)
 
 
-def test_every_reply_has_a_meaning_and_every_refusal_says_why(document):
-    for method, path, operation in operations_of(document):
+def test_every_reply_is_described_and_every_error_is_a_problem_document(document):
+    for method, path, operation in list_operations(document):
         for status, reply in operation["responses"].items():
             assert reply["description"], (method, path, status)
             assert "content" in reply or status == "304", (method, path, status)
-            if status >= "400" and path != "/token":  # whose refusals are those of OAuth2
+            if status >= "400" and path != "/token":  # its errors follow RFC 6749
                 assert set(reply["content"]) == {"application/problem+json"}, (method, path, status)
 
 
-def test_what_takes_parameters_may_refuse_them_and_nothing_else_does(document):
-    for method, path, operation in operations_of(document):
-        takes = "parameters" in operation or "requestBody" in operation
-        assert ("400" in operation["responses"]) == takes, (method, path)
+def test_exactly_the_operations_with_input_document_400(document):
+    for method, path, operation in list_operations(document):
+        has_input = "parameters" in operation or "requestBody" in operation
+        assert ("400" in operation["responses"]) == has_input, (method, path)
 
 
 def examples_within(node):
-    """Each (example, the schema that it is one of)."""
+    """Generate pairs of an example and its schema."""
     if isinstance(node, dict):
         if "example" in node:
             yield node["example"], node.get("schema", node)
@@ -79,20 +79,20 @@ def examples_within(node):
             yield from examples_within(each)
 
 
-def test_every_example_is_one(document):
+def test_every_example_matches_its_schema(document):
     examples = list(examples_within(document))
     assert len(examples) > 50
     for example, schema in examples:
-        # in the document, so that what it refers to is found
+        # with the whole document, so that references can be resolved
         OAS31Validator({**document, "allOf": [schema]}).validate(example)
 
 
-def test_it_tells_who_may_ask(client, make_token, document):
-    for method, path, operation in operations_of(document):
+def test_documented_security_matches_the_access_rules(client, make_token, document):
+    for method, path, operation in list_operations(document):
         place = path_with_examples(path, operation)
         statuses = [
             client.open(place, method=method, headers=headers).status_code
-            for headers in ({}, {"Authorization": f"Bearer {make_token(scopes='another')}"})
+            for headers in ({}, {"Authorization": f"Bearer {make_token(scopes='other')}"})
         ]
         if "security" in operation:
             assert statuses == [401, 403], (method, path)
@@ -105,7 +105,7 @@ def test_it_tells_who_may_ask(client, make_token, document):
             assert "403" not in operation["responses"], (method, path)
 
 
-def test_it_tells_that_routes_are_open_when_they_are(served):
+def test_public_routes_are_documented_without_security(served):
     client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
     opened = client.get(DOCUMENT).json["paths"]
     for path in ("/{loan_id}/{date}", "/api/v1/loan/{loan_id}/history"):
@@ -114,9 +114,9 @@ def test_it_tells_that_routes_are_open_when_they_are(served):
     assert opened["/api/v1/loan"]["post"]["security"] == [{"bearer": ["api:write"]}]
 
 
-def test_what_has_a_tag_is_not_sent_again_and_the_document_says_so(client, bearer, document):
+def test_replies_with_an_etag_support_304_as_documented(client, bearer, document):
     tagged = set()
-    for method, path, operation in operations_of(document):
+    for method, path, operation in list_operations(document):
         if method == "GET":
             place = path_with_examples(path, operation)
             reply = client.get(place, headers=bearer)
@@ -126,14 +126,16 @@ def test_what_has_a_tag_is_not_sent_again_and_the_document_says_so(client, beare
             if tag is not None:
                 again = client.get(place, headers={**bearer, "If-None-Match": tag})
                 assert (again.status_code, again.headers["ETag"]) == (304, tag), path
-                told = operation["responses"]["304"]["headers"]
-                assert {name for name, header in told.items() if header["required"]} <= set(again.headers.keys()), path
+                documented = operation["responses"]["304"]["headers"]
+                assert {name for name, header in documented.items() if header["required"]} <= set(
+                    again.headers.keys()
+                ), path
                 tagged.add(path)
     assert {"/.well-known/jwks.json", "/{loan_id}/{date}"} <= tagged
 
 
-def test_what_is_closed_to_a_gateway_says_so(client, document):
-    for method, path, operation in operations_of(document):
+def test_internal_routes_document_404(client, document):
+    for method, path, operation in list_operations(document):
         if "parameters" not in operation and method == "GET":
-            closed = client.get(path, headers={"Via": "1.1 gateway"}).status_code == 404
-            assert closed == ("404" in operation["responses"]), path
+            is_internal = client.get(path, headers={"Via": "1.1 gateway"}).status_code == 404
+            assert is_internal == ("404" in operation["responses"]), path

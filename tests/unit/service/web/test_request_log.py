@@ -1,4 +1,4 @@
-"""The log of requests, around an application that may do anything."""
+"""The request log, around applications that fail or stream."""
 
 import logging
 
@@ -9,25 +9,25 @@ from service.observability.logging import configure_logging, request_id
 from service.web.middleware.request_log import RequestLog
 
 
-def test_a_request_whose_application_fails_is_logged_as_well(caplog):
-    def fails(environ, start_response):
+def test_a_request_is_logged_even_if_the_application_fails(caplog):
+    def failing_app(environ, start_response):
         raise LookupError
 
     with caplog.at_level(logging.INFO), pytest.raises(LookupError):
-        RequestLog(fails)(create_environ("/a//b"), None)
+        RequestLog(failing_app)(create_environ("/a//b"), None)
     assert " GET /a//b 500 " in caplog.text
 
 
-def test_what_is_logged_while_a_reply_is_sent_has_the_id_that_it_returns():
-    said = []
+def test_log_lines_of_a_streamed_reply_have_its_request_id():
+    ids = []
 
-    def answers(environ, start_response):
+    def streaming_app(environ, start_response):
         start_response("200 OK", [("X-Other", "1")])
-        said.append(request_id.get())
-        return (said.append(request_id.get()) or b"" for _ in range(2))
+        ids.append(request_id.get())
+        return (ids.append(request_id.get()) or b"" for _ in range(2))
 
-    reply = Client(RequestLog(answers)).get("/", buffered=True)
-    assert said == [reply.headers["X-Request-ID"]] * 3
+    reply = Client(RequestLog(streaming_app)).get("/", buffered=True)
+    assert ids == [reply.headers["X-Request-ID"]] * 3
     assert reply.headers["X-Other"] == "1"
 
 
@@ -35,14 +35,14 @@ def test_what_is_logged_while_a_reply_is_sent_has_the_id_that_it_returns():
     ("path", "shown"),
     [("/a b", "/a b"), ("//a", "/a"), ("/é", "/\\xe9"), ("/\n", "'/\\n'"), ("", "/"), ("/é\n", "'/é\\n'")],
 )
-def test_a_path_is_shown_on_one_line(caplog, path, shown):
+def test_a_path_is_logged_on_one_line(caplog, path, shown):
     with caplog.at_level(logging.INFO):
         environ = create_environ("/") | {"PATH_INFO": path.encode().decode("latin1"), "REMOTE_ADDR": "::1"}
         RequestLog(lambda _, start: start("204 NO CONTENT", []))(environ, lambda *_: [])
     assert f"::1 GET {shown} 204 " in caplog.text
 
 
-def test_a_line_has_its_own_time_in_each_second(monkeypatch):
+def test_each_log_line_has_its_own_time(monkeypatch):
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         monkeypatch.setattr(logging, name, getattr(logging, name, True), raising=False)
     monkeypatch.setattr(logging.root, "handlers", [])
@@ -51,6 +51,6 @@ def test_a_line_has_its_own_time_in_each_second(monkeypatch):
     [handler] = logging.root.handlers
     plain = logging.Formatter("%(asctime)s")
     for created in (1.25, 1.75, 2.0, 86_400.999):
-        record = logging.LogRecord("a", logging.INFO, "", 0, "said", (), None)
+        record = logging.LogRecord("a", logging.INFO, "", 0, "text", (), None)
         record.created, record.msecs, record.request_id = created, created % 1 * 1000, "-"
-        assert handler.format(record) == f"{plain.format(record)} INFO a [-] said"
+        assert handler.format(record) == f"{plain.format(record)} INFO a [-] text"
