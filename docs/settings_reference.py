@@ -1,14 +1,12 @@
 """Generates docs/reference/settings.md: `make docs`."""
 
-from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from service.settings import Settings
+from service.settings import all_settings
 
 REFERENCE = Path(__file__).parent / "reference" / "settings.md"
 
@@ -28,14 +26,17 @@ An empty variable counts as not set. An invalid setting stops the start with a m
 [.env.example](../../.env.example) is a starting point. Secrets never appear in logs or messages.
 """
 
-_GROUPS = {
-    "Server": ("listen_", "port", "tls_", "workers", "threads", "drain_s", "trusted_proxies"),
-    "Logging and time": ("log_level", "timezone"),
-    "Gateway": ("api_gateway_", "gateway_", "service_", "instance_host", "consul_"),
-    "PostgreSQL": ("psql_",),
-    "Freshness and caches": ("max_staleness_s", "cache_", "memcached_"),
-    "Vault": ("use_vault", "vault_"),
-    "Keys, clients and tokens": ("keys_dir", "secure_loans", "clients_file", "client_id", "secret", "access_token_"),
+_TITLES = {
+    "ServerSettings": "Server",
+    "TlsSettings": "TLS",
+    "ServiceSettings": "Service on the platform",
+    "GatewaySettings": "Gateway",
+    "ConsulSettings": "Consul",
+    "PostgresSettings": "PostgreSQL",
+    "CacheSettings": "Freshness and in-process cache",
+    "MemcachedSettings": "memcached",
+    "VaultSettings": "Vault",
+    "TokenSettings": "Keys, clients and tokens",
 }
 
 # Defaults that depend on the machine, on the network or on another setting.
@@ -58,30 +59,17 @@ _CORE = f"""
 """
 
 
-def rows() -> Iterator[tuple[str, FieldInfo, str]]:
-    """Yield each setting's environment name, field and group, in the order of the groups."""
-    for group, prefixes in _GROUPS.items():
-        for name, field in Settings.model_fields.items():
-            if name.startswith(prefixes) and _group(name) == group:
-                yield name.upper(), field, group
-
-
 def render() -> str:
     """Return the text of the reference."""
     parts = [_INTRODUCTION]
-    for group, members in groupby(rows(), key=lambda row: row[2]):
+    for group, members in groupby(all_settings(), key=lambda row: row[2]):
+        schemas = group.model_json_schema()["properties"]
         table = "".join(
-            f"| `{name}` | {_default(name, field)} | {_values(field)} | {_cell(field.description or '')} |\n"
+            f"| `{name}` | {_default(name, field)} | {_values(schemas[name])} | {_cell(field.description or '')} |\n"
             for name, field, _ in members
         )
-        parts.append(f"\n## {group}\n\n{_HEAD}{table}")
+        parts.append(f"\n## {_TITLES[group.__name__]}\n\n{_HEAD}{table}")
     return "".join([*parts, _CORE])
-
-
-def _group(name: str) -> str | None:
-    """Return the group with the longest matching prefix."""
-    prefixes = [(prefix, group) for group, found in _GROUPS.items() for prefix in found if name.startswith(prefix)]
-    return max(prefixes, key=lambda match: len(match[0]), default=(None, None))[1]
 
 
 def _default(name: str, field: FieldInfo) -> str:
@@ -94,10 +82,8 @@ def _default(name: str, field: FieldInfo) -> str:
     return f"`{value}`{standalone}"
 
 
-def _values(field: FieldInfo) -> str:
-    """Describe the accepted values: the words, the range, or the type."""
-    annotated: Any = Annotated[field.annotation, field]
-    schema = TypeAdapter(annotated).json_schema()
+def _values(schema: dict[str, Any]) -> str:
+    """Describe the values that a JSON schema accepts: the words, the range, or the type."""
     schema = next((each for each in schema.get("anyOf", ()) if each["type"] != "null"), schema)
     if "enum" in schema:
         return ", ".join(f"`{word}`" for word in schema["enum"])

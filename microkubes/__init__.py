@@ -1,1 +1,1 @@
-"""The names under which Microkubes services import what `security` and `service.gateway` are."""
+"""The import paths of the Microkubes Python library, for `security` and `service.gateway`."""

@@ -1,4 +1,4 @@
-"""Registration with the gateway."""
+"""Registration of services with the API gateway."""
 
 from service.gateway import KongGatewayRegistrator, RegistrationException, Registrator
 

@@ -1,4 +1,4 @@
-"""Small helpers that Microkubes services share."""
+"""Helpers for Microkubes services: health check, version endpoint, configuration."""
 
 import json
 from collections.abc import Mapping
@@ -12,12 +12,20 @@ __all__ = ["add_healthcheck", "add_version_endpoint", "read_config"]
 
 
 def add_healthcheck(app: Flask) -> None:
-    """Have `/healthcheck` answer 200 for as long as the process answers at all."""
+    """Add the endpoint `/healthcheck`, which returns 200 while the process serves requests."""
     app.add_url_rule("/healthcheck", "healthcheck", lambda: {"status": "ok"})
 
 
 def add_version_endpoint(app: Flask, config: Mapping[str, Any]) -> None:
-    """Have `/version` answer {"version": ...}. Raises: ValueError when the configuration has no version."""
+    """Add the endpoint `/version`, which returns `{"version": ...}`.
+
+    Args:
+        app: The application.
+        config: The configuration, with the member `version`.
+
+    Raises:
+        ValueError: If the configuration has no version.
+    """
     if config.get("version") is None:
         raise ValueError("the configuration has no version")
     version = config["version"]
@@ -25,7 +33,11 @@ def add_version_endpoint(app: Flask, config: Mapping[str, Any]) -> None:
 
 
 def read_config(config_path: str | PathLike[str]) -> dict[str, Any]:
-    """A configuration from a JSON file. Raises: ValueError naming the file when there is none in it."""
+    """Return the configuration in a JSON file.
+
+    Raises:
+        ValueError: If the file cannot be read or does not contain a JSON object, naming the file.
+    """
     try:
         config = json.loads(Path(config_path).read_text(encoding="utf-8"))
     except OSError as err:
@@ -33,5 +45,5 @@ def read_config(config_path: str | PathLike[str]) -> dict[str, Any]:
     except (ValueError, RecursionError) as err:
         raise ValueError(f"{config_path} is not JSON: {err}") from err
     if not isinstance(config, dict):
-        raise ValueError(f"{config_path} does not hold a JSON object")
+        raise ValueError(f"{config_path} does not contain a JSON object")
     return config

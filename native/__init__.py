@@ -1,8 +1,8 @@
-"""The arithmetic: one source, compiled or interpreted. Knows nothing of Flask, Postgres or memcached.
+"""Balance arithmetic: one source that runs compiled or interpreted, independent of Flask, Postgres and memcached.
 
-`IMPLEMENTATION` says which build is in use. The environment variable LOANER_NATIVE asks for one of them by name, and
-asking for `compiled` where it has not been built is an ImportError; unset, the compiled build is used where there is
-one. (It is read here, on import, because classes are chosen here; nothing else in the house reads the environment.)
+`IMPLEMENTATION` is the build in use, "compiled" or "interpreted". The environment variable LOANER_NATIVE selects it;
+selecting `compiled` without a compiled core raises ImportError. If it is unset, the compiled core is used if it exists.
+This is the only package that reads the environment on import, because the import binds the classes of one build.
 """
 
 import os
@@ -11,7 +11,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from native.days import day_number, day_of
+from native.days import day_number, to_date
 
 __all__ = [
     "FEE",
@@ -24,24 +24,29 @@ __all__ = [
     "Timeline",
     "balance_parts",
     "day_number",
-    "day_of",
     "load",
     "portfolio_balances",
+    "to_date",
 ]
 
 _HERE = Path(__file__).parent
 
 
 def compiled_file(module: str) -> Path | None:
-    """The extension module that was built from native/<module>.py for this Python, if there is one."""
+    """Return the extension module built from native/<module>.py for this Python, or None."""
     candidates = (_HERE / f"{module}{suffix}" for suffix in EXTENSION_SUFFIXES)
     return next((path for path in candidates if path.exists()), None)
 
 
 def load(module: str, implementation: str) -> ModuleType:
-    """One of the core's modules in the build that is named: "compiled" or "interpreted".
+    """Import a module of the core in one of its builds.
 
-    Raises: ImportError when the compiled build is asked for and missing, and for another name.
+    Args:
+        module: "timeline", "portfolio" or "parts".
+        implementation: "compiled" or "interpreted".
+
+    Raises:
+        ImportError: If the compiled module is missing, or the implementation has another name.
     """
     loader: ExtensionFileLoader | SourceFileLoader
     if implementation == "interpreted":
@@ -49,16 +54,16 @@ def load(module: str, implementation: str) -> ModuleType:
     elif implementation == "compiled":
         path = compiled_file(module)
         if path is None:
-            missing = f"LOANER_NATIVE: the compiled core is missing (native/{module}): `make build` makes it"
+            missing = f"LOANER_NATIVE=compiled: the compiled core is missing (native/{module}); run `make build`"
             raise ImportError(missing, name="native")
         loader = ExtensionFileLoader(f"native.{module}", str(path))
     else:
         raise ImportError(f"LOANER_NATIVE: expected compiled or interpreted, not {implementation!r}", name="native")
     spec = spec_from_file_location(loader.name, loader.path, loader=loader)
     assert spec is not None
-    found = module_from_spec(spec)
-    loader.exec_module(found)
-    return found
+    loaded = module_from_spec(spec)
+    loader.exec_module(loaded)
+    return loaded
 
 
 IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or (

@@ -1,4 +1,4 @@
-"""Dates as the core counts them: days since 1970-01-01, negative before."""
+"""Conversion between dates and day numbers: days since 1970-01-01, negative before."""
 
 from datetime import date
 
@@ -6,10 +6,14 @@ _EPOCH = date(1970, 1, 1).toordinal()
 
 
 def day_number(day: date) -> int:
-    """Days from 1970-01-01 to `day`."""
+    """Return the number of days from 1970-01-01 to `day`."""
     return day.toordinal() - _EPOCH
 
 
-def day_of(number: int) -> date:
-    """The date of a day number; ValueError outside the years 1 to 9999."""
+def to_date(number: int) -> date:
+    """Return the date of a day number.
+
+    Raises:
+        ValueError: If the date is outside the years 1 to 9999.
+    """
     return date.fromordinal(number + _EPOCH)

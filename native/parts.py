@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""What a balance is made of: fees, interest and principal, by the order in which payments are allocated.
+"""The parts of a balance: fees, interest and principal, in the order in which payments pay them.
 
-The same file runs interpreted and compiled. Units as in `timeline`: amounts are signed 64-bit minor units. Nothing here
-is a float, and nothing wraps: what does not fit raises OverflowError.
+This file runs as Python and, compiled by Cython, as C. Units are those of `timeline`: amounts are signed 64-bit minor
+units. No value is a float, and no arithmetic wraps: a value that does not fit raises OverflowError.
 """
 
 import cython
@@ -16,38 +16,46 @@ _MAX = cython.declare(cython.longlong, 9223372036854775807)
 @cython.inline
 @cython.exceptval(-1, check=True)
 def _add(part: cython.longlong, amount: cython.longlong) -> cython.longlong:
-    # C would wrap and Python would grow: look before adding, so that both raise.
+    # C would wrap, and Python would grow. Checking before the addition makes both builds raise.
     if (amount > 0 and part > _MAX - amount) or (amount < 0 and part < -_MAX - 1 - amount):
-        raise OverflowError("a part of a balance does not fit 64 bits of minor units")
+        raise OverflowError("a part of the balance does not fit 64 bits of minor units")
     return part + amount
 
 
-def _standing(kinds, amounts):
-    """One byte for each event: 0 for a reversal and for what it takes back, 1 for what stands.
+def _find_effective(kinds, amounts):
+    """Return one byte for each event: 0 for a reversal and for the event that it reverses, 1 for any other.
 
-    A reversal takes back the latest earlier event of its type and amount that stands; if there is none, because it is
-    dated before its event, then the next that follows.
+    A reversal cancels the latest earlier event of its type and amount that is not yet canceled. A reversal that is
+    dated before its event cancels the next such event.
     """
-    standing = bytearray(b"\1") * len(kinds)
-    waiting = {}  # by kind and amount: the positions of what stands
-    for at, kind in enumerate(kinds):
-        counterparts = waiting.get((kind ^ 0x80, abs(amounts[at])))
+    effective = bytearray(b"\1") * len(kinds)
+    unmatched = {}  # positions of events that are not canceled, by (kind, amount)
+    for i, kind in enumerate(kinds):
+        counterparts = unmatched.get((kind ^ 0x80, abs(amounts[i])))
         if counterparts:
-            standing[at] = standing[counterparts.pop()] = 0
+            effective[i] = effective[counterparts.pop()] = 0
         else:
-            waiting.setdefault((kind, abs(amounts[at])), []).append(at)
-    return bytes(standing)
+            unmatched.setdefault((kind, abs(amounts[i])), []).append(i)
+    return bytes(effective)
 
 
 def balance_parts(timeline, day):
-    """What is left of (fees, interest, principal) at the end of the day, in minor units; they sum to `balance_at(day)`.
+    """Return the outstanding fees, interest and principal at the end of a day.
 
-    A fee and interest add to their part. A payment pays fees, then interest, then principal; what is left over makes
-    the principal negative, and stays there. A reversal and the event that it takes back count as if neither had been
-    posted. A reversal whose event is dated later counts by itself until then: of a fee or of interest as a payment
-    does, of a payment as principal.
+    A fee or interest increases its part. A payment reduces fees, then interest, then principal; an overpayment makes
+    the principal negative, and later fees and interest do not use it up. A reversal and the event that it reverses
+    count as if neither had been posted. A reversal that is dated before its event counts by itself until then: the
+    reversal of a fee or of interest like a payment, the reversal of a payment as additional principal.
 
-    Raises: OverflowError for a part that does not fit.
+    Args:
+        timeline: The loan's Timeline, of either build.
+        day: Days since 1970-01-01; may be negative.
+
+    Returns:
+        A tuple in the order of `ORDER`, in minor units. Its sum is `timeline.balance_at(day)`.
+
+    Raises:
+        OverflowError: If a part does not fit 64 bits, or the day 32 bits.
     """
     if day < timeline.start_day:
         return 0, 0, 0
@@ -61,17 +69,17 @@ def balance_parts(timeline, day):
         if kind_of[i] >= 0x80:
             reversals = True
             break
-    stands: cython.const[cython.uchar][::1] = _standing(kinds, amounts) if reversals else b""
+    effective: cython.const[cython.uchar][::1] = _find_effective(kinds, amounts) if reversals else b""
     fees: cython.longlong = 0
     interest: cython.longlong = 0
     principal: cython.longlong = timeline.initial
     amount: cython.longlong
     for i in range(count):
-        if reversals and stands[i] == 0:
+        if reversals and effective[i] == 0:
             continue
         amount = amount_of[i]
         if amount > 0:
-            # literals of the timeline's FEE and INTEREST, as there
+            # Literals instead of FEE and INTEREST: in C, a module-level name costs a lookup for each event.
             if kind_of[i] == 1:
                 fees = _add(fees, amount)
             elif kind_of[i] == 2:
@@ -79,7 +87,7 @@ def balance_parts(timeline, day):
             else:
                 principal = _add(principal, amount)
             continue
-        # fees and interest are never negative, so what is below zero grows towards it: that always fits
+        # Plain additions are safe: the amount is negative, and fees and interest are never negative.
         amount = amount + fees
         fees = amount if amount > 0 else 0
         if amount < 0:

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""One loan's ledger in columns, and what it owed on any day.
+"""The columnar ledger of one loan, and its balance on any day.
 
-The same file runs interpreted and, compiled by Cython, as C. Its bytes are documented in LAYOUT.md.
+This file runs as Python and, compiled by Cython, as C. LAYOUT.md documents the serialized form.
 
-Units: a *day* is a signed 32-bit count of days since 1970-01-01; an *amount* is a signed 64-bit count of minor units
-(cents). Nothing here is a float, and nothing wraps: what does not fit raises OverflowError.
+Units: a *day* is a signed 32-bit count of days since 1970-01-01. An *amount* is a signed 64-bit count of minor units
+(cents). No value is a float, and no arithmetic wraps: a value that does not fit raises OverflowError.
 """
 
 import struct
@@ -17,13 +17,13 @@ import cython
 FEE = 1
 INTEREST = 2
 PAYMENT = 3
-REVERSAL = 0x80  # a flag beside the kind: the event counts with the opposite sign
+REVERSAL = 0x80  # flag added to the kind: the event counts with the opposite sign
 
 MAGIC = b"LNTL"
 LAYOUT_VERSION = 1
 HEADER = struct.Struct("<4sHHqqQqi4sQQ")
-TOKEN = struct.Struct("<Q")
-TOKEN_AT = 24
+HORIZON = struct.Struct("<Q")
+HORIZON_OFFSET = 24
 EVENT_SIZE = 29  # 3 columns of 8 bytes, one of 4, one of 1
 
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
@@ -32,8 +32,8 @@ _MAX = cython.declare(cython.longlong, 9223372036854775807)
 @cython.cfunc
 @cython.inline
 @cython.exceptval(-1, check=True)
-def _day(day) -> cython.int:
-    # C would truncate a float; Python would take any size: refuse both alike.
+def _to_day(day) -> cython.int:
+    # C would truncate a float, and Python would accept any size. Both builds must reject both.
     if type(day) is not int:
         day = index(day)
     if not cython.compiled and not -2147483648 <= day <= 2147483647:
@@ -45,7 +45,7 @@ def _day(day) -> cython.int:
 @cython.inline
 @cython.exceptval(-1, check=True)
 def _add(balance: cython.longlong, amount: cython.longlong) -> cython.longlong:
-    # C would wrap and Python would grow: look before adding, so that both raise.
+    # C would wrap, and Python would grow. Checking before the addition makes both builds raise.
     if (amount > 0 and balance > _MAX - amount) or (amount < 0 and balance < -_MAX - 1 - amount):
         raise OverflowError("a running balance does not fit 64 bits of minor units")
     return balance + amount
@@ -55,16 +55,20 @@ def _add(balance: cython.longlong, amount: cython.longlong) -> cython.longlong:
 @cython.inline
 @cython.exceptval(0)
 def _sign(kind: cython.int) -> cython.int:
-    """+1 when an event of this kind adds to what is owed, -1 when it takes away; ValueError for an unknown kind."""
-    # literals of FEE, PAYMENT and REVERSAL: a Python name here would cost C a look-up for each event
+    """Return +1 if an event of this kind increases the balance, -1 if it reduces it.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    # Literals instead of FEE, PAYMENT and REVERSAL: in C, a module-level name costs a lookup for each event.
     base: cython.int = kind & 0x7F
     if kind < 0 or kind > 0xFF or base < 1 or base > 3:
-        raise ValueError(f"event kind {kind} is not known")
+        raise ValueError(f"unknown event kind {kind}")
     return -1 if (base == 3) != (kind >= 0x80) else 1
 
 
-def _column(view, offset, count, code):
-    """Bytes of `view` as a column of native integers: over the bytes themselves where the machine can."""
+def _read_column(view, offset, count, code):
+    """Return part of `view` as a column of native integers, without a copy on a little-endian machine."""
     size = array(code).itemsize
     part = view[offset : offset + count * size]
     if sys.byteorder == "little":
@@ -75,7 +79,7 @@ def _column(view, offset, count, code):
     return memoryview(column).toreadonly()
 
 
-def _little_endian(code, values):
+def _to_little_endian(code, values):
     column = array(code, values)
     if sys.byteorder != "little":
         column.byteswap()
@@ -83,10 +87,10 @@ def _little_endian(code, values):
 
 
 @cython.cfunc
-def _misaligned(view) -> cython.bint:
-    """True when 8-byte columns over `view` would be read across their natural boundary."""
+def _is_misaligned(view) -> cython.bint:
+    """Return whether 8-byte columns over `view` would not lie on 8-byte boundaries."""
     if not cython.compiled:
-        return False  # Python's memoryview reads any address
+        return False  # a memoryview can read from any address
     raw: cython.const[cython.uchar][::1] = view
     return cython.cast(cython.size_t, cython.address(raw[0])) % 8 != 0
 
@@ -94,12 +98,16 @@ def _misaligned(view) -> cython.bint:
 @cython.final
 @cython.cclass
 class Timeline:
-    """An immutable ledger of one loan: days, kinds, signed amounts, running balances and transaction ids.
+    """The immutable ledger of one loan: days, kinds, signed amounts, running balances and transaction ids.
 
-    `Timeline(data)` reads the bytes that `bytes(timeline)` gave, without copying them when they are read-only and
-    aligned. Every byte is checked, so what is accepted is a well-formed ledger.
+    `Timeline(data)` is the inverse of `bytes(timeline)`. It validates every byte, so an accepted value is a
+    well-formed ledger.
 
-    Raises: ValueError for bytes that are not a timeline of this layout.
+    Args:
+        data: A buffer in the layout of LAYOUT.md. It is used in place if it is read-only and aligned, otherwise copied.
+
+    Raises:
+        ValueError: If the bytes are not a timeline of this layout.
     """
 
     _view: object
@@ -119,83 +127,98 @@ class Timeline:
     def __init__(self, data):
         view = memoryview(data)
         if view.nbytes < HEADER.size:
-            raise ValueError(f"a timeline has at least {HEADER.size} bytes, not {view.nbytes}")
+            raise ValueError(f"timeline of {view.nbytes} bytes is too short: the header alone has {HEADER.size}")
         if not view.c_contiguous or view.format != "B" or not view.readonly:
             view = memoryview(view.tobytes())
-        if _misaligned(view):
+        if _is_misaligned(view):
             view = memoryview(bytes(view))
-        magic, layout, reserved, loan_id, version, token, initial, start_day, currency, count, reserved_too = (
+        magic, layout, reserved, loan_id, version, horizon, initial, start_day, currency, count, reserved_end = (
             HEADER.unpack_from(view)
         )
         if magic != MAGIC:
-            raise ValueError("these bytes are not a timeline")
-        if layout != LAYOUT_VERSION or reserved or reserved_too:
-            raise ValueError(f"timeline layout {layout} is not {LAYOUT_VERSION}")
+            raise ValueError(f"not a timeline: expected the magic {MAGIC!r}, not {magic!r}")
+        if layout != LAYOUT_VERSION:
+            raise ValueError(f"unsupported timeline layout {layout}: expected {LAYOUT_VERSION}")
+        if reserved or reserved_end:
+            raise ValueError("timeline header: reserved fields must be 0")
         if view.nbytes != HEADER.size + count * EVENT_SIZE:
-            raise ValueError(f"a timeline of {count} events does not have {view.nbytes} bytes")
+            raise ValueError(
+                f"timeline of {count} events: expected {HEADER.size + count * EVENT_SIZE} bytes, not {view.nbytes}"
+            )
         if version < 0 or initial < 0:
-            raise ValueError("a timeline has no negative version or principal")
+            raise ValueError("timeline version and principal must not be negative")
         if currency[3] or not (currency[:3].isalpha() and currency[:3].isupper()):
-            raise ValueError("a timeline's currency is three capital letters")
+            raise ValueError("timeline currency must be three capital letters")
         self._view = view
         self._loan_id = loan_id
         self._version = version
-        self._token = token
+        self._token = horizon
         self._initial = initial
         self._start_day = start_day
         self._currency = currency[:3].decode("ascii")
         self._count = count
-        at = HEADER.size
-        self._running = _column(view, at, count, "q")
-        self._amounts = _column(view, at + 8 * count, count, "q")
-        self._tx_ids = _column(view, at + 16 * count, count, "q")
-        self._days = _column(view, at + 24 * count, count, "i")
-        self._kinds = _column(view, at + 28 * count, count, "B")
+        offset = HEADER.size
+        self._running = _read_column(view, offset, count, "q")
+        self._amounts = _read_column(view, offset + 8 * count, count, "q")
+        self._tx_ids = _read_column(view, offset + 16 * count, count, "q")
+        self._days = _read_column(view, offset + 24 * count, count, "i")
+        self._kinds = _read_column(view, offset + 28 * count, count, "B")
         try:
-            self._check()
+            self._validate()
         except OverflowError as err:
-            raise ValueError(f"these bytes are not a timeline: {err}") from err
+            raise ValueError(f"malformed timeline: {err}") from err
 
     @cython.cfunc
     @cython.exceptval(check=True)
-    def _check(self) -> cython.void:
-        """Hold every event against the rules that `build` keeps; one pass, no copy."""
+    def _validate(self) -> cython.void:
+        """Check every event against the rules of LAYOUT.md, in one pass and without a copy."""
         balance: cython.longlong = self._initial
         i: cython.Py_ssize_t
         for i in range(self._count):
             amount: cython.longlong = self._amounts[i]
             if amount == 0 or (amount > 0) != (_sign(self._kinds[i]) > 0):
-                raise ValueError(f"event {i}: amount {amount} does not fit kind {self._kinds[i]}")
+                raise ValueError(f"event {i}: amount {amount} is not valid for kind {self._kinds[i]}")
             balance = _add(balance, amount)
             if balance != self._running[i]:
-                raise ValueError(f"event {i}: the running balance does not add up")
+                raise ValueError(f"event {i}: the running balance does not equal the sum so far")
             if i > 0 and (
                 self._days[i] < self._days[i - 1]
                 or (self._days[i] == self._days[i - 1] and self._tx_ids[i] <= self._tx_ids[i - 1])
             ):
-                raise ValueError(f"event {i} is not in the order of (day, transaction id)")
+                raise ValueError(f"event {i}: events must be ordered by (day, transaction id)")
 
     @classmethod
-    def build(cls, *, loan_id, version, token, start_day, initial, currency, days, kinds, amounts, tx_ids):
-        """Make a timeline from events in the order of (day, transaction id).
+    def build(cls, *, loan_id, version, horizon, start_day, initial, currency, days, kinds, amounts, tx_ids):
+        """Build a timeline from columns of events, ordered by (day, transaction id).
 
-        days, kinds, amounts, tx_ids: sequences of integers of one length. `amounts` are positive, as posted; the sign
-        follows from the kind. token: the transaction horizon up to which the ledger was read (an unsigned 64-bit id).
+        Args:
+            loan_id: The loan's id.
+            version: The loan's version: its number of events.
+            horizon: The xmin of the snapshot in which the ledger was read, an unsigned 64-bit transaction id.
+            start_day: The day on which the loan starts.
+            initial: The principal, in minor units.
+            currency: Three capital letters.
+            days: The day of each event.
+            kinds: FEE, INTEREST or PAYMENT of each event, with the flag REVERSAL for a reversal.
+            amounts: The amount of each event as posted: positive, in minor units. The kind determines the sign.
+            tx_ids: The transaction id of each event.
 
-        Raises: ValueError for columns that disagree, are out of order or hold an unknown kind; OverflowError for
-        what does not fit.
+        Raises:
+            ValueError: If the columns differ in length, are out of order or contain an unknown kind.
+            OverflowError: If a value or a running balance does not fit.
+            TypeError: If a value is not an integer.
         """
         count = len(days)
         if not len(kinds) == len(amounts) == len(tx_ids) == count:
-            raise ValueError("the columns of a timeline have one length")
+            raise ValueError("the columns of a timeline must have the same length")
         code = currency.encode("ascii") if currency.isascii() else b""
         if len(code) != 3:
-            raise ValueError("a timeline's currency is three capital letters")
+            raise ValueError("timeline currency must be three capital letters")
         kinds = array("B", kinds)
         signed = array("q", amounts)
         running = array("q", signed)
-        # indexes, not floats: C would truncate some of these and struct refuse others, each in its own way
-        loan_id, version, token = index(loan_id), index(version), index(token)
+        # index() rejects floats, which C would truncate for some of these and struct would reject for others.
+        loan_id, version, horizon = index(loan_id), index(version), index(horizon)
         start_day, initial = index(start_day), index(initial)
         balance: cython.longlong = initial
         amount: cython.longlong
@@ -209,59 +232,68 @@ class Timeline:
             running[i] = balance
         try:
             header = HEADER.pack(
-                MAGIC, LAYOUT_VERSION, 0, loan_id, version, token, initial, start_day, code + b"\0", count, 0
+                MAGIC, LAYOUT_VERSION, 0, loan_id, version, horizon, initial, start_day, code + b"\0", count, 0
             )
         except struct.error as err:
-            raise OverflowError(f"a timeline's header does not fit its layout: {err}") from err
+            raise OverflowError(f"timeline header: a value does not fit its field: {err}") from err
         return cls(
             header
-            + _little_endian("q", running)
-            + _little_endian("q", signed)
-            + _little_endian("q", tx_ids)
-            + _little_endian("i", days)
-            + _little_endian("B", kinds)
+            + _to_little_endian("q", running)
+            + _to_little_endian("q", signed)
+            + _to_little_endian("q", tx_ids)
+            + _to_little_endian("i", days)
+            + _to_little_endian("B", kinds)
         )
 
     def __bytes__(self):
         return bytes(self._view)
 
     def __len__(self):
-        """How many events the ledger holds."""
+        """Return the number of events."""
         return self._count
 
     @property
     def nbytes(self):
-        """How many bytes `bytes(timeline)` has."""
+        """The length of `bytes(timeline)`."""
         return HEADER.size + self._count * EVENT_SIZE
 
-    def restamped(self, token):
-        """The same ledger with another token: it was read again, and nothing had changed.
+    def with_horizon(self, horizon):
+        """Return a copy with another horizon, for a ledger that was read again and had not changed.
 
-        Raises: OverflowError for a token that does not fit.
+        Args:
+            horizon: The xmin of the later snapshot.
+
+        Raises:
+            OverflowError: If the horizon does not fit an unsigned 64-bit integer.
         """
         data = bytearray(self._view)
         try:
-            TOKEN.pack_into(data, TOKEN_AT, index(token))
+            HORIZON.pack_into(data, HORIZON_OFFSET, index(horizon))
         except struct.error as err:
-            raise OverflowError(f"token {token} does not fit 64 bits") from err
+            raise OverflowError(f"horizon {horizon} does not fit 64 bits") from err
         return Timeline(bytes(data))
 
     @property
     def loan_id(self):
+        """The loan's id."""
         return self._loan_id
 
     @property
     def version(self):
-        """The loan's version: how many events it has."""
+        """The loan's version: its number of events."""
         return self._version
 
     @property
-    def token(self):
-        """The oldest transaction still open when the ledger was read: every older one is in it."""
+    def horizon(self):
+        """The oldest transaction that was still open when the ledger was read (the snapshot's xmin).
+
+        The timeline includes the events of all older transactions.
+        """
         return self._token
 
     @property
     def start_day(self):
+        """The day on which the loan starts."""
         return self._start_day
 
     @property
@@ -271,12 +303,13 @@ class Timeline:
 
     @property
     def currency(self):
+        """The currency's code, three capital letters."""
         return self._currency
 
     @cython.cfunc
     @cython.inline
-    def _upper(self, day: cython.int) -> cython.Py_ssize_t:
-        """How many events are dated on or before the day."""
+    def _count_through(self, day: cython.int) -> cython.Py_ssize_t:
+        """Return the number of events dated on or before the day, by binary search."""
         low: cython.Py_ssize_t = 0
         high: cython.Py_ssize_t = self._count
         middle: cython.Py_ssize_t
@@ -293,34 +326,46 @@ class Timeline:
     def _balance(self, day: cython.int) -> cython.longlong:
         if day < self._start_day:
             return 0
-        count: cython.Py_ssize_t = self._upper(day)
+        count: cython.Py_ssize_t = self._count_through(day)
         return self._running[count - 1] if count else self._initial
 
     def balance_at(self, day):
-        """What was owed at the end of the day, in minor units; 0 before the loan starts. O(log events)."""
-        return self._balance(_day(day))
+        """Return the balance at the end of a day, in O(log events).
+
+        Args:
+            day: Days since 1970-01-01; may be negative.
+
+        Returns:
+            Minor units of the loan's currency; 0 before the loan starts.
+
+        Raises:
+            OverflowError: If the day does not fit 32 bits.
+        """
+        return self._balance(_to_day(day))
 
     def balances_at(self, days):
-        """A list of `balance_at` for each of an iterable of days."""
-        return [self._balance(_day(day)) for day in days]
+        """Return the list of `balance_at` for an iterable of days."""
+        return [self._balance(_to_day(day)) for day in days]
 
     def window(self, first_day, last_day):
-        """The events dated within two days, both included.
+        """Return the events dated from one day to another, both included.
 
-        Returns: a list of (day, kind, signed amount, running balance, transaction id). Empty when last is before first.
+        Returns:
+            A list of (day, kind, signed amount, running balance, transaction id); empty if the last day precedes the
+            first.
         """
-        first: cython.int = _day(first_day)
-        low: cython.Py_ssize_t = self._upper(first - 1) if first > -2147483648 else 0
-        return self.events(low, self._upper(_day(last_day)))
+        first: cython.int = _to_day(first_day)
+        low: cython.Py_ssize_t = self._count_through(first - 1) if first > -2147483648 else 0
+        return self.events(low, self._count_through(_to_day(last_day)))
 
     def position(self, day):
-        """How many events are dated on or before the day: where `events` has those that follow it."""
-        return self._upper(_day(day))
+        """Return the number of events dated on or before a day, which is the position of the first later event."""
+        return self._count_through(_to_day(day))
 
     def events(self, first, last):
-        """The events from one position up to, and without, another; there are none beyond the ends.
+        """Return the events at positions `first` to `last`, excluding `last`, as `window` does.
 
-        Returns: a list as of `window`.
+        Positions outside the ledger are ignored.
         """
         low: cython.Py_ssize_t = max(first, 0)
         high: cython.Py_ssize_t = min(last, self._count)
@@ -330,25 +375,26 @@ class Timeline:
         ]
 
     def columns(self, day):
-        """The kinds and the signed amounts of the events dated on or before the day: buffers of uint8 and int64."""
-        count: cython.Py_ssize_t = self._upper(_day(day))
+        """Return the kinds (uint8) and signed amounts (int64) of the events dated on or before a day, as buffers."""
+        count: cython.Py_ssize_t = self._count_through(_to_day(day))
         return memoryview(self._kinds[:count]), memoryview(self._amounts[:count])
 
     def changes(self, first_day, last_day):
-        """The balance over a span of days, told by its changes.
+        """Return the balance over a range of days, as a list of its changes.
 
-        Returns: a list of (day, balance at its end): the first day, then every later day on which the balance may
-        have changed (the loan's start, each day with an event). Empty when last is before first.
+        Returns:
+            A list of (day, balance at its end): the first day, then each later day on which the balance may have
+            changed (the loan's start and the days with events). Empty if the last day precedes the first.
         """
-        first: cython.int = _day(first_day)
-        last: cython.int = _day(last_day)
+        first: cython.int = _to_day(first_day)
+        last: cython.int = _to_day(last_day)
         if last < first:
             return []
         days = {first}
         if first < self._start_day <= last:
             days.add(self._start_day)
-        low: cython.Py_ssize_t = self._upper(first)
-        high: cython.Py_ssize_t = self._upper(last)
+        low: cython.Py_ssize_t = self._count_through(first)
+        high: cython.Py_ssize_t = self._count_through(last)
         i: cython.Py_ssize_t
         for i in range(low, high):
             if self._days[i] > self._start_day:

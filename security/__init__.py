@@ -1,6 +1,6 @@
-"""Who may come in: a chain of security providers over a directory of RSA keys. Knows nothing of loans.
+"""Authentication and authorization of requests by a chain of providers.
 
-The names are those of Microkubes' own Python library, so that its services find them here.
+The public names are those of the Microkubes Python library, so that its services run unchanged.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ from security.providers.jwt import JWTProvider
 from security.providers.oauth2 import OAuth2Provider
 from security.tokens.introspection import Introspector
 
-_OF_FLASK = ("FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security")
+_FLASK_NAMES = ("FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security")
 
 __all__ = [
     "ACLProvider",
@@ -70,8 +70,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # the chain works without Flask, so Flask is imported only by whoever asks for these
-    if name in _OF_FLASK:
+    # Imported on first use: the chain works without Flask.
+    if name in _FLASK_NAMES:
         from security.frameworks import flask as flask_security
 
         return getattr(flask_security, name)

@@ -1,12 +1,15 @@
-"""Who a request comes from."""
+"""Identities of callers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 
 class Names(tuple[str, ...]):
-    """Names in the order given. Equal to a list of the same names, as Microkubes' services compare them, but fixed:
-    an identity is shared by every request that shows the same token."""
+    """An immutable sequence of names that equals a list of the same names.
+
+    Microkubes services compare these members with lists. They are immutable because a cached identity is shared by all
+    requests with the same token.
+    """
 
     __slots__ = ()
 
@@ -24,10 +27,18 @@ class Names(tuple[str, ...]):
 
 @dataclass(frozen=True, eq=False)
 class Auth:
-    """An established identity. Equal when all members are, whatever the order of names; equal ones hash alike.
+    """An authenticated identity. Two are equal if all members are, ignoring the order of names.
 
-    username: in Microkubes usually an e-mail address. scopes: what the token may be used for, such as `api:read`.
-    customer_id, fullname, email: optional claims that some Microkubes tokens carry.
+    Args:
+        user_id: The user's or client's id.
+        username: The user's name, in Microkubes usually an e-mail address.
+        roles: Names of roles; None means none, as for the next three.
+        organizations: Names of organizations.
+        namespaces: Names of namespaces.
+        scopes: The scopes granted to the token, such as `api:read`.
+        customer_id: An optional claim of some Microkubes tokens, as are the next two.
+        fullname: The user's full name.
+        email: The user's e-mail address.
     """
 
     user_id: str
@@ -45,18 +56,18 @@ class Auth:
             object.__setattr__(self, name, Names(getattr(self, name) or ()))
 
     def has_scopes(self, scopes: Iterable[str]) -> bool:
-        """Whether the identity was granted every one of these scopes."""
+        """Return whether all of the scopes were granted."""
         return set(scopes) <= set(self.scopes or ())
 
-    def _members(self) -> tuple[object, ...]:
-        named = (self.roles, self.organizations, self.namespaces, self.scopes)
+    def _key(self) -> tuple[object, ...]:
+        names = (self.roles, self.organizations, self.namespaces, self.scopes)
         return (
-            self.user_id, self.username, *(frozenset(names or ()) for names in named),
+            self.user_id, self.username, *(frozenset(each or ()) for each in names),
             self.customer_id, self.fullname, self.email,
         )  # fmt: skip
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Auth) and self._members() == other._members()
+        return isinstance(other, Auth) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._members())
+        return hash(self._key())

@@ -1,4 +1,4 @@
-"""The chain of security providers that every request goes through."""
+"""A chain of security providers that authenticates and authorizes requests."""
 
 import logging
 import re
@@ -18,47 +18,53 @@ from security.messages import Request, Response
 
 log = logging.getLogger(__name__)
 
-# A provider has three outcomes: nothing presented (it returns and the chain goes on), an identity established (set in
-# the context), presented and bad (it raises). It may also raise BreakChain, or end the response.
+# A provider returns if no credentials of its kind are presented, sets the identity in the context if they are valid,
+# and raises if they are not. It may also raise BreakChain, or end the response.
 Provider = Callable[[SecurityContext, Request, Response], None]
 
 
 class SecurityChain:
-    """Asks its providers in order. `execute` returns when the request may go on, and raises when it may not."""
+    """Runs its providers in order. `execute` returns for an admitted request and raises for a rejected one.
+
+    Args:
+        security_context: Where to keep the identity; it can also be set later.
+        providers: The first providers.
+    """
 
     def __init__(self, security_context: SecurityContext | None = None, providers: Iterable[Provider] = ()) -> None:
         self.security_context = security_context
         self.providers: list[Provider] = list(providers)
 
     def with_security_context(self, security_context: SecurityContext) -> "SecurityChain":
-        """Use this context; returns the chain itself."""
+        """Set the context and return the chain."""
         self.security_context = security_context
         return self
 
     def provider(self, security_provider: Provider) -> "SecurityChain":
-        """Add a provider at the end; returns the chain itself."""
+        """Append a provider and return the chain."""
         self.providers.append(security_provider)
         return self
 
     def execute(self, req: Request, resp: Response) -> None:
-        """Ask each provider about one request. Whatever identity the context held before is forgotten first.
+        """Run the providers on a request, starting without an identity.
 
-        A bad token is kept, and the chain goes on; should a later provider find that nobody is authenticated, the
-        client is told of the bad token rather than of a missing one.
+        An invalid token does not stop the chain. If no provider authenticates the request, the error reports the
+        invalid token instead of a missing one.
 
-        Raises: SecurityException, with the status and headers for the reply.
+        Raises:
+            SecurityException: If the request is rejected; it has the status and the headers of the response.
         """
         context = self.security_context
         if context is None:
             raise SecurityException("the security chain has no security context")
         context.clear_auth()
         try:
-            self._ask_providers(context, req, resp)
+            self._run_providers(context, req, resp)
         except Exception:
             context.clear_auth()
             raise
 
-    def _ask_providers(self, context: SecurityContext, req: Request, resp: Response) -> None:
+    def _run_providers(self, context: SecurityContext, req: Request, resp: Response) -> None:
         failures: list[tuple[str, str]] = []
         for provider in self.providers:
             try:
@@ -66,35 +72,35 @@ class SecurityChain:
             except BreakChain:
                 return
             except InvalidToken as err:
-                failures.append((_name(provider), str(err)))
+                failures.append((_provider_name(provider), str(err)))
             except NotAuthenticated as err:
                 if failures:
-                    log.info("refused a token: %s", "; ".join(f"{name}: {reason}" for name, reason in failures))
+                    log.info("rejected a token: %s", "; ".join(f"{name}: {reason}" for name, reason in failures))
                 raise (InvalidToken(failures[0][1], failures) if failures else err) from None
             except (KeyException, PolicyError) as err:
-                log.exception("%s cannot work", _name(provider))
+                log.exception("%s is misconfigured", _provider_name(provider))
                 raise SecurityException("the request could not be checked") from err
             except SecurityException:
                 raise
             except Exception as err:
-                log.exception("%s failed", _name(provider))
+                log.exception("%s failed", _provider_name(provider))
                 raise SecurityException("the request could not be checked") from err
             if resp.ended:
                 return
 
 
-def _name(provider: Provider) -> str:
+def _provider_name(provider: Provider) -> str:
     return getattr(provider, "__name__", type(provider).__name__)
 
 
 def is_authenticated_provider(context: SecurityContext, req: Request, resp: Response) -> None:
-    """The provider that ends a chain: raises 401 unless one before it has established an identity."""
+    """Reject the request with 401 unless an earlier provider has set an identity."""
     if not context.has_auth():
         raise NotAuthenticated()
 
 
 def scopes_provider(*scopes: str) -> Provider:
-    """A provider that raises 403 unless the identity has been granted all of these; 401 when there is no identity."""
+    """Return a provider that rejects identities without all of the scopes: 403, or 401 without an identity."""
 
     def check_scopes(context: SecurityContext, req: Request, resp: Response) -> None:
         auth = context.get_auth()
@@ -107,16 +113,17 @@ def scopes_provider(*scopes: str) -> Provider:
 
 
 def public_routes_provider(*patterns: str | re.Pattern[str]) -> Provider:
-    """A provider that admits every request whose whole path matches one of the patterns.
+    """Return a provider that admits requests without further checks if a pattern matches the whole path.
 
-    Raises: ValueError when there is no pattern or one is not a regular expression.
+    Raises:
+        ValueError: If no pattern is given, or one is not a regular expression.
     """
     if not patterns:
         raise ValueError("public routes need at least one pattern")
     try:
         compiled = [re.compile(pattern) for pattern in patterns]
     except (TypeError, re.error) as err:
-        raise ValueError(f"public routes are regular expressions: {err}") from err
+        raise ValueError(f"public routes must be regular expressions: {err}") from err
 
     def public_routes(context: SecurityContext, req: Request, resp: Response) -> None:
         if any(pattern.fullmatch(req.path or "") for pattern in compiled):

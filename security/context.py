@@ -1,4 +1,4 @@
-"""Where the identity of the request at hand is kept while it is served."""
+"""Storage for the identity of the current request."""
 
 import threading
 from contextvars import ContextVar
@@ -8,64 +8,65 @@ from security.auth import Auth
 
 
 def get_auth(local_context: Any) -> Auth | None:
-    """The identity kept in a local context, or None."""
+    """Return the identity stored in a local context, or None."""
     auth = getattr(local_context, "microkubes_auth", None)
     return auth if isinstance(auth, Auth) else None
 
 
 def set_auth(local_context: Any, auth: Auth | None) -> None:
-    """Keep an identity in a local context; one that was there is replaced."""
+    """Store an identity in a local context, replacing any previous one."""
     local_context.microkubes_auth = auth
 
 
 def has_auth(local_context: Any) -> bool:
-    """Whether a local context holds an identity."""
+    """Return whether a local context holds an identity."""
     return get_auth(local_context) is not None
 
 
 def clear_auth(local_context: Any) -> None:
-    """Forget the identity in a local context."""
+    """Remove the identity from a local context."""
     set_auth(local_context, None)
 
 
 class SecurityContext:
-    """Holds one `Auth` per request in a place that only this request sees.
+    """Holds the identity of the current request.
 
-    local_context: an object whose attributes are local to a request, a thread or a coroutine.
+    Args:
+        local_context: An object whose attributes are local to a request, a thread or a coroutine.
     """
 
     def __init__(self, local_context: Any) -> None:
         self.local_context = local_context
 
     def get_auth(self) -> Auth | None:
-        """The identity, or None when there is none."""
+        """Return the identity, or None."""
         return get_auth(self.local_context)
 
     def set_auth(self, auth: Auth | None) -> None:
-        """Set the identity; one that was set before is replaced."""
+        """Set the identity, replacing any previous one."""
         set_auth(self.local_context, auth)
 
     def has_auth(self) -> bool:
-        """Whether an identity has been established."""
+        """Return whether an identity is set."""
         return has_auth(self.local_context)
 
     def clear_auth(self) -> None:
-        """Forget the identity."""
+        """Remove the identity."""
         clear_auth(self.local_context)
 
 
 class ThreadLocalSecurityContext(SecurityContext):
-    """An identity for each thread."""
+    """A security context with one identity per thread."""
 
     def __init__(self) -> None:
         super().__init__(threading.local())
 
 
-class _Coroutine:
-    """Attributes that are local to a coroutine: only `microkubes_auth`.
+class _CoroutineLocal:
+    """An object whose only attribute, `microkubes_auth`, is local to a coroutine.
 
-    The variable holds the identity itself and not a dictionary of values, whose shared default would show one caller
-    to another.
+    The context variable holds the identity itself. The default of a variable that holds a dictionary would be shared
+    by all coroutines.
     """
 
     _variable: ContextVar[Auth | None]
@@ -85,7 +86,7 @@ class _Coroutine:
 
 
 class ContextvarsSecurityContext(SecurityContext):
-    """An identity for each coroutine (`contextvars.Context`), separate from any other instance's."""
+    """A security context with one identity per coroutine (`contextvars.Context`)."""
 
     def __init__(self) -> None:
-        super().__init__(_Coroutine())
+        super().__init__(_CoroutineLocal())

@@ -1,4 +1,4 @@
-"""What the security library raises. `SecurityException` is the root of it all."""
+"""Exceptions of the security library."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,13 @@ REALM = "microkubes"
 
 
 class SecurityException(Exception):
-    """A request that is refused.
+    """A rejected request, and the base class of all errors of this library.
 
-    message: what the client may read. status_code: the HTTP status, 401 (no valid identity) or 403 (an identity
-    without permission) for a client's mistake. headers: what to add to the reply.
+    Args:
+        message: The message for the client.
+        status_code: The HTTP status: 401 without a valid identity, 403 for an identity without permission, 5xx for a
+            fault of the server.
+        headers: Headers to add to the response.
     """
 
     def __init__(self, message: str, status_code: int = 500, headers: Mapping[str, str] | None = None) -> None:
@@ -20,10 +23,12 @@ class SecurityException(Exception):
 
 
 class NotAuthenticated(SecurityException):
-    """No valid identity: 401 with the challenge of RFC 6750, section 3.
+    """A request without a valid identity: 401 with the challenge of RFC 6750, section 3.
 
-    error: the challenge's error code, when a token was presented. failures: what each provider that saw a bad token
-    said, as (provider, message).
+    Args:
+        message: The message for the client.
+        error: The error code of the challenge, if a token was presented.
+        failures: The providers that rejected a token, as (provider, message).
     """
 
     def __init__(
@@ -34,25 +39,34 @@ class NotAuthenticated(SecurityException):
     ) -> None:
         challenge = f'Bearer realm="{REALM}"'
         if error:
-            challenge += f', error="{error}", error_description="{_description(message)}"'
+            challenge += f', error="{error}", error_description="{_to_description(message)}"'
         super().__init__(message, 401, {"WWW-Authenticate": challenge})
         self.failures = tuple(failures)
 
 
-def _description(message: str) -> str:
-    """A message in the characters that a challenge may hold (RFC 6750, section 3)."""
+def _to_description(message: str) -> str:
+    """Replace the characters that RFC 6750, section 3, does not allow in an error description."""
     return re.sub(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]", "?", message)
 
 
 class InvalidToken(NotAuthenticated):
-    """A token was presented and is bad. The chain keeps this and goes on: another provider may still say yes."""
+    """An invalid token: 401. The chain continues, because a later provider may accept the token.
+
+    Args:
+        message: The message for the client.
+        failures: The providers that rejected a token, as (provider, message).
+    """
 
     def __init__(self, message: str, failures: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message, error="invalid_token", failures=failures)
 
 
 class InsufficientScope(SecurityException):
-    """An identity that lacks a scope: 403 with the challenge of RFC 6750, section 3.1."""
+    """An identity that lacks a scope: 403 with the challenge of RFC 6750, section 3.1.
+
+    Args:
+        scopes: The required scopes, separated by spaces.
+    """
 
     def __init__(self, scopes: str) -> None:
         message = f"the token lacks the scope {scopes}"
@@ -61,7 +75,12 @@ class InsufficientScope(SecurityException):
 
 
 class KeyException(SecurityException):
-    """A key that is missing or cannot be used. name: the key's name or file. reason: what is the matter with it."""
+    """A missing or unusable key.
+
+    Args:
+        name: The name or the file of the key.
+        reason: Why the key cannot be used.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"key {name}: {reason}")
@@ -70,7 +89,13 @@ class KeyException(SecurityException):
 
 
 class PolicyError(SecurityException):
-    """An access policy that cannot be used. policy: its id or position. field: the member that is wrong."""
+    """An invalid access policy.
+
+    Args:
+        policy: The id or the position of the policy.
+        field: The invalid member.
+        reason: What is wrong with it.
+    """
 
     def __init__(self, policy: str, field: str, reason: str) -> None:
         super().__init__(f"policy {policy}: {field}: {reason}")
@@ -79,4 +104,4 @@ class PolicyError(SecurityException):
 
 
 class BreakChain(Exception):
-    """Raised by a provider to admit the request now, without asking the providers after it."""
+    """Raised by a provider to admit a request immediately, skipping the remaining providers."""

@@ -1,4 +1,4 @@
-"""Files that are whole at any moment, whoever reads them and whenever the writer is killed."""
+"""Crash-safe files: atomic writes, private files, and locks between processes."""
 
 import fcntl
 import os
@@ -8,56 +8,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-DRAFT = ".new"  # what is being written is called `.<name>.new`, which nobody reads as a key
+TEMPORARY_SUFFIX = ".new"  # `.<name>.new`: the leading dot keeps key stores from reading it
 LOCK_TIMEOUT_S = 10.0
 
-Mark = tuple[int, ...]
+Fingerprint = tuple[int, ...]
 
 
-def mark(path: Path) -> Mark:
-    """What changes when a file's content or permissions do, or a link leads to another one. Raises: OSError."""
-    found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
+def fingerprint(path: Path) -> Fingerprint:
+    """Return a value that changes with the file's content or permissions, or with the target of a link.
+
+    Raises:
+        OSError: If the file is missing or its directory is inaccessible.
+    """
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-def write_whole(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that it is there as a whole, or as it was before. mode: its permissions.
+def write_atomic(path: Path, content: bytes, mode: int) -> None:
+    """Replace a file atomically: readers see the old content or the new, never a part.
 
-    A link stays one. What root writes belongs to whom the file belonged, or else to the directory's owner, who has to
-    be able to read it.
+    A symbolic link is followed. When root writes, the file keeps its owner; a new file gets the directory's owner.
 
-    Raises: OSError; nothing is left behind then.
+    Args:
+        path: The file.
+        content: Its new content.
+        mode: Its permissions, regardless of the umask.
+
+    Raises:
+        OSError: If the file cannot be written; the old one is unchanged.
     """
     path = path.resolve()
-    draft = path.with_name(f".{path.name}{DRAFT}")
-    draft.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}{TEMPORARY_SUFFIX}")
+    temporary.unlink(missing_ok=True)
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            os.fchmod(file.fileno(), mode)  # whatever the umask
-            _give_away(file.fileno(), path if path.exists() else path.parent)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            _chown_like(file.fileno(), path if path.exists() else path.parent)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        temporary.replace(path)
     except BaseException:
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
 
 
 def open_private(path: Path) -> int:
-    """Open a file for reading and writing, which only its owner may read; it is made if need be. It has to be a plain
-    file: no link is followed, and no pipe waited for. Returns: its descriptor. Raises: OSError.
+    """Open a file that only its owner may read, for reading and appending, and create it if necessary.
+
+    Symbolic links are not followed, and opening a pipe does not block.
+
+    Returns:
+        The file descriptor.
+
+    Raises:
+        OSError: If the path is not a regular file or cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise OSError(0, "is not a plain file", str(path))
-        if found.st_size == 0:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(0, "is not a regular file", str(path))
+        if status.st_size == 0:
             os.fchmod(descriptor, 0o600)
-            _give_away(descriptor, path.parent)
+            _chown_like(descriptor, path.parent)
     except BaseException:
         os.close(descriptor)
         raise
@@ -65,7 +81,7 @@ def open_private(path: Path) -> int:
 
 
 def sync_directory(directory: Path) -> None:
-    """Have what was renamed or removed in a directory survive a loss of power."""
+    """Flush renames and removals in a directory to disk, so that they survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -75,10 +91,15 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """While no other process holds this lock: a file that only its owner may open. The system frees the lock of a
-    process that is killed.
+    """Hold an exclusive lock on a private file. The kernel releases it when the process exits or is killed.
 
-    Raises: OSError; TimeoutError when another process keeps it.
+    Args:
+        path: The lock file, created if necessary.
+        timeout_s: Seconds to wait for another process.
+
+    Raises:
+        TimeoutError: If another process keeps the lock.
+        OSError: If the lock file cannot be opened.
     """
     descriptor = open_private(path)
     try:
@@ -96,7 +117,7 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _give_away(descriptor: int, like: Path) -> None:
+def _chown_like(descriptor: int, model: Path) -> None:
     if os.geteuid() == 0:
-        owner = like.stat()
+        owner = model.stat()
         os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -1,4 +1,4 @@
-"""Asking an authorization server for a JSON object, within bounds."""
+"""A client for JSON over HTTP with bounds on time and size."""
 
 import json
 import time
@@ -8,17 +8,21 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
-TIMEOUT_S = (3.0, 5.0)  # to connect, to answer
+TIMEOUT_S = (3.0, 5.0)  # to connect, to respond
 MAX_BYTES = 1_000_000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class FetchFailed(Exception):
-    """The server gave no JSON object. The message names the URL and says why, and holds no secret."""
+    """A failed request for a JSON object. The message names the URL and the reason, and contains no secret."""
+
+
+class BodyTooLarge(Exception):
+    """A response body above its size limit."""
 
 
 def is_protected(url: str) -> bool:
-    """Whether nobody on the way can change what a URL answers: it is https, or http on this machine."""
+    """Return whether responses cannot be altered in transit: the URL is https, or http on the loopback interface."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -29,21 +33,38 @@ def is_protected(url: str) -> bool:
 
 
 def require_https(url: str) -> str:
-    """The URL itself. Raises: ValueError unless it is protected."""
+    """Return the URL if it is protected.
+
+    Raises:
+        ValueError: If it is not; see `is_protected`.
+    """
     if not is_protected(url):
         raise ValueError(f"{url!r} is not an https URL")
     return url
 
 
 def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
-    """The JSON object at a URL. options: as `requests.request` takes them. Raises: FetchFailed."""
+    """Request a JSON object. Redirects are not followed.
+
+    Args:
+        method: The HTTP method.
+        url: The URL.
+        **options: Further options of `requests.request`.
+
+    Raises:
+        FetchFailed: If the server is unreachable, too slow, or returns anything but a JSON object with status 200.
+    """
     try:
-        with requests.request(method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options) as reply:
-            if reply.status_code != 200:
-                raise FetchFailed(f"{url} answered {reply.status_code}")
-            body = _content(reply, url)
+        with requests.request(
+            method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options
+        ) as response:
+            if response.status_code != 200:
+                raise FetchFailed(f"{url} answered {response.status_code}")
+            body = bounded_body(response, time.monotonic() + TIMEOUT_S[1], MAX_BYTES)
+    except BodyTooLarge as err:
+        raise FetchFailed(f"{url} answered {err}") from err
     except (requests.RequestException, HTTPError, OSError) as err:
-        raise FetchFailed(f"{url} cannot be asked: {type(err).__name__}") from err
+        raise FetchFailed(f"{url}: request failed: {type(err).__name__}") from err
     try:
         members = json.loads(body)
     except (ValueError, RecursionError) as err:
@@ -53,13 +74,25 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
     return members
 
 
-def _content(reply: requests.Response, url: str) -> bytes:
-    """The body, within a time and a size: the library's own timeout begins anew with every byte."""
-    until, content = time.monotonic() + TIMEOUT_S[1], b""
-    while piece := reply.raw.read1(65536, decode_content=True):
+def bounded_body(response: requests.Response, deadline: float, limit: int) -> bytes:
+    """Return the decoded body of a streamed response.
+
+    The read timeout of requests restarts with every byte, so it does not bound a slow response.
+
+    Args:
+        response: A response requested with `stream=True`.
+        deadline: The latest time to finish, on the clock `time.monotonic`.
+        limit: The largest body, in bytes.
+
+    Raises:
+        BodyTooLarge: If the body is larger than the limit.
+        requests.Timeout: If the deadline passes.
+    """
+    content = b""
+    while piece := response.raw.read1(65536, decode_content=True):
         content += piece
-        if len(content) > MAX_BYTES:
-            raise FetchFailed(f"{url} answered more than {MAX_BYTES} bytes")
-        if time.monotonic() > until:
-            raise FetchFailed(f"{url} took too long to answer")
+        if len(content) > limit:
+            raise BodyTooLarge(f"more than {limit} bytes")
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the response took too long")
     return content

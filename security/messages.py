@@ -1,10 +1,10 @@
-"""A request and a reply, as the chain and its providers see them."""
+"""Requests and responses as security providers see them."""
 
 import json
 from typing import Any
 
 
-def _of_request(name: str, meaning: str) -> property:
+def _request_attribute(name: str, meaning: str) -> property:
     def read(self: "Request") -> Any:
         return getattr(self.wrapped_request, name, None)
 
@@ -12,37 +12,42 @@ def _of_request(name: str, meaning: str) -> property:
 
 
 class Request:
-    """Wraps a framework's request. Built for objects shaped as Flask's; what those lack reads as None."""
+    """A framework's request.
 
-    url = _of_request("url", "The full URL")
-    method = _of_request("method", "The HTTP method")
-    host = _of_request("host", "The host that was asked for")
-    path = _of_request("path", "The path")
-    scheme = _of_request("scheme", "http or https")
-    query_string = _of_request("query_string", "The query string")
-    data = _of_request("data", "The raw body")
-    form = _of_request("form", "The form's fields")
-    json = _of_request("json", "The decoded JSON body")
-    headers = _of_request("headers", "The headers, a mapping that ignores case")
+    Args:
+        request: An object with the attributes of a Flask request. Missing attributes read as None.
+    """
+
+    url = _request_attribute("url", "The full URL")
+    method = _request_attribute("method", "The HTTP method")
+    host = _request_attribute("host", "The requested host")
+    path = _request_attribute("path", "The path")
+    scheme = _request_attribute("scheme", "http or https")
+    query_string = _request_attribute("query_string", "The query string")
+    data = _request_attribute("data", "The raw body")
+    form = _request_attribute("form", "The form fields")
+    json = _request_attribute("json", "The decoded JSON body")
+    headers = _request_attribute("headers", "The headers, a mapping that ignores case")
 
     def __init__(self, request: Any) -> None:
         self.wrapped_request = request
 
     def get_header(self, header: str) -> str | None:
-        """A header's value, or None."""
+        """Return the value of a header, or None."""
         headers = self.headers
-        return headers.get(header) if headers is not None else None  # whether it is empty takes counting
+        # Not `if headers`: Werkzeug counts all headers to decide whether there are any.
+        return headers.get(header) if headers is not None else None
 
     def get_data(self) -> Any:
-        """The raw body, or None."""
+        """Return the raw body, or None."""
         return self._call("get_data")
 
     def get_json(self) -> Any:
-        """The decoded JSON body, or None."""
+        """Return the decoded JSON body, or None."""
         return self._call("get_json")
 
     def get_form(self) -> Any:
-        """The form's fields, or None."""
+        """Return the form fields, or None."""
         return self._call("get_form")
 
     def _call(self, name: str) -> Any:
@@ -51,7 +56,7 @@ class Request:
 
 
 class Response:
-    """What a provider wants to reply, when it wants to reply itself."""
+    """A response that a provider may complete in place of the application."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -63,7 +68,7 @@ class Response:
 
     @property
     def modified(self) -> bool:
-        """Whether a provider wants to reply with this. Headers alone are added to the reply that follows."""
+        """Whether to send this response. If only headers are set, they are added to the application's response."""
         return self._modified or self.ended or bool(self._body) or self.status_code != 200 or self.status != "OK"
 
     @modified.setter
@@ -71,24 +76,29 @@ class Response:
         self._modified = value
 
     def set_header(self, header: str, value: str) -> None:
-        """Set a header of the reply."""
+        """Set a header."""
         self.headers[header] = value
 
     def write(self, data: str) -> None:
-        """Add text to the body."""
+        """Append text to the body."""
         self._body.append(data)
 
     def write_json(self, data: Any) -> None:
-        """Add `data` to the body as JSON; text is taken as JSON already."""
+        """Append JSON to the body. A string is taken as JSON text."""
         self.set_header("Content-Type", "application/json")
         self.write(data if isinstance(data, str) else json.dumps(data))
 
     def get_response_body(self) -> str:
-        """The body as text."""
+        """Return the body."""
         return "".join(self._body)
 
     def end(self, code: int | None = None, status: str | None = None) -> None:
-        """Reply with this, now: the chain asks no further provider."""
+        """Complete the response; the chain stops here.
+
+        Args:
+            code: The HTTP status code; unchanged if None.
+            status: The reason phrase; unchanged if None.
+        """
         self.status_code = self.status_code if code is None else code
         self.status = self.status if status is None else status
         self.ended = True

@@ -1,4 +1,4 @@
-"""Refusals as RFC 9457 describes them, carrying Microkubes' `code` and `message` as well."""
+"""Problem documents (RFC 9457) with the additional members `code` and `message` of Microkubes."""
 
 import json
 from http import HTTPStatus
@@ -9,8 +9,8 @@ from security.errors import REALM, SecurityException
 MEDIA_TYPE = "application/problem+json"
 
 
-def phrase(status: int) -> str:
-    """A status in words."""
+def reason_phrase(status: int) -> str:
+    """Return the reason phrase of a status code."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -18,10 +18,16 @@ def phrase(status: int) -> str:
 
 
 def problem(status: int, message: str, **members: Any) -> dict[str, Any]:
-    """The members of a problem document. members: extensions, or a `type` in place of `about:blank`."""
+    """Return the members of a problem document.
+
+    Args:
+        status: The HTTP status code.
+        message: The detail.
+        **members: Extension members, or a `type` other than `about:blank`.
+    """
     return {
         "type": "about:blank",
-        "title": phrase(status),
+        "title": reason_phrase(status),
         "status": status,
         "detail": message,
         "code": status,
@@ -30,11 +36,9 @@ def problem(status: int, message: str, **members: Any) -> dict[str, Any]:
     }
 
 
-def refusal(err: SecurityException) -> tuple[int, dict[str, str], str]:
-    """What a client gets to see of a refusal: status, headers, body."""
+def to_response(err: SecurityException) -> tuple[int, dict[str, str], str]:
+    """Return the response for a rejected request: status, headers and body."""
     headers = {"Content-Type": MEDIA_TYPE, **err.headers}
-    if (
-        err.status_code == 401
-    ):  # RFC 9110, section 11.6.1: with a challenge, also where a provider of one's own raised it
+    if err.status_code == 401:  # RFC 9110, section 11.6.1: every 401 carries a challenge
         headers.setdefault("WWW-Authenticate", f'Bearer realm="{REALM}"')
     return err.status_code, headers, json.dumps(problem(err.status_code, str(err)), separators=(",", ":"))

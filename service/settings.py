@@ -1,16 +1,30 @@
-"""Every setting, typed and documented once. They come from the environment, from `.env` and `.auth` if present, and
-from files of their names in /run/secrets.
+"""Every setting of the service, declared once, in one group for each room that reads them.
+
+Settings come from the environment, from `.env` and `.auth` if present, and from files in /run/secrets that are named
+like a setting. A room's factory takes its group; only the composition root and the command line see `Settings`.
 """
 
 import ipaddress
 import os
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
@@ -64,7 +78,7 @@ def _http_url(url: str) -> str:
 
 
 def _postgres_hosts(text: str, info: ValidationInfo) -> str:
-    return normalized(text, info.data.get("psql_port", 0))
+    return normalized(text, info.data.get("port", 0))
 
 
 def _memcached_hosts(text: str) -> str:
@@ -72,7 +86,7 @@ def _memcached_hosts(text: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    if "\n" in text:  # what cannot be read is named in the log, where no private key belongs
+    if "\n" in text:  # the log names a file that cannot be read, and a private key must not get there
         raise ValueError("expected the name of a file, not what is in it")
     return text
 
@@ -89,151 +103,447 @@ MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, AfterValidator(_name)]
-# marked by its own type: a service that is sent elsewhere needs the file along
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+# A distinct type, because a deployment to another host sends these files along.
 FileName = Annotated[str, AfterValidator(_file_name)]
 
 
-class Settings(BaseSettings):
-    """The service's settings; `load_settings` makes one with errors people can read."""
+def _setting(name: str, default: Any, description: str, **bounds: Any) -> Any:
+    """Declare a setting by its name in the environment."""
+    return Field(default, validation_alias=name, description=description, **bounds)
 
-    model_config = SettingsConfigDict(
-        env_file=(".env", ".auth"), env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+
+class Group(BaseModel):
+    """Settings that one room reads. A field's alias is its name in the environment."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True
     )
 
-    listen_host: Annotated[str, AfterValidator(_ip_address)] = Field(
+    def replace(self, **changes: object) -> Self:
+        """Return a copy with other values for some fields, validated like any other."""
+        return type(self).model_validate({**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
+
+
+class ServerSettings(Group):
+    """The process that answers requests."""
+
+    listen_host: Annotated[str, AfterValidator(_ip_address)] = _setting(
+        "LISTEN_HOST",
         "0.0.0.0",  # noqa: S104  (a container's port is published from outside)
-        description="address to listen on (standalone: 127.0.0.1)",
+        "IP address to listen on.",
     )
-    port: Port = Field(5555, description="port to listen on")
-    tls_cert: FileName | None = Field(
-        None, description="file of the certificate to show, and of those that vouch for it"
+    port: Port = _setting("PORT", 5555, "TCP port to listen on.")
+    workers: int = _setting("WORKERS", min(PROCESSORS, 8), "Number of worker processes.", ge=1, le=256)
+    threads: int = _setting(
+        "THREADS", 2 * PROCESSORS + 1, "Number of requests that each worker serves concurrently.", ge=1, le=256
     )
-    tls_key: FileName | None = Field(None, description="file of its key; with both, the service speaks https only")
-    workers: int = Field(min(PROCESSORS, 8), ge=1, le=256, description="worker processes")
-    threads: int = Field(
-        2 * PROCESSORS + 1, ge=1, le=256, description="requests that a worker answers at the same time"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+        "LOG_LEVEL", "INFO", "Minimum level of log messages."
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="what is logged, and above")
-    timezone: Annotated[str, AfterValidator(_timezone)] = Field("UTC", description="where `today` is")
-
-    api_gateway_url: Annotated[str, AfterValidator(_http_url)] = Field(
-        "http://localhost:8001", description="Kong's Admin API"
+    timezone: Annotated[str, AfterValidator(_timezone)] = _setting(
+        "TIMEZONE", "UTC", "IANA time zone that determines today's date."
     )
-    api_gateway_token: SecretStr | None = Field(None, description="what it is sent as Kong-Admin-Token")
-    api_gateway_key: SecretStr | None = Field(None, description="API key of an Admin API behind key-auth")
-    api_gateway_key_header: Name = Field("apikey", description="the header that carries it")
-    api_gateway_workspace: Name | None = Field(None, description="workspace of Kong Enterprise")
-    api_gateway_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
-    gateway_timeout_s: float = Field(60, gt=0, le=3600, description="seconds to keep trying to register")
-    gateway_interval_s: float = Field(30, ge=1, le=86_400, description="seconds between two looks at what it has")
-    gateway_plugins: FileName | None = Field(None, description="file of plugins that it runs for this service")
-    gateway_proxy_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None, description="the gateway's proxy: serve when it routes here"
+    drain_s: float = _setting(
+        "DRAIN_S",
+        5,
+        "Time between leaving the gateway and stopping, in seconds. Requests are still served.",
+        ge=0,
+        le=300,
     )
-    service_name: Name = Field("loaner", description="name of the service and of its route on the gateway")
-    service_host: str = Field("loaner.service.consul", min_length=1, description="host at which the gateway finds it")
-    service_port: Port | None = Field(None, description="port at which the gateway finds it (default: PORT)")
-    service_discovery: Literal["consul", "upstream", "none"] = Field(
-        "consul",
-        description="whether the gateway finds it by SERVICE_HOST or as targets of an upstream, or there is none",
-    )
-    instance_host: str | None = Field(
-        None, min_length=1, description="address of this instance (default: the one that the gateway sees)"
-    )
-    drain_s: float = Field(5, ge=0, le=300, description="seconds between leaving the gateway and taking no requests")
-    consul_agent_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
-        None, description="local Consul agent to register with; none if that is done from outside"
-    )
-    consul_token: SecretStr | None = Field(None, description="token for the agent")
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
-        "127.0.0.1, ::1", description="addresses or networks whose X-Forwarded-* headers are believed"
-    )
-    service_path: Annotated[str, AfterValidator(_path)] = Field(
-        "/loaner", description="path under which the gateway offers it; stripped before the service"
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = _setting(
+        "TRUSTED_PROXIES",
+        "127.0.0.1, ::1",
+        "Comma-separated addresses and networks whose X-Forwarded-* headers are trusted.",
     )
 
-    psql_port: Port = Field(
-        5432, description="Postgres port, of hosts that name none"
-    )  # before them: they are compared
-    psql_host: Annotated[str, AfterValidator(_postgres_hosts)] | None = Field(
-        None, description="Postgres hosts, a primary and its replicas, with commas between; needed in production"
-    )
-    psql_db: str = Field("loaner", min_length=1, description="Postgres database")
-    psql_user: str = Field("loaner", min_length=1, description="user that reads (a member of loaner_reader)")
-    psql_pw: SecretStr | None = Field(None, description="its password")
-    psql_posting_user: str | None = Field(
-        None, description="user that posts: `load`, and over HTTP if set (a member of loaner_poster)"
-    )
-    psql_posting_pw: SecretStr | None = Field(None, description="its password")
-    psql_admin_user: str | None = Field(None, description="user that owns the tables: `migrate`")
-    psql_admin_pw: SecretStr | None = Field(None, description="its password")
-    psql_pool_size: int = Field(4, ge=1, le=256, description="database connections of each worker")
-    psql_posting_pool_size: int = Field(2, ge=1, le=256, description="further ones of each worker, that post")
-    psql_report_timeout_s: float = Field(
-        300, ge=0.001, le=86_400, description="seconds that a portfolio may take, until its last row is sent"
-    )
-    psql_connect_timeout_s: int = Field(3, ge=1, le=60, description="seconds to wait for a new connection")
-    psql_statement_timeout_s: float = Field(5, ge=0.001, le=300, description="seconds a read or a posting may take")
-    psql_pool_timeout_s: float = Field(0.5, gt=0, le=60, description="seconds to wait for a free connection, then 503")
 
-    max_staleness_s: float = Field(
-        5, ge=0, le=3600, description="a reply includes every event that was committed so long before; 0 caches nothing"
-    )
-    cache_bytes: int = Field(64_000_000, ge=0, description="bytes of timelines that each worker keeps")
-    memcached_servers: Annotated[str, AfterValidator(_memcached_hosts)] | None = Field(
-        None, description="memcached servers with commas between; none if not set"
-    )
-    cache_secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = Field(
-        None, description="what marks values in memcached as ours; the same for every instance"
-    )
-    memcached_timeout_s: float = Field(0.05, gt=0, le=10, description="seconds that memcached may be silent")
-    memcached_tls: bool = Field(False, description="whether memcached is spoken to over TLS")
-    memcached_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
+class TlsSettings(Group):
+    """The certificate that the service presents."""
 
-    use_vault: bool | None = Field(
+    cert: FileName | None = _setting(
+        "TLS_CERT",
         None,
-        description="whether Vault says who reads (default: in production, unless PSQL_PW is set)",
+        (
+            "PEM file with the server certificate, followed by its intermediates. Requires TLS_KEY. The "
+            "service then speaks HTTPS only and reloads changed files."
+        ),
     )
-    vault_addr: Annotated[str, AfterValidator(_http_url)] = Field("http://127.0.0.1", description="Vault's address")
-    vault_port: Port = Field(8200, description="its port, unless the address names one")
-    vault_ca: FileName | None = Field(None, description="file of certificates that its own is checked against")
-    vault_token: SecretStr | None = Field(None, description="token for Vault")
-    vault_token_file: FileName | None = Field(None, description="file of such a token, as an agent writes it")
-    vault_role_id: str | None = Field(None, description="AppRole to log in with")
-    vault_secret_id: SecretStr | None = Field(None, description="its secret")
-    vault_secret_id_file: FileName | None = Field(None, description="file of its secret")
-    vault_kubernetes_role: str | None = Field(None, description="role to log in with as a Kubernetes service account")
-    vault_role: Name = Field("readonly", description="database role whose credentials read")
-    vault_posting_role: Name | None = Field(
-        None, description="database role whose credentials post (default: PSQL_POSTING_USER posts)"
-    )
-    vault_mount: str = Field("database", min_length=1, description="where Vault's database secrets are")
-    vault_timeout_s: float = Field(10, gt=0, le=3600, description="seconds to keep trying at the start")
-
-    keys_dir: str = Field("keys", min_length=1, description="directory of key files (see keys/README.md)")
-    secure_loans: bool = Field(True, description="whether loan routes need a token")
-    clients_file: FileName = Field(
-        "clients.json", min_length=1, description="file of the clients that may ask for tokens at /token"
-    )
-    client_id: Name = Field("loaner-client", description="one more such client, which may read")
-    secret: SecretStr | None = Field(None, description="its secret; without one, there is no such client")
-    access_token_expires: int = Field(
-        3600, ge=1, le=2_592_000, description="seconds a token of this service's own is valid (standalone: a day)"
-    )
+    key: FileName | None = _setting("TLS_KEY", None, "PEM file with the private key of TLS_CERT, without a passphrase.")
 
 
-def load_settings(**overrides: object) -> Settings:
-    """Read the settings. overrides: values that win over the environment.
+class ServiceSettings(Group):
+    """The service as the platform knows it."""
 
-    Raises: SettingsError naming each wrong setting and what was expected of it.
+    name: Name = _setting("SERVICE_NAME", "loaner", "Name of the service and of its route on the gateway.")
+    host: str = _setting(
+        "SERVICE_HOST",
+        "loaner.service.consul",
+        "Host name at which the gateway reaches the service, with SERVICE_DISCOVERY=consul.",
+        min_length=1,
+    )
+    port: Port | None = _setting("SERVICE_PORT", None, "Port at which the gateway reaches the service. Default: PORT.")
+    path: Annotated[str, AfterValidator(_path)] = _setting(
+        "SERVICE_PATH", "/loaner", "Path of the service on the gateway. Kong strips it."
+    )
+    discovery: Literal["consul", "upstream", "none"] = _setting(
+        "SERVICE_DISCOVERY",
+        "consul",
+        (
+            "How the gateway finds the service: by resolving SERVICE_HOST (consul), or as a target of an "
+            "upstream (upstream). none disables the gateway."
+        ),
+    )
+    instance_host: str | None = _setting(
+        "INSTANCE_HOST",
+        None,
+        (
+            "Address of this instance, for an upstream and for Consul. Default: the local address that "
+            "routes to the gateway."
+        ),
+        min_length=1,
+    )
+
+
+class GatewaySettings(Group):
+    """Kong's Admin API, and what the service declares there."""
+
+    url: HttpUrl = _setting("API_GATEWAY_URL", "http://localhost:8001", "URL of Kong's Admin API.")
+    token: SecretStr | None = _setting(
+        "API_GATEWAY_TOKEN", None, "Value of the Kong-Admin-Token header (Kong Enterprise RBAC)."
+    )
+    key: SecretStr | None = _setting("API_GATEWAY_KEY", None, "API key for an Admin API behind the key-auth plugin.")
+    key_header: Name = _setting("API_GATEWAY_KEY_HEADER", "apikey", "Header that carries API_GATEWAY_KEY.")
+    workspace: Name | None = _setting("API_GATEWAY_WORKSPACE", None, "Kong Enterprise workspace.")
+    ca: FileName | None = _setting(
+        "API_GATEWAY_CA",
+        None,
+        "PEM file of CA certificates for the Admin API. Default: the system's.",
+    )
+    timeout_s: float = _setting("GATEWAY_TIMEOUT_S", 60, "Registration timeout at startup, in seconds.", gt=0, le=3600)
+    interval_s: float = _setting(
+        "GATEWAY_INTERVAL_S", 30, "Interval between reconciliations with the gateway, in seconds.", ge=1, le=86_400
+    )
+    plugins: FileName | None = _setting(
+        "GATEWAY_PLUGINS", None, "YAML file of the Kong plugins to configure for this service."
+    )
+    proxy_url: HttpUrl | None = _setting(
+        "GATEWAY_PROXY_URL",
+        None,
+        ("URL of the gateway's proxy. If set, startup waits until the gateway routes to this service."),
+    )
+
+
+class ConsulSettings(Group):
+    """The local Consul agent."""
+
+    agent_url: HttpUrl | None = _setting(
+        "CONSUL_AGENT_URL",
+        None,
+        ("URL of the local Consul agent to register with. Not set: the platform registers instances."),
+    )
+    token: SecretStr | None = _setting("CONSUL_TOKEN", None, "ACL token for the Consul agent.")
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user of Postgres and its password, if it has one."""
+
+    user: str
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """The bounds of a pool of connections.
+
+    Args:
+        size: Connections at most.
+        wait_s: Seconds to wait for a free connection.
+        timeout_s: Seconds that a statement, or a stream of rows as a whole, may take.
     """
+
+    size: int
+    wait_s: float
+    timeout_s: float
+
+
+class PostgresSettings(Group):
+    """The database, who connects to it, and for how long."""
+
+    # Before the hosts, whose validation needs it: two hosts are equal if their ports are.
+    port: Port = _setting("PSQL_PORT", 5432, "Port of PostgreSQL hosts that do not name one.")
+    hosts: Annotated[str, AfterValidator(_postgres_hosts)] | None = _setting(
+        "PSQL_HOST",
+        None,
+        (
+            "Comma-separated PostgreSQL servers, host or host:port: the primary and its replicas, in any "
+            "order. Required in production."
+        ),
+    )
+    database: str = _setting("PSQL_DB", "loaner", "Name of the database.", min_length=1)
+    user: str = _setting(
+        "PSQL_USER",
+        "loaner",
+        "Role that reads; a member of loaner_reader. Not used with Vault credentials.",
+        min_length=1,
+    )
+    password: SecretStr | None = _setting("PSQL_PW", None, "Password of PSQL_USER.")
+    posting_user: str | None = _setting(
+        "PSQL_POSTING_USER",
+        None,
+        ("Role that posts; a member of loaner_poster. Required by `load`; enables posting over HTTP."),
+    )
+    posting_password: SecretStr | None = _setting("PSQL_POSTING_PW", None, "Password of PSQL_POSTING_USER.")
+    admin_user: str | None = _setting("PSQL_ADMIN_USER", None, "Role that owns the tables. Required by `migrate`.")
+    admin_password: SecretStr | None = _setting("PSQL_ADMIN_PW", None, "Password of PSQL_ADMIN_USER.")
+    pool_size: int = _setting(
+        "PSQL_POOL_SIZE",
+        4,
+        "Maximum number of reading connections per worker, to the primary and to replicas each.",
+        ge=1,
+        le=256,
+    )
+    posting_pool_size: int = _setting(
+        "PSQL_POSTING_POOL_SIZE", 2, "Maximum number of posting connections per worker.", ge=1, le=256
+    )
+    report_timeout_s: float = _setting(
+        "PSQL_REPORT_TIMEOUT_S",
+        300,
+        "Maximum duration of a portfolio, in seconds, until its last row is sent.",
+        ge=0.001,
+        le=86_400,
+    )
+    connect_timeout_s: int = _setting(
+        "PSQL_CONNECT_TIMEOUT_S",
+        3,
+        "Connection timeout, in seconds. Several hosts share it; each gets at least one second.",
+        ge=1,
+        le=60,
+    )
+    statement_timeout_s: float = _setting(
+        "PSQL_STATEMENT_TIMEOUT_S", 5, "Maximum duration of a read or a posting, in seconds.", ge=0.001, le=300
+    )
+    pool_timeout_s: float = _setting(
+        "PSQL_POOL_TIMEOUT_S",
+        0.5,
+        "Maximum wait for a free connection, in seconds. Then the reply is 503.",
+        gt=0,
+        le=60,
+    )
+
+    @property
+    def reader(self) -> Login:
+        """The login that reads."""
+        return Login(self.user, _revealed(self.password))
+
+    @property
+    def poster(self) -> Login | None:
+        """The login that posts, or None if PSQL_POSTING_USER is not set."""
+        return None if self.posting_user is None else Login(self.posting_user, _revealed(self.posting_password))
+
+    @property
+    def admin(self) -> Login | None:
+        """The login that owns the tables, or None if PSQL_ADMIN_USER is not set."""
+        return None if self.admin_user is None else Login(self.admin_user, _revealed(self.admin_password))
+
+    @property
+    def pool(self) -> PoolSettings:
+        """The bounds of a worker's pool of connections that read."""
+        return PoolSettings(self.pool_size, self.pool_timeout_s, self.statement_timeout_s)
+
+    @property
+    def posting_pool(self) -> PoolSettings:
+        """The bounds of a worker's pool of connections that post."""
+        return PoolSettings(self.posting_pool_size, self.pool_timeout_s, self.statement_timeout_s)
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+class CacheSettings(Group):
+    """How old a reply may be, and how much each worker keeps."""
+
+    max_staleness_s: float = _setting(
+        "MAX_STALENESS_S",
+        5,
+        "Maximum age of a cached reply, in seconds. 0 disables caching.",
+        ge=0,
+        le=3600,
+    )
+    size_bytes: int = _setting("CACHE_BYTES", 64_000_000, "Size of each worker's in-memory cache, in bytes.", ge=0)
+
+
+class MemcachedSettings(Group):
+    """The cache that all instances share."""
+
+    servers: Annotated[str, AfterValidator(_memcached_hosts)] | None = _setting(
+        "MEMCACHED_SERVERS",
+        None,
+        ("Comma-separated memcached servers, host or host:port (default port 11211). The same on every instance."),
+    )
+    secret: Annotated[SecretStr, AfterValidator(_long_secret)] | None = _setting(
+        "CACHE_SECRET",
+        None,
+        (
+            "Secret that signs values in memcached, at least 16 characters. Required with MEMCACHED_SERVERS."
+            " The same on every instance."
+        ),
+    )
+    timeout_s: float = _setting(
+        "MEMCACHED_TIMEOUT_S", 0.05, "Timeout of memcached operations, in seconds.", gt=0, le=10
+    )
+    tls: bool = _setting("MEMCACHED_TLS", False, "Whether to connect to memcached over TLS.")
+    ca: FileName | None = _setting(
+        "MEMCACHED_CA", None, "PEM file of CA certificates for memcached. Default: the system's."
+    )
+
+
+class VaultSettings(Group):
+    """Vault, which issues credentials for Postgres, and how to log in to it."""
+
+    enabled: bool | None = _setting(
+        "USE_VAULT",
+        None,
+        "Whether to get reading credentials from Vault.",
+    )
+    addr: HttpUrl = _setting("VAULT_ADDR", "http://127.0.0.1", "URL of Vault.")
+    port: Port = _setting("VAULT_PORT", 8200, "Port of Vault, if VAULT_ADDR names none.")
+    ca: FileName | None = _setting("VAULT_CA", None, "PEM file of CA certificates for Vault. Default: the system's.")
+    token: SecretStr | None = _setting("VAULT_TOKEN", None, "Vault token.")
+    token_file: FileName | None = _setting(
+        "VAULT_TOKEN_FILE",
+        None,
+        "File with a Vault token, such as one that Vault Agent writes. Reloaded when it changes.",
+    )
+    role_id: str | None = _setting("VAULT_ROLE_ID", None, "AppRole role ID.")
+    secret_id: SecretStr | None = _setting("VAULT_SECRET_ID", None, "AppRole secret ID.")
+    secret_id_file: FileName | None = _setting("VAULT_SECRET_ID_FILE", None, "File with the AppRole secret ID.")
+    kubernetes_role: str | None = _setting(
+        "VAULT_KUBERNETES_ROLE", None, "Vault role for the pod's Kubernetes service account."
+    )
+    role: Name = _setting("VAULT_ROLE", "readonly", "Database role whose credentials read.")
+    posting_role: Name | None = _setting(
+        "VAULT_POSTING_ROLE", None, "Database role whose credentials post. Not set: PSQL_POSTING_USER posts."
+    )
+    mount: str = _setting("VAULT_MOUNT", "database", "Mount path of Vault's database secrets engine.", min_length=1)
+    timeout_s: float = _setting(
+        "VAULT_TIMEOUT_S", 10, "Time to keep retrying Vault at startup, in seconds.", gt=0, le=3600
+    )
+
+
+class TokenSettings(Group):
+    """Keys, clients, and the tokens that the service issues."""
+
+    keys_dir: str = _setting("KEYS_DIR", "keys", "Directory of the key files.", min_length=1)
+    secure_loans: bool = _setting("SECURE_LOANS", True, "Whether reading loans requires a token. Posting always does.")
+    clients_file: FileName = _setting(
+        "CLIENTS_FILE", "clients.json", "JSON file of the clients of /token. Reloaded when it changes.", min_length=1
+    )
+    client_id: Name = _setting(
+        "CLIENT_ID", "loaner-client", "ID of an additional client of /token, with the scope api:read."
+    )
+    client_secret: SecretStr | None = _setting(
+        "SECRET", None, "Secret of CLIENT_ID. Not set: the client does not exist."
+    )
+    lifetime_s: int = _setting(
+        "ACCESS_TOKEN_EXPIRES",
+        3600,
+        "Lifetime of tokens that this service issues, in seconds.",
+        ge=1,
+        le=2_592_000,
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process, by group."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    tls: TlsSettings = field(default_factory=TlsSettings)
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    consul: ConsulSettings = field(default_factory=ConsulSettings)
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
+    vault: VaultSettings = field(default_factory=VaultSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+
+
+_GROUPS: dict[str, type[Group]] = get_type_hints(Settings)
+
+
+def all_settings() -> Iterator[tuple[str, FieldInfo, type[Group]]]:
+    """Yield each setting's name in the environment, its declaration, and its group, in the order of declaration."""
+    for group in _GROUPS.values():
+        for info in group.model_fields.values():
+            yield str(info.validation_alias), info, group
+
+
+def given_settings(settings: Settings) -> dict[str, object]:
+    """Return the settings that are not left to their defaults, by name in lower case."""
+    groups: list[Group] = [getattr(settings, name) for name in _GROUPS]
+    return {
+        str(info.validation_alias).lower(): getattr(group, name)
+        for group in groups
+        for name, info in type(group).model_fields.items()
+        if name in group.model_fields_set
+    }
+
+
+def _file_settings() -> Iterator[str]:
+    for group in _GROUPS.values():
+        kinds = get_type_hints(group, include_extras=True)
+        for name, info in group.model_fields.items():
+            if FileName in (kinds[name], *get_args(kinds[name])):
+                yield str(info.validation_alias)
+
+
+FILE_SETTINGS = frozenset(_file_settings())  # names of the settings whose values name files
+
+
+class _Sources(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=(".env", ".auth"), env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
+
+
+# The values as their sources give them: the groups validate them.
+_Given = create_model("_Given", __base__=_Sources, **{name.lower(): (Any, None) for name, _, _ in all_settings()})  # type: ignore[call-overload]
+
+
+def load_settings(defaults: Mapping[str, object] | None = None, /, **overrides: object) -> Settings:
+    """Read the settings from the environment, `.env`, `.auth` and the files in /run/secrets.
+
+    Args:
+        defaults: Values for settings that are not set, by name in lower case.
+        overrides: Values that win over the environment, by name in lower case.
+
+    Raises:
+        SettingsError: If a setting is wrong. The message names each one and what was expected, and shows no value.
+    """
+    values = {**(defaults or {}), **_read_sources(overrides)}
+    groups: dict[str, Any] = {}
+    wrong: list[str] = []
+    for room, group in _GROUPS.items():
+        names = [str(info.validation_alias) for info in group.model_fields.values()]
+        try:
+            groups[room] = group.model_validate({it: values[it.lower()] for it in names if it.lower() in values})
+        except ValidationError as err:
+            wrong += [f"{e['loc'][0]}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    return Settings(**groups)
+
+
+def _read_sources(overrides: Mapping[str, object]) -> dict[str, object]:
+    mounted = SECRETS if SECRETS.is_dir() else None
     try:
-        mounted = SECRETS if SECRETS.is_dir() else None
-        return Settings(_secrets_dir=mounted, **overrides)  # type: ignore[arg-type, call-arg]
+        given = _Given(_secrets_dir=mounted, **overrides)
     except OSError as err:
         raise SettingsError(f"{err.filename} cannot be read: {err.strerror}") from None
     except UnicodeDecodeError as err:
         raise SettingsError(f".env, .auth or a file in {SECRETS} cannot be read: {err}") from None
-    except ValidationError as err:
-        wrong = [f"{str(e['loc'][0]).upper()}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
-        raise SettingsError("; ".join(wrong)) from None
+    return {name: getattr(given, name) for name in given.model_fields_set}

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.runtime.bootstrap import build_app
-from service.settings import Settings, load_settings
+from service.settings import PostgresSettings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
 from service.web.app import create_app
@@ -122,13 +123,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def settings(postgres: EmbeddedPostgres, keys_dir: Path, request: pytest.FixtureRequest) -> Settings:
-    """Settings for a fresh, migrated, empty database."""
+def settings(postgres: EmbeddedPostgres) -> PostgresSettings:
+    """Settings of Postgres for a fresh, migrated, empty database."""
     number = next(_numbers)
     name = f"test_{number}"
     create_database(postgres, name)
-    base = Settings.model_construct(keys_dir=str(keys_dir))
-    chosen = settings_of(postgres, base).model_copy(update={"psql_db": name})
+    chosen = settings_of(postgres).replace(database=name)
     migrate(chosen)
     create_users(chosen, postgres)
     return chosen
@@ -138,14 +138,14 @@ _numbers = iter(range(1, 100_000))
 
 
 @pytest.fixture
-def posting(settings: Settings) -> Iterator[Connection]:
+def posting(settings: PostgresSettings) -> Iterator[Connection]:
     """A connection that may post."""
     with closing(connect(settings, "posting")) as connection:
         yield connection
 
 
 @pytest.fixture
-def admin(settings: Settings) -> Iterator[Connection]:
+def admin(settings: PostgresSettings) -> Iterator[Connection]:
     """A connection of the tables' owner."""
     with closing(connect(settings, "admin")) as connection:
         yield connection
@@ -159,8 +159,7 @@ def served(settings, posting, tmp_path, keys_dir):
         path.write_text(content)
     load(posting, *paths)
     chosen = load_settings(keys_dir=str(keys_dir), secret="s3cret-of-the-client", threads=2)
-    reach = {name: value for name, value in settings if name.startswith("psql_")}
-    return chosen.model_copy(update=reach)
+    return replace(chosen, postgres=settings)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def main(
         settings = read_settings(env_file)
         payload = collect(settings, env_file)
         console = Console(Terminal(), list(payload.secrets.values()), STEPS)
-        deployment = Deployment(options, host, settings, payload, console)
+        deployment = Deployment(options, host, settings.server, payload, console)
         if dry_run:
             deployment.print_plan()
         else:

@@ -8,7 +8,7 @@ from deploy.factory.image_transfer import ImageTransfer, choose_compressor, tran
 from deploy.factory.options import DeployOptions, read_script
 from deploy.factory.payload import Payload
 from deploy.factory.payload_archive import to_archive
-from service.settings import Settings
+from service.settings import ServerSettings
 
 STEPS = 4
 IMAGE_ID = ("docker", "image", "inspect", "--format", "{{.Id}}")
@@ -20,13 +20,13 @@ class Deployment:
     Args:
         options: What to deploy, and how.
         host: Where to deploy it.
-        settings: The service's settings; port and listen address decide what the host publishes.
+        settings: Where the service listens: its port and address decide what the host publishes.
         payload: Settings, files and keys for the container.
         console: Where progress is printed.
     """
 
     def __init__(
-        self, options: DeployOptions, host: Host, settings: Settings, payload: Payload, console: Console
+        self, options: DeployOptions, host: Host, settings: ServerSettings, payload: Payload, console: Console
     ) -> None:
         self._options = options
         self._host = host

@@ -7,7 +7,7 @@ from pathlib import Path
 from deploy.factory.errors import FactoryError
 from deploy.factory.image import NAME
 from deploy.factory.payload_archive import OWNER
-from service.settings import Settings
+from service.settings import ServerSettings
 
 SCRIPTS = Path(__file__).parent
 # Options of `docker create`. The service needs at most 45 s to finish its requests.
@@ -48,7 +48,7 @@ class DeployOptions:
         """Title of the step that provides the image."""
         return f"use the image {self.image}" if self.image else f"build the image {NAME}"
 
-    def replace_arguments(self, tag: str, settings: Settings) -> tuple[str, ...]:
+    def replace_arguments(self, tag: str, settings: ServerSettings) -> tuple[str, ...]:
         """Return the arguments of replace.sh for the image with this tag."""
         published = f"{settings.port}"
         if "listen_host" in settings.model_fields_set:

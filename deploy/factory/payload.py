@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args, get_type_hints
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -13,7 +12,16 @@ from pydantic import SecretStr
 from deploy.factory.errors import FactoryError
 from security.keys.rotation import State
 from service.runtime.tls import read_certificate
-from service.settings import SECRETS, FileName, Settings, load_settings
+from service.settings import (
+    FILE_SETTINGS,
+    SECRETS,
+    ServerSettings,
+    TlsSettings,
+    TokenSettings,
+    all_settings,
+    given_settings,
+    load_settings,
+)
 from service.tokens.key_setup import check_keys, open_key_ring
 
 # The container has its own listen address and key directory, and serving does not need the owner of the tables.
@@ -42,7 +50,24 @@ class Payload:
     ignored: tuple[str, ...]
 
 
-def read_settings(env_file: Path | None) -> Settings:
+@dataclass(frozen=True)
+class ShippedSettings:
+    """The settings of this environment, as far as a deployment reads them.
+
+    Args:
+        given: Values of the settings that are set, by name in lower case.
+        server: Where the service listens.
+        tls: The certificate that it presents.
+        tokens: Its key directory.
+    """
+
+    given: Mapping[str, object]
+    server: ServerSettings
+    tls: TlsSettings
+    tokens: TokenSettings
+
+
+def read_settings(env_file: Path | None) -> ShippedSettings:
     """Return the settings of this environment, which take precedence, and of an env file.
 
     Raises:
@@ -51,27 +76,29 @@ def read_settings(env_file: Path | None) -> Settings:
     """
     if env_file is not None and not env_file.is_file():
         raise FactoryError(f"ENV_FILE: {env_file} is not a file")
-    return load_settings(_env_file=env_file)
+    settings = load_settings(_env_file=env_file)
+    return ShippedSettings(given_settings(settings), settings.server, settings.tls, settings.tokens)
 
 
-def collect(settings: Settings, env_file: Path | None = None) -> Payload:
+def collect(settings: ShippedSettings, env_file: Path | None = None) -> Payload:
     """Collect the settings that are set, sorted by how they are sent.
 
     Raises:
         FactoryError: If a setting cannot be sent; the message names it.
         SettingsError: If a key or the certificate cannot be used.
     """
-    if (settings.service_discovery == "upstream" or settings.consul_agent_url) and settings.instance_host is None:
+    given = {name: value for name, value in settings.given.items() if name not in LOCAL_ONLY}
+    registers = given.get("service_discovery") == "upstream" or given.get("consul_agent_url")
+    if registers and given.get("instance_host") is None:
         raise FactoryError(
             "INSTANCE_HOST is not set; set it to the host's address, which the container cannot determine"
         )
-    read_certificate(settings)  # an unusable certificate must fail before the host stops anything
-    given = {name: getattr(settings, name) for name in settings.model_fields_set - LOCAL_ONLY}
-    given.setdefault("service_port", settings.port)  # the container's own PORT differs
+    read_certificate(settings.tls)  # an unusable certificate must fail before the host stops anything
+    given.setdefault("service_port", settings.server.port)  # the container's own PORT differs
     secrets = {name: _to_text(value) for name, value in given.items() if _is_secret(value)}
-    names_file = {name for name in given if _names_file(name)}
+    names_file = {name for name in given if name.upper() in FILE_SETTINGS}
     variables = {name.upper(): _to_text(given[name]) for name in given.keys() - secrets.keys() - names_file}
-    files = {name: _read_file(name, given[name]) for name in names_file}
+    files = {name: _read_file(name, str(given[name])) for name in names_file}
     libpq = {name: value for name, value in os.environ.items() if name in LIBPQ | LIBPQ_FILES and value}
     variables |= {name: value for name, value in libpq.items() if name in LIBPQ}
     files |= {name.lower(): _read_file(name, file) for name, file in libpq.items() if name in LIBPQ_FILES}
@@ -81,12 +108,12 @@ def collect(settings: Settings, env_file: Path | None = None) -> Payload:
             raise FactoryError(
                 f"{name.upper()}: cannot be sent: it starts or ends with whitespace, or has several lines"
             )
-    known = {name.upper() for name in Settings.model_fields}
+    known = {name for name, _, _ in all_settings()}
     ignored = tuple(name for name in dotenv_values(env_file) if name.upper() not in known) if env_file else ()
-    return Payload(variables, secrets, files, _keys(settings), ignored)
+    return Payload(variables, secrets, files, _keys(settings.tokens), ignored)
 
 
-def _keys(settings: Settings) -> tuple[Path, ...]:
+def _keys(settings: TokenSettings) -> tuple[Path, ...]:
     check_keys(settings)
     public: list[Path] = []
     private: list[Path] = []
@@ -94,11 +121,6 @@ def _keys(settings: Settings) -> tuple[Path, ...]:
         public += [entry.public] if entry.public else []
         private += entry.private if entry.state is not State.PLATFORM else ()
     return (*public, *private)
-
-
-def _names_file(name: str) -> bool:
-    kind = get_type_hints(Settings, include_extras=True)[name]
-    return FileName in (kind, *get_args(kind))
 
 
 def _is_secret(value: object) -> bool:

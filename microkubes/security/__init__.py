@@ -1,4 +1,4 @@
-"""The security chain, under Microkubes' names. Flask is imported only by whoever asks for its part."""
+"""The security chain. Flask is imported on first use of its names."""
 
 from typing import Any
 

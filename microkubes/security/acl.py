@@ -1,4 +1,4 @@
-"""The ACL provider."""
+"""The provider that enforces access policies."""
 
 from security.providers.acl import ACLProvider, Policy
 

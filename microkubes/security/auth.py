@@ -1,4 +1,4 @@
-"""Identities and where they are kept."""
+"""Identities, and the contexts that hold them."""
 
 from security.auth import Auth
 from security.context import (

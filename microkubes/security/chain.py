@@ -1,4 +1,4 @@
-"""The chain, and the request and reply it sees."""
+"""The security chain, and the requests and responses of its providers."""
 
 from security.chain import SecurityChain, is_authenticated_provider, public_routes_provider
 from security.errors import BreakChain, SecurityException

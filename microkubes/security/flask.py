@@ -1,4 +1,4 @@
-"""The chain in Flask."""
+"""The security chain in Flask applications."""
 
 from security.frameworks.flask import FlaskSecurity, FlaskSecurityContext, FlaskSecurityError, Security
 

@@ -1,4 +1,4 @@
-"""The JWT provider."""
+"""The provider that authenticates by JWT."""
 
 from security.providers.jwt import JWTProvider
 

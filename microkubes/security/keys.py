@@ -1,4 +1,4 @@
-"""Keys."""
+"""Keys and key stores."""
 
 from security.errors import KeyException
 from security.keys.key_file import Key

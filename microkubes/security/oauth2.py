@@ -1,4 +1,4 @@
-"""The OAuth2 provider."""
+"""The provider that authenticates by OAuth2 access tokens."""
 
 from security.providers.oauth2 import OAuth2Provider
 

@@ -1,1 +1,1 @@
-"""The chain in Flask, and in any WSGI application."""
+"""Adapters of the security chain to web frameworks."""

@@ -1,4 +1,4 @@
-"""The chain around any WSGI application (PEP 3333), without a framework."""
+"""The security chain as WSGI middleware (PEP 3333), independent of any framework."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from security.chain import Provider, SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
 from security.messages import Request, Response
-from security.problem import phrase, refusal
+from security.problem import reason_phrase, to_response
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -17,25 +17,26 @@ Application = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 
 class _Headers:
-    """An environment's headers; their names ignore case."""
+    """The headers of a WSGI environment. Names are case-insensitive."""
 
     def __init__(self, environ: Environ) -> None:
         self._environ = environ
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """A header's value."""
+        """Return the value of a header."""
         key = name.upper().replace("-", "_")
         value: str | None = self._environ.get(key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}")
         return default if value is None else value
 
 
 class _WsgiRequest:
-    """An environment in the shape that Request wraps."""
+    """A WSGI environment with the attributes that `Request` reads."""
 
     def __init__(self, environ: Environ) -> None:
         self.headers = _Headers(environ)
         self.method = environ.get("REQUEST_METHOD")
-        # WSGI carries bytes as latin-1; the path itself is UTF-8. Frameworks take several first slashes for one.
+        # WSGI strings are bytes decoded as Latin-1; the path is UTF-8. Frameworks merge leading slashes, so policies
+        # must see a single one.
         self.path = "/" + environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace").lstrip("/")
         self.scheme = environ.get("wsgi.url_scheme")
         self.host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME")
@@ -43,49 +44,55 @@ class _WsgiRequest:
 
 
 class SecurityMiddleware:
-    """Asks the chain about every request, and lets `application` answer those that it admits.
+    """Runs the chain on every request and passes the admitted ones to the application.
 
-    While the application works on its answer, the identity is in the chain's context.
+    The identity is in the chain's context while the application runs.
+
+    Args:
+        application: The WSGI application.
+        chain: The chain to run.
+        scopes: The scopes that every identity needs, on public routes too.
     """
 
     def __init__(self, application: Application, chain: SecurityChain, scopes: Iterable[str] = ()) -> None:
-        """scopes: what the identity must have been granted."""
         self._application = application
         self._chain = chain
-        needed = tuple(scopes)
-        self._check_scopes = scopes_provider(*needed) if needed else None
+        required = tuple(scopes)
+        self._check_scopes = scopes_provider(*required) if required else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve a request."""
         response = Response()
         try:
             request = Request(_WsgiRequest(environ))
             self._chain.execute(request, response)
             if self._check_scopes is not None:
-                self._hold_to_scopes(self._check_scopes, request, response)
+                self._require_scopes(self._check_scopes, request, response)
         except UnicodeError:
-            return _reply(start_response, *refusal(SecurityException("the path is not text", 400)))
+            return _send(start_response, *to_response(SecurityException("the path is not valid text", 400)))
         except SecurityException as err:
-            status, headers, body = refusal(err)
-            return _reply(start_response, status, {**response.headers, **headers}, body)
+            status, headers, body = to_response(err)
+            return _send(start_response, status, {**response.headers, **headers}, body)
         context = self._chain.security_context
         assert context is not None
         if response.modified:
             context.clear_auth()
-            return _reply(start_response, response.status_code, response.headers, response.get_response_body())
+            return _send(start_response, response.status_code, response.headers, response.get_response_body())
 
         def start_with_headers(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, [*headers, *response.headers.items()], *exc_info)
 
         auth = context.get_auth()
         try:
-            answer = self._application(environ, start_with_headers)
+            body_parts = self._application(environ, start_with_headers)
         finally:
             context.clear_auth()
-        return answer if type(answer) is list else _Answer(answer, context, auth)  # a list has been made already
+        # A plain list is complete: iterating it runs no application code.
+        return body_parts if type(body_parts) is list else _Body(body_parts, context, auth)
 
-    def _hold_to_scopes(self, check: Provider, request: Request, response: Response) -> None:
+    def _require_scopes(self, check: Provider, request: Request, response: Response) -> None:
         context = self._chain.security_context
-        assert context is not None  # or the chain had refused
+        assert context is not None  # execute() would have raised
         try:
             check(context, request, response)
         except SecurityException:
@@ -93,9 +100,11 @@ class SecurityMiddleware:
             raise
 
 
-class _Answer:
-    """An application's answer. The identity is in the context while a part of it is made, and at no time between:
-    a server may ask for parts of several answers in turn."""
+class _Body:
+    """A response body that is produced while the server iterates it.
+
+    The identity is set only while a part is produced: a server may alternate between several responses in one thread.
+    """
 
     def __init__(self, parts: Iterable[bytes], context: SecurityContext, auth: Auth | None) -> None:
         self._parts = parts
@@ -113,7 +122,7 @@ class _Answer:
             yield part
 
     def close(self) -> None:
-        """Close the application's own answer as well."""
+        """Close the application's body."""
         close = getattr(self._parts, "close", None)
         if close is not None:
             with self._identity():
@@ -128,8 +137,8 @@ class _Answer:
             self._context.clear_auth()
 
 
-def _reply(start_response: StartResponse, status: int, headers: dict[str, str], body: str) -> list[bytes]:
+def _send(start_response: StartResponse, status: int, headers: dict[str, str], body: str) -> list[bytes]:
     content = body.encode()
-    named = [*headers.items(), ("Content-Length", str(len(content)))]
-    start_response(f"{status} {phrase(status)}", named)
+    all_headers = [*headers.items(), ("Content-Length", str(len(content)))]
+    start_response(f"{status} {reason_phrase(status)}", all_headers)
     return [content]

@@ -1,1 +1,1 @@
-"""Key files and what becomes of them."""
+"""Cryptographic keys: loading, storage, rotation and publication."""

@@ -1,4 +1,4 @@
-"""The audit log of a key directory: one JSON line for each change, written before the change is made."""
+"""The audit log of a key directory: one JSON line per change, written before the change is made."""
 
 import getpass
 import json
@@ -12,41 +12,56 @@ from security.files import open_private
 
 
 class KeyAudit:
-    """Appends to, and reads, `<owner>.log` in a key directory."""
+    """Appends to and reads an audit log.
+
+    Args:
+        path: The log file, created by the first record.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def record(self, action: str, key: str, at: str, **more: str) -> None:
-        """One more line: who does what to which key, and when. Raises: OSError."""
-        line = json.dumps({"at": at, "by": _who(), "action": action, "key": key, **more}).encode()
+    def record(self, action: str, key: str, at: str, **details: str) -> None:
+        """Append a line and flush it to disk.
+
+        Args:
+            action: What is done.
+            key: The name of the key.
+            at: The time of the change.
+            **details: Further members of the line.
+
+        Raises:
+            OSError: If the log cannot be written.
+        """
+        line = json.dumps({"at": at, "by": _current_user(), "action": action, "key": key, **details}).encode()
         with os.fdopen(open_private(self.path), "r+b") as file:
             if file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":
-                line = b"\n" + line  # behind a line whose writer was killed
+                line = b"\n" + line  # the last writer was killed within a line
             file.write(line + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def last(self, action: str) -> Mapping[str, Mapping[str, Any]]:
-        """For each key the last line that tells of this action. What is no line of ours is passed over.
+        """Return the latest record of an action for each key. Malformed lines are skipped.
 
-        Raises: OSError for a log that is there and cannot be read.
+        Raises:
+            OSError: If the log exists and cannot be read.
         """
         found = {}
-        if not self.path.is_file():  # a pipe would be waited for
+        if not self.path.is_file():  # reading a pipe would block
             return {}
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-            except ValueError:  # a line whose writer was killed
+            except ValueError:  # cut short when its writer was killed
                 continue
             if isinstance(entry, dict) and entry.get("action") == action and isinstance(entry.get("key"), str):
                 found[entry["key"]] = entry
         return found
 
 
-def _who() -> str:
-    """The person, by what the system knows and by what they say: the user id, and the name before sudo."""
+def _current_user() -> str:
+    """Return the user name (the one before sudo), the host and the user id."""
     try:
         user = os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in a container

@@ -1,4 +1,4 @@
-"""A public key as JSON (RFC 7517): read from others, and written for them."""
+"""JSON Web Keys (RFC 7517): parsing and building."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,15 +8,16 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from jwt.exceptions import PyJWTError
 
 from security.errors import KeyException
-from security.keys.verification_key import VerificationKey, verification_key
+from security.keys.verification_key import VerificationKey, to_verification_key
 
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk}
 
 
-def key_from_jwk(jwk: object) -> VerificationKey | None:
-    """The public key of a JWK that may verify signatures; None for what is something else, such as a shared secret.
+def parse_jwk(jwk: object) -> VerificationKey | None:
+    """Return the verification key of a JWK, or None if it is another kind of key, such as a shared secret.
 
-    Raises: KeyException for one that cannot be used.
+    Raises:
+        KeyException: If the key cannot be used.
     """
     if not isinstance(jwk, Mapping) or jwk.get("use", "sig") != "sig":
         return None
@@ -25,24 +26,24 @@ def key_from_jwk(jwk: object) -> VerificationKey | None:
         return None
     name = str(jwk.get("kid", ""))
     try:
-        return verification_key(name, read({member: value for member, value in jwk.items() if member != "d"}))
+        return to_verification_key(name, read({member: value for member, value in jwk.items() if member != "d"}))
     except (PyJWTError, ValueError, TypeError) as err:
         raise KeyException(name, str(err)) from err
 
 
-def jwk_set(keys: Iterable[VerificationKey]) -> dict[str, Any]:
-    """A JWK set. The key id is the key's name; the algorithm is the one that it signs with."""
-    return {"keys": [_jwk(key) for key in keys]}
+def build_jwk_set(keys: Iterable[VerificationKey]) -> dict[str, Any]:
+    """Return a JWK set. Key ids are the names of the keys."""
+    return {"keys": [_to_jwk(key) for key in keys]}
 
 
-def _jwk(key: VerificationKey) -> dict[str, Any]:
+def _to_jwk(key: VerificationKey) -> dict[str, Any]:
     public = key.key
     members = (
         RSAAlgorithm.to_jwk(public, as_dict=True)
         if isinstance(public, RSAPublicKey)
         else ECAlgorithm.to_jwk(public, as_dict=True)
     )
-    # PyJWT says what the key is for (key_ops) in a way that some readers refuse beside `use`
+    # PyJWT adds key_ops, which some parsers reject beside `use`.
     return {
         **{name: value for name, value in members.items() if name != "key_ops"},
         "kid": key.name,

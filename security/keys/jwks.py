@@ -1,4 +1,4 @@
-"""Keys that an authorization server publishes: a JWK set (RFC 7517), found by its URL or by discovery (RFC 8414)."""
+"""Keys published by an authorization server: a JWK set (RFC 7517), found by URL or by discovery (RFC 8414)."""
 
 import logging
 import threading
@@ -8,24 +8,33 @@ from typing import Any
 
 from security.errors import KeyException, SecurityException
 from security.json_client import FetchFailed, fetch_json, is_protected, require_https
-from security.keys.jwk import key_from_jwk
+from security.keys.jwk import parse_jwk
 from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
-LIFETIME_S = 300.0  # the set is fetched again at this age
-COOLDOWN_S = 10.0  # and, for a key id that is not in it, at most this often: tokens cannot make a flood
-MAX_STALE_S = 86_400.0  # a server may be out of reach this long before its keys are trusted no more
-PATIENCE_S = 5.0  # how long a request waits for a fetch, whatever the server does
+LIFETIME_S = 300.0
+COOLDOWN_S = 10.0
+MAX_STALE_S = 86_400.0
+TIMEOUT_S = 5.0
 
 
 class JwksKeys:
-    """The keys of a JWK set, fetched when first needed and kept for a while.
+    """The keys of a JWK set, fetched on first use and cached. After a failed fetch the old keys stay in use.
 
-    url: where the set is; or issuer: the authorization server whose metadata says where. A fetch that fails leaves
-    the last set in use. lifetime_s, cooldown_s, max_stale_s, patience_s: seconds, see above. now: a clock, in seconds.
+    Args:
+        url: The URL of the set.
+        issuer: The authorization server whose metadata names that URL, instead of `url`.
+        lifetime_s: The age at which the set is fetched again, in seconds.
+        cooldown_s: The shortest time between two fetches, in seconds. Unknown key ids cause a fetch, so this limits
+            how often forged tokens can.
+        max_stale_s: How long the keys stay trusted while the server is unreachable, in seconds.
+        timeout_s: How long a request waits for a fetch, in seconds.
+        now: A monotonic clock, in seconds.
 
-    Raises: ValueError when neither or both are given, or one is not https (http is accepted on this machine).
+    Raises:
+        ValueError: If neither or both of `url` and `issuer` are given, or the one given is not https (http is allowed
+            on the loopback interface).
     """
 
     def __init__(
@@ -36,42 +45,43 @@ class JwksKeys:
         lifetime_s: float = LIFETIME_S,
         cooldown_s: float = COOLDOWN_S,
         max_stale_s: float = MAX_STALE_S,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         if (url is None) == (issuer is None):
-            raise ValueError("a JWK set is found by its url or by its issuer, one of the two")
+            raise ValueError("exactly one of url and issuer is required")
         self._url = None if url is None else require_https(url)
         self._issuer = None if issuer is None else require_https(issuer)
         self._lifetime_s = lifetime_s
         self._cooldown_s = cooldown_s
         self._max_stale_s = max_stale_s
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._now = now
         self._lock = threading.Lock()
         self._keys: tuple[VerificationKey, ...] = ()
-        self._under_way: tuple[threading.Event, float] | None = None  # and until when to wait for it
-        self._asked_at: float | None = None
+        self._pending: tuple[threading.Event, float] | None = None  # the fetch in progress, and its deadline
+        self._attempted_at: float | None = None
         self._fetched_at: float | None = None
         self._generation = 0
 
     @property
     def generation(self) -> int:
-        """Changes whenever the set does; looks at its age."""
+        """A number that changes with the set, which is fetched first if it is too old."""
         if self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s:
             self._refresh()
-        if self._keys and not self._is_known():
-            log.warning("the keys are trusted no more: they could not be refreshed for %.0f s", self._max_stale_s)
-            self._take(())
+        if self._keys and not self._is_current():
+            log.warning("dropping all keys: the last successful fetch was more than %.0f s ago", self._max_stale_s)
+            self._replace(())
         return self._generation
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
-        """The keys of this id, after one more look at the server when it is not known; all keys without an id.
+        """Return the keys with a key id, or all keys if it is None. An unknown id causes a fetch.
 
-        Raises: SecurityException 503 while there is no set of keys to look in.
+        Raises:
+            SecurityException: With status 503, if no set could be fetched.
         """
         _ = self.generation
-        if not self._keys and not self._is_known():
+        if not self._keys and not self._is_current():
             raise SecurityException("the token cannot be checked now", 503, {"Retry-After": "1"})
         if kid is None:
             return self._keys
@@ -81,80 +91,84 @@ class JwksKeys:
             found = self._named(kid)
         return found
 
-    def _is_known(self) -> bool:
+    def _is_current(self) -> bool:
         return self._fetched_at is not None and self._now() - self._fetched_at < self._max_stale_s
 
     def _named(self, kid: str) -> Sequence[VerificationKey]:
         return [key for key in self._keys if key.name == kid]
 
     def _refresh(self) -> None:
-        """Have the set fetched, unless that was tried a moment ago.
+        """Fetch the set in the background, unless the last attempt was within the cooldown.
 
-        Whoever starts the fetch waits for it, and so does whoever has no key at all, but only so long: a server that
-        drips must not hold every thread of this service.
+        The caller that starts a fetch waits for it, as do all callers while no keys are cached, but only until the
+        timeout: a slow server must not block every thread of the service.
         """
         with self._lock:
-            mine = self._under_way is None
-            if mine:
-                if self._asked_at is not None and self._now() - self._asked_at < self._cooldown_s:
+            starts = self._pending is None
+            if starts:
+                if self._attempted_at is not None and self._now() - self._attempted_at < self._cooldown_s:
                     return
                 done = threading.Event()
-                self._under_way = done, time.monotonic() + self._patience_s
+                self._pending = done, time.monotonic() + self._timeout_s
                 threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
-            assert self._under_way is not None
-            done, until = self._under_way
-        if mine or not self._keys:
-            done.wait(max(0.0, until - time.monotonic()))
+            assert self._pending is not None
+            done, deadline = self._pending
+        if starts or not self._keys:
+            done.wait(max(0.0, deadline - time.monotonic()))
 
     def _fetch(self, done: threading.Event) -> None:
         try:
-            self._take(tuple(_usable(fetch_json("GET", self._where()))))
+            self._replace(tuple(_parse_jwk_set(fetch_json("GET", self._resolve_url()))))
             self._fetched_at = self._now()
         except FetchFailed as err:
-            log.warning("the keys were not refreshed: %s", err)
+            log.warning("fetching the keys failed: %s", err)
         finally:
             with self._lock:
-                self._asked_at = self._now()
-                self._under_way = None
+                self._attempted_at = self._now()
+                self._pending = None
             done.set()
 
-    def _take(self, keys: tuple[VerificationKey, ...]) -> None:
+    def _replace(self, keys: tuple[VerificationKey, ...]) -> None:
         if keys != self._keys:
             self._keys = keys
             self._generation += 1
 
-    def _where(self) -> str:
+    def _resolve_url(self) -> str:
         if self._url is None:
             self._url = _discover(str(self._issuer))
         return self._url
 
 
 def _discover(issuer: str) -> str:
-    """The JWK set's URL, from the issuer's metadata (RFC 8414, section 3). Raises: FetchFailed."""
+    """Return the URL of the JWK set from the issuer's metadata (RFC 8414, section 3).
+
+    Raises:
+        FetchFailed: If the metadata cannot be fetched or is invalid.
+    """
     scheme, _, rest = issuer.partition("://")
     host, _, path = rest.partition("/")
-    tail = f"/{path}".rstrip("/") if path else ""
-    metadata = fetch_json("GET", f"{scheme}://{host}/.well-known/oauth-authorization-server{tail}")
-    if metadata.get("issuer") != issuer:  # section 3.3: or one server could speak for another
+    suffix = f"/{path}".rstrip("/") if path else ""
+    metadata = fetch_json("GET", f"{scheme}://{host}/.well-known/oauth-authorization-server{suffix}")
+    if metadata.get("issuer") != issuer:  # section 3.3: otherwise one server could impersonate another
         raise FetchFailed(f"the metadata of {issuer} names another issuer")
-    found = str(metadata.get("jwks_uri"))
-    # metadata that came over https must not lead to an unprotected server, of this machine least of all
-    if not is_protected(found) or (scheme == "https" and not found.startswith("https://")):
+    url = str(metadata.get("jwks_uri"))
+    # Metadata fetched over https must not lead to plain http, not even on the loopback interface.
+    if not is_protected(url) or (scheme == "https" and not url.startswith("https://")):
         raise FetchFailed(f"the metadata of {issuer} has no usable jwks_uri")
-    return found
+    return url
 
 
-def _usable(document: dict[str, Any]) -> list[VerificationKey]:
-    """The public keys of a JWK set that may verify signatures; others, such as shared secrets, are passed over."""
+def _parse_jwk_set(document: dict[str, Any]) -> list[VerificationKey]:
+    """Return the verification keys of a JWK set. Unusable keys and other kinds are skipped."""
     members = document.get("keys")
     if not isinstance(members, list):
         raise FetchFailed("the JWK set has no list of keys")
     keys = []
     for member in members:
         try:
-            key = key_from_jwk(member)
+            key = parse_jwk(member)
         except KeyException as err:
-            log.warning("a key of the JWK set is passed over: %s", err)
+            log.warning("skipping an unusable key of the JWK set: %s", err)
             continue
         if key is not None:
             keys.append(key)

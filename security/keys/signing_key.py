@@ -1,4 +1,4 @@
-"""The key that a service signs with: chosen from its own pairs, and chosen anew when they change."""
+"""The key that a service signs tokens with, chosen again when its key files change."""
 
 import logging
 import re
@@ -15,28 +15,37 @@ from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
-STAMP = "%Y%m%dT%H%M%SZ"
+TIMESTAMP_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
-def own_names(names: Iterable[str], owner: str) -> list[str]:
-    """Those that are names of the owner's own keys, oldest first: `<owner>`, and `<owner>-<time of its making>`."""
+def own_key_names(names: Iterable[str], owner: str) -> list[str]:
+    """Return the names of the owner's keys, oldest first: `<owner>` and `<owner>-<timestamp>`."""
     own = re.compile(rf"{re.escape(owner)}(-\d{{8}}T\d{{6}}Z)?")
     return sorted(name for name in names if own.fullmatch(name))
 
 
-def time_of_stamp(stamp: object) -> datetime | None:
-    """The time that is written so, or None for what is no such time."""
+def parse_timestamp(text: object) -> datetime | None:
+    """Return the time of a timestamp, or None if it is not one."""
     try:
-        return datetime.strptime(str(stamp), STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(str(text), TIMESTAMP_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
 
 
-def time_of_making(name: str, owner: str, files: Iterable[Path]) -> datetime | None:
-    """When a key was made: as its name says, or when the last of its files was written; None if one has gone."""
-    told = time_of_stamp(name.removeprefix(f"{owner}-"))
-    if told is not None:
-        return told
+def created_at(name: str, owner: str, files: Iterable[Path]) -> datetime | None:
+    """Return when a key was created.
+
+    Args:
+        name: The name of the key, which may contain the time.
+        owner: The prefix of own keys.
+        files: The files of the key. If the name contains no time, the latest modification counts.
+
+    Returns:
+        The time, or None if a file no longer exists.
+    """
+    named = parse_timestamp(name.removeprefix(f"{owner}-"))
+    if named is not None:
+        return named
     try:
         return datetime.fromtimestamp(int(max(file.lstat().st_mtime for file in files)), UTC)
     except OSError:
@@ -45,19 +54,27 @@ def time_of_making(name: str, owner: str, files: Iterable[Path]) -> datetime | N
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A private key whose public half is trusted. kid: what a token says it was signed with. made: when it was."""
+    """A private key whose public half is trusted.
+
+    Args:
+        kid: The key id for tokens.
+        key: The private key.
+        algorithm: The algorithm to sign with.
+        created_at: When the key was created.
+    """
 
     kid: str
     key: PrivateKey
     algorithm: str
-    made: datetime
+    created_at: datetime
 
 
 class SigningKeys:
-    """The owner's own keys among those of a store. The oldest whole pair signs, younger ones wait, and public keys
-    without a private one verify what was signed with them.
+    """The owner's key pairs in a store. The oldest complete pair signs; removing its private file is a rotation.
 
-    So a rotation is one removal of a file. owner: what the names of the keys begin with.
+    Args:
+        keys: The key store.
+        owner: The prefix of the names of own keys.
     """
 
     def __init__(self, keys: KeyStore, owner: str) -> None:
@@ -68,7 +85,7 @@ class SigningKeys:
         self._current: SigningKey | None = None
 
     def current(self) -> SigningKey | None:
-        """The key to sign with now, or None without one. A pair that cannot be used is named in the log, once."""
+        """Return the key to sign with, or None. Unusable pairs are logged once per change and skipped."""
         generation = self._keys.generation
         with self._lock:
             if generation != self._generation:
@@ -77,41 +94,43 @@ class SigningKeys:
             return self._current
 
     def pairs(self) -> list[str]:
-        """The names of the owner's whole pairs; the first signs."""
+        """Return the names of the complete pairs; the first one signs."""
         both = self._keys.verification_keys().keys() & self._keys.private_keys().keys()
-        return own_names(both, self._owner)
+        return own_key_names(both, self._owner)
 
     def public(self) -> list[VerificationKey]:
-        """The owner's public keys, whether they sign, will sign or have signed."""
+        """Return the owner's public keys: next, active and retiring."""
         _ = self._keys.generation
         trusted = self._keys.verification_keys()
-        return [trusted[name] for name in own_names(trusted, self._owner)]
+        return [trusted[name] for name in own_key_names(trusted, self._owner)]
 
     def load(self, name: str) -> SigningKey:
-        """The pair of this name. Raises: KeyException for a key that cannot be used, or whose public half is not its
-        own: its tokens would be refused.
+        """Return the pair with a name.
+
+        Raises:
+            KeyException: If the private key cannot be used or does not match the public key.
         """
         private = self._keys.get_private_key(name)
         public = self._keys.verification_keys()[name]
         key = private.private_key()
         if key.public_key() != public.key:
             raise KeyException(private.key_file, f"is not the private half of {name}.pub")
-        made = time_of_making(name, self._owner, [Path(private.key_file)]) or datetime.now(UTC)
-        return SigningKey(name, key, public.algorithms[0], made)
+        created = created_at(name, self._owner, [Path(private.key_file)]) or datetime.now(UTC)
+        return SigningKey(name, key, public.algorithms[0], created)
 
     def _choose(self) -> SigningKey | None:
         pairs = self.pairs()
         for name in pairs:
             try:
                 chosen = self.load(name)
-            except (KeyException, KeyError) as err:  # KeyError: it has gone this very moment
-                log.error("a key is not signed with: %s", err)
+            except (KeyException, KeyError) as err:  # KeyError: removed since pairs() was read
+                log.error("skipping an unusable signing key: %s", err)
                 continue
             if self._current is not None and chosen.kid != self._current.kid:
                 log.info("tokens are now signed with the key %s", chosen.kid)
             return chosen
-        was = self._current
-        if was is not None and was.kid in pairs:
-            log.error("no key can be signed with anew: %s stays in use as it was", was.kid)
-            return was
+        previous = self._current
+        if previous is not None and previous.kid in pairs:
+            log.error("no signing key can be loaded; %s, loaded earlier, stays in use", previous.kid)
+            return previous
         return None

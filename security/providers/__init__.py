@@ -1,1 +1,1 @@
-"""Providers of a security chain."""
+"""Security providers: JWT, OAuth2 and access policies."""

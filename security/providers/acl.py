@@ -1,4 +1,4 @@
-"""Access policies: who may do what to which resource."""
+"""Access policies: which identities may perform which actions on which resources."""
 
 import json
 import re
@@ -13,24 +13,24 @@ from security.context import SecurityContext
 from security.errors import NotAuthenticated, PolicyError, SecurityException
 from security.messages import Request, Response
 
-# What a request does, in Microkubes' words. TRACE and unknown methods have no action, so no policy allows them.
+# Methods without an action, such as TRACE and unknown ones, are denied by default.
 ACTIONS = {
     **dict.fromkeys(("GET", "HEAD", "OPTIONS"), "api:read"),
     **dict.fromkeys(("POST", "PUT", "PATCH", "DELETE"), "api:write"),
 }
-SYSTEM = "system"  # Microkubes' services among themselves: may do everything that no policy denies
+SYSTEM = "system"  # the identity of Microkubes services among themselves; may do what no policy denies
 _LISTS = ("resources", "actions", "subjects", "roles", "organizations", "namespaces")
 _MEMBERS = {*_LISTS, "id", "description", "effect"}
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    """A name that must match as a whole; what stands between < and > is a regular expression."""
+def _to_pattern(text: str) -> re.Pattern[str]:
+    """Compile a name of a policy. Text between < and > is a regular expression, the rest is literal."""
     pieces = re.split(r"<([^<>]*(?:<[^<>]*>[^<>]*)*)>", text)
     for number, piece in enumerate(pieces):
         if number % 2:
-            re.compile(piece)  # by itself: brackets that only close a neighbour's are a mistake
+            re.compile(piece)  # each expression must be valid alone, or one could close a group of the next
         elif "<" in piece or ">" in piece:
-            raise re.error("a < or > stands alone")
+            raise re.error("unbalanced < or >")
     return re.compile(
         "".join(f"(?:{piece})" if number % 2 else re.escape(piece) for number, piece in enumerate(pieces))
     )
@@ -38,16 +38,29 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 @dataclass(frozen=True)
 class Policy:
-    """One rule. A request satisfies it by itself or not at all: resource, action, subject, role, organization and
-    namespace together. An empty list means any."""
+    """An access policy. A request matches if it matches every list; an empty list matches any value.
+
+    Args:
+        id: The unique name of the policy.
+        allow: Whether the policy allows the requests that it matches, or denies them.
+        patterns: The patterns of each list, by its name.
+    """
 
     id: str
     allow: bool
     patterns: Mapping[str, tuple[re.Pattern[str], ...]]
 
     @classmethod
-    def read(cls, members: Any, position: int) -> "Policy":
-        """A policy from its JSON object. Raises: PolicyError naming the policy and the member."""
+    def parse(cls, members: Any, position: int) -> "Policy":
+        """Return the policy of a JSON object.
+
+        Args:
+            members: The decoded JSON value.
+            position: The index of the policy in its list, for error messages.
+
+        Raises:
+            PolicyError: If it is invalid, naming the policy and the member.
+        """
         name = f"number {position + 1}"
         if not isinstance(members, Mapping):
             raise PolicyError(name, "policy", "expected an object")
@@ -64,13 +77,17 @@ class Policy:
             if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
                 raise PolicyError(name, field, "expected a list of strings")
             try:
-                patterns[field] = tuple(_pattern(value) for value in values)
+                patterns[field] = tuple(_to_pattern(value) for value in values)
             except re.error as err:
-                raise PolicyError(name, field, f"has a regular expression that cannot be read: {err}") from err
+                raise PolicyError(name, field, f"has an invalid regular expression: {err}") from err
         return cls(name, members.get("effect", "allow") == "allow", patterns)
 
     def matches(self, facts: Mapping[str, Sequence[str]]) -> bool:
-        """Whether a request of these facts satisfies every part of the policy."""
+        """Return whether a request matches every list of the policy.
+
+        Args:
+            facts: The values of the request for each list, by its name.
+        """
         return all(
             not patterns or any(pattern.fullmatch(fact) for pattern in patterns for fact in facts[field])
             for field, patterns in self.patterns.items()
@@ -78,11 +95,13 @@ class Policy:
 
 
 class ACLProvider:
-    """Refuses an authenticated request with 403 unless a policy allows it and none denies it.
+    """Rejects an authenticated request with 403 unless a policy allows it and none denies it.
 
-    config: {"policies": [...]}, the list itself, or the path of a JSON file that holds either.
+    Args:
+        config: `{"policies": [...]}`, the list itself, or the path of a JSON file with either.
 
-    Raises: PolicyError for policies that cannot be used.
+    Raises:
+        PolicyError: If a policy is invalid or the file cannot be read.
     """
 
     def __init__(self, config: Mapping[str, Any] | Sequence[Any] | str | PathLike[str]) -> None:
@@ -91,17 +110,23 @@ class ACLProvider:
         policies = config.get("policies") if isinstance(config, Mapping) else config
         if not isinstance(policies, list | tuple):
             raise PolicyError("file", "policies", "expected a list of policies")
-        self.policies = tuple(Policy.read(members, position) for position, members in enumerate(policies))
+        self.policies = tuple(Policy.parse(members, position) for position, members in enumerate(policies))
         names = [policy.id for policy in self.policies]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            raise PolicyError(name, "id", "is used twice")
+            raise PolicyError(name, "id", "is not unique")
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
+        """Check the request against the policies.
+
+        Raises:
+            NotAuthenticated: If no identity is set.
+            SecurityException: With status 403, if the request is not allowed.
+        """
         auth = context.get_auth()
         if auth is None:
             raise NotAuthenticated()
         if not self._allows(auth, req.path or "", (req.method or "").upper()):
-            raise SecurityException("this identity may not do that here", 403)
+            raise SecurityException("this identity is not allowed to do this", 403)
 
     def _allows(self, auth: Auth, path: str, method: str) -> bool:
         action = ACTIONS.get(method)
@@ -118,7 +143,7 @@ class ACLProvider:
 
 
 def _is_system(auth: Auth) -> bool:
-    # as Microkubes' services sign themselves; a user or a client that is merely called so lacks the role
+    # The role matters too: a user or a client may happen to be named "system".
     return auth.user_id == auth.username == SYSTEM and SYSTEM in (auth.roles or ())
 
 

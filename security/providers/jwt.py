@@ -1,4 +1,4 @@
-"""Identities from signed tokens in a header."""
+"""Authentication by signed tokens in a request header."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +10,16 @@ from security.messages import Request, Response
 from security.tokens.verifier import TokenVerifier
 
 
-def token_of(req: Request, header: str, auth_schema: str) -> str | None:
-    """The token in a request's header, or None when the header presents none of this scheme.
+def parse_token(req: Request, header: str, auth_schema: str) -> str | None:
+    """Return the token in a header, or None if the header is missing or has another scheme.
 
-    Raises: InvalidToken for a scheme without a token.
+    Args:
+        req: The request.
+        header: The header of the token.
+        auth_schema: The authentication scheme before the token; empty for none.
+
+    Raises:
+        InvalidToken: If no token follows the scheme.
     """
     value = req.get_header(header)
     if not value:
@@ -21,21 +27,27 @@ def token_of(req: Request, header: str, auth_schema: str) -> str | None:
     if not auth_schema:
         return value
     scheme, _, token = value.partition(" ")
-    if scheme.lower() != auth_schema.lower():  # RFC 9110, section 11.1: schemes ignore case
+    if scheme.lower() != auth_schema.lower():  # RFC 9110, section 11.1: schemes are case-insensitive
         return None
     token = token.strip(" ")
     if not token:
-        raise InvalidToken(f"{header} holds no token after {auth_schema}")
+        raise InvalidToken(f"{header} has no token after {auth_schema}")
     return token
 
 
 class JWTProvider:
-    """Verifies a JWT in a request's header with the key store's public keys and sets the identity it names.
+    """Authenticates requests by a JWT in a header, verified with the public keys of a store.
 
-    key_store: the trusted keys. header, auth_schema: where the token is, `Authorization: Bearer <token>` by default.
-    algs and the options of TokenVerifier: what is accepted.
+    Args:
+        key_store: The trusted keys.
+        header: The header of the token.
+        auth_schema: The authentication scheme before the token; empty for none.
+        algs: The accepted algorithms; all supported ones by default.
+        **options: Further options of `TokenVerifier`.
 
-    Raises: KeyException for a key that cannot be used; ValueError for algs that are not accepted.
+    Raises:
+        KeyException: If a key cannot be used.
+        ValueError: If an algorithm is not supported.
     """
 
     def __init__(
@@ -46,12 +58,17 @@ class JWTProvider:
         algs: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        key_store.verification_keys()  # a key that cannot be used stops the start, not a request
+        key_store.verification_keys()  # an unusable key must fail at startup, not on a request
         self._header = header
         self._auth_schema = auth_schema
         self._verifier = TokenVerifier(key_store, algs=algs, **options)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
-        token = token_of(req, self._header, self._auth_schema)
+        """Set the identity of the request's token, if it has one.
+
+        Raises:
+            InvalidToken: If the token is invalid.
+        """
+        token = parse_token(req, self._header, self._auth_schema)
         if token is not None:
             context.set_auth(self._verifier.verify(token))

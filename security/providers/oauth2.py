@@ -1,4 +1,4 @@
-"""Identities from OAuth2 access tokens."""
+"""Authentication by OAuth2 access tokens."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,21 +8,27 @@ from security.errors import InsufficientScope
 from security.keys.store import KeyStore
 from security.keys.verification_key import KeySource
 from security.messages import Request, Response
-from security.providers.jwt import token_of
+from security.providers.jwt import parse_token
 from security.tokens.introspection import Introspector
 from security.tokens.verifier import TokenVerifier
 
 
 class OAuth2Provider:
-    """Accepts the access tokens of an authorization server, from `Authorization: Bearer`.
+    """Authenticates requests by an access token in `Authorization: Bearer`, unless an earlier provider has.
 
-    key_store: the trusted keys; or keys: another source of them, such as JwksKeys. introspector: who is asked about
-    a token that is not a signed one. issuer, audience, scopes: what every token must say and must have been granted,
-    however it is checked. algs and the other options of TokenVerifier: what is accepted of a signed token.
+    Args:
+        key_store: The trusted keys of signed tokens.
+        algs: The accepted algorithms of signed tokens; all supported ones by default.
+        keys: Another source of trusted keys, such as `JwksKeys`, instead of a key store.
+        introspector: Validates opaque tokens.
+        issuer: The required issuer.
+        audience: The required audience.
+        scopes: The required scopes.
+        **options: Further options of `TokenVerifier` for signed tokens.
 
-    A request whose identity another provider has established is left as it is.
-
-    Raises: ValueError for what does not go together; KeyException for a key that cannot be used.
+    Raises:
+        KeyException: If a key cannot be used.
+        ValueError: If arguments are missing or contradict each other.
     """
 
     def __init__(
@@ -38,16 +44,15 @@ class OAuth2Provider:
         **options: Any,
     ) -> None:
         if key_store is not None and keys is not None:
-            raise ValueError("keys come from a key store or from another source, not from both")
+            raise ValueError("key_store and keys cannot be combined")
         if key_store is not None:
-            key_store.verification_keys()  # a key that cannot be used stops the start, not a request
+            key_store.verification_keys()  # an unusable key must fail at startup, not on a request
         source = keys if keys is not None else key_store
         if source is None and introspector is None:
             raise ValueError("an OAuth2 provider needs keys or an introspector")
         if source is None and (algs or options):
-            raise ValueError(
-                f"{', '.join(['algs'] * bool(algs) + sorted(options))} are of signed tokens, and need keys"
-            )
+            names = ", ".join(["algs"] * bool(algs) + sorted(options))
+            raise ValueError(f"{names}: only valid for signed tokens, which need keys")
         self._verifier = (
             None if source is None else TokenVerifier(source, algs=algs, issuer=issuer, audience=audience, **options)
         )
@@ -57,7 +62,14 @@ class OAuth2Provider:
         self._scopes = tuple(scopes)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
-        token = None if context.has_auth() else token_of(req, "Authorization", "Bearer")
+        """Set the identity of the request's token, if it has one and no identity is set yet.
+
+        Raises:
+            InvalidToken: If the token is invalid.
+            InsufficientScope: If the token lacks a required scope.
+            SecurityException: With status 503, if the token cannot be checked now.
+        """
+        token = None if context.has_auth() else parse_token(req, "Authorization", "Bearer")
         if token is None:
             return
         if self._introspector is not None and (self._verifier is None or token.count(".") != 2):

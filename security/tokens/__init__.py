@@ -1,1 +1,1 @@
-"""Reading and verifying tokens."""
+"""Parsing and verification of tokens."""

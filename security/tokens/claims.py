@@ -1,4 +1,4 @@
-"""What a Microkubes token says, read as its issuers really write it."""
+"""Claims of Microkubes tokens: validation, and conversion to identities."""
 
 import math
 from collections.abc import Mapping
@@ -6,13 +6,20 @@ from typing import Any
 
 from security.auth import Auth
 from security.errors import InvalidToken
-from security.keys.verification_key import LEEWAY_S as LEEWAY_S
 
 
-def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
-    """The entries of a list-like claim under any of its names: a list, or a string split on commas and spaces.
+def split_list(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
+    """Return the distinct entries of a list claim.
 
-    null and "" mean none. Raises: InvalidToken for another type.
+    Microkubes issuers write lists as JSON arrays or as strings, with commas or spaces between the entries; null and ""
+    are empty lists.
+
+    Args:
+        claims: The claims of the token.
+        *names: The alternative names of the claim; the entries of all are joined.
+
+    Raises:
+        InvalidToken: If a claim has another type.
     """
     found: list[str] = []
     for name in names:
@@ -22,41 +29,56 @@ def words(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
         entries = value.replace(",", " ").split() if isinstance(value, str) else value
         if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
             raise InvalidToken(f"the claim {name} is neither a string nor a list of strings")
-        found += [name for entry in entries for name in entry.split(",") if name]
+        found += [part for entry in entries for part in entry.split(",") if part]
     return tuple(dict.fromkeys(found))
 
 
-def auth_of(claims: Mapping[str, Any]) -> Auth:
-    """The identity that a verified token's claims describe. Raises: InvalidToken when it names nobody."""
-    user_id = _text(claims, "userId") or _text(claims, "sub")
-    username = _text(claims, "username") or user_id
+def to_auth(claims: Mapping[str, Any]) -> Auth:
+    """Return the identity of a verified token.
+
+    Raises:
+        InvalidToken: If the token identifies no user, or a claim has the wrong type.
+    """
+    user_id = _string(claims, "userId") or _string(claims, "sub")
+    username = _string(claims, "username") or user_id
     if user_id is None or username is None:
         raise InvalidToken("the token names no user (claims userId, sub, username)")
     return Auth(
         user_id,
         username,
-        roles=words(claims, "roles"),
-        organizations=words(claims, "organizations"),
-        namespaces=words(claims, "namespaces"),
-        scopes=words(claims, "scope", "scopes"),
-        customer_id=_text(claims, "customerID"),
-        fullname=_text(claims, "fullname"),
-        email=_text(claims, "email"),
+        roles=split_list(claims, "roles"),
+        organizations=split_list(claims, "organizations"),
+        namespaces=split_list(claims, "namespaces"),
+        scopes=split_list(claims, "scope", "scopes"),
+        customer_id=_string(claims, "customerID"),
+        fullname=_string(claims, "fullname"),
+        email=_string(claims, "email"),
     )
 
 
-def expiry_of(claims: Mapping[str, Any]) -> float:
-    """The second at which the token expires (claim exp); infinity when it does not say. Raises: InvalidToken."""
+def expiry(claims: Mapping[str, Any]) -> float:
+    """Return when the token expires (claim exp), in seconds since the epoch; infinity without the claim.
+
+    Raises:
+        InvalidToken: If the claim is not a number.
+    """
     expires = _number(claims, "exp")
     return math.inf if expires is None else expires
 
 
 def check_times(claims: Mapping[str, Any], now: float, leeway_s: float, require_exp: bool) -> None:
-    """Hold exp, nbf and iat (RFC 7519, section 4.1) against the clock. now, leeway_s: seconds.
+    """Check the claims exp, nbf and iat (RFC 7519, section 4.1).
 
-    Raises: InvalidToken.
+    Args:
+        claims: The claims of the token.
+        now: The current time, in seconds since the epoch.
+        leeway_s: The tolerated clock difference, in seconds.
+        require_exp: Whether the token must expire.
+
+    Raises:
+        InvalidToken: If the token has expired, is not valid yet, or has an invalid time.
     """
-    expires = expiry_of(claims)
+    expires = expiry(claims)
     if require_exp and expires == math.inf:
         raise InvalidToken("the token has no expiry (claim exp)")
     if expires + leeway_s <= now:
@@ -67,7 +89,7 @@ def check_times(claims: Mapping[str, Any], now: float, leeway_s: float, require_
             raise InvalidToken(f"the token is not valid yet (claim {name})")
 
 
-def identity_of(
+def verify_claims(
     claims: Mapping[str, Any],
     now: float,
     *,
@@ -76,20 +98,32 @@ def identity_of(
     issuer: str | None = None,
     audience: str | None = None,
 ) -> tuple[Auth, float]:
-    """The identity that claims prove now, and when it expires. issuer, audience: what they must say, when given.
+    """Verify the claims of a token.
 
-    Raises: InvalidToken.
+    Args:
+        claims: The claims of the token.
+        now: The current time, in seconds since the epoch.
+        leeway_s: The tolerated clock difference, in seconds.
+        require_exp: Whether the token must expire.
+        issuer: The required issuer, if any.
+        audience: The required audience, if any.
+
+    Returns:
+        The identity, and when the token expires.
+
+    Raises:
+        InvalidToken: If a claim is invalid.
     """
     check_times(claims, now, leeway_s, require_exp)
     if issuer is not None and claims.get("iss") != issuer:
-        raise InvalidToken("the token is of another issuer (claim iss)")
-    meant_for = claims.get("aud")
-    if audience is not None and meant_for != audience and not (isinstance(meant_for, list) and audience in meant_for):
-        raise InvalidToken("the token is meant for another audience (claim aud)")
-    return auth_of(claims), expiry_of(claims)
+        raise InvalidToken("the token is from another issuer (claim iss)")
+    audiences = claims.get("aud")
+    if audience is not None and audiences != audience and not (isinstance(audiences, list) and audience in audiences):
+        raise InvalidToken("the token is for another audience (claim aud)")
+    return to_auth(claims), expiry(claims)
 
 
-def _text(claims: Mapping[str, Any], name: str) -> str | None:
+def _string(claims: Mapping[str, Any], name: str) -> str | None:
     value = claims.get(name)
     if value is not None and not isinstance(value, str):
         raise InvalidToken(f"the claim {name} is not a string")
@@ -100,7 +134,7 @@ def _number(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
-    # True is an int to Python, and 1e999 a float
+    # In Python, True is an int and 1e999 parses to infinity.
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1e15 < value < 1e15:
         raise InvalidToken(f"the claim {name} is not a number of seconds")
     return value

@@ -1,4 +1,4 @@
-"""Opaque tokens: the authorization server is asked what they are worth (RFC 7662)."""
+"""Validation of opaque tokens by the authorization server (RFC 7662)."""
 
 import logging
 import threading
@@ -12,20 +12,26 @@ from cachetools import LRUCache
 from security.auth import Auth
 from security.errors import InvalidToken, SecurityException
 from security.json_client import FetchFailed, fetch_json, require_https
-from security.tokens.claims import LEEWAY_S, expiry_of, identity_of
+from security.keys.verification_key import LEEWAY_S
+from security.tokens.claims import expiry, verify_claims
 from security.tokens.jws import MAX_TOKEN_CHARS
 
 log = logging.getLogger(__name__)
 
-REMEMBERED_S = 30.0  # how long an answer is believed: a token that is revoked works no longer than this
+REMEMBERED_S = 30.0  # the longest time that a revoked token stays valid
 REMEMBERED_TOKENS = 10_000
 
 
 class Introspector:
-    """Asks an introspection endpoint about tokens and remembers its answers for a moment.
+    """A client of an introspection endpoint that caches its answers for a short time.
 
-    url: the endpoint. client_id, client_secret: how this service authenticates there (HTTP Basic). remember_s: seconds,
-    0 for not at all. remember: how many answers. now: the clock, in seconds.
+    Args:
+        url: The endpoint; https, or http on the loopback interface.
+        client_id: The id of this service at the endpoint (HTTP Basic).
+        client_secret: The secret of this service at the endpoint.
+        remember_s: How long to cache an answer, in seconds; 0 disables the cache.
+        remember: How many answers to cache.
+        now: The clock, in seconds since the epoch.
     """
 
     def __init__(
@@ -46,36 +52,42 @@ class Introspector:
         self._answers: LRUCache[bytes, tuple[dict[str, Any], float]] = LRUCache(max(1, remember))
 
     def verify(self, token: str, issuer: str | None = None, audience: str | None = None) -> Auth:
-        """The identity behind the token. issuer, audience: what the answer must say, when given.
+        """Return the identity of a token.
 
-        Raises: InvalidToken when the server says that it is not active, or says something else than it must;
-        SecurityException 503 when it cannot be asked.
+        Args:
+            token: The token.
+            issuer: The required issuer, if any.
+            audience: The required audience, if any.
+
+        Raises:
+            InvalidToken: If the token is inactive or a claim is invalid.
+            SecurityException: With status 503, if the endpoint does not answer.
         """
         if len(token) > MAX_TOKEN_CHARS or not token.isascii():
             raise InvalidToken("the token is too long or not ASCII")
-        fingerprint = sha256(token.encode()).digest()
+        digest = sha256(token.encode()).digest()
         with self._lock:
-            answer, until = self._answers.get(fingerprint, ({}, 0.0))
+            answer, until = self._answers.get(digest, ({}, 0.0))
         if until <= self._now():
-            answer, until = self._ask(token)
+            answer, until = self._introspect(token)
             with self._lock:
-                self._answers[fingerprint] = (answer, until)
+                self._answers[digest] = (answer, until)
         if answer.get("active") is not True:
             raise InvalidToken("the token is not active")
-        auth, _ = identity_of(
+        auth, _ = verify_claims(
             answer, self._now(), leeway_s=LEEWAY_S, require_exp=False, issuer=issuer, audience=audience
         )
         return auth
 
-    def _ask(self, token: str) -> tuple[dict[str, Any], float]:
-        """What the server says, and until when to believe it."""
+    def _introspect(self, token: str) -> tuple[dict[str, Any], float]:
+        """Return the answer of the endpoint, and until when to cache it."""
         try:
             answer = fetch_json("POST", self._url, data={"token": token}, auth=self._client)
         except FetchFailed as err:
-            log.warning("a token was not checked: %s", err)
+            log.warning("token introspection failed: %s", err)
             raise SecurityException("the token cannot be checked now", 503, {"Retry-After": "1"}) from err
         until = self._now() + self._remember_s
         try:
-            return answer, min(until, expiry_of(answer))
+            return answer, min(until, expiry(answer))
         except InvalidToken:
             return answer, until

@@ -1,7 +1,7 @@
-"""A signed token in its compact form (RFC 7515, section 3.1), taken apart strictly.
+"""Strict parsing of compact JSON Web Signatures (RFC 7515, section 3.1).
 
-Lenient readers skip characters that are not base64, take the last of two members of one name, and read NaN. Each of
-these lets one signature stand for several texts, or two readers see two different tokens, so all are refused here.
+Lenient parsers skip characters outside the base64 alphabet, accept duplicate member names, and read NaN. Then one
+signature fits several texts, or two parsers read different tokens. This parser rejects all of these.
 """
 
 import base64
@@ -11,14 +11,22 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from security.errors import InvalidToken
-from security.strict_json import unique_members
+from security.strict_json import reject_duplicate_names
 
-MAX_TOKEN_CHARS = 16_384  # a larger token is refused before anything parses it
+MAX_TOKEN_CHARS = 16_384  # longer tokens are rejected before they are parsed
 
 
 @dataclass(frozen=True, slots=True)
 class CompactToken:
-    """A token's parts. Nothing in them is to be believed before the signature is verified."""
+    """The parts of a compact token, untrusted until the signature is verified.
+
+    Args:
+        algorithm: The header's algorithm.
+        kid: The header's key id, if any.
+        signed: The signed bytes.
+        payload: The decoded payload.
+        signature: The decoded signature.
+    """
 
     algorithm: str
     kid: str | None
@@ -27,54 +35,62 @@ class CompactToken:
     signature: bytes
 
     def claims(self) -> dict[str, Any]:
-        """The members of the payload. Raises: InvalidToken."""
-        return _json_object(self.payload, "payload")
+        """Return the members of the payload.
+
+        Raises:
+            InvalidToken: If the payload is not a JSON object.
+        """
+        return _parse_object(self.payload, "payload")
 
 
-def take_apart(token: str) -> CompactToken:
-    """The parts of a compact token. Raises: InvalidToken for whatever is not exactly one.
+def parse_compact(token: str) -> CompactToken:
+    """Parse a compact token.
 
-    The only header members that are looked at are `alg` and `kid`. One that asks to be understood (`crit`, and `b64`
-    with it) is refused; one that offers a key (`jwk`, `jku`, `x5u`, `x5c`) is never followed (RFC 8725, section 3.10).
+    The header members `alg` and `kid` are used. Extensions (`crit`, `b64`) are rejected, and keys that the token offers
+    (`jwk`, `jku`, `x5u`, `x5c`) are ignored (RFC 8725, section 3.10).
+
+    Raises:
+        InvalidToken: If the token is malformed.
     """
     if len(token) > MAX_TOKEN_CHARS:
         raise InvalidToken("the token is too long")
     parts = token.split(".")
     if len(parts) != 3 or not token.isascii():
         raise InvalidToken("the token is not three parts joined by dots")
-    header = _json_object(_bytes_of(parts[0]), "header")
+    header = _parse_object(_parse_base64url(parts[0]), "header")
     algorithm, kid = header.get("alg"), header.get("kid")
     if "crit" in header or "b64" in header:
-        raise InvalidToken("the token needs an extension that is not known here")
+        raise InvalidToken("the token needs an unsupported extension")
     if not isinstance(algorithm, str):
         raise InvalidToken("the token names no algorithm")
     if kid is not None and not isinstance(kid, str):
         raise InvalidToken("the token's key id is not a string")
-    return CompactToken(
-        algorithm, kid, token[: len(parts[0]) + 1 + len(parts[1])].encode(), _bytes_of(parts[1]), _bytes_of(parts[2])
-    )
+    signed = token.rpartition(".")[0].encode()
+    return CompactToken(algorithm, kid, signed, _parse_base64url(parts[1]), _parse_base64url(parts[2]))
 
 
-def _bytes_of(part: str) -> bytes:
+def _parse_base64url(part: str) -> bytes:
     try:
         decoded = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as err:
         raise InvalidToken("the token is not base64url") from err
-    # the last character may carry bits that decode to nothing: only the text that encoding gives is accepted
+    # The last character may carry unused bits, so several texts decode to the same bytes: accept the canonical one.
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part.encode():
         raise InvalidToken("the token is not base64url")
     return decoded
 
 
-def _json_object(data: bytes, what: str) -> dict[str, Any]:
+def _parse_object(data: bytes, part: str) -> dict[str, Any]:
     try:
-        members = json.loads(data.decode("utf-8"), object_pairs_hook=unique_members, parse_constant=_refuse_constant)
+        members = json.loads(
+            data.decode("utf-8"), object_pairs_hook=reject_duplicate_names, parse_constant=_reject_constant
+        )
     except (ValueError, RecursionError) as err:
-        raise InvalidToken(f"the token's {what} is not JSON with each member once") from err
+        raise InvalidToken(f"the token's {part} is not JSON with unique member names") from err
     if not isinstance(members, dict):
-        raise InvalidToken(f"the token's {what} is not a JSON object")
+        raise InvalidToken(f"the token's {part} is not a JSON object")
     return members
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

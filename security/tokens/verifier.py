@@ -1,4 +1,4 @@
-"""From a token to the identity it proves: signature, times, issuer and audience, and a memory of those that held."""
+"""Verification of signed tokens, with a cache of verified ones."""
 
 import threading
 import time
@@ -10,23 +10,30 @@ from jwt.api_jws import PyJWS
 
 from security.auth import Auth
 from security.errors import InvalidToken
-from security.keys.verification_key import ALGORITHMS, KeySource
-from security.tokens.claims import LEEWAY_S, identity_of
-from security.tokens.jws import CompactToken, take_apart
+from security.keys.verification_key import ALGORITHMS, LEEWAY_S, KeySource
+from security.tokens.claims import verify_claims
+from security.tokens.jws import CompactToken, parse_compact
 
 REMEMBERED_TOKENS = 10_000
 
 
 class TokenVerifier:
-    """Verifies signed tokens under the keys of a source.
+    """Verifies the signature, the times, the issuer and the audience of signed tokens.
 
-    keys: where keys come from. algs: accepted algorithms, of ALGORITHMS; a key only ever verifies those of its type.
-    issuer, audience: what `iss` and `aud` must say, when given. require_exp: whether a token must expire.
-    leeway_s: seconds by which times may be missed. remember: how many verified tokens are kept, so that one that is
-    shown again is not verified again; they are not believed once the keys have changed, and expire on time.
-    now: the clock, in seconds.
+    Verified tokens are cached until they expire or the keys change.
 
-    Raises: ValueError when no accepted algorithm remains.
+    Args:
+        keys: The source of the trusted keys.
+        algs: The accepted algorithms, of `ALGORITHMS`; all by default. A key verifies only algorithms of its type.
+        issuer: The required issuer, if any.
+        audience: The required audience, if any.
+        require_exp: Whether tokens must expire.
+        leeway_s: The tolerated clock difference, in seconds.
+        remember: How many verified tokens to cache.
+        now: The clock, in seconds since the epoch.
+
+    Raises:
+        ValueError: If an algorithm is not supported, or none is given.
     """
 
     def __init__(
@@ -43,7 +50,8 @@ class TokenVerifier:
     ) -> None:
         self.algs = frozenset(ALGORITHMS if algs is None else algs)
         if not self.algs or not self.algs <= set(ALGORITHMS):
-            raise ValueError(f"algs are some of {', '.join(ALGORITHMS)}, not {', '.join(sorted(self.algs)) or 'none'}")
+            unsupported = ", ".join(sorted(self.algs)) or "none"
+            raise ValueError(f"algs must be some of {', '.join(ALGORITHMS)}, not {unsupported}")
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
@@ -52,31 +60,35 @@ class TokenVerifier:
         self._now = now
         self._jws = PyJWS(algorithms=sorted(self.algs))
         self._lock = threading.Lock()
-        self._seen: LRUCache[bytes, tuple[Auth, float, int]] = LRUCache(max(1, remember))
+        self._verified: LRUCache[bytes, tuple[Auth, float, int]] = LRUCache(max(1, remember))
 
     def verify(self, token: str) -> Auth:
-        """The identity that the token proves. Raises: InvalidToken, with a reason that repeats nothing of it."""
-        fingerprint = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        """Return the identity of a token.
+
+        Raises:
+            InvalidToken: If the token is invalid. The message contains no part of the token.
+        """
+        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         with self._lock:
-            seen = self._seen.get(fingerprint)
-        # what is no token at all must not make the keys be looked for
-        parts = take_apart(token) if seen is None else None
+            cached = self._verified.get(digest)
+        # Parsed before the keys are read: a malformed token must not cause a request for keys.
+        parsed = parse_compact(token) if cached is None else None
         generation = self._keys.generation
-        if seen is not None and seen[2] == generation:
-            auth, expires, _ = seen
+        if cached is not None and cached[2] == generation:
+            auth, expires, _ = cached
             if expires + self._leeway_s <= self._now():
                 raise InvalidToken("the token has expired")
             return auth
-        auth, expires = self._verify_anew(parts or take_apart(token))
+        auth, expires = self._verify_uncached(parsed or parse_compact(token))
         with self._lock:
-            # remembered under the keys that were there before: should they have changed meanwhile, it is not believed
-            self._seen[fingerprint] = (auth, expires, generation)
+            # The generation from before the verification: if the keys changed during it, the entry is already stale.
+            self._verified[digest] = (auth, expires, generation)
         return auth
 
-    def _verify_anew(self, parts: CompactToken) -> tuple[Auth, float]:
-        self._check_signature(parts)
-        return identity_of(
-            parts.claims(),
+    def _verify_uncached(self, token: CompactToken) -> tuple[Auth, float]:
+        self._check_signature(token)
+        return verify_claims(
+            token.claims(),
             self._now(),
             leeway_s=self._leeway_s,
             require_exp=self._require_exp,
@@ -84,16 +96,16 @@ class TokenVerifier:
             audience=self._audience,
         )
 
-    def _check_signature(self, parts: CompactToken) -> None:
-        if parts.algorithm not in self.algs:
+    def _check_signature(self, token: CompactToken) -> None:
+        if token.algorithm not in self.algs:
             raise InvalidToken("the token is signed with an algorithm that is not accepted")
-        algorithm = self._jws.get_algorithm_by_name(parts.algorithm)
-        candidates = self._keys.candidates(parts.kid)
+        algorithm = self._jws.get_algorithm_by_name(token.algorithm)
+        candidates = self._keys.candidates(token.kid)
         if not candidates:
             raise InvalidToken("the token names a key that is not trusted")
         for candidate in candidates:
-            if parts.algorithm in candidate.algorithms and algorithm.verify(
-                parts.signed, candidate.key, parts.signature
+            if token.algorithm in candidate.algorithms and algorithm.verify(
+                token.signed, candidate.key, token.signature
             ):
                 return
         raise InvalidToken("no trusted key verifies the token's signature")

@@ -9,32 +9,40 @@ from service.cache.lru import TimelineLru
 from service.cache.memcached import MemcachedTimelines
 from service.errors import SettingsError
 from service.net.hosts import parse_hosts
-from service.settings import MEMCACHED_PORT, Settings
+from service.settings import MEMCACHED_PORT, MemcachedSettings
 
 __all__ = ["MemcachedTimelines", "TimelineLru", "open_memcached"]
 
 
-def open_memcached(settings: Settings) -> MemcachedTimelines | None:
-    """memcached as it is set up, or None if it is not. Nothing is asked of it yet. Raises: SettingsError."""
-    if settings.memcached_servers is None:
+def open_memcached(settings: MemcachedSettings, connections: int = 1) -> MemcachedTimelines | None:
+    """Return a client for memcached, or None if MEMCACHED_SERVERS is not set. Nothing is sent yet.
+
+    Args:
+        settings: The servers and how to reach them.
+        connections: Connections to each server at most.
+
+    Raises:
+        SettingsError: If a setting is missing, or a file cannot be used.
+    """
+    if settings.servers is None:
         return None
-    if settings.cache_secret is None:
+    if settings.secret is None:
         raise SettingsError("CACHE_SECRET is not set: MEMCACHED_SERVERS needs one, the same for every instance")
     return MemcachedTimelines(
-        parse_hosts(settings.memcached_servers, MEMCACHED_PORT),
-        settings.cache_secret.get_secret_value(),
-        settings.memcached_timeout_s,
-        connections=settings.threads,
+        parse_hosts(settings.servers, MEMCACHED_PORT),
+        settings.secret.get_secret_value(),
+        settings.timeout_s,
+        connections=connections,
         tls=_tls(settings),
     )
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.memcached_tls:
-        if settings.memcached_ca is not None:
+def _tls(settings: MemcachedSettings) -> ssl.SSLContext | None:
+    if not settings.tls:
+        if settings.ca is not None:
             raise SettingsError("MEMCACHED_CA is set, and MEMCACHED_TLS is not: nothing would be checked")
         return None
     try:
-        return ssl.create_default_context(cafile=settings.memcached_ca)
+        return ssl.create_default_context(cafile=settings.ca)
     except OSError as err:  # ssl.SSLError is one
-        raise SettingsError(f"MEMCACHED_CA: {settings.memcached_ca}: {err.strerror or err}") from err
+        raise SettingsError(f"MEMCACHED_CA: {settings.ca}: {err.strerror or err}") from err

@@ -32,7 +32,7 @@ class TimelineLru:
             for timeline in timelines:
                 key = (cluster, timeline.loan_id)
                 kept = self._kept.get(key)
-                if kept is not None and (kept.version, kept.token) > (timeline.version, timeline.token):
+                if kept is not None and (kept.version, kept.horizon) > (timeline.version, timeline.horizon):
                     continue  # a slow reader comes late
                 if _size(timeline) <= self._kept.maxsize:
                     self._kept[key] = timeline

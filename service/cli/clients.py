@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from service.settings import Settings
+from service.settings import TokenSettings
 from service.tokens.client_registry import open_clients
 from service.tokens.clients_file import add_client, checked_words, remove_client
 from service.tokens.issuer import READ, Subject
@@ -17,7 +17,7 @@ from service.tokens.key_setup import open_issuer
 def client_group(ctx: click.Context) -> None:
     """The clients that may ask for tokens at /token (CLIENTS_FILE)."""
     settings, _ = ctx.obj
-    ctx.obj = settings
+    ctx.obj = settings.tokens
 
 
 @client_group.command("add")
@@ -30,7 +30,7 @@ def client_group(ctx: click.Context) -> None:
 @click.option("--namespace", "namespaces", multiple=True, help="A namespace; repeatable.")
 @click.pass_obj
 def add_command(
-    settings: Settings,
+    settings: TokenSettings,
     name: str,
     scopes: tuple[str, ...],
     roles: tuple[str, ...],
@@ -48,7 +48,7 @@ def add_command(
 
 @client_group.command("list")
 @click.pass_obj
-def list_command(settings: Settings) -> None:
+def list_command(settings: TokenSettings) -> None:
     """Every client and what it may ask for."""
     for client in open_clients(settings).by_name().values():
         click.echo(f"{client.client_id}  {' '.join(client.scopes)}")
@@ -57,7 +57,7 @@ def list_command(settings: Settings) -> None:
 @client_group.command("remove")
 @click.argument("name")
 @click.pass_obj
-def remove_command(settings: Settings, name: str) -> None:
+def remove_command(settings: TokenSettings, name: str) -> None:
     """Remove a client. Tokens that it has stay valid until they expire."""
     remove_client(Path(settings.clients_file), name)
     click.echo(f"{name} gets no more tokens")
@@ -72,10 +72,10 @@ def token_command(ctx: click.Context, name: str, scopes: Sequence[str]) -> None:
     settings, _ = ctx.obj
     if not name.strip() or not name.isprintable():
         raise click.BadParameter("expected somebody's name", param_hint="NAME")
-    known = open_clients(settings).by_name().get(name)
+    known = open_clients(settings.tokens).by_name().get(name)
     subject = known.subject() if known else Subject(name, checked_words("scope", scopes) or READ)
     if not known:
-        click.echo(f"{name} is no client of {settings.clients_file}: this is a token for a person", err=True)
+        click.echo(f"{name} is no client of {settings.tokens.clients_file}: this is a token for a person", err=True)
     if not set(scopes) <= set(subject.scopes):
         raise click.BadParameter(f"the client {name} may ask for {' '.join(subject.scopes)} only", param_hint="--scope")
-    click.echo(open_issuer(settings).issue(subject, scopes or None))
+    click.echo(open_issuer(settings.tokens, settings.service.name).issue(subject, scopes or None))

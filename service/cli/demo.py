@@ -8,7 +8,7 @@ from typing import TypeVar
 import click
 import plotext
 
-from native import Timeline, day_number, day_of
+from native import Timeline, day_number, to_date
 from service.domain.money import to_decimal_string
 from service.domain.parsing import parse_date, parse_loan_id
 from service.errors import UnknownLoan
@@ -28,7 +28,7 @@ def run_demo(lookup: TimelineLookup, colours: bool = False) -> None:
     owed = to_decimal_string(timeline.balance_at(day_number(day)))
     click.echo(f"\nOn {day}, loan {timeline.loan_id} owed {owed} {timeline.currency}.")
     if day_number(day) < timeline.start_day:
-        click.echo(f"It starts on {day_of(timeline.start_day)}; before that, nothing is owed.")
+        click.echo(f"It starts on {to_date(timeline.start_day)}; before that, nothing is owed.")
     click.echo()
     click.echo(chart(timeline, day, colours))
 
@@ -47,7 +47,7 @@ def chart(timeline: Timeline, day: date, colours: bool = False) -> str:
     plotext.plot(steps, [balance // 100 for balance in timeline.balances_at(steps)], marker="hd")
     plotext.vertical_line(day_number(day))
     ticks = [first + (last - first) * part // 4 for part in range(5)]
-    plotext.xticks(ticks, [day_of(tick).isoformat() for tick in ticks])
+    plotext.xticks(ticks, [to_date(tick).isoformat() for tick in ticks])
     return str(plotext.build())
 
 

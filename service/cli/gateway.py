@@ -20,7 +20,7 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would ch
 def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
     """Register with the gateway, as a start does (API_GATEWAY_URL)."""
     settings, _ = ctx.obj
-    registrator = build_registrator(settings).with_timeout(TIMEOUT_S)
+    registrator = build_registrator(settings.gateway).with_timeout(TIMEOUT_S)
     _show(registrator.reconcile(build_definition(settings), dry_run=dry_run, adopt=adopt))
 
 
@@ -30,7 +30,11 @@ def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
 def unregister_command(ctx: click.Context, dry_run: bool) -> None:
     """Remove from the gateway all that is ours."""
     settings, _ = ctx.obj
-    _show(build_registrator(settings).with_timeout(TIMEOUT_S).unregister(build_definition(settings), dry_run=dry_run))
+    _show(
+        build_registrator(settings.gateway)
+        .with_timeout(TIMEOUT_S)
+        .unregister(build_definition(settings), dry_run=dry_run)
+    )
 
 
 @click.group("gateway")
@@ -43,7 +47,7 @@ def gateway_group() -> None:
 def status_command(ctx: click.Context) -> None:
     """Which gateway it is, whether it has what we declare, and whether it routes here. Status 1 if not."""
     settings, _ = ctx.obj
-    registrator, definition = build_registrator(settings).with_timeout(TIMEOUT_S), build_definition(settings)
+    registrator, definition = build_registrator(settings.gateway).with_timeout(TIMEOUT_S), build_definition(settings)
     click.echo(f"gateway   {registrator.shown_url}, Kong {registrator.version()}")
     changes = registrator.reconcile(definition, dry_run=True)
     click.echo(f"declared  {'as it should be' if not changes else 'differs:'}")

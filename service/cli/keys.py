@@ -24,7 +24,7 @@ WIDTH = 100
 def keys_group(ctx: click.Context) -> None:
     """This service's own keys: see keys/README.md (KEYS_DIR)."""
     settings, _ = ctx.obj
-    ctx.obj = open_key_ring(settings)
+    ctx.obj = open_key_ring(settings.tokens)
 
 
 @keys_group.command("list")
@@ -35,7 +35,7 @@ def list_command(ring: KeyRing) -> None:
     for title in ("KEY", "STATE", "KIND", "AGE", "LAST TOKEN EXPIRES"):
         table.add_column(title, no_wrap=True)
     for entry in ring.entries():
-        texts = (entry.name, str(entry.state), _kind(entry), _age(ring.now() - entry.made), _expires(entry, ring))
+        texts = (entry.name, str(entry.state), _kind(entry), _age(ring.now() - entry.created_at), _expires(entry, ring))
         table.add_row(*(Text(text) for text in texts))
     # names are never cut short: a narrow terminal breaks the lines itself
     Console(width=max(Console().width, WIDTH)).print(table)
@@ -97,7 +97,7 @@ def check_command(ctx: click.Context) -> None:
     findings = check(ctx.obj)
     for finding in findings:
         click.echo(_line(finding))
-    if any(finding.wrong for finding in findings):
+    if any(finding.is_problem for finding in findings):
         ctx.exit(1)
     click.echo(f"{ctx.obj.directory}: {'nothing is wrong' if findings else 'all is well'}")
 
@@ -105,7 +105,7 @@ def check_command(ctx: click.Context) -> None:
 def _reject_while_unread(ring: KeyRing) -> None:
     """Raises: KeyException while a public key keeps running services from taking up any change."""
     for finding in check(ring):
-        if finding.name.endswith(".pub") and finding.wrong:
+        if finding.name.endswith(".pub") and finding.is_problem:
             raise KeyException(finding.name, f"{finding.advice}; mend that first, nothing was done")
 
 
@@ -116,7 +116,7 @@ def _tell(findings: Sequence[Finding]) -> None:
 
 
 def _line(finding: Finding) -> str:
-    return f"{'wrong' if finding.wrong else 'note'}: {finding.name}: {finding.advice}"
+    return f"{'wrong' if finding.is_problem else 'note'}: {finding.name}: {finding.advice}"
 
 
 def _kind(entry: Entry) -> str:

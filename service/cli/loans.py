@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -90,7 +91,7 @@ def sample_command(loans_file: Path, events_file: Path, loans: int, events_per_l
 def demo_command(ctx: click.Context) -> None:
     """Ask for a loan and a date, say what was owed, and draw it. Without PSQL_HOST, on standalone sample data."""
     settings, _ = ctx.obj
-    alone = settings.psql_host is None
+    alone = settings.postgres.hosts is None
     if alone:
         from service.standalone.environment import build_core
 
@@ -99,4 +100,4 @@ def demo_command(ctx: click.Context) -> None:
         from service.cli.demo import run_demo
         from service.runtime.bootstrap import build_lookup
 
-        run_demo(build_lookup(chosen), colours=sys.stdout.isatty())
+        run_demo(build_lookup(replace(settings, postgres=chosen)), colours=sys.stdout.isatty())

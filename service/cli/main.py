@@ -3,6 +3,8 @@
 What takes long to import is imported by the commands that need it: people wait for each of them.
 """
 
+from collections.abc import Mapping
+
 import click
 import psycopg2
 
@@ -44,12 +46,13 @@ class _Group(click.Group):
 @click.pass_context
 def main(ctx: click.Context, alone: bool) -> None:
     """Loaner: what a loan owed, on any day. Without a command, serve."""
-    settings = load_settings()
+    defaults: Mapping[str, object] = {}
     if alone:
-        from service.standalone.environment import standalone_defaults
+        from service.standalone.environment import STANDALONE_DEFAULTS
 
-        settings = settings.model_copy(update=standalone_defaults(settings))
-    configure_logging(settings.log_level)
+        defaults = STANDALONE_DEFAULTS
+    settings = load_settings(defaults)
+    configure_logging(settings.server.log_level)
     ctx.obj = (settings, alone)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone

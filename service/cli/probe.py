@@ -12,5 +12,7 @@ from service.cli.probe_client import probe
 def probe_command(ctx: click.Context, url: str, ca: str | None) -> None:
     """Ask the service at URL for a token (CLIENT_ID, SECRET), and use it. `helm test` does this."""
     settings, _ = ctx.obj
-    status = probe(url, settings, ca)
-    click.echo(f"{settings.client_id} got a token, and it counts: loaner {status['version']} at {url}, database ok")
+    status = probe(url, settings.tokens, ca)
+    click.echo(
+        f"{settings.tokens.client_id} got a token, and it counts: loaner {status['version']} at {url}, database ok"
+    )

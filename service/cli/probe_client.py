@@ -6,7 +6,7 @@ import requests
 
 from service.errors import LoanerError, SettingsError
 from service.net.urls import without_password
-from service.settings import Settings
+from service.settings import TokenSettings
 
 TIMEOUT_S = 10
 
@@ -15,14 +15,14 @@ class ProbeFailed(LoanerError):
     """A running service does not do what a client needs. The message names the URL and holds no secret."""
 
 
-def probe(url: str, settings: Settings, ca: str | None = None) -> dict[str, Any]:
+def probe(url: str, settings: TokenSettings, ca: str | None = None) -> dict[str, Any]:
     """Ask for a token as CLIENT_ID with SECRET, and read /status with it.
 
     url: where the service is, also behind a gateway. ca: a file of certificates to check its own against.
 
     Returns: what /status tells. Raises: SettingsError without a secret; ProbeFailed.
     """
-    if settings.secret is None:
+    if settings.client_secret is None:
         raise SettingsError(f"SECRET is not set: the secret of the client {settings.client_id} (CLIENT_ID)")
     try:
         shown = without_password(url.rstrip("/"))
@@ -31,7 +31,7 @@ def probe(url: str, settings: Settings, ca: str | None = None) -> dict[str, Any]
     form = {
         "grant_type": "client_credentials",
         "client_id": settings.client_id,
-        "client_secret": settings.secret.get_secret_value(),
+        "client_secret": settings.client_secret.get_secret_value(),
     }
     with requests.Session() as session:
         session.trust_env = False  # no proxy and no .netrc stands between

@@ -4,7 +4,7 @@ from calendar import monthrange
 from collections.abc import Iterator
 from datetime import date
 
-from native import Timeline, day_number, day_of
+from native import Timeline, day_number, to_date
 from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
 
@@ -41,13 +41,13 @@ def _changes(timeline: Timeline, date_range: DateRange) -> list[tuple[date, int]
     points: list[tuple[date, int]] = []
     for day, balance in timeline.changes(day_number(date_range.first), day_number(date_range.last)):
         if not points or points[-1][1] != balance:  # the events of a day may cancel each other
-            points.append((day_of(day), balance))
+            points.append((to_date(day), balance))
     return points
 
 
 def _days(date_range: DateRange) -> Iterator[date]:
     first = day_number(date_range.first)
-    return map(day_of, range(first, first + date_range.days))
+    return map(to_date, range(first, first + date_range.days))
 
 
 def _month_ends(date_range: DateRange) -> Iterator[date]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, day_of
+from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, to_date
 from service.domain.date_range import DateRange
 
 _TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
@@ -47,7 +47,7 @@ class Statement:
 
     def __init__(self, timeline: Timeline, date_range: DateRange) -> None:
         self._timeline = timeline
-        self._start = day_of(timeline.start_day)
+        self._start = to_date(timeline.start_day)
         first, last = day_number(date_range.first), day_number(date_range.last)
         self.opening: int = timeline.balance_at(first - 1)
         self.closing: int = timeline.balance_at(last)
@@ -75,4 +75,4 @@ class Statement:
 def to_entry(event: tuple[int, int, int, int, int]) -> StatementEntry:
     """Convert an event of a timeline to an entry."""
     day, kind, signed, balance, tx_id = event
-    return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], day_of(day), signed, kind >= REVERSAL, balance)
+    return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], to_date(day), signed, kind >= REVERSAL, balance)

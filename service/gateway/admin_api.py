@@ -11,6 +11,7 @@ import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
+from security.json_client import BodyTooLarge, bounded_body
 from service.gateway.registrator import RegistrationException
 from service.net.urls import without_password
 
@@ -139,7 +140,9 @@ class AdminApi:
                 stream=True,
             ) as response:
                 status = response.status_code
-                content = _content(response, where, time.monotonic() + remaining_s)
+                content = bounded_body(response, time.monotonic() + remaining_s, MAX_BYTES)
+        except BodyTooLarge as err:
+            raise RegistrationException(f"{where} answered {err}; is this Kong's Admin API?") from err
         except requests.exceptions.SSLError as err:
             raise RegistrationException(
                 f"{where}: its certificate is not trusted or no TLS is spoken there ({_reason(err)})"
@@ -169,18 +172,6 @@ def _said(body: object) -> str | None:
         return None
     told = [body["message"]] if isinstance(body.get("message"), str) else body.values()
     return " ".join("; ".join(map(str, told)).split())[:MAX_MESSAGE_CHARS] or None
-
-
-def _content(response: requests.Response, where: str, until: float) -> bytes:
-    """The body, within a time and a size: the library's own timeout begins anew with every byte."""
-    content = b""
-    while piece := response.raw.read1(65536, decode_content=True):
-        content += piece
-        if len(content) > MAX_BYTES:
-            raise RegistrationException(f"{where} answered more than {MAX_BYTES} bytes; is this Kong's Admin API?")
-        if time.monotonic() > until:
-            raise _TryAgain(f"{where}: took too long to answer")
-    return content
 
 
 def _reason(err: Exception) -> str:

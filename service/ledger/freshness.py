@@ -5,14 +5,14 @@ The rule knows no database. A listener tells it what it hears from the primary, 
 some cache or replica gave them. It stands on four facts of Postgres:
 
 - A snapshot's *xmin* is the oldest transaction still open in it: whatever has a lower number is over, and if it was
-  committed, the snapshot shows it. A timeline carries the xmin of the snapshot it was read in, as its *token*.
+  committed, the snapshot shows it. A timeline carries the xmin of the snapshot it was read in, as its *horizon*.
 - A snapshot's *xmax* is above the number of every transaction that was over by then.
 - Who listens is told of every commit after its LISTEN was committed, in the order of commits, and of none before.
 - What was committed, and its notification sent, before a round trip begins has arrived when that has ended.
 
 A timeline may be said if all three hold:
 
-1. **Its token is at or above the floor.** The floor is the xmax of a snapshot taken after LISTEN was committed. What
+1. **Its horizon is at or above the floor.** The floor is the xmax of a snapshot taken after LISTEN was committed. What
    nobody told of was committed before LISTEN, so its number is below the floor. Without this comparison: an event is
    committed while nobody listens; the timeline that was cached before it is found again, and no one knows better. (If
    the snapshot were taken before LISTEN, an event could be committed between the two: neither told nor below.)
@@ -23,7 +23,7 @@ A timeline may be said if all three hold:
    be told after it.)
 
 Memory is bounded. **Forgetting what was told raises the floor above the transaction's number**: a timeline with such a
-token was read when that transaction was over, and shows its event, and those of the transactions that held the loan's
+horizon was read when that transaction was over, and shows its event, and those of the transactions that held the loan's
 lock before. Without it: told, forgotten, and a timeline from before the event is found. A notification for many loans
 raises it at once. **What was told never counts for less than before**, neither a version, nor a number, nor the floor:
 what is forgotten may have been told before what raised the floor, and whoever may connect may notify. (Told too much by
@@ -131,17 +131,17 @@ class Freshness:
         """Seconds since the beginning of the last round trip; None if there was none."""
         return round(self.now() - self._heard, 3) if self._cluster is not None else None
 
-    def check(self, cluster: str | None, loan_id: int, version: int, token: int) -> FreshnessCheck:
+    def check(self, cluster: str | None, loan_id: int, version: int, horizon: int) -> FreshnessCheck:
         """Whether a timeline may be said now. cluster: what it was kept under."""
         with self._lock:
-            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, token), self._heard)
+            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, horizon), self._heard)
 
-    def _stale_reason(self, cluster: str | None, loan_id: int, version: int, token: int) -> StaleReason | None:
+    def _stale_reason(self, cluster: str | None, loan_id: int, version: int, horizon: int) -> StaleReason | None:
         if cluster != self._cluster:
             return StaleReason.CLUSTER
         if self.now() - self._heard >= self.max_staleness_s:
             return StaleReason.SILENCE
-        if token < self._floor:
+        if horizon < self._floor:
             return StaleReason.FLOOR
         if version < self._told.get(loan_id, _NOTHING)[0]:
             return StaleReason.VERSION

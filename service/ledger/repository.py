@@ -72,7 +72,7 @@ class Ledger(Protocol):
         self, loan_ids: Sequence[int], held: Mapping[int, Timeline] = NOTHING_HELD, cluster: str | None = None
     ) -> dict[int, Timeline]:
         """The ledgers of those of these loans that there are, of one snapshot. held: some that were read before, and of
-        which cluster; what still stands is only given a newer token.
+        which cluster; what still stands is only given a newer horizon.
 
         Raises: DatabaseUnavailable.
         """
@@ -116,9 +116,9 @@ class PostgresLedger:
         found = {}
         for stands, loan_id, version, xmin, *columns in rows:
             if stands and loan_id in held:
-                token = int(xmin)
+                horizon = int(xmin)
                 known = held[loan_id]
-                found[loan_id] = known if token == known.token else known.restamped(token)
+                found[loan_id] = known if horizon == known.horizon else known.with_horizon(horizon)
             else:
                 found[loan_id] = _timeline(loan_id, version, xmin, *columns)
         return found
@@ -179,7 +179,7 @@ def _timeline(
     return Timeline.build(
         loan_id=loan_id,
         version=version,
-        token=int(xmin),
+        horizon=int(xmin),
         start_day=start_day,
         initial=initial,
         currency=currency,

@@ -213,7 +213,7 @@ class TimelineLookup:
         """Those of them that may be said now."""
         trusted = {}
         for loan_id, timeline in kept.items():
-            stale_reason, fresh_as_of = self._freshness.check(cluster, loan_id, timeline.version, timeline.token)
+            stale_reason, fresh_as_of = self._freshness.check(cluster, loan_id, timeline.version, timeline.horizon)
             if stale_reason is None:
                 trusted[loan_id] = LoanSnapshot(timeline, fresh_as_of)
             else:

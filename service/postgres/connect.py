@@ -12,7 +12,7 @@ from psycopg2.extensions import connection as Connection
 from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
 from service.net.hosts import Host, parse_hosts
 from service.postgres.host_ranking import HostRanking
-from service.settings import Settings
+from service.settings import Login, PostgresSettings
 
 # Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,
 # and since when there are statistics, which Postgres throws away when it recovers from a crash, and keeps otherwise.
@@ -44,22 +44,22 @@ Role = Literal["reader", "posting", "admin"]
 TargetRole = Literal["primary", "replica"]
 
 
-def parse_configured_hosts(settings: Settings) -> tuple[Host, ...]:
+def parse_configured_hosts(settings: PostgresSettings) -> tuple[Host, ...]:
     """The servers of the database, in the order of PSQL_HOST. Raises: SettingsError when it is not set."""
-    if settings.psql_host is None:
+    if settings.hosts is None:
         raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
-    return parse_hosts(settings.psql_host, settings.psql_port)
+    return parse_hosts(settings.hosts, settings.port)
 
 
-def has_replicas(settings: Settings) -> bool:
+def has_replicas(settings: PostgresSettings) -> bool:
     """Whether PSQL_HOST names more than one server."""
-    return settings.psql_host is not None and len(parse_configured_hosts(settings)) > 1
+    return settings.hosts is not None and len(parse_configured_hosts(settings)) > 1
 
 
-def connect(settings: Settings, role: Role) -> Connection:
+def connect(settings: PostgresSettings, role: Role) -> Connection:
     """A connection to the primary for commands, which wait as long as their work takes.
 
-    It takes at most `psql_connect_timeout_s` for each host.
+    It takes at most PSQL_CONNECT_TIMEOUT_S for each host.
 
     Raises: SettingsError when the role is not set up; DatabaseUnavailable when no host answers that will do.
     """
@@ -69,8 +69,8 @@ def connect(settings: Settings, role: Role) -> Connection:
             host=",".join(host.name for host in hosts),
             port=",".join(str(host.port) for host in hosts),
             target_session_attrs="primary" if role == "reader" else "read-write",
-            connect_timeout=settings.psql_connect_timeout_s,
-            **_parameters(settings, role),
+            connect_timeout=settings.connect_timeout_s,
+            **_parameters(settings, role, login_of(settings, role)),
         )
         return made
     except psycopg2.OperationalError as err:
@@ -81,25 +81,35 @@ def connect(settings: Settings, role: Role) -> Connection:
 
 
 def connect_bounded(
-    settings: Settings, target_role: TargetRole = "primary", order: HostRanking | None = None, role: Role = "reader"
+    settings: PostgresSettings,
+    target_role: TargetRole = "primary",
+    order: HostRanking | None = None,
+    role: Role = "reader",
+    *,
+    login: Login | None = None,
+    timeout_s: float | None = None,
 ) -> Connection:
     """A connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
 
     (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
 
     want: what its server has to be. order: in which to try several, and told which failed. They share
-    `psql_connect_timeout_s`, and each is given a second at least. role: who connects; a reader can only read.
+    PSQL_CONNECT_TIMEOUT_S, and each is given a second at least. role: who connects; a reader can only read.
+    login: of that role (default: that of the settings). timeout_s: seconds that a statement may take (default:
+    PSQL_STATEMENT_TIMEOUT_S).
 
     Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
     """
     hosts = parse_configured_hosts(settings)
-    share_s = max(1.0, settings.psql_connect_timeout_s / len(hosts))
+    share_s = max(1.0, settings.connect_timeout_s / len(hosts))
     order = order or HostRanking(shuffled=target_role == "replica")
+    parameters = _parameters(settings, role, login or login_of(settings, role))
+    begin = (_ONLY_READ + _BEGIN if role == "reader" else _BEGIN, timeout_s or settings.statement_timeout_s)
     reasons: list[str] = []
     let_in = False
     for host in order.of(hosts):
         try:
-            connection, is_replica = _connect_to(host, settings, share_s, role)
+            connection, is_replica = _connect_to(host, parameters, begin, share_s)
         except (psycopg2.Error, TimeoutError) as err:
             reasons.append(f"{host}: {_reason(err)}")
         else:
@@ -116,16 +126,24 @@ def connect_bounded(
     raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
 
 
-def _connect_to(host: Host, settings: Settings, timeout_s: float, role: Role) -> tuple[Connection, bool]:
-    """A connection, and whether its server is a replica."""
+def _connect_to(
+    host: Host, parameters: dict[str, Any], begin: tuple[str, float], timeout_s: float
+) -> tuple[Connection, bool]:
+    """Return a connection, and whether its server is a replica.
+
+    Args:
+        host: The server.
+        parameters: libpq's parameters.
+        begin: What the session starts with, and the seconds that each of its statements may take.
+        timeout_s: Seconds until the session has to be ready.
+    """
     deadline = time.monotonic() + timeout_s
-    parameters = _parameters(settings, role)
+    script, statement_timeout_s = begin
     connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
     try:
         wait(connection, timeout_s)
         with connection.cursor() as cursor:
-            begin = _ONLY_READ + _BEGIN if role == "reader" else _BEGIN
-            cursor.execute(begin, (int(settings.psql_statement_timeout_s * 1000),))
+            cursor.execute(script, (int(statement_timeout_s * 1000),))
             wait(connection, deadline - time.monotonic())
             row = cursor.fetchone()
         return connection, row is not None and bool(row[0])
@@ -162,18 +180,23 @@ def check_open(connection: Connection) -> None:
         connection.poll()  # takes what came: the reason first, then the end
 
 
-def _parameters(settings: Settings, role: Role) -> dict[str, Any]:
-    user, password = {
-        "reader": (settings.psql_user, settings.psql_pw),
-        "posting": (settings.psql_posting_user, settings.psql_posting_pw),
-        "admin": (settings.psql_admin_user, settings.psql_admin_pw),
-    }[role]
-    if user is None:
+def login_of(settings: PostgresSettings, role: Role) -> Login:
+    """Return the login of a role.
+
+    Raises:
+        SettingsError: If no user is set for it.
+    """
+    login = {"reader": settings.reader, "posting": settings.poster, "admin": settings.admin}[role]
+    if login is None:
         raise SettingsError(f"PSQL_{role.upper()}_USER is not set; export it and PSQL_{role.upper()}_PW")
+    return login
+
+
+def _parameters(settings: PostgresSettings, role: Role, login: Login) -> dict[str, Any]:
     return {
-        "dbname": settings.psql_db,
-        "user": user,
-        "password": password.get_secret_value() if password else None,
+        "dbname": settings.database,
+        "user": login.user,
+        "password": login.password,
         "application_name": f"loaner {role}",
         # a network that is cut in the middle of an answer is noticed by no deadline of ours
         "keepalives_idle": 10,

@@ -9,28 +9,30 @@ from service.errors import CredentialsRefused
 from service.postgres.connect import Role, TargetRole, connect_bounded
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.host_ranking import HostRanking
-from service.settings import Settings
+from service.settings import Login, PostgresSettings
 
 
 class Connector:
     """Makes connections with the credentials of the moment.
 
     credentials: who connects, if that changes. want: to which of several servers. role: what for.
-    now: a clock, in seconds.
+    now: a clock, in seconds. timeout_s: seconds that a statement may take (default: PSQL_STATEMENT_TIMEOUT_S).
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PostgresSettings,
         credentials: CurrentCredentials | None = None,
         target_role: TargetRole = "primary",
         now: Callable[[], float] = time.monotonic,
         role: Role = "reader",
+        timeout_s: float | None = None,
     ) -> None:
         self._settings = settings
         self._credentials = credentials
         self._target_role = target_role
         self._role = role
+        self._timeout_s = timeout_s
         self._order = HostRanking(shuffled=target_role == "replica", now=now)
 
     @property
@@ -41,10 +43,10 @@ class Connector:
     def connect(self) -> Connection:
         """A connection. Raises: SettingsError; DatabaseUnavailable."""
         if self._credentials is None:
-            return self._connected(self._settings)
+            return self._connected(None)
         generation = self.generation
         try:
-            return self._connected(self._credentials.read().in_settings(self._settings, self._role))
+            return self._connected(self._credentials.read())
         except CredentialsRefused:
             self._credentials.refuse(generation)
             raise
@@ -55,5 +57,7 @@ class Connector:
             self._credentials.refuse(generation)
         return self._credentials is not None
 
-    def _connected(self, settings: Settings) -> Connection:
-        return connect_bounded(settings, self._target_role, self._order, self._role)
+    def _connected(self, login: Login | None) -> Connection:
+        return connect_bounded(
+            self._settings, self._target_role, self._order, self._role, login=login, timeout_s=self._timeout_s
+        )

@@ -15,7 +15,7 @@ from sqlalchemy.pool import NullPool
 
 from service.errors import SettingsError
 from service.postgres.connect import connect
-from service.settings import Settings
+from service.settings import PostgresSettings
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def revisions() -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
-def migrate(settings: Settings, partitions: int | None = None) -> None:
+def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
     """Apply what is missing, all or nothing, as the admin user. partitions: into how many the ledger's tables are to be
     split by the hash of loan_id; None leaves them as they are. What a newer release made stays: this one runs over it.
 
@@ -62,8 +62,8 @@ def migrate(settings: Settings, partitions: int | None = None) -> None:
             cause = err.orig if isinstance(err, DBAPIError) else err
             reason = str(cause).strip().partition("\n")[0]
             if getattr(cause, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
-                raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.psql_db}: {reason}") from err
-            raise SettingsError(f"{settings.psql_db} was not migrated, nothing was changed: {reason}") from err
+                raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.database}: {reason}") from err
+            raise SettingsError(f"{settings.database} was not migrated, nothing was changed: {reason}") from err
     engine.dispose()
 
 

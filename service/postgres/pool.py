@@ -17,7 +17,7 @@ from service.observability import metrics
 from service.postgres.connect import Role, TargetRole, check_open, wait
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
-from service.settings import Settings
+from service.settings import PoolSettings, PostgresSettings
 
 log = logging.getLogger(__name__)
 
@@ -68,40 +68,42 @@ class Database(Protocol):
 
 
 class ConnectionPool:
-    """Queries over at most `psql_pool_size` connections, or `psql_posting_pool_size` of those that post.
+    """Queries over a bounded number of connections.
 
     credentials: who asks, if that changes; connections of those before are given up as they come back. now: a clock,
     in seconds. want: which of several servers to ask. A connection to a replica that becomes the primary goes on
     until its age retires it: what it reads is newer than asked for. role: a reader can only read, and asks once more
-    when a connection breaks off; whatever else was sent is not sent again.
+    when a connection breaks off; whatever else was sent is not sent again. pool: its bounds (default: those of the
+    settings for this role).
     """
 
     def __init__(
         self,
-        settings: Settings,
+        settings: PostgresSettings,
         credentials: CurrentCredentials | None = None,
         now: Callable[[], float] = time.monotonic,
         target_role: TargetRole = "primary",
         role: Role = "reader",
+        pool: PoolSettings | None = None,
     ) -> None:
-        self._settings = settings
+        bounds = pool or (settings.posting_pool if role == "posting" else settings.pool)
+        self._timeout_s = bounds.timeout_s
         self._role = role
-        self._connector = Connector(settings, credentials, target_role, now, role)
+        self._connector = Connector(settings, credentials, target_role, now, role, bounds.timeout_s)
         self._generation = self._connector.generation
         self._now = now
         self._down: tuple[float, str] | None = None
-        size = settings.psql_posting_pool_size if role == "posting" else settings.psql_pool_size
         self._pool = QueuePool(
             self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
-            pool_size=size,
+            pool_size=bounds.size,
             max_overflow=0,
-            timeout=settings.psql_pool_timeout_s,
+            timeout=bounds.wait_s,
             recycle=RECYCLE_S,
             reset_on_return=None,  # one statement is one transaction: there is nothing to roll back
         )
         event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())  # and those that follow it
         event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
-        metrics.database_connections_max.inc(size)
+        metrics.database_connections_max.inc(bounds.size)
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
         """The first row of a query, or None. Raises: as `rows`."""
@@ -149,12 +151,13 @@ class ConnectionPool:
         Raises: DatabaseUnavailable, also in the middle.
         """
         self.row("SELECT 1")  # a connection that has died meanwhile is replaced
-        timeout_s = self._settings.psql_statement_timeout_s
-        deadline = self._now() + timeout_s
+        deadline = self._now() + self._timeout_s
         try:
             with self._transaction() as cursor:
                 # a snapshot that is kept open keeps vacuum from every table
-                self._execute(cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(timeout_s * 1000),))
+                self._execute(
+                    cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(self._timeout_s * 1000),)
+                )
                 self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
                 while True:
                     self._execute(cursor, f"FETCH {FETCH_ROWS} FROM streamed")
@@ -191,7 +194,7 @@ class ConnectionPool:
 
     def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         cursor.execute(sql, parameters or None)
-        wait(cursor.connection, self._settings.psql_statement_timeout_s + GRACE_S)
+        wait(cursor.connection, self._timeout_s + GRACE_S)
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:

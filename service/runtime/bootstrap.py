@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from flask import Flask
@@ -34,8 +35,8 @@ DRAIN_FILE = "leaving"  # the file that says so
 
 def build_lookup(settings: Settings) -> TimelineLookup:
     """Answers from Postgres, without the web and without caches."""
-    freshness = Freshness(settings.max_staleness_s)
-    return TimelineLookup(PostgresLedger(ConnectionPool(settings)), freshness)
+    freshness = Freshness(settings.cache.max_staleness_s)
+    return TimelineLookup(PostgresLedger(ConnectionPool(settings.postgres)), freshness)
 
 
 def build_app(
@@ -55,41 +56,39 @@ def build_app(
 
     Raises: SettingsError.
     """
-    keys = open_keys(settings, strict=False)
-    if not settings.secure_loans:
+    database, tokens = settings.postgres, settings.tokens
+    keys = open_keys(tokens, strict=False)
+    if not tokens.secure_loans:
         log.warning("SECURE_LOANS=false: loan routes are open to everybody")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
-    primary = ConnectionPool(settings, reader)
-    replica = ConnectionPool(settings, reader, target_role="replica") if has_replicas(settings) else None
-    freshness = Freshness(settings.max_staleness_s)
-    memcached = open_memcached(settings)
-    recent = TimelineLru(settings.cache_bytes)
+    primary = ConnectionPool(database, reader)
+    replica = ConnectionPool(database, reader, target_role="replica") if has_replicas(database) else None
+    freshness = Freshness(settings.cache.max_staleness_s)
+    memcached = open_memcached(settings.memcached, settings.server.threads)
+    recent = TimelineLru(settings.cache.size_bytes)
     lookup = TimelineLookup(
         PostgresLedger(primary),
         freshness,
         caches=(recent, memcached) if memcached else (recent,),
         replica=PostgresLedger(replica, strict=True) if replica else None,
     )
-    if listens and settings.max_staleness_s:
-        databases = [database for database in (primary, replica) if database]
-        ChangeListener(freshness, Connector(settings, reader), databases).start()
-    may_post = poster is not None or settings.psql_posting_user is not None
-    posting = ConnectionPool(settings, poster, role="posting") if may_post else None
-    reports = settings.model_copy(
-        update={"psql_pool_size": 1, "psql_statement_timeout_s": settings.psql_report_timeout_s}
-    )
-    issuer = open_issuer(settings, keys)
+    if listens and settings.cache.max_staleness_s:
+        ChangeListener(freshness, Connector(database, reader), [pool for pool in (primary, replica) if pool]).start()
+    may_post = poster is not None or database.poster is not None
+    posting = ConnectionPool(database, poster, role="posting") if may_post else None
+    reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
+    issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
     return create_app(
         lookup=lookup,
-        calendar=Calendar(settings.timezone),
+        calendar=Calendar(settings.server.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
         health=Health(primary, freshness, memcached, shared and shared / DRAIN_FILE),
         issuer=issuer,
-        clients=open_clients(settings, strict=False),
+        clients=open_clients(tokens, strict=False),
         attempts=AttemptThrottle(shared and shared / ATTEMPTS),
-        portfolio=SqlPortfolio(ConnectionPool(reports, reader)),
+        portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
         poster=LedgerWriter(posting) if posting else None,
-        secure_loans=settings.secure_loans,
-        trusted_proxies=settings.trusted_proxies,
+        secure_loans=tokens.secure_loans,
+        trusted_proxies=settings.server.trusted_proxies,
     )

@@ -20,42 +20,42 @@ from service.gateway.plugins_file import read_plugins
 from service.gateway.routed import wait_until_routed
 from service.net.urls import without_password
 from service.runtime.listen_address import own_url, scheme
-from service.settings import Settings
+from service.settings import GatewaySettings, Settings
 from service.tokens.key_setup import open_issuer
 
 READY_TIMEOUT_S = 5
 
 
-def build_registrator(settings: Settings) -> KongGatewayRegistrator:
+def build_registrator(settings: GatewaySettings) -> KongGatewayRegistrator:
     """Who registers with this gateway."""
     headers = {}
-    if settings.api_gateway_token:
-        headers["Kong-Admin-Token"] = settings.api_gateway_token.get_secret_value()
-    if settings.api_gateway_key:
-        headers[settings.api_gateway_key_header] = settings.api_gateway_key.get_secret_value()
-    if settings.api_gateway_ca and not Path(settings.api_gateway_ca).is_file():
-        raise SettingsError(f"API_GATEWAY_CA: {settings.api_gateway_ca} is not a file")
-    access = Access(headers, settings.api_gateway_workspace, settings.api_gateway_ca)
-    return KongGatewayRegistrator(settings.api_gateway_url, settings.gateway_timeout_s, access)
+    if settings.token:
+        headers["Kong-Admin-Token"] = settings.token.get_secret_value()
+    if settings.key:
+        headers[settings.key_header] = settings.key.get_secret_value()
+    if settings.ca and not Path(settings.ca).is_file():
+        raise SettingsError(f"API_GATEWAY_CA: {settings.ca} is not a file")
+    access = Access(headers, settings.workspace, settings.ca)
+    return KongGatewayRegistrator(settings.url, settings.timeout_s, access)
 
 
 def build_definition(settings: Settings) -> Definition:
     """What this service wants of the gateway. Raises: SettingsError for a file of plugins that cannot be used."""
     plugins = None
-    if settings.gateway_plugins is not None:
+    if settings.gateway.plugins is not None:
         try:
-            plugins = read_plugins(Path(settings.gateway_plugins))
+            plugins = read_plugins(Path(settings.gateway.plugins))
         except RegistrationException as err:
             raise SettingsError(f"GATEWAY_PLUGINS: {err}") from err
     return Definition(
-        settings.service_name,
-        (settings.service_path,),
-        settings.service_host,
-        settings.service_port or settings.port,
-        health_path="/ready" if settings.service_discovery == "upstream" else None,
+        settings.service.name,
+        (settings.service.path,),
+        settings.service.host,
+        settings.service.port or settings.server.port,
+        health_path="/ready" if settings.service.discovery == "upstream" else None,
         plugins=plugins,
         jwt_keys=_public_keys(settings) if any(plugin.name == "jwt" for plugin in plugins or ()) else {},
-        protocol=scheme(settings),
+        protocol=scheme(settings.tls),
     )
 
 
@@ -64,20 +64,20 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
     from service.observability import metrics  # here, because commands that do not serve need none
 
     consul = None
-    if settings.consul_agent_url is not None:
+    if settings.consul.agent_url is not None:
         from service.gateway.consul import ConsulAgent
 
-        if urlsplit(settings.consul_agent_url).path:
+        if urlsplit(settings.consul.agent_url).path:
             raise SettingsError("CONSUL_AGENT_URL: expected a URL without a path, such as http://127.0.0.1:8500")
-        token = settings.consul_token.get_secret_value() if settings.consul_token else None
-        consul = ConsulAgent(settings.consul_agent_url, token)
+        token = settings.consul.token.get_secret_value() if settings.consul.token else None
+        consul = ConsulAgent(settings.consul.agent_url, token)
     return Instance(
         registrator,
         lambda: build_definition(settings),
-        (settings.instance_host or _address_towards(settings.api_gateway_url)).strip("[]"),
-        settings.service_port or settings.port,
-        ready=_readiness_probe(f"{own_url(settings)}/ready"),
-        interval_s=settings.gateway_interval_s,
+        (settings.service.instance_host or _address_towards(settings.gateway.url)).strip("[]"),
+        settings.service.port or settings.server.port,
+        ready=_readiness_probe(f"{own_url(settings.server, settings.tls)}/ready"),
+        interval_s=settings.gateway.interval_s,
         consul=consul,
         tell=metrics.gateway_registered.set,
     )
@@ -88,11 +88,11 @@ def check_routed(settings: Settings, timeout_s: float) -> str | None:
 
     Raises: SettingsError when the time is over.
     """
-    if settings.gateway_proxy_url is None:
+    if settings.gateway.proxy_url is None:
         return None
-    url = f"{settings.gateway_proxy_url}{settings.service_path}/healthcheck"
+    url = f"{settings.gateway.proxy_url}{settings.service.path}/healthcheck"
     try:
-        wait_until_routed(url, timeout_s, settings.api_gateway_ca)
+        wait_until_routed(url, timeout_s, settings.gateway.ca)
     except RegistrationException as err:
         raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
     return without_password(url)
@@ -134,5 +134,5 @@ def _address_towards(url: str) -> str:
 def _public_keys(settings: Settings) -> dict[str, tuple[str, str]]:
     return {
         key.name: (key.algorithms[0], key.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
-        for key in open_issuer(settings).keys.public()
+        for key in open_issuer(settings.tokens, settings.service.name).keys.public()
     }

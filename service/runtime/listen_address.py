@@ -7,28 +7,28 @@ from typing import Literal
 
 from service.errors import SettingsError
 from service.net.urls import with_port
-from service.settings import Settings
+from service.settings import ServerSettings, TlsSettings
 
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
 
 
-def scheme(settings: Settings) -> Literal["http", "https"]:
+def scheme(tls: TlsSettings) -> Literal["http", "https"]:
     """What is spoken at this address."""
-    return "http" if settings.tls_cert is None else "https"
+    return "http" if tls.cert is None else "https"
 
 
-def shown(settings: Settings) -> str:
+def shown(settings: ServerSettings) -> str:
     """host:port, as it stands in a URL."""
     return with_port(settings.listen_host, settings.port)
 
 
-def own_url(settings: Settings) -> str:
+def own_url(settings: ServerSettings, tls: TlsSettings) -> str:
     """Where this machine itself reaches the service."""
     anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return f"{scheme(settings)}://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
+    return f"{scheme(tls)}://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
 
 
-def check_address(settings: Settings) -> None:
+def check_address(settings: ServerSettings) -> None:
     """Raises: SettingsError when the address cannot be listened on.
 
     The server itself would share its port with whoever else does, and answer only some of the requests.

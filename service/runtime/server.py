@@ -26,7 +26,7 @@ from service.runtime.bootstrap import ATTEMPTS, DRAIN_FILE, build_app
 from service.runtime.listen_address import scheme, shown
 from service.runtime.run_directory import METRICS
 from service.runtime.tls import CertificateReloader
-from service.settings import Settings
+from service.settings import ServerSettings, Settings
 from service.tokens.throttle import AttemptThrottle
 from service.vault.shared_credentials import SharedCredentials
 
@@ -44,7 +44,7 @@ STOP_TIMEOUT_S = 15  # requests that are under way get this long when the servic
 
 def load_worker(settings: Settings, shared: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
     """What each worker does first: its own log, its own connections, its own application."""
-    configure_logging(settings.log_level)
+    configure_logging(settings.server.log_level)
     enable_multiprocess(shared / METRICS)
     # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
@@ -85,7 +85,7 @@ def _follow_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def new_server(settings: Settings, certificate: Path | None = None) -> Any:
+def new_server(settings: ServerSettings, certificate: Path | None = None) -> Any:
     """The server that `serve` runs, without an application. certificate: what it shows, with its key, in one file."""
     return Server(
         "loaner",
@@ -126,16 +126,18 @@ def serve(
 
     Raises: SettingsError; SystemExit when workers keep dying.
     """
-    certificate = CertificateReloader(settings, shared)
-    server = new_server(settings, certificate.take())
+    certificate = CertificateReloader(settings.tls, shared)
+    server = new_server(settings.server, certificate.take())
     AttemptThrottle(shared / ATTEMPTS).close()  # made by one, before many open it
-    farewell = GracefulShutdown(server, shared, instance, settings.drain_s)
+    farewell = GracefulShutdown(server, shared, instance, settings.server.drain_s)
     server.on_startup(lambda: farewell.listen(stop_on_hangup))
     server.on_startup(lambda: certificate.follow(farewell.renew))
     server.on_reload(lambda: _show(server, certificate.take()))
     if instance is not None:
         instance.start()
-    log.info("serving on %s://%s with %d workers", scheme(settings), shown(settings), settings.workers)
+    log.info(
+        "serving on %s://%s with %d workers", scheme(settings.tls), shown(settings.server), settings.server.workers
+    )
     try:
         server.serve(target_loader=partial(load_worker, settings, shared, credentials or {}), wrap_loader=False)
     except SystemExit:

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from shlex import quote
 
 import click
@@ -20,6 +21,7 @@ from service.runtime.tls import read_certificate
 from service.settings import Settings
 from service.standalone.environment import (
     build_core,
+    client_secret,
     ensure_signing_key,
     single_instance_lock,
     standalone,
@@ -45,28 +47,28 @@ def start_in_production(settings: Settings) -> None:
     from service.runtime.server import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
-    read_certificate(settings)
-    instance = None if settings.service_discovery == "none" else _join(settings)
-    check_keys(settings)
-    warn_of_exposure(settings)
-    open_clients(settings)
-    open_memcached(settings)
+    read_certificate(settings.tls)
+    instance = None if settings.service.discovery == "none" else _join(settings)
+    check_keys(settings.tokens)
+    warn_of_exposure(settings.tokens)
+    open_clients(settings.tokens)
+    open_memcached(settings.memcached)
     with run_directory() as shared, _credentials(settings) as credentials:
-        Connector(settings, credentials.get("reader")).connect().close()
+        Connector(settings.postgres, credentials.get("reader")).connect().close()
         if "posting" in credentials:
-            Connector(settings, credentials["posting"], role="posting").connect().close()
-        check_address(settings)
+            Connector(settings.postgres, credentials["posting"], role="posting").connect().close()
+        check_address(settings.server)
         serve(settings, shared, instance=instance, credentials=credentials)
 
 
 def _join(settings: Settings) -> Instance:
     """This process as a member of the platform, whose gateway knows the service. Raises: SettingsError."""
-    registrator = build_registrator(settings)
+    registrator = build_registrator(settings.gateway)
     try:
         registrator.declare(build_definition(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
-    check_routed(settings, settings.gateway_timeout_s)
+    check_routed(settings, settings.gateway.timeout_s)
     return build_instance(settings, registrator)
 
 
@@ -76,20 +78,21 @@ def _credentials(settings: Settings) -> Iterator[dict[Role, SharedCredentials]]:
 
     Raises: SettingsError; VaultUnavailable.
     """
-    unasked = settings.use_vault is None and settings.psql_pw is not None
-    if settings.use_vault is False or unasked or settings.psql_host is None:  # without a host, connecting says so
+    vault, postgres = settings.vault, settings.postgres
+    unasked = vault.enabled is None and postgres.password is not None
+    if vault.enabled is False or unasked or postgres.hosts is None:  # without a host, connecting says so
         yield {}
         return
     from service.vault.lease import VaultLease
 
-    roles: dict[Role, str | None] = {"reader": settings.vault_role, "posting": settings.vault_posting_role}
+    roles: dict[Role, str | None] = {"reader": vault.role, "posting": vault.posting_role}
     kept: dict[Role, SharedCredentials] = {}
     with ExitStack() as leases:
         for role, name in roles.items():
             if name is not None:
                 kept[role] = SharedCredentials()
-                lease = VaultLease(settings.model_copy(update={"vault_role": name}), kept[role])
-                lease.start(settings.vault_timeout_s)
+                lease = VaultLease(vault, name, kept[role])
+                lease.start(vault.timeout_s)
                 leases.callback(lease.stop)
         yield kept
 
@@ -100,29 +103,31 @@ def start_standalone(settings: Settings) -> None:
     Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
     """
     with single_instance_lock():
-        check_address(settings)
-        read_certificate(settings)
-        ensure_signing_key(settings)
+        check_address(settings.server)
+        read_certificate(settings.tls)
+        ensure_signing_key(settings.tokens)
         build_core()
         from service.cache import open_memcached
         from service.runtime.run_directory import run_directory
         from service.runtime.server import serve
 
-        with run_directory() as shared, standalone(settings) as chosen:
-            open_clients(chosen)
-            open_memcached(chosen)
-            token = open_issuer(settings).issue(Subject(chosen.client_id, READ_AND_WRITE))
-            secret = chosen.secret.get_secret_value() if chosen.secret else ""
-            lifetime = str(chosen.access_token_expires)  # for the commands, which do not know of the run
-            write_auth(JWT=token, CLIENT_ID=chosen.client_id, SECRET=secret, ACCESS_TOKEN_EXPIRES=lifetime)
+        with run_directory() as shared, standalone(settings.postgres) as postgres:
+            secret = settings.tokens.client_secret or client_secret()
+            tokens = settings.tokens.replace(client_secret=secret)
+            open_clients(tokens)
+            open_memcached(settings.memcached)
+            token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
+            lifetime = str(tokens.lifetime_s)  # for the commands, which do not know of the run
+            shown = secret.get_secret_value()
+            write_auth(JWT=token, CLIENT_ID=tokens.client_id, SECRET=shown, ACCESS_TOKEN_EXPIRES=lifetime)
             log.info("running standalone: no gateway is needed, and none is told")
-            _greet(chosen, token)
-            serve(chosen, shared, stop_on_hangup=True)
+            _greet(settings, token)
+            serve(replace(settings, postgres=postgres, tokens=tokens), shared, stop_on_hangup=True)
 
 
 def _greet(settings: Settings, token: str) -> None:
-    url = f"{scheme(settings)}://localhost:{settings.port}"
-    curl = "curl -s" if settings.tls_cert is None else f"curl -s --cacert {quote(settings.tls_cert)}"
+    url = f"{scheme(settings.tls)}://localhost:{settings.server.port}"
+    curl = "curl -s" if settings.tls.cert is None else f"curl -s --cacert {quote(settings.tls.cert)}"
     click.echo(
         f"\n  Documentation   {url}/api/v1\n"
         f"  A first answer  {curl} -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"

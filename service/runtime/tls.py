@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from security.files import Mark, mark, write_whole
+from security.files import Fingerprint, fingerprint, write_atomic
 from service.errors import SettingsError
 from service.observability import metrics
-from service.settings import Settings
+from service.settings import TlsSettings
 
 log = logging.getLogger(__name__)
 
@@ -38,22 +38,22 @@ class Certificate:
     expires: datetime
 
 
-def read_certificate(settings: Settings) -> Certificate | None:
+def read_certificate(settings: TlsSettings) -> Certificate | None:
     """What TLS_CERT and TLS_KEY hold, or None if they are not set. What is returned is what the server can use.
 
     Raises: SettingsError naming the setting that is wrong.
     """
-    if settings.tls_cert is None and settings.tls_key is None:
+    if settings.cert is None and settings.key is None:
         return None
-    if settings.tls_cert is None or settings.tls_key is None:
-        missing, there = ("TLS_CERT", "TLS_KEY") if settings.tls_cert is None else ("TLS_KEY", "TLS_CERT")
+    if settings.cert is None or settings.key is None:
+        missing, there = ("TLS_CERT", "TLS_KEY") if settings.cert is None else ("TLS_KEY", "TLS_CERT")
         raise SettingsError(f"{missing} is not set, {there} is: https needs both")
-    chain = _certificates(settings.tls_cert)
-    key = _key(settings.tls_key)
+    chain = _certificates(settings.cert)
+    key = _key(settings.key)
     public = [each.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
               for each in (chain[0].public_key(), key.public_key())]  # fmt: skip
     if public[0] != public[1]:
-        raise SettingsError(f"TLS_KEY: {settings.tls_key} is not the key of the first certificate in TLS_CERT")
+        raise SettingsError(f"TLS_KEY: {settings.key} is not the key of the first certificate in TLS_CERT")
     pem = b"".join(each.public_bytes(Encoding.PEM) for each in chain)
     pem += key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return Certificate(pem, chain[0].not_valid_after_utc)
@@ -108,7 +108,7 @@ class CertificateReloader:
     folder: where these files are made, for this user only.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: TlsSettings, folder: Path) -> None:
         self._settings = settings
         self._folder = folder
         self._marks = self._seen = self._look()
@@ -167,18 +167,18 @@ class CertificateReloader:
     def _file(self, number: int) -> Path:
         return self._folder / f"certificate-{number}.pem"
 
-    def _look(self) -> tuple[Mark | None, ...]:
-        return tuple(_mark(path) for path in (self._settings.tls_cert, self._settings.tls_key))
+    def _look(self) -> tuple[Fingerprint | None, ...]:
+        return tuple(_mark(path) for path in (self._settings.cert, self._settings.key))
 
     def _write(self, certificate: Certificate) -> None:
-        write_whole(self._file(self._number + 1), certificate.pem, 0o600)
+        write_atomic(self._file(self._number + 1), certificate.pem, 0o600)
         self._number += 1
         metrics.certificate_expiry.set(certificate.expires.timestamp())
         log.info("TLS_CERT: its certificate is used until %s", certificate.expires)
 
 
-def _mark(path: str | None) -> Mark | None:
+def _mark(path: str | None) -> Fingerprint | None:
     try:
-        return None if path is None else mark(Path(path))
+        return None if path is None else fingerprint(Path(path))
     except OSError:
         return None

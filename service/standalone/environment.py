@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -21,14 +21,14 @@ from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
 from security.errors import KeyException
-from security.files import write_whole
+from security.files import write_atomic
 from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.errors import SettingsError
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import Settings
+from service.settings import PostgresSettings, TokenSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.tokens.key_setup import check_keys, open_key_ring
 
@@ -38,19 +38,26 @@ ROOT = Path(__file__).parent.parent.parent
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks for a moment
 DATABASE = "loaner"
 DAY_S = 86_400
+# It answers this machine only, its tokens last a day, and it stops without a pause.
+STANDALONE_DEFAULTS: Mapping[str, object] = {"listen_host": HOST, "access_token_expires": DAY_S, "drain_s": 0}
 USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login, and what it is a member of
 
 
 @contextmanager
-def standalone(settings: Settings) -> Iterator[Settings]:
-    """The settings of a run that needs no other server, for as long as its PostgreSQL is running.
+def standalone(settings: PostgresSettings) -> Iterator[PostgresSettings]:
+    """Run the embedded PostgreSQL, with tables, users and sample loans, and yield the settings that reach it.
 
-    The service and any number of commands may use one PostgreSQL at the same time.
+    The service and any number of commands may use it at the same time; the last one stops it.
 
-    Raises: SettingsError; EmbeddedPostgresError.
+    Args:
+        settings: What holds for any server: sizes of pools, and timeouts.
+
+    Raises:
+        SettingsError: If `.local` cannot be used.
+        EmbeddedPostgresError: If PostgreSQL does not start.
     """
     local = _local()
-    postgres = EmbeddedPostgres(local / "postgres")
+    postgres = _embedded()
     with (local / "users").open("w") as users:
         with _exclusive(local / "starting"):
             # held while PostgreSQL is in use: whoever leaves last stops it
@@ -104,6 +111,15 @@ def _local() -> Path:
     return local
 
 
+def _embedded() -> EmbeddedPostgres:
+    return EmbeddedPostgres(_local() / "postgres")
+
+
+def client_secret() -> SecretStr:
+    """Return the secret of the client that a standalone run has unless SECRET is set."""
+    return SecretStr(_embedded().secret("client"))
+
+
 def _try_lock(file: TextIO) -> bool:
     """Whether nobody else holds this file's lock; then this process does."""
     try:
@@ -120,7 +136,7 @@ def build_core() -> None:
         log.warning("the core runs interpreted, which is slower")
 
 
-def ensure_signing_key(settings: Settings) -> None:
+def ensure_signing_key(settings: TokenSettings) -> None:
     """See to it that this service has a key pair of its own to sign with. Raises: SettingsError."""
     folder = Path(settings.keys_dir)
     try:
@@ -136,19 +152,12 @@ def ensure_signing_key(settings: Settings) -> None:
 def write_auth(**values: str) -> None:
     """Write `.auth`, which `source .auth` turns into variables of a shell; readable by its owner only."""
     lines = "".join(f"export {name}={value}\n" for name, value in values.items())
-    write_whole(ROOT / ".auth", lines.encode(), 0o600)
-
-
-def standalone_defaults(settings: Settings) -> dict[str, object]:
-    """What a standalone run has unless it is set: it answers this machine only, tokens last a day, it stops at once."""
-    defaults = {"listen_host": HOST, "access_token_expires": DAY_S, "drain_s": 0}
-    return {name: value for name, value in defaults.items() if name not in settings.model_fields_set}
+    write_atomic(ROOT / ".auth", lines.encode(), 0o600)
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:
     """Create a database in the embedded PostgreSQL unless it is there."""
-    settings = settings_of(postgres, Settings.model_construct()).model_copy(update={"psql_db": "postgres"})
-    with closing(connect(settings, "admin")) as connection:
+    with closing(connect(settings_of(postgres).replace(database="postgres"), "admin")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
@@ -156,24 +165,27 @@ def create_database(postgres: EmbeddedPostgres, name: str) -> None:
                 cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
-def settings_of(postgres: EmbeddedPostgres, settings: Settings) -> Settings:
-    """The settings that reach the embedded PostgreSQL, on top of these."""
-    chosen: dict[str, object] = {
-        "psql_host": HOST,
-        "psql_port": postgres.port,
-        "psql_db": DATABASE,
-        "psql_user": "loaner",
-        "psql_pw": SecretStr(postgres.secret("loaner")),
-        "psql_posting_user": "loaner_posting",
-        "psql_posting_pw": SecretStr(postgres.secret("loaner_posting")),
-        "psql_admin_user": SUPERUSER,
-        "psql_admin_pw": SecretStr(postgres.secret(SUPERUSER)),
-        "secret": settings.secret or SecretStr(postgres.secret("client")),
-    }
-    return settings.model_copy(update=chosen)
+def settings_of(postgres: EmbeddedPostgres, settings: PostgresSettings | None = None) -> PostgresSettings:
+    """Return the settings that reach the embedded PostgreSQL, with all its logins.
+
+    Args:
+        postgres: The embedded PostgreSQL.
+        settings: What holds for any server: sizes of pools, and timeouts.
+    """
+    return (settings or PostgresSettings()).replace(
+        hosts=HOST,
+        port=postgres.port,
+        database=DATABASE,
+        user="loaner",
+        password=postgres.secret("loaner"),
+        posting_user="loaner_posting",
+        posting_password=postgres.secret("loaner_posting"),
+        admin_user=SUPERUSER,
+        admin_password=postgres.secret(SUPERUSER),
+    )
 
 
-def create_users(settings: Settings, postgres: EmbeddedPostgres) -> None:
+def create_users(settings: PostgresSettings, postgres: EmbeddedPostgres) -> None:
     """Create the users that read and post, unless they are there."""
     with closing(connect(settings, "admin")) as connection, connection, connection.cursor() as cursor:
         for user, group in USERS.items():
@@ -187,7 +199,7 @@ def create_users(settings: Settings, postgres: EmbeddedPostgres) -> None:
                 )
 
 
-def _load_sample(settings: Settings) -> None:
+def _load_sample(settings: PostgresSettings) -> None:
     with closing(connect(settings, "posting")) as connection:
         if _has_loans(connection):
             return

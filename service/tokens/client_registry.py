@@ -8,10 +8,10 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from security.files import Mark, mark
+from security.files import Fingerprint, fingerprint
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
-from service.settings import Settings
+from service.settings import TokenSettings
 from service.tokens.clients_file import Client, read_clients
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class ClientRegistry:
         self._own = [Client(client_id=client_id, secret_hash=hash_secret(secret.get_secret_value()))] if secret else []
         self._nobody = Client(client_id="-", secret_hash=hash_secret("-"))
         self._lock = threading.Lock()
-        self._mark: Mark | None = None
+        self._mark: Fingerprint | None = None
         self._last_error = ""
         self._clients: Mapping[str, Client] = {client.client_id: client for client in self._own}
         self._looked_at = now()
@@ -80,16 +80,16 @@ class ClientRegistry:
                 log.error("the clients stay as they were: %s", err)
                 self._last_error = str(err)
 
-    def _look(self) -> Mark | None:
+    def _look(self) -> Fingerprint | None:
         """What changes when the file does; None while there is none. Raises: SettingsError."""
         try:
-            return None if self._path is None else mark(self._path)
+            return None if self._path is None else fingerprint(self._path)
         except FileNotFoundError:
             return None
         except OSError as err:
             raise SettingsError(f"CLIENTS_FILE: {self._path} cannot be read: {err.strerror}") from err
 
-    def _take_up(self, found: Mark | None) -> None:
+    def _take_up(self, found: Fingerprint | None) -> None:
         """Raises: SettingsError; the clients and what they were read from stay as they were then."""
         clients = {client.client_id: client for client in self._own}
         for client in read_clients(self._path) if self._path and found else ():
@@ -99,9 +99,9 @@ class ClientRegistry:
         self._clients, self._mark = clients, found
 
 
-def open_clients(settings: Settings, strict: bool = True) -> ClientRegistry:
+def open_clients(settings: TokenSettings, strict: bool = True) -> ClientRegistry:
     """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
-    return ClientRegistry(path, settings.client_id, settings.secret, strict=strict)
+    return ClientRegistry(path, settings.client_id, settings.client_secret, strict=strict)

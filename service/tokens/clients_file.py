@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from security.files import locked, write_whole
+from security.files import locked, write_atomic
 from security.secret_hash import PATTERN, hash_secret
-from security.strict_json import unique_members
+from security.strict_json import reject_duplicate_names
 from service.errors import SettingsError
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
@@ -71,7 +71,7 @@ class _File(BaseModel):
 def read_clients(path: Path) -> list[Client]:
     """The clients of a file. Raises: SettingsError naming each wrong field; none of them is repeated."""
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=unique_members)
+        document = json.loads(path.read_bytes(), object_pairs_hook=reject_duplicate_names)
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
     except (ValueError, RecursionError) as err:
@@ -130,7 +130,7 @@ def _changing(path: Path) -> Iterator[list[Client]]:
             mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
             yield clients
             document = _File(clients=tuple(clients)).model_dump(exclude_defaults=True)
-            write_whole(path, json.dumps({"clients": [], **document}, indent=2).encode() + b"\n", mode)
+            write_atomic(path, json.dumps({"clients": [], **document}, indent=2).encode() + b"\n", mode)
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be changed: {err.strerror}") from err
 

@@ -4,11 +4,11 @@ import logging
 from pathlib import Path
 
 from security import KeyException, KeyStore
-from security.keys.permissions import exposure
+from security.keys.permissions import find_loose_permissions
 from security.keys.rotation import KeyRing
-from security.keys.signing_key import SigningKeys, own_names
+from security.keys.signing_key import SigningKeys, own_key_names
 from service.errors import SettingsError
-from service.settings import Settings
+from service.settings import TokenSettings
 from service.tokens.issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 OWN_KEY = "loaner"  # what the names of the key pairs begin with that this service signs with
 
 
-def open_keys(settings: Settings, strict: bool = True) -> KeyStore:
+def open_keys(settings: TokenSettings, strict: bool = True) -> KeyStore:
     """The key store. strict: see KeyStore. Raises: SettingsError when it cannot be used, naming the file."""
     try:
         keys = KeyStore(settings.keys_dir, strict=strict)
@@ -31,7 +31,7 @@ def open_keys(settings: Settings, strict: bool = True) -> KeyStore:
     return keys
 
 
-def check_keys(settings: Settings) -> None:
+def check_keys(settings: TokenSettings) -> None:
     """Look at the whole key directory before serving from it.
 
     Raises: SettingsError for a key that cannot be used, naming its file.
@@ -43,23 +43,32 @@ def check_keys(settings: Settings) -> None:
             signing.load(name)
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
-    for name in set(own_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
+    for name in set(own_key_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
         log.warning("KEYS_DIR: %s is not signed with: it has no public half; see: service.py keys check", name)
 
 
-def warn_of_exposure(settings: Settings) -> None:
+def warn_of_exposure(settings: TokenSettings) -> None:
     """Say in the log what of the key directory lies open to others."""
     private = [Path(key.key_file) for key in open_keys(settings).private_keys().values()]
-    for exposed in exposure(Path(settings.keys_dir), private):
-        log.warning("KEYS_DIR: %s %s", exposed.file, exposed.remedy)
+    for loose in find_loose_permissions(Path(settings.keys_dir), private):
+        log.warning("KEYS_DIR: %s %s", loose.file, loose.remedy)
 
 
-def open_issuer(settings: Settings, keys: KeyStore | None = None) -> TokenIssuer:
-    """What signs this service's tokens. keys: the key store, if it is open already. Raises: SettingsError."""
+def open_issuer(settings: TokenSettings, name: str, keys: KeyStore | None = None) -> TokenIssuer:
+    """Return the issuer of this service's tokens.
+
+    Args:
+        settings: The key directory, and how long a token is valid.
+        name: The issuer's name (`iss`).
+        keys: The key store, if it is open already.
+
+    Raises:
+        SettingsError: If the key directory cannot be used.
+    """
     own_keys = SigningKeys(keys or open_keys(settings), OWN_KEY)
-    return TokenIssuer(own_keys, settings.service_name, settings.access_token_expires)
+    return TokenIssuer(own_keys, name, settings.lifetime_s)
 
 
-def open_key_ring(settings: Settings) -> KeyRing:
+def open_key_ring(settings: TokenSettings) -> KeyRing:
     """This service's own keys, to be changed."""
-    return KeyRing(settings.keys_dir, OWN_KEY, settings.access_token_expires)
+    return KeyRing(settings.keys_dir, OWN_KEY, settings.lifetime_s)

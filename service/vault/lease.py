@@ -15,8 +15,7 @@ from requests import RequestException
 from service.clock import running_clock
 from service.errors import SettingsError
 from service.observability import metrics
-from service.postgres.credentials import Credentials
-from service.settings import Settings
+from service.settings import Login, VaultSettings
 from service.vault.login import Token, VaultUnavailable, failure, log_in, open_vault, token_in_file
 from service.vault.shared_credentials import SharedCredentials
 
@@ -33,14 +32,24 @@ _ERRORS = (VaultError, RequestException, KeyError, TypeError, ValueError, Attrib
 
 
 class VaultLease:
-    """Credentials of the role VAULT_ROLE, for as long as this process runs.
+    """Credentials of a database role, kept valid for as long as this process runs.
 
-    shared: where they are published; those before them live on for about a third of their lease. now: a clock, in
-    seconds.
+    Args:
+        settings: Where Vault is, and how to log in to it.
+        role: The role for which Vault's database secrets engine issues credentials.
+        shared: Where the credentials are published. Replaced ones stay valid for about a third of their lease.
+        now: A clock, in seconds.
     """
 
-    def __init__(self, settings: Settings, shared: SharedCredentials, now: Callable[[], float] = running_clock) -> None:
+    def __init__(
+        self,
+        settings: VaultSettings,
+        role: str,
+        shared: SharedCredentials,
+        now: Callable[[], float] = running_clock,
+    ) -> None:
         self._settings = settings
+        self._role = role
         self._shared = shared
         self._now = now
         self._vault = open_vault(settings)
@@ -214,15 +223,13 @@ class VaultLease:
     def _get_credentials(self) -> None:
         asked = self._now()
         try:
-            made: Any = self._vault.secrets.database.generate_credentials(
-                self._settings.vault_role, mount_point=self._settings.vault_mount
-            )
+            made: Any = self._vault.secrets.database.generate_credentials(self._role, mount_point=self._settings.mount)
             self._leases.append(str(made["lease_id"]))
             lease_s = _seconds(made["lease_duration"])
             user, password = made["data"]["username"], made["data"]["password"]
             if lease_s < 1 or not (isinstance(user, str) and user and isinstance(password, str)):
                 raise ValueError("credentials of no use")
-            self._shared.publish(Credentials(user, password))
+            self._shared.publish(Login(user, password))
         except _ERRORS as err:
             raise failure(self._settings, err) from err
         self._lease_s, self._renewable = lease_s, bool(made.get("renewable"))

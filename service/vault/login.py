@@ -10,7 +10,7 @@ from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized
 
 from service.errors import LoanerError, SettingsError
 from service.net.urls import without_password
-from service.settings import Settings
+from service.settings import VaultSettings
 
 TIMEOUT_S = 5
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -38,36 +38,34 @@ class Token:
     made: bool
 
 
-def vault_url(settings: Settings) -> str:
+def vault_url(settings: VaultSettings) -> str:
     """Where Vault is."""
-    parts = urlsplit(settings.vault_addr)
-    return (
-        settings.vault_addr if parts.port else parts._replace(netloc=f"{parts.netloc}:{settings.vault_port}").geturl()
-    )
+    parts = urlsplit(settings.addr)
+    return settings.addr if parts.port else parts._replace(netloc=f"{parts.netloc}:{settings.port}").geturl()
 
 
-def open_vault(settings: Settings) -> hvac.Client:
+def open_vault(settings: VaultSettings) -> hvac.Client:
     """A client that has not logged in yet. Raises: SettingsError."""
-    if settings.vault_ca and not Path(settings.vault_ca).is_file():
-        raise SettingsError(f"VAULT_CA: {settings.vault_ca} is not a file")
+    if settings.ca and not Path(settings.ca).is_file():
+        raise SettingsError(f"VAULT_CA: {settings.ca} is not a file")
     session = requests.Session()
     session.trust_env = False  # a .netrc or a proxy of the environment is for others
-    session.verify = settings.vault_ca or True
+    session.verify = settings.ca or True
     return hvac.Client(url=vault_url(settings), timeout=TIMEOUT_S, session=session, verify=session.verify)
 
 
-def log_in(client: hvac.Client, settings: Settings) -> Token:
+def log_in(client: hvac.Client, settings: VaultSettings) -> Token:
     """Log in with what the settings name: AppRole, Kubernetes, a token, or a file of one.
 
     Raises: SettingsError when they name nothing, or a file that cannot be read; hvac's and requests' errors.
     """
-    if settings.vault_role_id:
-        secret = _secret(settings.vault_secret_id, settings.vault_secret_id_file, "VAULT_SECRET_ID_FILE")
-        return _made(client.auth.approle.login(settings.vault_role_id, secret)["auth"])
-    if settings.vault_kubernetes_role:
+    if settings.role_id:
+        secret = _secret(settings.secret_id, settings.secret_id_file, "VAULT_SECRET_ID_FILE")
+        return _made(client.auth.approle.login(settings.role_id, secret)["auth"])
+    if settings.kubernetes_role:
         jwt = _read(KUBERNETES_TOKEN, "VAULT_KUBERNETES_ROLE")
-        return _made(client.auth.kubernetes.login(settings.vault_kubernetes_role, jwt)["auth"])
-    token = _secret(settings.vault_token, settings.vault_token_file, "VAULT_TOKEN_FILE")
+        return _made(client.auth.kubernetes.login(settings.kubernetes_role, jwt)["auth"])
+    token = _secret(settings.token, settings.token_file, "VAULT_TOKEN_FILE")
     if token is None:
         raise SettingsError(
             "VAULT_TOKEN is not set; set it, or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_KUBERNETES_ROLE,"
@@ -78,14 +76,14 @@ def log_in(client: hvac.Client, settings: Settings) -> Token:
     return Token(token, float(known.get("ttl") or 0), bool(known.get("renewable")), made=False)
 
 
-def token_in_file(settings: Settings) -> str | None:
+def token_in_file(settings: VaultSettings) -> str | None:
     """The token as its file has it now, if that is how to log in. Raises: SettingsError."""
-    if settings.vault_token_file is None or settings.vault_token or settings.vault_role_id:
+    if settings.token_file is None or settings.token or settings.role_id:
         return None
-    return _read(Path(settings.vault_token_file), "VAULT_TOKEN_FILE")
+    return _read(Path(settings.token_file), "VAULT_TOKEN_FILE")
 
 
-def failure(settings: Settings, err: Exception) -> VaultUnavailable:
+def failure(settings: VaultSettings, err: Exception) -> VaultUnavailable:
     """What went wrong, in a line without secrets."""
     where = f"Vault at {without_password(vault_url(settings))}"
     if isinstance(err, VaultError):

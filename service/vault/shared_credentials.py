@@ -4,7 +4,7 @@ import json
 import time
 from multiprocessing import get_context
 
-from service.postgres.credentials import Credentials
+from service.settings import Login
 
 _BYTES = 4096
 _PATIENCE_S = 1.0
@@ -36,7 +36,7 @@ class SharedCredentials:
         """Whether somebody has said so of those that are in use."""
         return bool(self._refused.value) and int(self._refused.value) == self.generation
 
-    def publish(self, credentials: Credentials) -> None:
+    def publish(self, credentials: Login) -> None:
         """Have everybody use these. Raises: ValueError for what is longer than the memory."""
         written = json.dumps([credentials.user, credentials.password]).encode()
         if len(written) >= _BYTES:
@@ -45,13 +45,13 @@ class SharedCredentials:
         self._memory.value = written
         self._count.value += 1
 
-    def read(self) -> Credentials:
+    def read(self) -> Login:
         """The credentials as they are now. Raises: LookupError when there are none."""
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             before = self._count.value
             written = self._memory.value
             if before and before % 2 == 0 and before == self._count.value:
-                return Credentials(*json.loads(written))
+                return Login(*json.loads(written))
             time.sleep(0.001)
         raise LookupError("no credentials were published")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
 
-from native import Timeline, day_of
+from native import Timeline, to_date
 from service.domain.money import to_decimal_string
 from service.domain.statement import to_entry
 from service.errors import InvalidRequest
@@ -42,7 +42,7 @@ def explain(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, 
         detail = f"expected at most {MAX_EVENTS} events, got {count}: request a statement instead"
         raise InvalidRequest([("explain", detail)])
     explained = members | {
-        "start_date": day_of(timeline.start_day).isoformat(),
+        "start_date": to_date(timeline.start_day).isoformat(),
         "initial_amt": to_decimal_string(timeline.initial),
         "events": [entry_members(to_entry(event)) for event in timeline.events(0, count)],
     }

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from native import day_number, day_of
+from native import day_number, to_date
 from service.domain.date_range import DateRange
 
 _LAYOUT = struct.Struct(">qqiiq")
@@ -55,7 +55,7 @@ def parse_cursor(text: str) -> Cursor:
         raise ValueError(expected)
     loan_id, version, first, last, position = _LAYOUT.unpack(packed)
     try:
-        cursor = Cursor(loan_id, version, DateRange(day_of(first), day_of(last)), position)
+        cursor = Cursor(loan_id, version, DateRange(to_date(first), to_date(last)), position)
     except (ValueError, OverflowError):
         raise ValueError(expected) from None
     if version < 0 or position < 0 or first > last:

@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
-from security.strict_json import unique_members
+from security.strict_json import reject_duplicate_names
 from service.errors import InvalidRequest
 
 
@@ -46,7 +46,7 @@ class StrictRequest(Request):
         body = self.get_data(cache=cache)
         try:
             orjson.loads(body)  # rejects NaN, unpaired surrogates and encodings that the standard library accepts
-            found = json.loads(body, object_pairs_hook=unique_members)
+            found = json.loads(body, object_pairs_hook=reject_duplicate_names)
         except (ValueError, RecursionError) as err:
             reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
             raise InvalidRequest([("body", f"expected JSON ({reason})")]) from None

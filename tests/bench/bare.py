@@ -1,4 +1,4 @@
-"""The least that a reply costs: a Flask route of fixed bytes, behind the same server as the service."""
+"""The lower bound of the cost of a reply: a Flask route that returns fixed bytes, on the service's own HTTP server."""
 
 from functools import partial
 
@@ -9,11 +9,11 @@ from service.settings import Settings
 
 
 def serve(settings: Settings, path: str, body: bytes) -> None:
-    """Answer this one path with this body until SIGTERM."""
-    new_server(settings).serve(target_loader=partial(_load, path, body), wrap_loader=False)
+    """Serve one path with a fixed body until SIGTERM."""
+    new_server(settings.server).serve(target_loader=partial(_create_app, path, body), wrap_loader=False)
 
 
-def _load(path: str, body: bytes) -> Flask:
+def _create_app(path: str, body: bytes) -> Flask:
     app = Flask("bare")
 
     @app.get(path)

@@ -1,7 +1,7 @@
-"""Many balances in one call, against one by one: balances per second over HTTP, from a hot cache.
+"""Compares batch requests with single requests: balances per second over HTTP, with a warm cache.
 
-`python -m tests.bench.bulk [--seconds 2] [--rounds 5] [--connections 4] [--workers 2]`; needs wrk. What is compared is
-timed in turn within each round, against one and the same server.
+Usage: `python -m tests.bench.bulk [--seconds 2] [--rounds 5] [--connections 4] [--workers 2]`. Requires wrk.
+Each round measures all request types in turn, against the same server.
 """
 
 import statistics
@@ -16,24 +16,25 @@ import orjson
 from service.bulk_load.sample import SampleLoan
 from service.settings import PROCESSORS
 from service.web.schemas.balance_batch import MAX_BALANCES
-from tests.bench.contender import Contender, ask, running
-from tests.bench.http import token_of
-from tests.bench.ledger import END, MIDDLE, loaded, path_of, reply_of, sample
-from tests.bench.wrk import WrongReply, wrk
+from tests.bench.contender import Contender, fetch, running
+from tests.bench.http import create_token
+from tests.bench.ledger import END, MIDDLE, balance_path, build_sample, expected_reply, loaded_postgres
+from tests.bench.wrk import UnexpectedReply, wrk
 
 PATH = "/api/v1/balances"
-AIMED_AT = 200_000  # balances per second
+TARGET_PER_S = 200_000  # balances per second
+SINGLE = "single requests"
 LOANS, DAYS = 1000, MAX_BALANCES // 1000
 
 
 @click.command()
-@click.option("--seconds", default=2, help="of each run")
-@click.option("--rounds", default=5)
-@click.option("--connections", default=4)
-@click.option("--workers", default=min(PROCESSORS, 2), help="processes of the server")
+@click.option("--seconds", default=2, help="Duration of each run.")
+@click.option("--rounds", default=5, help="Number of rounds.")
+@click.option("--connections", default=4, help="Concurrent connections for batch requests.")
+@click.option("--workers", default=min(PROCESSORS, 2), help="Worker processes of the server.")
 def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
-    """Print balances per second with their spread."""
-    loans = sample()[:LOANS]
+    """Measure balances per second of batch and single requests."""
+    loans = build_sample()[:LOANS]
     days = [MIDDLE.replace(day=day) for day in range(1, DAYS)] + [END]
     ids = [loan.loan_id for loan in loans]
     bodies = {
@@ -43,35 +44,35 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
-        reach = stack.enter_context(loaded(loans, folder)) | {"keys_dir": str(folder), "workers": workers}
-        headers = {"Authorization": f"Bearer {token_of(folder)}"}
-        paths = [path_of(loan) for loan in loans]
-        origin = stack.enter_context(running(Contender("bulk", paths), reach, folder / "log"))
-        sending = headers | {"Content-Type": "application/json"}
+        settings = stack.enter_context(loaded_postgres(loans, folder)) | {"keys_dir": str(folder), "workers": workers}
+        headers = {"Authorization": f"Bearer {create_token(folder)}"}
+        paths = [balance_path(loan) for loan in loans]
+        origin = stack.enter_context(running(Contender("bulk", paths), settings, folder / "log"))
+        batch_headers = headers | {"Content-Type": "application/json"}
         for body in bodies.values():
-            _check(ask(origin + PATH, sending, orjson.dumps(body)), loans, days)
-        found: dict[str, list[float]] = {name: [] for name in ("one by one", *bodies)}
-        for round_ in range(rounds + 1):  # the first one fills the caches of all workers
-            runs = {"one by one": wrk(origin, paths, headers, seconds, 16).per_s}
+            _check(fetch(origin + PATH, batch_headers, orjson.dumps(body)), loans, days)
+        rates: dict[str, list[float]] = {name: [] for name in (SINGLE, *bodies)}
+        for round_ in range(rounds + 1):
+            runs = {SINGLE: wrk(origin, paths, headers, seconds, 16).per_s}
             for name, body in bodies.items():
-                run = wrk(origin, [PATH], sending, seconds, connections, orjson.dumps(body))
+                run = wrk(origin, [PATH], batch_headers, seconds, connections, orjson.dumps(body))
                 runs[name] = run.per_s * MAX_BALANCES
             for name, per_s in runs.items():
-                found[name] += [per_s] if round_ else []
-    for name, per_s in found.items():
-        ratio = statistics.median(a / b for a, b in zip(per_s, found["one by one"], strict=True))
+                rates[name] += [per_s] if round_ else []  # round 0 fills the caches of all workers
+    for name, per_s in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(per_s, rates[SINGLE], strict=True))
         click.echo(
             f"{name}: {statistics.median(per_s):.0f} balances/s ({min(per_s):.0f} to {max(per_s):.0f}"
-            + (f"; at least {AIMED_AT} is aimed at), {ratio:.0f} times one by one" if name in bodies else ")")
+            + (f"; target: at least {TARGET_PER_S}), {ratio:.0f} times {SINGLE}" if name in bodies else ")")
         )
 
 
 def _check(reply: bytes, loans: list[SampleLoan], days: list[object]) -> None:
-    """Raises: WrongReply for a balance that is not what it should be."""
-    told = orjson.loads(reply)["balances"]
-    right = [orjson.loads(reply_of(loan, day)) for loan, day in product(loans, days)]  # type: ignore[arg-type]
-    if told != right:
-        raise WrongReply("bulk: not what the sample says")
+    """Raise UnexpectedReply unless the batch reply contains the expected balances."""
+    actual = orjson.loads(reply)["balances"]
+    expected = [orjson.loads(expected_reply(loan, day)) for loan, day in product(loans, days)]  # type: ignore[arg-type]
+    if actual != expected:
+        raise UnexpectedReply(f"{PATH}: the balances differ from the sample data")
 
 
 if __name__ == "__main__":

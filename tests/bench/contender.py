@@ -1,4 +1,4 @@
-"""One of those that are compared: a server in processes of its own, and what it is asked for."""
+"""The servers that are compared: each runs in a separate process, with the requests sent to it."""
 
 import multiprocessing
 import os
@@ -18,37 +18,50 @@ from service.runtime.run_directory import run_directory
 from service.runtime.server import serve
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import HOST
-from tests.bench.wrk import WrongReply
+from tests.bench.wrk import UnexpectedReply
+from tests.support.settings import with_changes
 
 START_S = 60
 STOP_S = 30
 
 
 def serve_loans(settings: Settings) -> None:
-    """The service itself, without a gateway."""
+    """Run the service, without a gateway."""
     with run_directory() as shared:
-        serve(settings.model_copy(update={"drain_s": 0}), shared)
+        serve(with_changes(settings, drain_s=0), shared)
 
 
 @dataclass(frozen=True)
 class Contender:
-    """name: as it is printed. urls: paths, asked for in turn. overrides: settings of its own, `memcached_servers=...`.
-    serve: what answers, as the only thing that its process does, until SIGTERM."""
+    """A server to measure.
+
+    Args:
+        name: Its name in the report.
+        paths: Paths that are requested in turn.
+        overrides: Settings for this server only.
+        serve: Runs the server until SIGTERM.
+    """
 
     name: str
-    urls: list[str]
+    paths: list[str]
     overrides: dict[str, object] = field(default_factory=dict)
     serve: Callable[[Settings], None] = serve_loans
 
 
 @contextmanager
-def running(contender: Contender, reach: dict[str, object], log: Path) -> Iterator[str]:
-    """Where it listens, for as long as it does. reach: settings that all have. log: takes its standard error."""
-    settings = load_settings(listen_host=HOST, port=free_port(), **contender.overrides).model_copy(update=reach)
-    spawn = multiprocessing.get_context("spawn")  # a process that is like one that was started by hand
-    process = spawn.Process(target=_alone, args=(partial(contender.serve, settings), log))
+def running(contender: Contender, shared: dict[str, object], log: Path) -> Iterator[str]:
+    """Run a contender, and yield its origin.
+
+    Args:
+        contender: The server to run.
+        shared: Settings that all contenders have in common.
+        log: The file for its standard error.
+    """
+    settings = load_settings(**{"listen_host": HOST, "port": free_port(), **contender.overrides, **shared})
+    spawn = multiprocessing.get_context("spawn")  # inherits no state, like a process started from a shell
+    process = spawn.Process(target=_run_in_session, args=(partial(contender.serve, settings), log))
     process.start()
-    origin = f"http://{HOST}:{settings.port}"
+    origin = f"http://{HOST}:{settings.server.port}"
     try:
         _wait_until_up(process, origin, log)
         yield origin
@@ -57,27 +70,31 @@ def running(contender: Contender, reach: dict[str, object], log: Path) -> Iterat
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on."""
+    """Return an unused port of the loopback address."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def ask(url: str, headers: dict[str, str], body: bytes | None = None) -> bytes:
-    """The body of a reply in JSON. body: of a POST. Raises: WrongReply for any other."""
+def fetch(url: str, headers: dict[str, str], body: bytes | None = None) -> bytes:
+    """Return the body of a JSON reply, to a POST request if there is a body.
+
+    Raises:
+        UnexpectedReply: If the status is an error, or the reply is not JSON.
+    """
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=10) as reply:
             if reply.headers["Content-Type"] != "application/json":
-                raise WrongReply(f"{url}: {reply.headers['Content-Type']}")
-            body: bytes = reply.read()
-            return body
+                raise UnexpectedReply(f"{url}: expected JSON, not {reply.headers['Content-Type']}")
+            content: bytes = reply.read()
+            return content
     except urllib.error.HTTPError as err:
-        raise WrongReply(f"{url}: {err}: {err.read()!r}") from err
+        raise UnexpectedReply(f"{url}: {err}: {err.read()!r}") from err
 
 
-def _alone(serve: Callable[[], None], log: Path) -> None:
-    os.setsid()  # Ctrl-C is the benchmark's, which then stops everybody
+def _run_in_session(serve: Callable[[], None], log: Path) -> None:
+    os.setsid()  # Ctrl-C must reach only the benchmark, which then stops the servers
     with log.open("ab") as file:
         os.dup2(file.fileno(), 2)
     serve()
@@ -90,7 +107,7 @@ def _wait_until_up(process: Any, origin: str, log: Path) -> None:
             urllib.request.urlopen(origin, timeout=10).close()
             return
         except urllib.error.HTTPError as err:
-            err.close()  # there is no such page, and somebody who says so
+            err.close()  # a 404 also proves that the server is up
             return
         except OSError:
             time.sleep(0.1)

@@ -1,7 +1,7 @@
-"""Loading a million events, against psql's \\copy of the same file into the same table without triggers.
+"""Compares loading a million events with psql's \\copy of the same file into an equal table without triggers.
 
-`python -m tests.bench.load_csv [--loans 50000] [--events-per-loan 20] [--rounds 3]`; prints the ratio of each round.
-The baseline's table has every key and index of loan_events, the foreign key included.
+Usage: `python -m tests.bench.load_csv [--loans 50000] [--events-per-loan 20] [--rounds 3]`.
+The baseline's table has all keys and indexes of loan_events, including the foreign key.
 """
 
 import subprocess
@@ -16,7 +16,6 @@ from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import load_settings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres, find_binaries
 from service.standalone.environment import create_database, settings_of
 
@@ -30,11 +29,11 @@ _BASELINE = """
 
 
 @click.command()
-@click.option("--loans", default=50_000)
-@click.option("--events-per-loan", default=20)
-@click.option("--rounds", default=3)
+@click.option("--loans", default=50_000, help="Number of loans.")
+@click.option("--events-per-loan", default=20, help="Events of each loan.")
+@click.option("--rounds", default=3, help="Number of rounds.")
 def main(loans: int, events_per_loan: int, rounds: int) -> None:
-    """Print, for each round, the seconds of both and their ratio."""
+    """Measure both in each round, and print the times and their ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -43,28 +42,28 @@ def main(loans: int, events_per_loan: int, rounds: int) -> None:
         postgres = EmbeddedPostgres(folder / "postgres")
         postgres.start()
         try:
-            ratios = [_round(postgres, number, loans_file, events_file) for number in range(rounds)]
+            ratios = [_measure_round(postgres, number, loans_file, events_file) for number in range(rounds)]
         finally:
             postgres.stop()
     ratios.sort()
-    click.echo(f"load / \\copy: median {ratios[len(ratios) // 2]:.2f}, from {ratios[0]:.2f} to {ratios[-1]:.2f}")
+    click.echo(f"load / \\copy: median {ratios[len(ratios) // 2]:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
-def _round(postgres: EmbeddedPostgres, number: int, loans_file: Path, events_file: Path) -> float:
+def _measure_round(postgres: EmbeddedPostgres, number: int, loans_file: Path, events_file: Path) -> float:
     database = f"bench{number}"
     create_database(postgres, database)
-    settings = settings_of(postgres, load_settings()).model_copy(update={"psql_db": database})
+    settings = settings_of(postgres).replace(database=database)
     migrate(settings)
     with closing(connect(settings, "admin")) as connection:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         load(connection, loans_file, events_file)
-        loaded_s = time.perf_counter() - begun
+        load_s = time.perf_counter() - start
         with connection, connection.cursor() as cursor:
             cursor.execute(_BASELINE)
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM loan_events")
             (events,) = cursor.fetchone() or (0,)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(
         [
             str(find_binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-h", HOST, "-p", str(postgres.port),
@@ -74,9 +73,9 @@ def _round(postgres: EmbeddedPostgres, number: int, loans_file: Path, events_fil
         check=True,
         env={"PGPASSWORD": postgres.secret(SUPERUSER)},
     )  # fmt: skip
-    copied_s = time.perf_counter() - begun
-    click.echo(f"{events} events: load {loaded_s:.1f} s, \\copy {copied_s:.1f} s, ratio {loaded_s / copied_s:.2f}")
-    return loaded_s / copied_s
+    copy_s = time.perf_counter() - start
+    click.echo(f"{events} events: load {load_s:.1f} s, \\copy {copy_s:.1f} s, ratio {load_s / copy_s:.2f}")
+    return load_s / copy_s
 
 
 if __name__ == "__main__":

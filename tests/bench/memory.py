@@ -1,4 +1,4 @@
-"""The memory of timelines that a process keeps."""
+"""Memory use of timelines."""
 
 import tracemalloc
 
@@ -7,12 +7,12 @@ import native
 DAY = 18_262  # 2020-01-01
 
 
-def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
-    """How many bytes this many timelines of this many events take, with all that belongs to them."""
+def measure_timelines(count: int = 1000, events: int = 20) -> int:
+    """Return the bytes that a number of timelines occupy, including the objects that they refer to."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        kept = [timeline(loan_id, events) for loan_id in range(1, count + 1)]
+        kept = [build_timeline(loan_id, events) for loan_id in range(1, count + 1)]
         after, _ = tracemalloc.get_traced_memory()
         assert len(kept) == count
         return after - before
@@ -20,9 +20,9 @@ def bytes_of_timelines(count: int = 1000, events: int = 20) -> int:
         tracemalloc.stop()
 
 
-def timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
-    """A loan with an event on each of so many days."""
+def build_timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
+    """Return the timeline of a loan with one event a day."""
     return native.Timeline.build(
-        loan_id=loan_id, version=events, token=1, start_day=DAY, initial=10**6, currency="USD",
+        loan_id=loan_id, version=events, horizon=1, start_day=DAY, initial=10**6, currency="USD",
         days=range(DAY, DAY + events), kinds=[native.FEE] * events, amounts=[100] * events, tx_ids=range(events),
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""What one would write without second thoughts: Flask on waitress, ORM models, a sum of Decimals for each request.
+"""A straightforward implementation: Flask on waitress, ORM models, and a sum of Decimals for each request.
 
-It asks nobody for a token, and has as many processes, threads and database connections as the service.
+It checks no access token. It has as many processes, threads and database connections as the service.
 """
 
 import logging
@@ -18,11 +18,11 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from service.settings import Settings
 
-BACKLOG = 1024  # as waitress has it
+BACKLOG = 1024  # the default of waitress
 
 
 class Base(DeclarativeBase):
-    """The tables of the service's own migrations."""
+    """The tables that the service's migrations create."""
 
 
 class Loan(Base):
@@ -37,7 +37,7 @@ class Loan(Base):
 
 
 class LoanEvent(Base):
-    """What happened to a loan."""
+    """A fee, interest or payment of a loan."""
 
     __tablename__ = "loan_events"
     loan_id: Mapped[int] = mapped_column(ForeignKey("loans.loan_id"), primary_key=True)
@@ -49,32 +49,33 @@ class LoanEvent(Base):
 
 
 def serve(settings: Settings) -> None:
-    """Answer until SIGTERM, in as many processes as there are workers, on one socket."""
+    """Serve until SIGTERM, with one process per worker and a shared socket."""
     spawn = multiprocessing.get_context("spawn")
-    with socket.create_server((settings.listen_host, settings.port), backlog=BACKLOG) as listening:
+    with socket.create_server((settings.server.listen_host, settings.server.port), backlog=BACKLOG) as listener:
         processes = [
-            spawn.Process(target=_work, args=(settings, listening), daemon=True) for _ in range(settings.workers)
+            spawn.Process(target=_serve_worker, args=(settings, listener), daemon=True)
+            for _ in range(settings.server.workers)
         ]
         for process in processes:
             process.start()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # daemons end with this process
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # daemon processes stop with this one
     for process in processes:
         process.join()
 
 
-def _work(settings: Settings, listening: socket.socket) -> None:
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns of every request that waits for a thread
-    waitress.serve(create_app(settings), sockets=[listening], threads=settings.threads)
+def _serve_worker(settings: Settings, listener: socket.socket) -> None:
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it warns about every request that waits for a thread
+    waitress.serve(create_app(settings), sockets=[listener], threads=settings.server.threads)
 
 
 def create_app(settings: Settings) -> Flask:
-    """The application over the service's tables."""
-    assert settings.psql_pw is not None
+    """Create the application on the service's tables."""
+    assert settings.postgres.password is not None
     url = URL.create(
-        "postgresql+psycopg2", settings.psql_user, settings.psql_pw.get_secret_value(),
-        settings.psql_host, settings.psql_port, settings.psql_db,
+        "postgresql+psycopg2", settings.postgres.user, settings.postgres.password.get_secret_value(),
+        settings.postgres.hosts, settings.postgres.port, settings.postgres.database,
     )  # fmt: skip
-    engine = create_engine(url, pool_size=settings.psql_pool_size, max_overflow=0)
+    engine = create_engine(url, pool_size=settings.postgres.pool_size, max_overflow=0)
     app = Flask("plain")
 
     @app.get("/api/v1/loan/<int:loan_id>/<day>")

@@ -1,8 +1,8 @@
-"""What each loan owed on a day: the portfolio kernel against DuckDB and Polars, over the same rows in memory.
+"""Compares the portfolio kernel with DuckDB and Polars: the balances of all loans on one day, from rows in memory.
 
-`python -m tests.bench.portfolio [--loans 1000000] [--events 20] [--rounds 5]`; needs tests/bench/requirements.txt.
-Each is asked for the balance of every loan at the end of one day, in turn within each round, with as many threads as it
-likes; before that, all answers are compared. Reading the rows in is not timed for anybody.
+Usage: `python -m tests.bench.portfolio [--loans 1000000] [--events 20] [--rounds 5]`. Requires
+tests/bench/requirements.txt. Each round measures all engines in turn. Each engine may use any number of threads. Their
+results are compared first. Loading the rows is not measured.
 """
 
 import os
@@ -21,51 +21,51 @@ import polars
 import native
 
 DAY, FIRST, SPAN, INITIAL = 18_500, 18_000, 1_000, 10**6
-AIMED_AT = 5
+TARGET_RATIO = 5
 
 
 @click.command()
-@click.option("--loans", default=1_000_000)
-@click.option("--events", default=20)
-@click.option("--rounds", default=5)
+@click.option("--loans", default=1_000_000, help="Number of loans.")
+@click.option("--events", default=20, help="Events of each loan.")
+@click.option("--rounds", default=5, help="Number of rounds.")
 def main(loans: int, events: int, rounds: int) -> None:
-    """Print times and ratios with their spread."""
-    days, changes = _rows(loans, events)
-    work = {
+    """Measure all engines, and print times and ratios."""
+    days, changes = _build_rows(loans, events)
+    engines = {
         f"kernel ({native.IMPLEMENTATION})": _kernel(loans, events, days, changes),
         "DuckDB": _duckdb(loans, events, days, changes),
         "Polars": _polars(loans, events, days, changes),
     }
-    kernel, *others = work
-    right = work[kernel]()
+    kernel, *others = engines
+    expected = engines[kernel]()
     for name in others:
-        assert numpy.array_equal(work[name](), right), name
-    took: dict[str, list[float]] = {name: [] for name in work}
+        assert numpy.array_equal(engines[name](), expected), name
+    times: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
-        for name, run in work.items():
-            begun = time.perf_counter()
+        for name, run in engines.items():
+            start = time.perf_counter()
             run()
-            took[name].append(time.perf_counter() - begun)
-    for name, seconds in took.items():
+            times[name].append(time.perf_counter() - start)
+    for name, seconds in times.items():
         click.echo(f"{name}: {statistics.median(seconds) * 1000:.0f} ms for {loans} loans x {events} events")
     for name in others:
-        ratios = sorted(other / own for other, own in zip(took[name], took[kernel], strict=True))
+        ratios = sorted(other / own for other, own in zip(times[name], times[kernel], strict=True))
         click.echo(
             f"{name} / kernel: {statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}; "
-            f"of the faster, at least {AIMED_AT} is aimed at)"
+            f"target: at least {TARGET_RATIO} for the faster engine)"
         )
 
 
-def _rows(loans: int, events: int) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """The day and the signed amount of each event, loan by loan and in the order of days."""
+def _build_rows(loans: int, events: int) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Return the day and the signed amount of each event, ordered by loan and day."""
     source = random.Random(1)
     patterns = 1009
     days = [sorted(source.randrange(FIRST, FIRST + SPAN) for _ in range(events)) for _ in range(patterns)]
     changes = [[source.randrange(-1000, 1000) or 1 for _ in range(events)] for _ in range(patterns)]
-    repeated = -(-loans // patterns)
+    repetitions = -(-loans // patterns)
     return (
-        numpy.tile(numpy.array(list(chain(*days)), dtype=numpy.int32), repeated)[: loans * events],
-        numpy.tile(numpy.array(list(chain(*changes)), dtype=numpy.int64), repeated)[: loans * events],
+        numpy.tile(numpy.array(list(chain(*days)), dtype=numpy.int32), repetitions)[: loans * events],
+        numpy.tile(numpy.array(list(chain(*changes)), dtype=numpy.int64), repetitions)[: loans * events],
     )
 
 
@@ -99,9 +99,9 @@ def _duckdb(loans: int, events: int, days: numpy.ndarray, changes: numpy.ndarray
     """
 
     def run() -> object:
-        found = database.execute(query).fetchnumpy()
+        result = database.execute(query).fetchnumpy()
         balances = numpy.empty(loans, dtype=numpy.int64)
-        balances[found["loan_id"]] = found["balance"]
+        balances[result["loan_id"]] = result["balance"]
         return balances
 
     return run

@@ -1,9 +1,10 @@
-"""One instance of the service and two, with and without a replica to read from and a ring of two memcacheds.
+"""Compares one and two instances of the service, with and without a read replica and a ring of two memcached servers.
 
-`python -m tests.bench.scale [--seconds 2] [--rounds 5] [--connections 16]`; needs wrk and memcached. Everything is
-timed in turn within each round, over the same rows. An instance is one worker, which keeps nothing itself, so that each
-question goes to memcached or Postgres; two are asked at once, with half of the connections each. All of them share the
-processors of one machine: that is what limits, and the ratios tell what each part costs or saves of it.
+Usage: `python -m tests.bench.scale [--seconds 2] [--rounds 5] [--connections 16]`. Requires wrk and memcached.
+Each round measures all deployments in turn, over the same rows. An instance is one worker without a local cache, so
+each request goes to memcached or Postgres. Two instances are measured at the same time, with half of the connections
+each. All processes share the processors of one machine, which are the bottleneck: the ratios show how much processor
+time each component costs or saves.
 """
 
 import shutil
@@ -22,10 +23,10 @@ import click
 from service.bulk_load.loader import load
 from service.bulk_load.sample import sample_loans
 from service.postgres.connect import connect
-from service.settings import Settings
+from service.settings import PostgresSettings, Settings, given_settings
 from tests.bench.contender import Contender, running
-from tests.bench.http import token_of
-from tests.bench.ledger import EVENTS, LOANS, path_of
+from tests.bench.http import create_token
+from tests.bench.ledger import EVENTS, LOANS, balance_path
 from tests.bench.wrk import wrk
 from tests.fakes.memcached import memcached
 from tests.fakes.replica import Server, primary_of_its_own, reaching, replica_of
@@ -36,94 +37,94 @@ ALONE, REPLICA, RING, BOTH = "primary", "primary, replica", "primary, ring", "pr
 
 
 @click.command()
-@click.option("--seconds", default=2, help="of each run")
-@click.option("--rounds", default=5)
-@click.option("--connections", default=16)
+@click.option("--seconds", default=2, help="Duration of each run.")
+@click.option("--rounds", default=5, help="Number of rounds.")
+@click.option("--connections", default=16, help="Concurrent connections in total.")
 def main(seconds: int, rounds: int, connections: int) -> None:
-    """Print the rates, and the ratios of two instances to one and of each place to the primary alone."""
+    """Measure each deployment, and print its rate and its ratios to one instance and to the primary alone."""
     for program in ("wrk", "memcached"):
         if shutil.which(program) is None:
-            sys.exit(f"{program} is not there: apt install {program}, or brew install {program}")
+            sys.exit(f"{program} is not installed. Run `apt install {program}` or `brew install {program}`.")
     with ExitStack() as stack, ThreadPoolExecutor(INSTANCES) as callers:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
-        headers = {"Authorization": f"Bearer {token_of(folder)}"}
+        headers = {"Authorization": f"Bearer {create_token(folder)}"}
         primary = stack.enter_context(primary_of_its_own())
-        origins = _started(stack, primary, folder)
-        paths = [path_of(loan) for loan in sample_loans(LOANS, EVENTS)]
+        origins = _start_instances(stack, primary, folder)
+        paths = [balance_path(loan) for loan in sample_loans(LOANS, EVENTS)]
 
-        def rate(asked: list[str], seconds: int) -> float:
-            """Requests per second of these together."""
-            share = connections // len(asked)
-            runs = [callers.submit(wrk, origin, paths, headers, seconds, share) for origin in asked]
+        def measure(instances: list[str], seconds: int) -> float:
+            """Return the total requests per second of the instances."""
+            share = connections // len(instances)
+            runs = [callers.submit(wrk, origin, paths, headers, seconds, share) for origin in instances]
             return sum(run.result().per_s for run in runs)
 
-        found: dict[tuple[str, int], list[float]] = {}
-        for turn in range(rounds + 1):
-            for place, instances in origins.items():
+        rates: dict[tuple[str, int], list[float]] = {}
+        for round_ in range(rounds + 1):
+            for deployment, instances in origins.items():
                 for number in range(1, INSTANCES + 1):
-                    per_s = rate(instances[:number], seconds)
-                    if turn:  # the first one opens connections and fills caches
-                        found.setdefault((place, number), []).append(per_s)
-        _report(found)
+                    per_s = measure(instances[:number], seconds)
+                    if round_:  # round 0 opens connections and fills caches
+                        rates.setdefault((deployment, number), []).append(per_s)
+        _report(rates)
         for posters in POSTERS:
             with ThreadPoolExecutor(posters) as posting:
-                posted = sum(posting.map(partial(_posted, reaching(primary), seconds), range(posters)))
+                posted = sum(posting.map(partial(_post_events, reaching(primary), seconds), range(posters)))
             click.echo(
-                f"{posters} connection(s) that post one event at a time, without a disk: {posted / seconds:.0f}/s"
+                f"{posters} connection(s), one event per transaction, without fsync: {posted / seconds:.0f} events/s"
             )
 
 
-def _posted(settings: Settings, seconds: float, number: int) -> int:
-    """How many events one connection posts, each in a transaction of its own, to loans that nobody else posts to."""
+def _post_events(settings: PostgresSettings, seconds: float, number: int) -> int:
+    """Post single events in separate transactions, to loans of this connection only, and return their number."""
     with closing(connect(settings, "posting")) as connection, connection.cursor() as cursor:
         connection.autocommit = True
-        until, posted = time.monotonic() + seconds, 0
-        while time.monotonic() < until:
+        deadline, posted = time.monotonic() + seconds, 0
+        while time.monotonic() < deadline:
             loan = 1 + number + posted * max(POSTERS) % (LOANS - max(POSTERS))
             cursor.execute("SELECT post_events(%s, '{fee}', '{2020-05-01}', '{1}')", ([loan],))
             posted += 1
     return posted
 
 
-def _started(stack: ExitStack, primary: Server, folder: Path) -> dict[str, list[str]]:
-    """Where the instances listen, by what they have behind them."""
+def _start_instances(stack: ExitStack, primary: Server, folder: Path) -> dict[str, list[str]]:
+    """Start the instances of each deployment, and return their origins."""
     files = folder / "loans.csv", folder / "events.csv"
     loans = list(sample_loans(LOANS, EVENTS))
     files[0].write_text("".join(loan.loan_row() for loan in loans))
     files[1].write_text("".join(loan.event_rows() for loan in loans))
     with closing(connect(reaching(primary), "posting")) as connection:
         load(connection, *files)
-    primary.ask("VACUUM ANALYZE")  # now, and not in the middle of a round
+    primary.ask("VACUUM ANALYZE")  # so that autovacuum does not run during a round
     replica = stack.enter_context(replica_of(primary))
     ring = ", ".join(stack.enter_context(memcached()).address for _ in range(2))
     caches: dict[str, object] = {"memcached_servers": ring, "cache_secret": token_urlsafe()}
-    places = {
+    deployments = {
         ALONE: ((primary,), {}), REPLICA: ((primary, replica), {}),
         RING: ((primary,), caches), BOTH: ((primary, replica), caches),
     }  # fmt: skip
     origins: dict[str, list[str]] = {}
-    for name, (servers, overrides) in places.items():
-        reach = {setting: value for setting, value in reaching(*servers) if setting.startswith("psql_")}
-        reach |= {"keys_dir": str(folder), "workers": 1, "cache_bytes": 0}
+    for name, (servers, overrides) in deployments.items():
+        shared = given_settings(Settings(postgres=reaching(*servers)))
+        shared |= {"keys_dir": str(folder), "workers": 1, "cache_bytes": 0}
         for number in range(INSTANCES):
             contender = Contender(f"{name} {number}", [], overrides)
             log = folder / f"{contender.name}.log"
-            origins.setdefault(name, []).append(stack.enter_context(running(contender, reach, log)))
+            origins.setdefault(name, []).append(stack.enter_context(running(contender, shared, log)))
     return origins
 
 
-def _report(found: dict[tuple[str, int], list[float]]) -> None:
-    for (place, number), rates in found.items():
-        to_one, to_alone = (_ratios(rates, found[key]) for key in ((place, 1), (ALONE, number)))
+def _report(rates: dict[tuple[str, int], list[float]]) -> None:
+    for (deployment, number), measured in rates.items():
+        to_one, to_alone = (_format_ratios(measured, rates[key]) for key in ((deployment, 1), (ALONE, number)))
         click.echo(
-            f"{number} x ({place}): {statistics.median(rates):.0f} requests/s; to one instance {to_one}; "
-            f"to the primary alone {to_alone}"
+            f"{number} x ({deployment}): {statistics.median(measured):.0f} requests/s; "
+            f"{to_one} times one instance; {to_alone} times the primary alone"
         )
 
 
-def _ratios(rates: list[float], others: list[float]) -> str:
-    ratios = sorted(one / other for one, other in zip(rates, others, strict=True))
+def _format_ratios(rates: list[float], references: list[float]) -> str:
+    ratios = sorted(rate / reference for rate, reference in zip(rates, references, strict=True))
     return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 

@@ -1,6 +1,6 @@
-"""The memory that a statement takes while it is streamed as CSV, beside the timeline that it is made from.
+"""Measures the memory needed to stream a statement as CSV, in addition to its timeline.
 
-`python -m tests.bench.statement`.
+Usage: `python -m tests.bench.statement`.
 """
 
 import tracemalloc
@@ -8,25 +8,25 @@ from datetime import date
 
 import click
 
-from native import day_of
+from native import to_date
 from service.domain.date_range import DateRange
 from service.domain.statement import Statement
 from service.web.statement_csv import statement_csv
-from tests.bench.memory import DAY, timeline
+from tests.bench.memory import DAY, build_timeline
 
 
 @click.command()
 def main() -> None:
-    """Print the peak for statements of growing length."""
+    """Measure the peak memory for statements of increasing length."""
     for events in (1_000, 10_000, 100_000):
-        peak, size = peak_of_streaming(events)
-        click.echo(f"a statement of {events} events: {peak / 1000:.0f} kB at the peak, {size / 1000:.0f} kB sent")
+        peak, size = measure_streaming(events)
+        click.echo(f"statement of {events} events: peak {peak / 1000:.0f} kB, reply {size / 1000:.0f} kB")
 
 
-def peak_of_streaming(events: int) -> tuple[int, int]:
-    """The most bytes that were held at any moment, and how many were sent."""
-    ledger = timeline(1, events)
-    span = DateRange(day_of(DAY), date(9999, 12, 31))
+def measure_streaming(events: int) -> tuple[int, int]:
+    """Return the peak memory and the size of the reply, both in bytes."""
+    ledger = build_timeline(1, events)
+    span = DateRange(to_date(DAY), date(9999, 12, 31))
     size = 0
     tracemalloc.start()
     try:

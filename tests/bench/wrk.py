@@ -1,4 +1,4 @@
-"""Asking a server for a list of addresses, over and over, with wrk."""
+"""Runs wrk against a list of paths."""
 
 import json
 import subprocess
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Requests are put together before the clock starts, and there is a list even of one: all cost wrk the same.
+# Requests are built before the clock starts, also for a single path, so that wrk's overhead is the same in all runs.
 _SCRIPT = """
 local paths = { %s }
 local requests, at = {}, 0
@@ -21,19 +21,25 @@ function done(summary, latency)
    local errors = summary.errors
    local failed = errors.connect + errors.read + errors.write + errors.timeout
    io.stderr:write(string.format(
-      '{"requests": %%d, "refused": %%d, "failed": %%d, "us": %%d, "p50_us": %%d, "p99_us": %%d}',
+      '{"requests": %%d, "error_statuses": %%d, "failed": %%d, "us": %%d, "p50_us": %%d, "p99_us": %%d}',
       summary.requests, errors.status, failed, summary.duration, latency:percentile(50), latency:percentile(99)))
 end
 """
 
 
-class WrongReply(Exception):
-    """A contender did not answer everything, or not rightly: its times mean nothing."""
+class UnexpectedReply(Exception):
+    """A reply was missing or wrong, so the measurement is not valid."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run found. per_s: requests per second. p50_ms, p99_ms: latency."""
+    """The result of one run.
+
+    Args:
+        per_s: Requests per second.
+        p50_ms: Median latency.
+        p99_ms: 99th percentile of the latency.
+    """
 
     per_s: float
     p50_ms: float
@@ -43,22 +49,31 @@ class Run:
 def wrk(
     origin: str, paths: list[str], headers: dict[str, str], seconds: float, connections: int, body: bytes | None = None
 ) -> Run:
-    """Ask for the paths in turn. seconds: at least 1, in whole ones. body: of a POST; without one it is a GET.
+    """Request the paths in turn.
 
-    Raises: WrongReply unless every reply came, with a status of success.
+    Args:
+        origin: Scheme, host and port.
+        paths: The paths to request.
+        headers: Headers of each request.
+        seconds: The duration, rounded to at least 1 whole second.
+        connections: Concurrent connections.
+        body: The body of POST requests; None for GET requests.
+
+    Raises:
+        UnexpectedReply: If a request failed or had an error status.
     """
-    shown = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
+    options = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
     with TemporaryDirectory() as folder:
         script = Path(folder) / "paths.lua"
-        sent = Path(folder) / "body"
-        sent.write_bytes(body or b"")
-        method, content = ("GET", "nil") if body is None else ("POST", f'io.open("{sent}", "rb"):read("*a")')
+        body_file = Path(folder) / "body"
+        body_file.write_bytes(body or b"")
+        method, content = ("GET", "nil") if body is None else ("POST", f'io.open("{body_file}", "rb"):read("*a")')
         script.write_text(_SCRIPT % (", ".join(f'"{path}"' for path in paths), method, content))
-        done = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), *shown, origin],
+        completed = subprocess.run(
+            ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), *options, origin],
             check=True, capture_output=True, text=True, timeout=seconds + 30,
         )  # fmt: skip
-    found = json.loads(done.stderr)
-    if found["refused"] or found["failed"] or not found["requests"]:
-        raise WrongReply(f"{origin}{paths[0]}: {found}")
-    return Run(found["requests"] / found["us"] * 1e6, found["p50_us"] / 1000, found["p99_us"] / 1000)
+    result = json.loads(completed.stderr)
+    if result["error_statuses"] or result["failed"] or not result["requests"]:
+        raise UnexpectedReply(f"{origin}{paths[0]}: {result}")
+    return Run(result["requests"] / result["us"] * 1e6, result["p50_us"] / 1000, result["p99_us"] / 1000)

@@ -17,7 +17,7 @@ from typing import Any
 import requests
 from pydantic import SecretStr
 
-from service.settings import Settings
+from service.settings import PostgresSettings
 from tests.fakes.kong.fake_kong import StandInKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import StandInVault
@@ -86,8 +86,8 @@ def kong(stack: ExitStack) -> None:
 def vault(stack: ExitStack) -> None:
     """Serve Vault as deploy/vault/bootstrap.sh configures it; it creates users as the database user `vault`."""
     password = SecretStr((SECRETS / "vault_psql_pw").read_text())
-    reach = {"psql_host": "database:5432", "psql_admin_user": "vault", "psql_admin_pw": password}
-    server = StandInVault(Settings().model_copy(update=reach), lease_s=3600, max_s=86_400, token_s=3600)
+    settings = PostgresSettings(hosts="database:5432", admin_user="vault", admin_password=password)
+    server = StandInVault(settings, lease_s=3600, max_s=86_400, token_s=3600)
     server.secret_id = (SECRETS / "vault_secret_id").read_text()
     stack.enter_context(running_vault(server, ALL_ADDRESSES, 8200))
 

@@ -6,7 +6,7 @@
 import json
 from typing import Any
 
-from service.settings import Settings
+from service.settings import all_settings
 from tests.conftest import ROOT
 
 SCHEMA = ROOT / "deploy" / "helm" / "values.schema.json"
@@ -23,7 +23,7 @@ KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "description")
 
 def settings_schema() -> dict[str, Any]:
     """Return the definitions `settings`, without secrets, and `secretSettings`, which may name any setting."""
-    fields = {name.upper(): _plain(field) for name, field in Settings.model_json_schema()["properties"].items()}
+    fields = {name: _plain(field) for name, field in described().items()}
     secret = {name for name, field in fields.items() if field.get("writeOnly")}
     plain = {name: field for name, field in fields.items() if name not in BY_CHART | ADMIN | secret}
     return {
@@ -43,6 +43,12 @@ def settings_schema() -> dict[str, Any]:
             },
         },
     }
+
+
+def described() -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each setting by its name."""
+    groups = dict.fromkeys(group for _, _, group in all_settings())
+    return {name: field for group in groups for name, field in group.model_json_schema()["properties"].items()}
 
 
 def _plain(field: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Options and payload of the factory, without a container engine or a host."""
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -22,7 +21,7 @@ from deploy.factory.payload import LOCAL_ONLY, collect, read_settings
 from deploy.factory.payload_archive import to_archive
 from deploy.factory.target import Target
 from service.errors import SettingsError
-from service.settings import Settings
+from service.settings import all_settings
 from tests.fakes.certificates import write_certificate
 
 PASSWORD = "a-made-up-password"
@@ -30,8 +29,8 @@ PASSWORD = "a-made-up-password"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path, keys_dir):
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
+    for name, _, _ in all_settings():
+        monkeypatch.delenv(name, raising=False)
     for name in ("TARGET", "DRY_RUN", "ENV_FILE", "IMAGE", "PGSSLMODE", "PGSSLROOTCERT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KEYS_DIR", str(keys_dir))
@@ -78,13 +77,16 @@ def test_only_explicit_settings_are_sent_except_local_ones(monkeypatch):
     assert payload.secrets == {"psql_pw": PASSWORD}
 
 
-def test_every_setting_can_be_sent_and_secrets_never_as_variables():
-    values = {name: field.get_default() for name, field in Settings.model_fields.items()}
-    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+def test_every_setting_can_be_sent_and_secrets_never_as_variables(monkeypatch):
+    values = {name.lower(): info.get_default() for name, info, _ in all_settings()}
+    secret = {name.lower() for name, info, _ in all_settings() if "SecretStr" in str(info.annotation)}
     chosen = values | dict.fromkeys(secret, "s" * 16) | {"instance_host": "10.0.0.1"}
     files = {"clients_file": __file__}
     given = {name: value for name, value in (chosen | files).items() if value is not None}
-    payload = collect(Settings(_env_file=None, **(given | {"keys_dir": os.environ["KEYS_DIR"]})))
+    for name, value in given.items():
+        if name != "keys_dir":
+            monkeypatch.setenv(name.upper(), str(value))
+    payload = collect(read_settings(None))
     assert payload.secrets.keys() == secret - LOCAL_ONLY
     assert {name.lower() for name in payload.variables} == given.keys() - secret - LOCAL_ONLY | {"service_port"}
 

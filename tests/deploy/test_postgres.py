@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from service.net.hosts import normalized
-from service.settings import Settings
+from service.settings import PostgresSettings
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "postgres"
@@ -41,8 +41,8 @@ def test_commits_are_synchronous_on_two_servers(cluster):
 
 def test_max_connections_covers_the_instances_of_the_guide(cluster):
     instances, workers, each = map(int, re.search(r"(\d+) x (\d+) x (\d+) = \d+", GUIDE).groups())
-    defaults = Settings.model_fields
-    assert each == defaults["psql_pool_size"].default + defaults["psql_posting_pool_size"].default + 2
+    defaults = PostgresSettings()
+    assert each == defaults.pool_size + defaults.posting_pool_size + 2
     assert instances * workers * each < int(cluster["spec"]["postgresql"]["parameters"]["max_connections"])
 
 
@@ -73,7 +73,7 @@ def test_chart_values_of_the_guide_match_the_cluster(cluster):
     secrets = {name: {"password": f"of {user}"} for name, user in users.items()} | {"loaner": {"SECRET": "s"}}
     manifests = rendered(values)
     serving, migrating = (environment_of(pod, manifests, secrets) for pod in pods(manifests)[:2])
-    assert serving["PSQL_PW"] == f"of {Settings.model_fields['psql_user'].default}"
+    assert serving["PSQL_PW"] == f"of {PostgresSettings().user}"
     assert serving["PSQL_POSTING_PW"] == f"of {serving['PSQL_POSTING_USER']}"
     assert migrating["PSQL_ADMIN_PW"] == f"of {migrating['PSQL_ADMIN_USER']}"
     name = cluster["metadata"]["name"]

@@ -15,10 +15,10 @@ from pydantic import SecretStr
 
 from security import KeyStore
 from security.keys.generation import write_key_pair
-from security.keys.permissions import exposure
+from security.keys.permissions import find_loose_permissions
 from service.cli.probe_client import ProbeFailed, probe
 from service.errors import SettingsError
-from service.settings import Settings
+from service.settings import TokenSettings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
 from service.tokens.clients_file import add_client
 from service.tokens.issuer import READ, Subject
@@ -221,13 +221,13 @@ def test_helm_test_verifies_the_certificate(manifests, secrets, migrated, volume
     ],
 )
 def test_probe_names_the_url_that_fails(url, url_template, message):
-    client = Settings.model_construct(client_id="loaner-client", secret=SecretStr("of-the-client"))
+    client = TokenSettings(client_id="loaner-client", client_secret=SecretStr("of-the-client"))
     with pytest.raises(ProbeFailed, match=message):
         probe(url_template.format(url=url), client)
 
 
 def test_probe_names_the_client_without_a_secret():
-    client = Settings.model_construct(client_id="reports", secret=None)
+    client = TokenSettings(client_id="reports")
     with pytest.raises(SettingsError, match="SECRET is not set: the secret of the client reports"):
         probe("http://127.0.0.1:1", client)
 
@@ -260,6 +260,6 @@ def test_mounted_keys_have_safe_permissions(volumes, key_mode, monkeypatch):
         f_flag = real.f_flag | os.ST_RDONLY
 
     monkeypatch.setattr(os, "statvfs", lambda _: ReadOnly)
-    assert exposure(volumes / "microkubes", private) == []
+    assert find_loose_permissions(volumes / "microkubes", private) == []
     monkeypatch.setattr(os, "statvfs", lambda _: real)
-    assert {found.file for found in exposure(volumes / "microkubes", private)} >= set(private)
+    assert {found.file for found in find_loose_permissions(volumes / "microkubes", private)} >= set(private)

@@ -10,7 +10,7 @@ from psycopg2.extensions import connection as Connection
 
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.settings import Settings, load_settings
+from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST, EmbeddedPostgres, find_binaries
 from service.standalone.environment import create_database
 from tests.conftest import ROOT, sql
@@ -19,7 +19,7 @@ DATABASE = "deployed"
 
 
 @pytest.fixture(scope="module")
-def deployed(postgres: EmbeddedPostgres, tmp_path_factory) -> Settings:
+def deployed(postgres: EmbeddedPostgres, tmp_path_factory) -> PostgresSettings:
     """A database with users and tables as docker-compose.yml creates them."""
     create_database(postgres, DATABASE)
     secrets = tmp_path_factory.mktemp("secrets")
@@ -38,11 +38,11 @@ def deployed(postgres: EmbeddedPostgres, tmp_path_factory) -> Settings:
             ["sh", ROOT / "deploy" / "postgres" / "users.sh"], env=environment, capture_output=True, text=True
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    settings = load_settings(
-        psql_host=HOST, psql_port=postgres.port, psql_db=DATABASE,
-        psql_admin_user="loaner_owner", psql_admin_pw=passwords["psql_admin_pw"],
-        psql_user="loaner", psql_pw=passwords["psql_pw"],
-        psql_posting_user="loaner_posting", psql_posting_pw=passwords["psql_posting_pw"],
+    settings = PostgresSettings(
+        hosts=HOST, port=postgres.port, database=DATABASE,
+        admin_user="loaner_owner", admin_password=passwords["psql_admin_pw"],
+        user="loaner", password=passwords["psql_pw"],
+        posting_user="loaner_posting", posting_password=passwords["psql_posting_pw"],
     )  # fmt: skip
     migrate(settings)
     return settings

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg2
 
 from service.postgres.migrate import migrate
-from service.settings import Settings
+from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.standalone.environment import DATABASE, create_database, create_users, settings_of
 
@@ -159,7 +159,7 @@ def primary_of_its_own():
     try:
         with running(Server(folder / "primary")) as primary:
             create_database(primary, DATABASE)
-            chosen = settings_of(primary, Settings.model_construct())
+            chosen = settings_of(primary)
             migrate(chosen)
             create_users(chosen, primary)
             yield primary
@@ -177,7 +177,7 @@ def replica_of(primary: Server):
         yield replica
 
 
-def reaching(*servers: Server) -> Settings:
+def reaching(*servers: Server) -> PostgresSettings:
     """Settings that name these servers in this order."""
     hosts = ", ".join(f"{HOST}:{server.port}" for server in servers)
-    return settings_of(servers[0], Settings.model_construct()).model_copy(update={"psql_host": hosts})
+    return settings_of(servers[0]).replace(hosts=hosts)

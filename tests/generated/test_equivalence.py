@@ -18,6 +18,7 @@ from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
+from tests.support.settings import with_changes
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 FEW = settings(SOME, max_examples=15)
@@ -35,10 +36,10 @@ def request_json(served, request, monkeypatch):
         monkeypatch.setattr(
             "service.runtime.bootstrap.TimelineLookup",
             lambda *_, **__: TimelineLookup(
-                PostgresLedger(ConnectionPool(served)), freshness, caches=(TimelineLru(10**6),)
+                PostgresLedger(ConnectionPool(served.postgres)), freshness, caches=(TimelineLru(10**6),)
             ),
         )
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
 
     def get(path, body=None, **query):
         reply = client.post(path, json=body) if body else client.get(path, query_string=query)

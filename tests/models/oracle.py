@@ -68,7 +68,7 @@ class Ledger:
         columns = {
             "loan_id": 7,
             "version": len(ordered),
-            "token": 12345,
+            "horizon": 12345,
             "start_day": self.start_day,
             "initial": self.initial,
             "currency": "USD",

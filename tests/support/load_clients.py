@@ -17,7 +17,7 @@ from psycopg2.extensions import connection as Connection
 
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
-from service.settings import Settings
+from service.settings import PostgresSettings
 from tests.models.shadow_ledger import FAR_AHEAD, Books, Event, Reply
 
 PATIENCE_S = 30  # of a caller, far more than anything may take
@@ -116,7 +116,7 @@ class LedgerWriter:
     batch: makes the next one.
     """
 
-    def __init__(self, books: Books, settings: Settings, batch: Callable[[], list[Event]]) -> None:
+    def __init__(self, books: Books, settings: PostgresSettings, batch: Callable[[], list[Event]]) -> None:
         self._books = books
         self._settings = settings
         self._batch = batch

@@ -14,24 +14,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from service.settings import PostgresSettings, Settings, all_settings, given_settings
 from tests.conftest import ROOT
 from tests.fakes.kong.fake_kong import StandInKong
 from tests.fakes.kong.fake_kong import running as running_kong
 
 
 def environment(**changes: str) -> dict[str, str]:
-    from service.settings import Settings
-
-    names = {field.upper() for field in Settings.model_fields}
+    names = {name for name, _, _ in all_settings()}
     return {**{name: value for name, value in os.environ.items() if name not in names}, **changes}
 
 
-def reach(settings) -> dict[str, str]:
-    """The environment that reaches the test's Postgres."""
-    plain = {name.upper(): str(value) for name, value in settings if name.startswith("psql_") and value is not None}
-    secret = {name: getattr(settings, name.lower()).get_secret_value() for name in plain if name.endswith("_PW")}
-    return {**plain, **secret}
+def reach(settings: PostgresSettings) -> dict[str, str]:
+    """Return the environment that reaches a Postgres."""
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in given_settings(Settings(postgres=settings)).items()
+        if value is not None
+    }
 
 
 def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -78,7 +80,7 @@ def started(*arguments: str, cwd: Path = ROOT, **variables: str):
 
 
 @contextmanager
-def serving(settings, keys_dir: Path, **variables: str):
+def serving(settings: PostgresSettings, keys_dir: Path, **variables: str):
     """A running service of two workers behind a stand-in gateway. Yields its URL, and what it has logged."""
     port = free_port()
     with running_kong(StandInKong()) as kong:

@@ -173,7 +173,7 @@ def scene(settings, keys_dir, posting, admin, bearer):
     with ExitStack() as stack:
         cache = stack.enter_context(memcached())
         before_memcached = stack.enter_context(running_proxy(TcpProxy(cache.port)))
-        before_postgres = [stack.enter_context(running_proxy(TcpProxy(settings.psql_port))) for _ in range(2)]
+        before_postgres = [stack.enter_context(running_proxy(TcpProxy(settings.port))) for _ in range(2)]
         books = Books(MAX_STALENESS_S)
         books.create(posting, [*BUSY, *CROWD])
         memory = {

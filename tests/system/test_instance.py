@@ -31,8 +31,9 @@ def kong():
 @pytest.fixture
 def variables(served, kong):
     """Variables of an instance; each needs a PORT of its own."""
-    return {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1",
-            "WORKERS": "2", "SERVICE_DISCOVERY": "upstream", "GATEWAY_INTERVAL_S": "1", "DRAIN_S": "2"}  # fmt: skip
+    return {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
+            "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "SERVICE_DISCOVERY": "upstream",
+            "GATEWAY_INTERVAL_S": "1", "DRAIN_S": "2"}  # fmt: skip
 
 
 def until(condition, seconds: float = 30, told=lambda: "") -> None:

@@ -33,7 +33,7 @@ def serving(served, place):
     """A running service of two workers, its URL, and what it has logged."""
     port = free_port()
     with running(StandInKong()) as kong:
-        variables = {**reach(served), **place, "API_GATEWAY_URL": kong.url, "PORT": str(port), "WORKERS": "2",
+        variables = {**reach(served.postgres), **place, "API_GATEWAY_URL": kong.url, "PORT": str(port), "WORKERS": "2",
                      "SECRET": "s3cret-of-the-client",
                      "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}  # fmt: skip
         with started(**variables) as (process, told):

@@ -18,7 +18,7 @@ from service.gateway import KongGatewayRegistrator
 from service.gateway.consul import ConsulAgent
 from service.runtime.gateway_setup import build_definition
 from service.runtime.tls import CertificateReloader, read_certificate
-from service.settings import load_settings
+from service.settings import TlsSettings, load_settings
 from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
 from tests.fakes.kong.fake_kong import StandInKong, running
@@ -39,17 +39,17 @@ def https(cert: Path | str, key: Path | str | None = None):
 
 
 def test_a_certificate_and_its_key_are_one_pem_that_the_server_reads(pair):
-    found = read_certificate(https(pair))
+    found = read_certificate(https(pair).tls)
     assert x509.load_pem_x509_certificates(found.pem)[0].not_valid_after_utc == found.expires
     assert serialization.load_pem_private_key(found.pem, None)
-    assert read_certificate(load_settings()) is None
+    assert read_certificate(TlsSettings()) is None
 
 
 def test_one_without_the_other_is_named(pair):
     with pytest.raises(SettingsError, match=r"^TLS_KEY is not set, TLS_CERT is"):
-        read_certificate(load_settings(tls_cert=str(pair)))
+        read_certificate(TlsSettings(cert=str(pair)))
     with pytest.raises(SettingsError, match=r"^TLS_CERT is not set, TLS_KEY is"):
-        read_certificate(load_settings(tls_key=str(pair)))
+        read_certificate(TlsSettings(key=str(pair)))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_one_without_the_other_is_named(pair):
 def test_what_cannot_be_used_is_named(pair, spoil, said):
     (pair.parent / "text").write_text("no PEM")
     with pytest.raises(SettingsError, match=said):
-        read_certificate(spoil(pair.parent))
+        read_certificate(spoil(pair.parent).tls)
 
 
 def of(folder: Path, key) -> Path:
@@ -188,9 +188,10 @@ def test_a_new_certificate_is_taken_up_without_losing_a_request(served, bearer, 
     (tmp_path / "both.pem").write_text(first + second)
     with running(StandInKong()) as kong:
         variables = {
-            **reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1",
-            "WORKERS": "1", "SERVICE_DISCOVERY": "upstream", "DRAIN_S": "0", "PORT": str(port),
-            "TLS_CERT": str(mounted / "tls.crt"), "TLS_KEY": str(mounted / "tls.key"), "TMPDIR": str(tmp_path),
+            **reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
+            "LISTEN_HOST": "127.0.0.1", "WORKERS": "1", "SERVICE_DISCOVERY": "upstream", "DRAIN_S": "0",
+            "PORT": str(port), "TLS_CERT": str(mounted / "tls.crt"), "TLS_KEY": str(mounted / "tls.key"),
+            "TMPDIR": str(tmp_path),
         }  # fmt: skip
         with started(**variables) as (process, told):
             until(lambda: kong.targets.get(UPSTREAM), told=told)  # so it has found itself ready, over https
@@ -247,7 +248,7 @@ def plainly(port: int) -> bytes:
 
 def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
     pair = write_certificate(tmp_path / "pair.pem")
-    current = CertificateReloader(https(pair), tmp_path)
+    current = CertificateReloader(https(pair).tls, tmp_path)
     taken = [current.take()]
     for _ in range(2):  # two new ones before workers are told of any
         write_certificate(pair)
@@ -255,7 +256,7 @@ def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
     assert taken[-1].exists()
     taken += [current.take(), current.take()]
     assert taken[1] == taken[2] != taken[0]
-    assert taken[1].read_bytes() == read_certificate(https(pair)).pem
+    assert taken[1].read_bytes() == read_certificate(https(pair).tls).pem
     assert taken[0].exists()
     write_certificate(pair)
     current._take_up()
@@ -265,5 +266,5 @@ def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
 
 
 def test_without_tls_there_is_nothing_to_take(tmp_path):
-    current = CertificateReloader(load_settings(), tmp_path)
+    current = CertificateReloader(TlsSettings(), tmp_path)
     assert current.take() is None

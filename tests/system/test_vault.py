@@ -19,8 +19,8 @@ from tests.support.processes import ask, free_port, reach, run, started, wait_un
 @pytest.fixture
 def variables(served):
     """Variables of a service that is told no password."""
-    plain = {name: value for name, value in reach(served).items() if name not in ("PSQL_USER", "PSQL_PW")}
-    return {**plain, "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "DRAIN_S": "0",
+    plain = {name: value for name, value in reach(served.postgres).items() if name not in ("PSQL_USER", "PSQL_PW")}
+    return {**plain, "KEYS_DIR": served.tokens.keys_dir, "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "DRAIN_S": "0",
             "VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret"}  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(ser
             except OSError:
                 time.sleep(0.01)  # a connection of the worker that was killed
 
-    with running(StandInVault(served, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(StandInVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port)}
         with started(**variables) as (process, told):
             wait_until_up(process, url, told)
@@ -70,7 +70,7 @@ def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(ser
 
 
 def test_a_vault_that_refuses_stops_the_start_in_a_line(served, variables):
-    with running(StandInVault(served)) as vault, running_kong(StandInKong()) as kong:
+    with running(StandInVault(served.postgres)) as vault, running_kong(StandInKong()) as kong:
         place = {**variables, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(free_port())}
         done = run(**{**place, "VAULT_SECRET_ID": "wrong-secret"})
         assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, 
     headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
     event = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
     statuses = []
-    with running(StandInVault(served, lease_s=3.0, max_s=5.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(StandInVault(served.postgres, lease_s=3.0, max_s=5.0)) as vault, running_kong(StandInKong()) as kong:
         plain = {name: value for name, value in variables.items() if not name.startswith("PSQL_POSTING")}
         place = {**plain, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port),
                  "VAULT_POSTING_ROLE": "posting"}  # fmt: skip

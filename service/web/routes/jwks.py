@@ -4,7 +4,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel
 
-from security.keys.jwk import jwk_set
+from security.keys.jwk import build_jwk_set
 from security.keys.rotation import PUBLISH_S
 from security.keys.signing_key import SigningKeys
 from service.web.access import public
@@ -51,7 +51,7 @@ def build_jwks_routes(signing_keys: SigningKeys) -> APIBlueprint:
 
         A key is published before it signs, for longer than the set may be cached.
         """
-        response = json_reply(jwk_set(signing_keys.public()))
+        response = json_reply(build_jwk_set(signing_keys.public()))
         response.cache_control.public = True
         response.cache_control.max_age = int(PUBLISH_S)
         response.add_etag()

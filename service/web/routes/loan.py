@@ -4,7 +4,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import Field
 
-from native import day_of
+from native import to_date
 from service.domain.calendar import Calendar
 from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
@@ -56,7 +56,7 @@ def build_loan_routes(lookup: TimelineLookup, calendar: Calendar, portfolio: Sql
         """
         snapshot = get_snapshot(lookup, path, query)
         terms = {
-            "start_date": day_of(snapshot.timeline.start_day).isoformat(),
+            "start_date": to_date(snapshot.timeline.start_day).isoformat(),
             "initial_amt": to_decimal_string(snapshot.timeline.initial),
         }
         return ledger_reply(

@@ -136,7 +136,7 @@ def build_operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint
         metrics.build_info.labels(health.version, health.core).set(1)
         signing = issuer.keys.current()
         if signing is not None:
-            metrics.signing_key_created.set(signing.made.timestamp())
+            metrics.signing_key_created.set(signing.created_at.timestamp())
         return Response(render_metrics(), content_type=CONTENT_TYPE)
 
     return routes

@@ -136,7 +136,7 @@ def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str,
 def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, date_range: DateRange) -> Response:
     name = f"loan-{snapshot.timeline.loan_id}-{date_range.first}-{date_range.last}.csv"
     # The CSV is streamed, so its ETag covers what it is computed from. The horizon does not affect it.
-    source = bytes(snapshot.timeline.restamped(0)) + name.encode("ascii")
+    source = bytes(snapshot.timeline.with_horizon(0)) + name.encode("ascii")
     statement = Statement(snapshot.timeline, date_range)
     headers = [
         *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot)),

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel
 
-from native import day_of
+from native import to_date
 from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
@@ -64,5 +64,5 @@ def resolve_date_range(calendar: Calendar, snapshot: LoanSnapshot, query: DateRa
         InvalidRequest: If the first day is after the last.
     """
     return DateRange.resolve(
-        query.first, query.last, day_of(snapshot.timeline.start_day), calendar.today(query.known_at)
+        query.first, query.last, to_date(snapshot.timeline.start_day), calendar.today(query.known_at)
     )

@@ -1,4 +1,4 @@
-"""Both builds of the core, one after the other: every test here runs over each."""
+"""Runs every test of this package on both builds of the core."""
 
 from types import SimpleNamespace
 
@@ -9,10 +9,10 @@ import native
 
 @pytest.fixture(scope="session", params=["compiled", "interpreted"])
 def core(request: pytest.FixtureRequest) -> SimpleNamespace:
-    """The core's names, in the build of this parameter."""
+    """The public names of the core, from one build."""
     build = request.param
     if build == "compiled" and native.compiled_file("timeline") is None:
-        pytest.skip("the compiled core is missing; `make build` makes it, given a C compiler")
+        pytest.skip("the compiled core is missing; run `make build` (needs a C compiler)")
     return SimpleNamespace(
         build=build,
         Timeline=native.load("timeline", build).Timeline,

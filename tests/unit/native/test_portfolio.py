@@ -1,4 +1,4 @@
-"""The portfolio kernel: each loan as its own timeline says, and no column that leads astray."""
+"""Portfolio balances: equal to those of each timeline, and inconsistent columns are rejected."""
 
 from array import array
 
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.models.oracle import DAYS, Event, Ledger, ledgers
 
 
-def columns_of(core, portfolio: list[Ledger]) -> dict[str, array]:
+def to_columns(core, portfolio: list[Ledger]) -> dict[str, array]:
+    """Return the columns of a portfolio, as arguments of portfolio_balances."""
     timelines = [ledger.build(core) for ledger in portfolio]
     rows = [timeline.window(-(2**31), 2**31 - 1) for timeline in timelines]
     offsets = [0]
@@ -25,31 +26,31 @@ def columns_of(core, portfolio: list[Ledger]) -> dict[str, array]:
 
 
 @given(portfolio=st.lists(ledgers(max_events=8), max_size=8), day=DAYS)
-def test_each_loan_is_what_its_timeline_says(core, portfolio, day):
-    balances = core.portfolio_balances(day, **columns_of(core, portfolio))
+def test_balances_equal_those_of_each_timeline(core, portfolio, day):
+    balances = core.portfolio_balances(day, **to_columns(core, portfolio))
     assert list(balances) == [ledger.build(core).balance_at(day) for ledger in portfolio]
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 200])
-def test_long_ledgers_are_searched_and_short_ones_counted_to_the_same_end(core, count):
+def test_binary_search_and_linear_count_agree(core, count):
     ledger = Ledger(0, 1000, tuple(Event(number // 3, 1, 1, number + 1) for number in range(count)))
-    columns, timeline = columns_of(core, [ledger]), ledger.build(core)
+    columns, timeline = to_columns(core, [ledger]), ledger.build(core)
     for day in range(-1, count // 3 + 2):
         assert list(core.portfolio_balances(day, **columns)) == [timeline.balance_at(day)]
 
 
-def test_threads_share_the_work_without_changing_it(core):
+def test_threads_do_not_change_the_result(core):
     loans, events = (20_000, 12) if core.build == "compiled" else (2_000, 120)
     ledger = Ledger(0, 5_00, tuple(Event(number, 1 + number % 3, 1_00, number + 1) for number in range(events)))
-    one = columns_of(core, [ledger])
+    one = to_columns(core, [ledger])
     many = {name: one[name] * loans for name in ("start_days", "initials", "days", "running")}
     many["offsets"] = array("q", range(0, loans * events + 1, events))
     expected = [ledger.build(core).balance_at(7)] * loans
     assert list(core.portfolio_balances(7, **many, threads=2)) == expected
 
 
-def test_the_result_can_be_put_into_a_buffer_of_the_callers(core):
-    columns = columns_of(core, [Ledger(0, 5_00, ())])
+def test_result_is_written_to_the_given_buffer(core):
+    columns = to_columns(core, [Ledger(0, 5_00, ())])
     out = array("q", [9])
     assert core.portfolio_balances(1, **columns, out=out) is out
     assert list(out) == [5_00]
@@ -61,16 +62,16 @@ def test_the_result_can_be_put_into_a_buffer_of_the_callers(core):
         ({"offsets": array("q", [0, 2, 1])}, "offsets of loan"),
         ({"offsets": array("q", [-1, 1, 2])}, "offsets of loan 0"),
         ({"offsets": array("q", [0, 1, 3])}, "offsets of loan 1"),
-        ({"offsets": array("q", [0, 1])}, "one more"),
+        ({"offsets": array("q", [0, 1])}, "offsets 3"),
         ({"start_days": array("i", [1])}, "start_days"),
-        ({"running": array("q", [1])}, "one length"),
-        ({"days": array("q", [1, 2])}, "days is not"),
-        ({"initials": array("i", [1, 2])}, "initials is not"),
+        ({"running": array("q", [1])}, "same length"),
+        ({"days": array("q", [1, 2])}, "days must be"),
+        ({"initials": array("i", [1, 2])}, "initials must be"),
         ({"out": array("q", [1])}, "out"),
-        ({"running": memoryview(array("q", [1, 2, 3, 4]))[::2]}, "running is not"),
+        ({"running": memoryview(array("q", [1, 2, 3, 4]))[::2]}, "running must be"),
     ],
 )
-def test_columns_that_disagree_are_refused(core, changes, message):
+def test_inconsistent_columns_are_rejected(core, changes, message):
     columns = {
         "start_days": array("i", [0, 0]),
         "initials": array("q", [1, 1]),
@@ -82,13 +83,13 @@ def test_columns_that_disagree_are_refused(core, changes, message):
         core.portfolio_balances(1, **{**columns, **changes})
 
 
-def test_a_read_only_result_buffer_is_refused(core):
-    columns = columns_of(core, [Ledger(0, 5_00, ())])
+def test_read_only_result_buffer_is_rejected(core):
+    columns = to_columns(core, [Ledger(0, 5_00, ())])
     with pytest.raises((ValueError, TypeError, BufferError)):
         core.portfolio_balances(1, **columns, out=memoryview(bytes(8)).cast("q"))
 
 
 @pytest.mark.parametrize(("day", "error"), [(2**31, OverflowError), (1.5, TypeError)])
-def test_a_day_that_is_none_is_refused(core, day, error):
+def test_invalid_day_is_rejected(core, day, error):
     with pytest.raises(error):
-        core.portfolio_balances(day, **columns_of(core, []))
+        core.portfolio_balances(day, **to_columns(core, []))

@@ -1,4 +1,4 @@
-"""What the tests of tokens share."""
+"""Fixtures shared by the tests of providers, keys and tokens."""
 
 import json
 from types import SimpleNamespace
@@ -13,11 +13,11 @@ from tests.support.issuing import FIRST, jwk
 
 @pytest.fixture
 def issuer():
-    """A server that publishes `issuer.keys` and counts who asks."""
-    state = SimpleNamespace(keys=[jwk(FIRST, "one")], asked=[], status=200, metadata={}, raw=None)
+    """A fake authorization server that publishes `issuer.keys` and records the requested paths."""
+    state = SimpleNamespace(keys=[jwk(FIRST, "one")], requests=[], status=200, metadata={}, raw=None)
 
     def answer(method, path, headers, body):
-        state.asked.append(path)
+        state.requests.append(path)
         if "well-known" in path:
             return state.status, json.dumps(state.metadata).encode()
         return state.status, state.raw if state.raw is not None else json.dumps({"keys": state.keys}).encode()

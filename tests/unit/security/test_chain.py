@@ -1,4 +1,4 @@
-"""The chain: its three outcomes, and an identity that belongs to one request only."""
+"""The security chain: outcomes of providers, and the lifetime of an identity."""
 
 import threading
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from security import (
     is_authenticated_provider,
     public_routes_provider,
 )
-from security.problem import refusal
+from security.problem import to_response
 
 ANN = Auth("1", "ann", roles=["b", "a"], scopes=["api:read"])
 
@@ -40,25 +40,25 @@ def context(request):
     return request.param()
 
 
-def test_an_identity_is_set_by_a_provider(context):
+def test_provider_sets_the_identity(context):
     run(SecurityChain(context).provider(as_ann).provider(is_authenticated_provider))
     assert context.get_auth() == ANN
 
 
-def test_nobody_is_refused(context):
+def test_request_without_an_identity_is_rejected(context):
     with pytest.raises(SecurityException) as caught:
         run(SecurityChain(context).provider(is_authenticated_provider))
     assert caught.value.status_code == 401
 
 
-def test_an_identity_of_an_earlier_request_is_forgotten(context):
+def test_identity_of_an_earlier_request_is_cleared(context):
     context.set_auth(ANN)
     with pytest.raises(SecurityException):
         run(SecurityChain(context).provider(is_authenticated_provider))
     assert not context.has_auth()
 
 
-def test_another_thread_sees_no_identity(context):
+def test_identity_is_invisible_to_other_threads(context):
     seen = []
     context.set_auth(ANN)
     thread = threading.Thread(target=lambda: seen.append(context.get_auth()))
@@ -67,19 +67,19 @@ def test_another_thread_sees_no_identity(context):
     assert seen == [None]
 
 
-def test_two_contexts_of_one_kind_are_separate(context):
+def test_contexts_of_one_class_are_separate(context):
     context.set_auth(ANN)
     assert type(context)().get_auth() is None
 
 
-def test_a_provider_can_admit_at_once(context):
+def test_break_chain_admits_the_request(context):
     def admit(context, request, response):
         raise BreakChain
 
     run(SecurityChain(context).provider(admit).provider(is_authenticated_provider))
 
 
-def test_a_provider_can_reply_itself(context):
+def test_provider_can_end_the_response(context):
     def reply(context, request, response):
         response.write_json({"a": 1})
         response.end(302)
@@ -88,7 +88,7 @@ def test_a_provider_can_reply_itself(context):
     assert (response.status_code, response.get_response_body()) == (302, '{"a": 1}')
 
 
-def test_an_error_in_a_provider_is_a_500_that_says_nothing_of_its_inside(context):
+def test_failing_provider_is_a_500_without_details(context):
     def broken(context, request, response):
         raise KeyError("the password is hunter2")
 
@@ -99,39 +99,39 @@ def test_an_error_in_a_provider_is_a_500_that_says_nothing_of_its_inside(context
 
 
 @pytest.mark.parametrize("error", [KeyException("/secret/place", "is broken"), PolicyError("p", "roles", "is wrong")])
-def test_a_mistake_in_the_set_up_is_not_told_to_the_client(context, error):
-    def mistaken(context, request, response):
+def test_configuration_error_is_hidden_from_the_client(context, error):
+    def misconfigured(context, request, response):
         raise error
 
     with pytest.raises(SecurityException) as caught:
-        run(SecurityChain(context).provider(mistaken))
+        run(SecurityChain(context).provider(misconfigured))
     assert (caught.value.status_code, str(caught.value)) == (500, "the request could not be checked")
 
 
-def test_a_message_of_a_provider_cannot_add_headers(context):
-    def refuse(context, request, response):
+def test_message_of_a_provider_cannot_inject_headers(context):
+    def reject(context, request, response):
         raise InvalidToken('bad user "x"\r\nSet-Cookie: a=b')
 
     with pytest.raises(SecurityException) as caught:
-        run(SecurityChain(context).provider(refuse).provider(is_authenticated_provider))
+        run(SecurityChain(context).provider(reject).provider(is_authenticated_provider))
     challenge = caught.value.headers["WWW-Authenticate"]
     assert challenge.endswith('error_description="bad user ?x???Set-Cookie: a=b"')
 
 
-def test_a_401_always_carries_a_challenge():
-    status, headers, _ = refusal(SecurityException("no", 401))
+def test_every_401_has_a_challenge():
+    status, headers, _ = to_response(SecurityException("no", 401))
     assert (status, headers["WWW-Authenticate"]) == (401, 'Bearer realm="microkubes"')
-    assert refusal(SecurityException("odd", 499))[0] == 499
-    assert '"title":"Refused"' in refusal(SecurityException("odd", 499))[2]
+    assert to_response(SecurityException("odd", 499))[0] == 499
+    assert '"title":"Refused"' in to_response(SecurityException("odd", 499))[2]
 
 
-def test_a_chain_without_a_context_says_so():
+def test_chain_without_a_context_raises():
     with pytest.raises(SecurityException, match="no security context"):
         run(SecurityChain())
 
 
 @pytest.mark.parametrize(("path", "admitted"), [("/public/a", True), ("/public", False), ("/x/public/a", False)])
-def test_public_routes_match_the_whole_path(context, path, admitted):
+def test_public_routes_match_whole_paths(context, path, admitted):
     chain = SecurityChain(context, [public_routes_provider("/public/.*"), is_authenticated_provider])
     if admitted:
         run(chain, path)
@@ -141,12 +141,12 @@ def test_public_routes_match_the_whole_path(context, path, admitted):
 
 
 @pytest.mark.parametrize("patterns", [(), ("(",), (5,)])
-def test_public_routes_that_are_no_patterns_are_refused(patterns):
+def test_invalid_public_route_patterns_are_rejected(patterns):
     with pytest.raises(ValueError, match="public routes"):
         public_routes_provider(*patterns)
 
 
-def test_equal_identities_hash_alike():
+def test_equal_identities_have_equal_hashes():
     same = Auth("1", "ann", roles=("a", "b", "a"), scopes={"api:read"})
     assert same == ANN
     assert hash(same) == hash(ANN)

@@ -1,4 +1,4 @@
-"""No request ever sees another's identity: in threads, coroutines and reused workers."""
+"""Identities stay isolated between requests in threads, coroutines and reused workers."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ USERS = 8
 
 @pytest.fixture(scope="module")
 def tokens(make_token):
-    """A token for each user; the last user has none."""
+    """A token per user, and None for a caller without one."""
     names = [f"user{number}" for number in range(USERS)]
     return {**{name: make_token(userId=name, username=name) for name in names}, None: None}
 
@@ -42,43 +42,43 @@ def execute(chain, token: str | None) -> None:
     chain.execute(Request(SimpleNamespace(headers=headers, path="/")), Response())
 
 
-def seen_by(chain, token: str | None) -> str | None:
+def username_after(chain, token: str | None) -> str | None:
     with contextlib.suppress(SecurityException):
         execute(chain, token)
-    time.sleep(0)  # let another thread run between the check and the look
+    time.sleep(0)  # let another thread run between the check and the read
     auth = chain.security_context.get_auth()
     return auth.username if auth else None
 
 
 @pytest.mark.parametrize("context", [ThreadLocalSecurityContext, ContextvarsSecurityContext])
-def test_threads_that_share_a_chain_keep_their_identities_apart(keys_dir, tokens, context):
+def test_threads_sharing_a_chain_have_separate_identities(keys_dir, tokens, context):
     chain = build(context(), keys_dir)
-    wrong = []
+    mismatches = []
 
     def work(seed: int) -> None:
         source = random.Random(seed)
         for _ in range(300):
             name = source.choice(list(tokens))
-            seen = seen_by(chain, tokens[name])
+            seen = username_after(chain, tokens[name])
             if seen != name:
-                wrong.append((name, seen))
+                mismatches.append((name, seen))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert mismatches == []
 
 
-def test_coroutines_that_share_a_thread_keep_their_identities_apart(keys_dir, tokens):
+def test_coroutines_sharing_a_thread_have_separate_identities(keys_dir, tokens):
     chain = build(ContextvarsSecurityContext(), keys_dir)
 
     async def serve(name: str | None) -> bool:
         with contextlib.suppress(SecurityException):
             execute(chain, tokens[name])
         for _ in range(3):
-            await asyncio.sleep(0)  # every other coroutine runs meanwhile
+            await asyncio.sleep(0)  # lets all other coroutines run
         auth = chain.security_context.get_auth()
         return (auth.username if auth else None) == name
 
@@ -89,16 +89,16 @@ def test_coroutines_that_share_a_thread_keep_their_identities_apart(keys_dir, to
     assert not chain.security_context.has_auth()
 
 
-def test_a_worker_that_is_used_again_begins_with_nobody(keys_dir, tokens):
+def test_reused_worker_starts_without_an_identity(keys_dir, tokens):
     chain = build(ThreadLocalSecurityContext(), keys_dir)
-    assert seen_by(chain, tokens["user1"]) == "user1"
-    assert seen_by(chain, None) is None
-    assert seen_by(chain, tokens["user2"]) == "user2"
-    assert seen_by(chain, tokens["user3"] + "x") is None
+    assert username_after(chain, tokens["user1"]) == "user1"
+    assert username_after(chain, None) is None
+    assert username_after(chain, tokens["user2"]) == "user2"
+    assert username_after(chain, tokens["user3"] + "x") is None
 
 
 @pytest.mark.parametrize("context", [None, ThreadLocalSecurityContext, ContextvarsSecurityContext])
-def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens, context):
+def test_flask_requests_in_threads_have_separate_identities(keys_dir, tokens, context):
     app = Flask(__name__)
     builder = FlaskSecurity(context=context() if context else None).keys_dir(keys_dir).public_route("/who").jwt()
     sec = builder.build()
@@ -114,7 +114,7 @@ def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens,
     def who():
         return str(sec.context.get_auth())
 
-    wrong = []
+    mismatches = []
 
     def work(seed: int) -> None:
         source, client = random.Random(seed), app.test_client()
@@ -124,22 +124,22 @@ def test_flask_requests_in_threads_keep_their_identities_apart(keys_dir, tokens,
             reply = client.get("/me", headers=headers)
             reply.close()
             if context is not None and sec.context.has_auth():
-                wrong.append("left behind")
+                mismatches.append("left behind")
             if (reply.status_code, reply.text) != (200, name) and (name is not None or reply.status_code != 401):
-                wrong.append((name, reply.text))
+                mismatches.append((name, reply.text))
             if client.get("/who").text != "None":
-                wrong.append("who")
+                mismatches.append("who")
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert mismatches == []
 
 
 @pytest.mark.parametrize("context", [None, ThreadLocalSecurityContext, ContextvarsSecurityContext])
-def test_a_guard_before_every_request_leaves_nobody_behind(keys_dir, tokens, make_token, context):
+def test_before_request_guard_leaves_no_identity_behind(keys_dir, tokens, make_token, context):
     app = Flask(__name__)
     sec = FlaskSecurity(context=context() if context else None).keys_dir(keys_dir).jwt().build()
 
@@ -157,13 +157,13 @@ def test_a_guard_before_every_request_leaves_nobody_behind(keys_dir, tokens, mak
 
     client = app.test_client()
     without_scope = make_token(scopes="")
-    for token, status in ((tokens["user1"], 200), (without_scope, 403), ("rubbish", 401)):
+    for token, status in ((tokens["user1"], 200), (without_scope, 403), ("invalid", 401)):
         with client.get("/me", headers={"Authorization": f"Bearer {token}"}) as reply:
             assert reply.status_code == status
         assert client.get("/open").text == "None"
 
 
-def test_the_identity_lasts_until_the_reply_is_made(keys_dir, tokens):
+def test_identity_lasts_until_the_response_is_complete(keys_dir, tokens):
     app = Flask(__name__)
     sec = FlaskSecurity().keys_dir(keys_dir).jwt().build()
     after = []

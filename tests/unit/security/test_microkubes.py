@@ -1,4 +1,4 @@
-"""Existing Microkubes services run unchanged: the examples of its documentation, as written there."""
+"""Existing Microkubes services run unchanged: the examples from the documentation of its library, verbatim."""
 
 import importlib
 from contextlib import contextmanager
@@ -43,7 +43,7 @@ registrator.register(name="hello-service",                  # the service name.
 def hello():
     auth = sec.context.get_auth()  # get the Auth from the security context
     return "Hello %s from Flask service on Microkubes" % auth.username
-"""  # noqa: E501  (as written there)
+"""  # noqa: E501  (verbatim)
 
 OPEN_SERVICE = """
 import os
@@ -65,7 +65,7 @@ def hello():
     return "Hello from Flask service on Microkubes"
 """
 
-# with its two misprints corrected: the class is JWTProvider, and execute takes the request and the response
+# Two misprints are corrected: the class is JWTProvider, and execute takes the request and the response.
 HAND_BUILT = """
 from microkubes.security import (SecurityChain,
                                  ThreadLocalSecurityContext,
@@ -92,14 +92,14 @@ def kong(monkeypatch, keys_dir, tmp_path):
 
 
 @contextmanager
-def execution(source: str):
+def executed(source: str):
     names: dict = {"__name__": "service_under_test"}
     exec(compile(source, "service_under_test.py", "exec"), names)
     yield names
 
 
-def test_a_secured_flask_service_runs_as_written(kong, bearer):
-    with execution(FLASK_SERVICE) as names:
+def test_secured_flask_example_runs_verbatim(kong, bearer):
+    with executed(FLASK_SERVICE) as names:
         client = names["app"].test_client()
         assert client.get("/hello", headers=bearer).text == "Hello ann@example.com from Flask service on Microkubes"
         assert client.get("/hello").status_code == 401
@@ -109,25 +109,25 @@ def test_a_secured_flask_service_runs_as_written(kong, bearer):
     )  # fmt: skip
 
 
-def test_an_open_flask_service_runs_as_written(kong):
-    with execution(OPEN_SERVICE) as names:
+def test_open_flask_example_runs_verbatim(kong):
+    with executed(OPEN_SERVICE) as names:
         assert names["app"].test_client().get("/hello").status_code == 200
     assert "hello-service" in kong.services
 
 
-def test_a_chain_built_by_hand_runs(kong, make_token):
+def test_chain_without_a_builder_runs(kong, make_token):
     from microkubes.security.chain import Request, Response, SecurityException
 
-    class Asked:
+    class FakeRequest:
         headers = {"Authorization": f"Bearer {make_token()}"}  # noqa: RUF012
 
-    with execution(HAND_BUILT) as names:
-        names["chain"].execute(Request(Asked()), Response())
+    with executed(HAND_BUILT) as names:
+        names["chain"].execute(Request(FakeRequest()), Response())
         assert names["context"].get_auth().username == "ann@example.com"
         response = Response()
-        Asked.headers = {}
+        FakeRequest.headers = {}
         try:
-            names["chain"].execute(Request(Asked()), response)
+            names["chain"].execute(Request(FakeRequest()), response)
         except SecurityException as err:
             response.status_code = err.status_code
             response.write_json({"code": err.status_code, "message": str(err)})
@@ -159,7 +159,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("module", NAMES)
-def test_every_name_is_where_services_import_it_from(module):
+def test_public_names_are_importable(module):
     found = importlib.import_module(module)
     for name in NAMES[module]:
         assert getattr(found, name) is not None
@@ -169,32 +169,32 @@ def test_every_name_is_where_services_import_it_from(module):
             assert getattr(security, name) is getattr(found, name)
 
 
-def test_a_name_that_does_not_exist_is_an_attribute_error():
+def test_unknown_name_raises_attribute_error():
     with pytest.raises(AttributeError, match="JWTSProvider"):
         _ = importlib.import_module("microkubes.security").JWTSProvider
 
 
-def test_identities_are_kept_in_any_local_context():
+def test_any_local_context_can_hold_an_identity():
     from microkubes.security.auth import Auth, SecurityContext, clear_auth, get_auth, has_auth, set_auth
 
-    place = local()
-    assert not has_auth(place)
-    set_auth(place, Auth(user_id="1", username="ann"))
-    assert SecurityContext(local_context=place).get_auth() == get_auth(place) == place.microkubes_auth
-    clear_auth(place)
-    assert place.microkubes_auth is None
-    place.microkubes_auth = "not an identity"
-    assert get_auth(place) is None
+    storage = local()
+    assert not has_auth(storage)
+    set_auth(storage, Auth(user_id="1", username="ann"))
+    assert SecurityContext(local_context=storage).get_auth() == get_auth(storage) == storage.microkubes_auth
+    clear_auth(storage)
+    assert storage.microkubes_auth is None
+    storage.microkubes_auth = "not an identity"
+    assert get_auth(storage) is None
 
 
-def test_lists_of_an_identity_compare_as_lists_and_stay_as_they_are(make_token, keys_dir):
+def test_lists_of_an_identity_equal_lists_and_are_immutable(make_token, keys_dir):
     from microkubes.security import JWTProvider, KeyStore, Request, Response, ThreadLocalSecurityContext
 
-    class Asked:
+    class FakeRequest:
         headers = {"Authorization": f"Bearer {make_token(roles='user,test', organizations='org1,org2')}"}  # noqa: RUF012
 
     context = ThreadLocalSecurityContext()
-    JWTProvider(KeyStore(keys_dir))(context, Request(Asked()), Response())
+    JWTProvider(KeyStore(keys_dir))(context, Request(FakeRequest()), Response())
     auth = context.get_auth()
     assert auth.roles == ["user", "test"]
     assert auth.roles != ["user"]
@@ -205,7 +205,7 @@ def test_lists_of_an_identity_compare_as_lists_and_stay_as_they_are(make_token, 
         auth.roles.append("admin")
 
 
-def test_equal_identities_hash_alike_whatever_the_order_of_names():
+def test_order_of_names_does_not_affect_equality_or_hash():
     from microkubes.security import Auth
 
     one, other = (Auth("1", "ann", roles=names, namespaces=names[::-1]) for names in (["a", "b"], ["b", "a"]))
@@ -216,14 +216,14 @@ def test_equal_identities_hash_alike_whatever_the_order_of_names():
 
 
 @pytest.mark.parametrize("config", [{}, None])
-def test_saml_says_that_it_is_not_offered_and_why(config):
+def test_saml_error_explains_the_alternative(config):
     from microkubes.security import FlaskSecurity, FlaskSecurityError
 
-    with pytest.raises(FlaskSecurityError, match=r"SAML is not offered.*jwt\(\) or oauth2\(\)"):
+    with pytest.raises(FlaskSecurityError, match=r"SAML is not supported.*jwt\(\) or oauth2\(\)"):
         FlaskSecurity().saml(config)
 
 
-def test_acl_is_asked_after_authentication(keys_dir, bearer):
+def test_acl_runs_after_authentication(keys_dir, bearer):
     from microkubes.security import FlaskSecurity
 
     app = Flask(__name__)
@@ -231,12 +231,12 @@ def test_acl_is_asked_after_authentication(keys_dir, bearer):
     sec = FlaskSecurity().keys_dir(keys_dir).jwt().acl(policies).build()
     for path in ("/mine", "/theirs"):
         app.add_url_rule(path, path, sec.secured(lambda: "in"))
-    ask = app.test_client().get
-    assert [ask(path, headers=bearer).status_code for path in ("/mine", "/theirs")] == [200, 403]
-    assert ask("/mine").status_code == 401
+    get = app.test_client().get
+    assert [get(path, headers=bearer).status_code for path in ("/mine", "/theirs")] == [200, 403]
+    assert get("/mine").status_code == 401
 
 
-def test_oauth2_with_keys_of_its_own_needs_no_key_store(keys_dir, bearer):
+def test_oauth2_with_its_keys_option_needs_no_key_store(keys_dir, bearer):
     from microkubes.security import FlaskSecurity, KeyStore
 
     sec = FlaskSecurity().oauth2(keys=KeyStore(keys_dir)).build()
@@ -245,7 +245,7 @@ def test_oauth2_with_keys_of_its_own_needs_no_key_store(keys_dir, bearer):
     assert app.test_client().get("/", headers=bearer).status_code == 200
 
 
-def test_the_tools_answer(tmp_path):
+def test_tools_add_endpoints_and_read_configuration(tmp_path):
     from microkubes.tools import add_healthcheck, add_version_endpoint, read_config
 
     (tmp_path / "config.json").write_text('{"version": "1.2.3"}')
@@ -258,12 +258,12 @@ def test_the_tools_answer(tmp_path):
         add_version_endpoint(app, {})
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), ("{", "not JSON"), ("[]", "JSON object")])
-def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content, said):
+@pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), ("{", "not JSON"), ("[]", "JSON object")])
+def test_unreadable_configuration_is_named(tmp_path, content, reason):
     from microkubes.tools import read_config
 
     file = tmp_path / "config.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(ValueError, match=rf"config\.json.*{said}"):
+    with pytest.raises(ValueError, match=rf"config\.json.*{reason}"):
         read_config(file)

@@ -1,11 +1,11 @@
-"""Secrets as hashes."""
+"""Hashes of client secrets."""
 
 import pytest
 
 from security.secret_hash import PATTERN, hash_secret, matches
 
 
-def test_a_secret_matches_its_hash_and_no_other():
+def test_hash_matches_only_its_secret():
     hashed = hash_secret("s3cret")
     assert PATTERN.fullmatch(hashed)
     assert matches("s3cret", hashed)
@@ -13,10 +13,10 @@ def test_a_secret_matches_its_hash_and_no_other():
         assert not matches(other, hashed)
 
 
-def test_a_secret_is_hashed_anew_each_time():
+def test_equal_secrets_have_different_hashes():
     assert hash_secret("a") != hash_secret("a")
 
 
 @pytest.mark.parametrize("hashed", ["", "plain", "$argon2id$v=19$m=19456,t=2,p=1$x$y"])
-def test_what_is_no_hash_matches_nothing(hashed):
+def test_malformed_hash_matches_nothing(hashed):
     assert not matches("plain", hashed)

@@ -1,24 +1,27 @@
 """Settings: a wrong one stops the start with its name, and no secret is ever told."""
 
-from typing import get_args, get_type_hints
+import re
+from dataclasses import FrozenInstanceError
 
 import pytest
+from pydantic import ValidationError
 
 from service import settings as settings_module
 from service.errors import SettingsError
-from service.settings import FileName, Settings, load_settings
+from service.settings import FILE_SETTINGS, Login, Settings, TokenSettings, all_settings, given_settings, load_settings
+from tests.support.settings import with_changes
 
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch, tmp_path):
-    for field in Settings.model_fields:
-        monkeypatch.delenv(field.upper(), raising=False)
+    for name, _, _ in all_settings():
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
 
 def test_the_defaults_are_valid():
     settings = load_settings()
-    assert (settings.port, settings.psql_port, settings.timezone) == (5555, 5432, "UTC")
+    assert (settings.server.port, settings.postgres.port, settings.server.timezone) == (5555, 5432, "UTC")
 
 
 def test_the_environment_is_read(monkeypatch):
@@ -26,7 +29,8 @@ def test_the_environment_is_read(monkeypatch):
     monkeypatch.setenv("PSQL_HOST", "db")
     monkeypatch.setenv("SECURE_LOANS", "false")
     settings = load_settings()
-    assert (settings.api_gateway_url, settings.psql_host, settings.secure_loans) == ("http://kong:8001", "db", False)
+    assert (settings.gateway.url, settings.postgres.hosts) == ("http://kong:8001", "db")
+    assert settings.tokens.secure_loans is False
 
 
 def test_env_and_auth_files_are_read_and_the_environment_wins(monkeypatch, tmp_path):
@@ -34,8 +38,8 @@ def test_env_and_auth_files_are_read_and_the_environment_wins(monkeypatch, tmp_p
     (tmp_path / ".auth").write_text("export JWT=x\nexport PSQL_PW=pw\n")
     monkeypatch.setenv("PSQL_HOST", "environment")
     settings = load_settings()
-    assert (settings.port, settings.psql_host) == (6000, "environment")
-    assert settings.psql_pw.get_secret_value() == "pw"
+    assert (settings.server.port, settings.postgres.hosts) == (6000, "environment")
+    assert settings.postgres.password.get_secret_value() == "pw"
 
 
 def test_a_file_named_for_a_setting_holds_its_value_and_the_environment_wins(monkeypatch, tmp_path):
@@ -45,27 +49,68 @@ def test_a_file_named_for_a_setting_holds_its_value_and_the_environment_wins(mon
     monkeypatch.setattr(settings_module, "SECRETS", tmp_path)
     monkeypatch.setenv("SECRET", "environment")
     settings = load_settings()
-    assert (settings.psql_pw.get_secret_value(), settings.secret.get_secret_value()) == ("from-a-file", "environment")
+    assert settings.postgres.password.get_secret_value() == "from-a-file"
+    assert settings.tokens.client_secret.get_secret_value() == "environment"
 
 
 def test_a_directory_of_secrets_that_is_not_there_is_no_trouble(monkeypatch, tmp_path):
     monkeypatch.setattr(settings_module, "SECRETS", tmp_path / "missing")
-    assert load_settings().psql_pw is None
+    assert load_settings().postgres.password is None
 
 
 def test_every_setting_that_names_a_file_is_marked_as_one():
-    told = {name for name, field in Settings.model_fields.items() if (field.description or "").startswith("file of")}
-    assert {name for name in Settings.model_fields if FileName in _kinds(name)} == told
+    described = {
+        name for name, info, _ in all_settings() if re.match(r"(PEM |JSON |YAML )?file ", info.description or "", re.I)
+    }
+    assert described == FILE_SETTINGS
 
 
-def _kinds(name: str) -> tuple[object, ...]:
-    kind = get_type_hints(Settings, include_extras=True)[name]
-    return (kind, *get_args(kind))
+def test_every_setting_has_a_name_and_a_description_and_each_name_is_declared_once():
+    names = [name for name, _, _ in all_settings()]
+    assert len(names) == len(set(names)) == 70
+    assert all(name.isupper() and info.description for name, info, _ in all_settings())
+
+
+def test_overrides_win_over_the_environment_and_the_environment_over_defaults(monkeypatch):
+    monkeypatch.setenv("PORT", "6000")
+    monkeypatch.setenv("DRAIN_S", "1")
+    settings = load_settings({"drain_s": 0, "listen_host": "127.0.0.1"}, port=7000)
+    assert (settings.server.port, settings.server.drain_s, settings.server.listen_host) == (7000, 1, "127.0.0.1")
+
+
+def test_the_settings_that_are_given_are_known_from_those_left_to_their_defaults(monkeypatch):
+    monkeypatch.setenv("PORT", "5555")
+    assert given_settings(load_settings(psql_db="books")) == {"port": 5555, "psql_db": "books"}
+    assert given_settings(Settings()) == {}
+
+
+def test_a_changed_group_is_validated_and_the_first_one_stays_as_it_was():
+    tokens = TokenSettings(keys_dir="a")
+    assert (tokens.replace(lifetime_s="60").lifetime_s, tokens.lifetime_s) == (60, 3600)
+    assert tokens.replace(lifetime_s=60).keys_dir == "a"
+    for wrong in ({"lifetime_s": 0}, {"lifetime": 60}):
+        with pytest.raises(ValidationError):
+            tokens.replace(**wrong)
+    assert with_changes(Settings(), psql_host="DB", port=1).postgres.hosts == "db"
+
+
+def test_groups_and_settings_cannot_be_changed():
+    settings = Settings()
+    with pytest.raises(FrozenInstanceError):
+        settings.tokens = TokenSettings()
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.tokens.keys_dir = "elsewhere"
+
+
+def test_logins_are_there_for_the_users_that_are_set_and_do_not_show_passwords():
+    postgres = load_settings(psql_pw="hunter2", psql_posting_user="ann", psql_admin_pw="of nobody").postgres
+    assert (postgres.reader, postgres.poster, postgres.admin) == (Login("loaner", "hunter2"), Login("ann"), None)
+    assert "hunter2" not in repr(postgres.reader)
 
 
 def test_an_empty_value_is_no_value(monkeypatch):
     monkeypatch.setenv("PORT", "")
-    assert load_settings().port == 5555
+    assert load_settings().server.port == 5555
 
 
 @pytest.mark.parametrize(
@@ -126,5 +171,5 @@ def test_a_file_named_like_a_setting_is_read_and_the_environment_wins(monkeypatc
     monkeypatch.setattr("service.settings.SECRETS", tmp_path)
     monkeypatch.setenv("VAULT_SECRET_ID", "from the environment")
     settings = load_settings()
-    assert settings.psql_pw.get_secret_value() == "from a file"
-    assert settings.vault_secret_id.get_secret_value() == "from the environment"
+    assert settings.postgres.password.get_secret_value() == "from a file"
+    assert settings.vault.secret_id.get_secret_value() == "from the environment"

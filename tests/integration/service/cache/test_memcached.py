@@ -22,7 +22,7 @@ from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.signed_value import ValueSigner
 from service.errors import SettingsError
 from service.net.hosts import Host, parse_hosts
-from service.settings import load_settings
+from service.settings import MemcachedSettings, load_settings
 from tests.fakes.certificates import write_certificate
 from tests.fakes.memcached import Memcached, memcached, needs_memcached
 from tests.support.cached import look_up
@@ -211,17 +211,16 @@ def _counted(command, trips):
 def test_memcached_over_tls_is_checked(make, open_folder, caplog):
     right, wrong = (write_certificate(open_folder / f"{name}.pem") for name in ("right", "wrong"))
     with memcached("-Z", "-o", f"ssl_chain_cert={right},ssl_key={right}") as server:
-        settings = load_settings(memcached_servers=server.address, cache_secret=SECRET, memcached_tls=True,
-                                 memcached_timeout_s=1, memcached_ca=str(right))  # fmt: skip
+        settings = MemcachedSettings(servers=server.address, secret=SECRET, tls=True, timeout_s=1, ca=str(right))
         with closing(open_memcached(settings)) as timelines:
             timelines.put_many("a", [make()])
             assert look_up(timelines, "a", 1) is not None
-        others = settings.model_copy(update={"memcached_ca": str(wrong)})
+        others = settings.replace(ca=str(wrong))
         with closing(open_memcached(others)) as timelines:
             for _ in range(FAILURES):
                 assert look_up(timelines, "a", 1) is None
         assert "certificate verify failed" in caplog.text
-        plain = settings.model_copy(update={"memcached_tls": False, "memcached_ca": None})
+        plain = settings.replace(tls=False, ca=None)
         with closing(open_memcached(plain)) as timelines:
             assert look_up(timelines, "a", 1) is None
 
@@ -245,7 +244,7 @@ def test_a_wrong_setting_is_named(wrong, told):
 
 def test_servers_without_a_secret_are_refused():
     with pytest.raises(SettingsError, match="CACHE_SECRET is not set"):
-        open_memcached(load_settings(memcached_servers="cache"))
+        open_memcached(MemcachedSettings(servers="cache"))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -253,13 +252,13 @@ def test_certificates_that_cannot_be_read_are_named(content, tmp_path):
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    settings = load_settings(memcached_servers="cache", cache_secret=SECRET, memcached_tls=True, memcached_ca=str(path))
+    settings = MemcachedSettings(servers="cache", secret=SECRET, tls=True, ca=str(path))
     with pytest.raises(SettingsError, match="MEMCACHED_CA"):
         open_memcached(settings)
 
 
 def test_no_servers_are_no_cache():
-    assert open_memcached(load_settings()) is None
+    assert open_memcached(MemcachedSettings()) is None
 
 
 def test_hosts_are_read_with_memcacheds_own_port():
@@ -331,6 +330,6 @@ def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
 
 
 def test_certificates_that_would_not_be_looked_at_are_refused():
-    settings = load_settings(memcached_servers="cache", cache_secret=SECRET, memcached_ca="ca.pem")
+    settings = MemcachedSettings(servers="cache", secret=SECRET, ca="ca.pem")
     with pytest.raises(SettingsError, match="MEMCACHED_CA is set, and MEMCACHED_TLS is not"):
         open_memcached(settings)

@@ -92,21 +92,21 @@ def test_postgres_that_is_not_there_stops_the_start(keys_dir):
     assert "Postgres at 127.0.0.1:1" in done.stderr.splitlines()[-1]
 
 
-def start_on(settings, **variables: str) -> subprocess.CompletedProcess[str]:
+def start_on(settings, keys_dir, **variables: str) -> subprocess.CompletedProcess[str]:
     with running(StandInKong()) as kong:
-        return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=settings.keys_dir, **variables)
+        return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir), **variables)
 
 
-def test_a_port_that_is_taken_is_named(settings):
+def test_a_port_that_is_taken_is_named(settings, keys_dir):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = start_on(settings, PORT=port, LISTEN_HOST="127.0.0.1")
+        done = start_on(settings, keys_dir, PORT=port, LISTEN_HOST="127.0.0.1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: 127.0.0.1:{port} cannot be used")
 
 
-def test_an_address_of_another_machine_is_named(settings):
-    done = start_on(settings, LISTEN_HOST="192.0.2.1")
+def test_an_address_of_another_machine_is_named(settings, keys_dir):
+    done = start_on(settings, keys_dir, LISTEN_HOST="192.0.2.1")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "Error: LISTEN_HOST: 192.0.2.1 is no address of this machine"
 
@@ -175,8 +175,8 @@ def test_production_registers_serves_and_stops(served, bearer):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with running(StandInKong()) as kong:
-        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.keys_dir, "PORT": str(port),
-                     "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
+        variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
+                     "PORT": str(port), "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
                      "DRAIN_S": "0"}  # fmt: skip
         with started(**variables) as (process, told):
             wait_until_up(process, f"{url}/healthcheck", told)
@@ -193,11 +193,11 @@ def test_production_registers_serves_and_stops(served, bearer):
 
 
 def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(served, bearer, tmp_path):
-    keys = shutil.copytree(served.keys_dir, tmp_path / "keys")
+    keys = shutil.copytree(served.tokens.keys_dir, tmp_path / "keys")
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
     with running(StandInKong()) as kong:
-        variables = {**reach(served), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
+        variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
                      "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
                      "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),
                      "DRAIN_S": "0"}  # fmt: skip
@@ -245,7 +245,7 @@ def test_tables_are_migrated_from_the_command_line(settings):
 
 
 def test_the_demonstration_asks_answers_and_draws(served):
-    done = run("demo", stdin="77\nabc\n1\n2020-02-30\n2020-02-29\n", **reach(served))
+    done = run("demo", stdin="77\nabc\n1\n2020-02-30\n2020-02-29\n", **reach(served.postgres))
     assert done.returncode == 0, done.stderr
     assert "no such loan: 77" in done.stdout
     assert "'abc': expected a whole number" in done.stdout
@@ -259,7 +259,7 @@ def test_the_demonstration_asks_answers_and_draws(served):
 
 @pytest.mark.parametrize("answers", ["", "1\n", "x\n"])
 def test_a_demonstration_whose_input_ends_early_ends_as_well(served, answers):
-    done = run("demo", stdin=answers, **reach(served))
+    done = run("demo", stdin=answers, **reach(served.postgres))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
 

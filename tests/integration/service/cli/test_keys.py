@@ -26,7 +26,7 @@ def place(tmp_path, keys_dir):
 
 
 def test_a_key_from_its_making_to_its_end(place):
-    assert "no key signs" in run("keys", "check", **place).stdout
+    assert "has no signing key" in run("keys", "check", **place).stdout
     first = re.search(f"made ({NAME}), which is active", run("keys", "generate", **place).stdout)[1]
     begun = time.monotonic()
     told = run("keys", "rotate", "--wait", "2", **place).stdout
@@ -49,9 +49,9 @@ def test_a_key_from_its_making_to_its_end(place):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["rotate"], "holds no key of this service yet; make one: keys generate"),
+        (["rotate"], "has no key of this service; create one: keys generate"),
         (["rotate", "--wait", "-1"], "--wait"),
-        (["retire", "default"], "key default: is not this service's own"),
+        (["retire", "default"], "key default: is not a key of this service"),
         (["retire", "../x"], "is not in this directory"),
         (["retire"], "Missing argument"),
     ],

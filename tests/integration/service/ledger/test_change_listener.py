@@ -50,13 +50,13 @@ def until(condition):
         time.sleep(0.01)
 
 
-def token(admin):
+def horizon(admin):
     return int(sql(admin, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0])
 
 
 def test_a_posted_event_is_told_with_its_version_and_transaction(settings, loans, posting, admin):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is None
         assert post(posting, 1) == {1: 1}
         until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
@@ -66,14 +66,14 @@ def test_a_posted_event_is_told_with_its_version_and_transaction(settings, loans
 
 def test_events_of_very_many_loans_raise_the_floor(settings, loans, posting, admin):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         post(posting, *loans)
         until(lambda: freshness.check(freshness.cluster, 1, 1, before).stale_reason is StaleReason.FLOOR)
-        assert freshness.check(freshness.cluster, 1, 1, token(admin)).stale_reason is None
+        assert freshness.check(freshness.cluster, 1, 1, horizon(admin)).stale_reason is None
 
 
 def test_what_was_read_before_anyone_listened_is_below_the_floor(settings, loans, posting, admin):
-    before = token(admin)
+    before = horizon(admin)
     post(posting, 1)
     with listening(settings) as freshness:
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
@@ -81,7 +81,7 @@ def test_what_was_read_before_anyone_listened_is_below_the_floor(settings, loans
 
 def test_what_is_rolled_back_is_not_told(settings, loans, posting, admin):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         with posting.cursor() as cursor:
             cursor.execute(POST, ([1], ["fee"], ["2020-01-02"], ["1.00"]))
         posting.rollback()
@@ -94,7 +94,7 @@ def test_a_connection_that_is_cut_is_made_again_and_what_happened_meanwhile_is_b
     settings, loans, posting, admin, caplog
 ):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         cluster = freshness.cluster
         floor = freshness._floor
         sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
@@ -102,7 +102,7 @@ def test_a_connection_that_is_cut_is_made_again_and_what_happened_meanwhile_is_b
         until(lambda: freshness._floor > floor)
         assert freshness.cluster == cluster
         assert freshness.check(cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
-        assert freshness.check(cluster, 1, 1, token(admin)).stale_reason is None
+        assert freshness.check(cluster, 1, 1, horizon(admin)).stale_reason is None
     assert caplog.text.count("is not heard") == 1
 
 
@@ -116,7 +116,7 @@ def test_round_trips_go_on_while_nothing_happens(settings, loans):
 
 def test_a_notification_that_is_not_understood_counts_as_having_missed_something(settings, loans, admin):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         floor = freshness._floor
         sql(admin, "CREATE TABLE something ()")  # a transaction, so that the floor can be seen to rise
         sql(admin, "SELECT pg_notify('loaner', 'of another release')")
@@ -142,7 +142,7 @@ def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under
 
 def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, caplog):
     freshness = Freshness(60)
-    listener = ChangeListener(freshness, Connector(settings.model_copy(update={"psql_port": 1})))
+    listener = ChangeListener(freshness, Connector(settings.replace(port=1)))
     listener.start()
     until(lambda: "is not heard" in caplog.text)
     time.sleep(1.2)
@@ -204,7 +204,7 @@ def test_an_error_that_nobody_foresaw_is_logged_and_survived(settings, loans, ca
 
 def test_anybody_may_notify_and_what_is_told_never_counts_for_less(settings, loans, posting, admin):
     with listening(settings) as freshness:
-        before = token(admin)
+        before = horizon(admin)
         post(posting, 1)
         until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
         floor = freshness._floor

@@ -15,6 +15,7 @@ from tests.conftest import refused, sql
 from tests.fakes.kong.fake_kong import StandInKong, running
 from tests.integration.service.web.test_posting import EVENTS, GOOD, LOAN
 from tests.support.processes import free_port, reach, started, wait_until_up
+from tests.support.settings import with_changes
 
 BODY = {"events": [GOOD]}
 KEPT = "SELECT count(*) FROM posted_requests"
@@ -117,7 +118,7 @@ def test_a_loan_is_created_once_with_a_key(ask, posting):
 
 
 def test_fifty_at_once_are_one_event_and_one_answer(served, make_token, posting, say):
-    patient = served.model_copy(update={"psql_pool_timeout_s": 30})
+    patient = with_changes(served, psql_pool_timeout_s=30)
     application = build_app(patient)
     headers = {"Authorization": f"Bearer {make_token(scopes='api:write')}", "Idempotency-Key": "k"}
     replies = []
@@ -194,7 +195,7 @@ def test_a_posting_whose_connection_breaks_is_503_is_not_sent_again_and_can_be_r
 
 
 def test_a_posting_that_takes_too_long_is_undone_and_503(served, make_token, posting, admin):
-    client = build_app(served.model_copy(update={"psql_statement_timeout_s": 0.2})).test_client()
+    client = build_app(with_changes(served, psql_statement_timeout_s=0.2)).test_client()
     headers = {"Authorization": f"Bearer {make_token(scopes='api:write')}", "Idempotency-Key": "k"}
     with admin.cursor() as cursor:
         cursor.execute("SELECT FROM loans WHERE loan_id = 1 FOR UPDATE")
@@ -254,8 +255,9 @@ def test_a_service_that_is_killed_again_and_again_posts_everything_once(served, 
 
     threads = [threading.Thread(target=call, args=(f"caller {n}",)) for n in range(6)]
     with running(StandInKong()) as kong:
-        variables = {**reach(served), "KEYS_DIR": served.keys_dir, "API_GATEWAY_URL": kong.url, "WORKERS": "2",
-                     "PORT": url.rpartition(":")[2], "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}  # fmt: skip
+        variables = {**reach(served.postgres), "KEYS_DIR": served.tokens.keys_dir, "API_GATEWAY_URL": kong.url,
+                     "WORKERS": "2", "PORT": url.rpartition(":")[2], "LISTEN_HOST": "127.0.0.1",
+                     "DRAIN_S": "0"}  # fmt: skip
         for last in (False, False, True):
             with started(**variables) as (process, told):
                 wait_until_up(process, f"{url}/healthcheck", told)

@@ -21,6 +21,7 @@ from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
+from tests.support.processes import reach
 
 END = date(9999, 12, 31)
 
@@ -178,9 +179,8 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(command, path, monkeypatc
 @pytest.fixture
 def command(served, monkeypatch, path):
     """Runs it over the three loans of `served`."""
-    for name in ("host", "port", "db", "user"):
-        monkeypatch.setenv(f"PSQL_{name.upper()}", str(getattr(served, f"psql_{name}")))
-    monkeypatch.setenv("PSQL_PW", served.psql_pw.get_secret_value())
+    for name, value in reach(served.postgres).items():
+        monkeypatch.setenv(name, value)
     return lambda *arguments: CliRunner().invoke(main, ["portfolio", "--file", str(path), *arguments])
 
 

@@ -19,6 +19,7 @@ from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, post
 from tests.support.processes import ask as ask_at
 from tests.support.processes import serving
+from tests.support.settings import with_changes
 
 HEAD = "date,loan_id,balance,currency,version\r\n"
 
@@ -115,7 +116,7 @@ def many(settings, posting):
     count = 2 * FETCH_ROWS + 1
     terms = list(range(1, count + 1)), ["2020-01-01"] * count, [1] * count, ["USD"] * count
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)", *terms)
-    with closing(ConnectionPool(settings.model_copy(update={"psql_pool_size": 1}))) as database:
+    with closing(ConnectionPool(settings.replace(pool_size=1))) as database:
         yield SqlPortfolio(database)
 
 
@@ -155,7 +156,7 @@ def test_a_connection_that_broke_is_replaced_before_and_503_in_the_middle(many, 
 
 
 def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
-    hasty = settings.model_copy(update={"psql_statement_timeout_s": 0.2})
+    hasty = settings.replace(statement_timeout_s=0.2)
     with closing(ConnectionPool(hasty)) as database:
         pieces = SqlPortfolio(database).loans(DAY)
         next(pieces)
@@ -168,7 +169,7 @@ def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
 
 
 def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, admin):
-    hasty = settings.model_copy(update={"psql_statement_timeout_s": 0.2})
+    hasty = settings.replace(statement_timeout_s=0.2)
     busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND xact_start IS NOT NULL"
     with closing(ConnectionPool(hasty)) as database:
         pieces = SqlPortfolio(database).loans(DAY)
@@ -181,7 +182,7 @@ def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, adm
 
 
 def test_without_postgres_it_is_503(served, bearer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     for query in ("", "?format=csv"):
         reply = client.get(f"/api/v1/portfolio/2020-01-01{query}", headers=bearer)
         assert (reply.status_code, reply.content_type) == (503, "application/problem+json")

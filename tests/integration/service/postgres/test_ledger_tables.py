@@ -10,7 +10,6 @@ from datetime import date
 
 import psycopg2
 import pytest
-from pydantic import SecretStr
 
 from native import REVERSAL, day_number
 from service.errors import DatabaseUnavailable, SettingsError, UnknownLoan
@@ -60,7 +59,7 @@ def test_a_timeline_is_what_was_posted(loans, posting, ledger):
         (day_number(date(2020, 3, 2)), -30_00, 71_25),
     ]
     assert (timeline.version, timeline.currency, timeline.initial) == (2, "USD", 100_00)
-    assert timeline.token > 0
+    assert timeline.horizon > 0
 
 
 def test_a_loan_without_events_is_its_principal(loans, ledger):
@@ -255,7 +254,7 @@ def test_migrating_at_the_same_time_is_safe(settings, admin):
 
 def test_a_user_who_may_not_migrate_is_told_so(settings, admin):
     sql(admin, DROP_ALL)
-    reader = settings.model_copy(update={"psql_admin_user": settings.psql_user, "psql_admin_pw": settings.psql_pw})
+    reader = settings.replace(admin_user=settings.user, admin_password=settings.password)
     with pytest.raises(SettingsError, match="PSQL_ADMIN_USER"):
         migrate(reader)
 
@@ -267,7 +266,7 @@ def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
 
 
 def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(settings):
-    database = ConnectionPool(settings.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.2}))
+    database = ConnectionPool(settings.replace(pool_size=1, pool_timeout_s=0.2))
     with database._connection(), pytest.raises(DatabaseUnavailable, match="in use"):
         database.row("SELECT 1")
     assert database.row("SELECT 1") == (1,)
@@ -275,45 +274,44 @@ def test_every_connection_in_use_is_an_error_soon_and_not_a_wait_without_end(set
 
 
 def test_a_slow_answer_is_cut_off(settings):
-    database = ConnectionPool(settings.model_copy(update={"psql_statement_timeout_s": 0.1}))
+    database = ConnectionPool(settings.replace(statement_timeout_s=0.1))
     with pytest.raises(DatabaseUnavailable, match="too long"):
         database.row("SELECT pg_sleep(5)")
     database.close()
 
 
 def test_the_service_only_reads(settings, loans):
-    database = ConnectionPool(settings.model_copy(update={"psql_user": settings.psql_posting_user,
-                                                          "psql_pw": settings.psql_posting_pw}))  # fmt: skip
+    database = ConnectionPool(settings.replace(user=settings.posting_user, password=settings.posting_password))
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         database.row(POST, ([1], ["fee"], ["2020-01-01"], ["1"]))
     database.close()
 
 
 def test_postgres_that_is_not_there_is_named(settings):
-    gone = settings.model_copy(update={"psql_port": 1})
+    gone = settings.replace(port=1)
     with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1"):
         ConnectionPool(gone).row("SELECT 1")
 
 
 @pytest.mark.parametrize(("role", "name"), [("posting", "PSQL_POSTING_USER"), ("admin", "PSQL_ADMIN_USER")])
 def test_a_user_that_is_not_set_is_named(settings, role, name):
-    bare = settings.model_copy(update={"psql_posting_user": None, "psql_admin_user": None})
+    bare = settings.replace(posting_user=None, admin_user=None)
     with pytest.raises(SettingsError, match=name):
         connect(bare, role)
 
 
 def test_a_host_that_is_not_set_is_named(settings):
     with pytest.raises(SettingsError, match="PSQL_HOST"):
-        connect(settings.model_copy(update={"psql_host": None}), "reader")
+        connect(settings.replace(hosts=None), "reader")
 
 
-def test_the_token_is_the_oldest_transaction_that_was_still_open(loans, settings, posting, ledger):
+def test_the_horizon_is_the_oldest_transaction_that_was_still_open(loans, settings, posting, ledger):
     with closing(connect(settings, "posting")) as slow, slow.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id()")
         (oldest,) = cursor.fetchone()
         post(posting, (1, "fee", "2020-03-01", "1"))
         post(posting, (1, "fee", "2020-03-01", "1"))
-        assert ledger.timelines([1])[1].token == int(oldest)
+        assert ledger.timelines([1])[1].horizon == int(oldest)
 
 
 def test_a_reversal_is_not_reversed(loans, posting):
@@ -362,15 +360,14 @@ def test_an_owner_who_may_not_create_roles_can_migrate_where_they_exist(settings
     with admin.cursor() as cursor:
         cursor.execute("CREATE ROLE plain_owner LOGIN PASSWORD 'x'")
         cursor.execute("CREATE DATABASE plain OWNER plain_owner")
-    plain = {"psql_db": "plain", "psql_admin_user": "plain_owner", "psql_admin_pw": SecretStr("x")}
-    owned = settings.model_copy(update=plain)
+    owned = settings.replace(database="plain", admin_user="plain_owner", admin_password="x")
     migrate(owned)
     with closing(connect(owned, "reader")) as connection:
         assert sql(connection, "SELECT count(*) FROM loans") == [(0,)]
 
 
 def test_a_postgres_that_falls_silent_is_given_up_within_the_bound(settings, loans, postgres):
-    database = ConnectionPool(settings.model_copy(update={"psql_statement_timeout_s": 0.3}))
+    database = ConnectionPool(settings.replace(statement_timeout_s=0.3))
     assert database.row("SELECT 1") == (1,)
     [(backend,)] = [database.row("SELECT pg_backend_pid()")]
     os.kill(backend, signal.SIGSTOP)
@@ -388,8 +385,8 @@ def test_a_postgres_that_falls_silent_is_given_up_within_the_bound(settings, loa
 def test_after_a_connection_could_not_be_made_nobody_waits_for_one_until_a_moment_later(settings):
     clock = [0.0]
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        gone = {"psql_port": silent.getsockname()[1], "psql_connect_timeout_s": 1}
-        database = ConnectionPool(settings.model_copy(update=gone), now=lambda: clock[0])
+        gone = settings.replace(port=silent.getsockname()[1], connect_timeout_s=1)
+        database = ConnectionPool(gone, now=lambda: clock[0])
         with pytest.raises(DatabaseUnavailable, match="no answer"):
             database.row("SELECT 1")
         begun = time.monotonic()

@@ -13,7 +13,9 @@ from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
 from service.postgres.pool import RECYCLE_S, ConnectionPool, Prepared
 from service.runtime.bootstrap import build_app
+from service.settings import PoolSettings
 from tests.conftest import sql
+from tests.support.settings import with_changes
 
 PROCESS = "SELECT pg_backend_pid()"
 READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
@@ -22,8 +24,7 @@ READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 @pytest.fixture
 def single(settings):
     """A pool of one connection, so that one that is lost is missed."""
-    few = {"psql_pool_size": 1, "psql_pool_timeout_s": 0.2, "psql_statement_timeout_s": 0.1}
-    database = ConnectionPool(settings.model_copy(update=few))
+    database = ConnectionPool(settings, pool=PoolSettings(size=1, wait_s=0.2, timeout_s=0.1))
     yield database
     database.close()
 
@@ -74,7 +75,7 @@ def test_no_failure_loses_a_connection(single, admin):
 
 def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_none_is_lost(served, bearer):
     size = 2
-    application = build_app(served.model_copy(update={"psql_pool_size": size, "psql_pool_timeout_s": 0.5}))
+    application = build_app(with_changes(served, psql_pool_size=size, psql_pool_timeout_s=0.5))
     replies = []
 
     def ask(loan):  # each another one, because who asks for the same one shares its read
@@ -82,7 +83,7 @@ def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_
         reply = application.test_client().get(f"/{loan}/2020-02-29", headers=bearer)
         replies.append((reply.status_code, reply.headers.get("Retry-After"), time.monotonic() - begun))
 
-    with closing(connect(served, "admin")) as owner:
+    with closing(connect(served.postgres, "admin")) as owner:
         with owner.cursor() as cursor:
             cursor.execute("LOCK TABLE loans, loan_events")
         threads = [threading.Thread(target=ask, args=(loan,)) for loan in range(1, size + 4)]

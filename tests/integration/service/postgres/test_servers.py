@@ -97,7 +97,7 @@ def test_each_finds_the_server_it_wants_wherever_that_stands(primary, replica):
 
 
 def test_without_the_right_server_every_host_is_named_with_its_reason(primary, replica):
-    only_replica = reaching(replica).model_copy(update={"psql_host": f"127.0.0.1:1, 127.0.0.1:{replica.port}"})
+    only_replica = reaching(replica).replace(hosts=f"127.0.0.1:1, 127.0.0.1:{replica.port}")
     for role in ("posting", "admin"):
         with pytest.raises(DatabaseUnavailable) as caught:
             connect(only_replica, role)
@@ -163,8 +163,8 @@ def test_a_replica_can_be_held_back(primary, replica):
 
 def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
     with silent_host() as silent:
-        several = {"psql_host": f"{silent}, 127.0.0.1:{primary.port}", "psql_connect_timeout_s": 2}
-        with pooled(reaching(primary).model_copy(update=several), target_role="primary") as database:
+        several = reaching(primary).replace(hosts=f"{silent}, 127.0.0.1:{primary.port}", connect_timeout_s=2)
+        with pooled(several, target_role="primary") as database:
             begun = time.monotonic()
             assert database.row("SELECT 1") == (1,)
             taken = time.monotonic() - begun
@@ -176,7 +176,7 @@ def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
 
 def test_hosts_that_all_fall_silent_are_given_up_in_bounded_time(primary):
     with silent_host() as one, silent_host() as other:
-        several = reaching(primary).model_copy(update={"psql_host": f"{one}, {other}", "psql_connect_timeout_s": 2})
+        several = reaching(primary).replace(hosts=f"{one}, {other}", connect_timeout_s=2)
         with seconds_below(3), pytest.raises(DatabaseUnavailable, match=f"{one}: no answer; {other}: no answer"):
             connect_bounded(several)
 
@@ -185,13 +185,13 @@ def test_credentials_are_refused_only_if_no_server_lets_them_in(primary, replica
     replica.pause()
     primary.ask("DROP ROLE IF EXISTS newcomer")
     primary.ask("CREATE ROLE newcomer LOGIN PASSWORD 'x' IN ROLE loaner_reader")
-    newcomer = reaching(replica, primary).model_copy(update={"psql_user": "newcomer", "psql_pw": SecretStr("x")})
+    newcomer = reaching(replica, primary).replace(user="newcomer", password=SecretStr("x"))
     assert port_of(newcomer, "primary") == primary.port
     with pytest.raises(DatabaseUnavailable, match="authentication failed") as caught:
         connect_bounded(newcomer, "replica")
     assert not isinstance(caught.value, CredentialsRefused)
     with pytest.raises(CredentialsRefused, match="authentication failed"):
-        connect_bounded(newcomer.model_copy(update={"psql_pw": SecretStr("wrong")}))
+        connect_bounded(newcomer.replace(password=SecretStr("wrong")))
 
 
 def test_what_reads_cannot_write_wherever_it_reads(primary, replica):

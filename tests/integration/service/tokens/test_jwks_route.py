@@ -8,6 +8,7 @@ from security import JwksKeys, OAuth2Provider, Request, Response, ThreadLocalSec
 from security.keys.rotation import PUBLISH_S, KeyRing
 from service.runtime.bootstrap import build_app
 from tests.fakes.http_server import serving
+from tests.support.settings import with_changes
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def ring(tmp_path, keys_dir):
 
 @pytest.fixture
 def client(served, ring):
-    return build_app(served.model_copy(update={"keys_dir": str(ring.directory)})).test_client()
+    return build_app(with_changes(served, keys_dir=str(ring.directory))).test_client()
 
 
 def test_every_key_of_its_own_is_in_the_set_and_no_other(client, ring):
@@ -40,7 +41,7 @@ def test_a_copy_may_be_kept_no_longer_than_a_key_is_published_before_it_signs(cl
 
 def test_without_a_key_of_its_own_the_set_is_empty(served, tmp_path, keys_dir):
     (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
-    app = build_app(served.model_copy(update={"keys_dir": str(tmp_path)}))
+    app = build_app(with_changes(served, keys_dir=str(tmp_path)))
     assert app.test_client().get("/.well-known/jwks.json").json == {"keys": []}
 
 

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from service.runtime.bootstrap import build_app
+from tests.support.settings import with_changes
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
 
@@ -86,12 +87,12 @@ def test_no_secret_reaches_the_log(client, caplog):
 
 
 def test_without_a_secret_there_are_no_tokens(served):
-    assert build_app(served.model_copy(update={"secret": None})).test_client().post("/token").status_code == 404
+    assert build_app(with_changes(served, secret=None)).test_client().post("/token").status_code == 404
 
 
 def test_without_a_key_of_its_own_there_are_no_tokens(served, keys_dir, tmp_path):
     (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
-    app = build_app(served.model_copy(update={"keys_dir": str(tmp_path)}))
+    app = build_app(with_changes(served, keys_dir=str(tmp_path)))
     assert app.test_client().post("/token", data=form()).status_code == 404
 
 

@@ -10,9 +10,8 @@ from pydantic import SecretStr
 
 from service.errors import DatabaseUnavailable, SettingsError
 from service.postgres.connect import connect
-from service.postgres.credentials import Credentials
 from service.postgres.pool import ConnectionPool
-from service.settings import load_settings
+from service.settings import Login, PostgresSettings, VaultSettings
 from service.vault import login
 from service.vault.lease import VaultLease
 from service.vault.login import VaultUnavailable, vault_url
@@ -29,19 +28,20 @@ def vault(settings):
         yield server
 
 
-def configured(settings, vault, **changes):
-    plain = load_settings(
-        vault_addr=vault.url, **{"vault_role_id": "app", "vault_secret_id": "right-secret", **changes}
-    )
-    reach = {name: value for name, value in settings if name.startswith("psql_")}
-    return plain.model_copy(update={**reach, "psql_user": "nobody", "psql_pw": None})
+def configured(vault, **changes) -> VaultSettings:
+    return VaultSettings(**{"addr": vault.url, "role_id": "app", "secret_id": "right-secret", **changes})
+
+
+def without_reader(settings: PostgresSettings) -> PostgresSettings:
+    """Return settings whose own reader cannot log in, so that only Vault's can."""
+    return settings.replace(user="nobody", password=None)
 
 
 @contextmanager
-def leased(settings, timeout_s: float = 2):
+def leased(settings: VaultSettings, timeout_s: float = 2):
     """Credentials that are kept alive meanwhile: the lease, and where they are published."""
     shared = SharedCredentials()
-    lease = VaultLease(settings, shared)
+    lease = VaultLease(settings, settings.role, shared)
     lease.start(timeout_s)
     try:
         yield lease, shared
@@ -99,10 +99,10 @@ def test_the_stand_in_answers_as_the_recorded_server(settings, say):
     "changes",
     [
         {},
-        {"vault_role_id": None, "vault_token": SecretStr("root-token")},
-        {"vault_secret_id": None, "vault_secret_id_file": "secret"},
-        {"vault_role_id": None, "vault_token_file": "token"},
-        {"vault_role_id": None, "vault_kubernetes_role": "loaner"},
+        {"role_id": None, "token": SecretStr("root-token")},
+        {"secret_id": None, "secret_id_file": "secret"},
+        {"role_id": None, "token_file": "token"},
+        {"role_id": None, "kubernetes_role": "loaner"},
     ],
     ids=["approle", "token", "secret in a file", "token in a file", "kubernetes"],
 )
@@ -111,11 +111,12 @@ def test_every_way_of_logging_in_gives_credentials_that_read(settings, vault, tm
     (tmp_path / "token").write_text("root-token\n")
     monkeypatch.setattr(login, "KUBERNETES_TOKEN", tmp_path / "secret")
     placed = {name: str(tmp_path / value) if name.endswith("_file") else value for name, value in changes.items()}
-    chosen = configured(settings, vault, **placed)
-    with leased(chosen) as (_, shared):
+    with leased(configured(vault, **placed)) as (_, shared):
         user = shared.read().user
         assert user in roles(settings)
-        with closing(connect(shared.read().in_settings(chosen), "reader")) as connection, connection.cursor() as cursor:
+        issued = shared.read()
+        reader = settings.replace(user=issued.user, password=issued.password)
+        with closing(connect(reader, "reader")) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT current_user, count(*) FROM loans GROUP BY 1")
             cursor.execute("SELECT current_user")
             assert cursor.fetchone() == (user,)
@@ -124,9 +125,8 @@ def test_every_way_of_logging_in_gives_credentials_that_read(settings, vault, tm
 
 def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settings, vault, say):
     vault.lease_s, vault.max_s = 2.0, 5.0
-    chosen = configured(settings, vault)
-    with leased(chosen) as (lease, shared):
-        database = ConnectionPool(chosen, shared)
+    with leased(configured(vault)) as (lease, shared):
+        database = ConnectionPool(without_reader(settings), shared)
         users, reads, stop, failures = set(), [0], threading.Event(), []
 
         def read() -> None:
@@ -159,9 +159,8 @@ def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settin
 
 def test_an_outage_is_served_through_and_survived(settings, vault, caplog):
     vault.lease_s, vault.max_s = 6.0, 60.0
-    chosen = configured(settings, vault)
-    with leased(chosen) as (lease, shared):
-        database = ConnectionPool(chosen, shared)
+    with leased(configured(vault)) as (lease, shared):
+        database = ConnectionPool(without_reader(settings), shared)
         vault.sealed = True
         until(lambda: "Vault is sealed; the credentials are good for another" in caplog.text)
         assert database.row("SELECT 1") == (1,)
@@ -175,9 +174,8 @@ def test_an_outage_is_served_through_and_survived(settings, vault, caplog):
 
 def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, vault):
     vault.lease_s, vault.max_s = 2.0, 2.0
-    chosen = configured(settings, vault)
-    with leased(chosen) as (_, shared):
-        database = ConnectionPool(chosen, shared)
+    with leased(configured(vault)) as (_, shared):
+        database = ConnectionPool(without_reader(settings), shared)
         first = shared.read().user
         assert database.row("SELECT current_user") == (first,)
         vault.sealed = True
@@ -191,9 +189,8 @@ def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, 
 
 @pytest.mark.parametrize("fault", ["lease gone", "token revoked"])
 def test_what_is_taken_away_is_asked_for_anew(settings, vault, fault):
-    chosen = configured(settings, vault)
-    with leased(chosen) as (_, shared):
-        database = ConnectionPool(chosen, shared)
+    with leased(configured(vault)) as (_, shared):
+        database = ConnectionPool(without_reader(settings), shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
         if fault == "lease gone":  # noticed by whoever renews it
@@ -208,7 +205,7 @@ def test_what_is_taken_away_is_asked_for_anew(settings, vault, fault):
 
 def test_a_token_at_its_end_is_replaced_with_its_credentials(settings, vault):
     vault.token_s, vault.token_max_s, vault.lease_s, vault.max_s = 3.0, 5.0, 60.0, 600.0
-    with leased(configured(settings, vault)) as (_, shared):
+    with leased(configured(vault)) as (_, shared):
         first = shared.read().user
         until(lambda: shared.read().user != first)
         until(lambda: first not in roles(settings))
@@ -221,7 +218,7 @@ def test_a_token_that_cannot_be_renewed_does_not_keep_the_lease_from_being(setti
     vault.answer = lambda m, p, t, b: DENIED if p.endswith("renew-self") else ask(m, p, t, b)
     token = vault.make_token()
     vault.tokens[token]["ends"] = time.time() + 3  # as Vault tells at first; it lasts longer
-    with leased(configured(settings, vault, vault_role_id=None, vault_token=token)) as (lease, _):
+    with leased(configured(vault, role_id=None, token=token)) as (lease, _):
         vault.tokens[token]["ends"] = time.time() + 60
         time.sleep(6)
         assert lease.remaining_s() > 0.5
@@ -238,7 +235,7 @@ def test_credentials_that_fail_after_a_new_login_are_asked_for_again(settings, v
         return ask(method, path, token, body)
 
     vault.answer = answer
-    with leased(configured(settings, vault)) as (_, shared):
+    with leased(configured(vault)) as (_, shared):
         first = shared.read().user
         until(lambda: first not in roles(settings))
         assert shared.read().user in roles(settings)  # in time
@@ -250,7 +247,7 @@ def test_a_file_that_holds_another_token_is_read_again(settings, vault, tmp_path
     path = tmp_path / "token"
     path.write_text(vault.make_token())
     vault.tokens[path.read_text()]["made"] = -1000.0  # it lasts no longer
-    with leased(configured(settings, vault, vault_role_id=None, vault_token_file=str(path))) as (_, shared):
+    with leased(configured(vault, role_id=None, token_file=str(path))) as (_, shared):
         first = shared.read().user
         vault.token_s = 60.0
         path.write_text(vault.make_token())
@@ -268,7 +265,7 @@ def test_a_file_that_holds_another_token_is_read_again(settings, vault, tmp_path
 )  # fmt: skip
 def test_whatever_is_answered_for_a_while_the_credentials_are_kept_alive(settings, vault, odd):
     vault.lease_s, vault.max_s = 4.0, 60.0
-    with leased(configured(settings, vault)) as (lease, shared):
+    with leased(configured(vault)) as (lease, shared):
         ask = vault.answer
         vault.answer = lambda *_: odd
         until(lambda: lease.remaining_s() < 1.2)
@@ -286,7 +283,7 @@ def test_a_start_that_is_answered_oddly_ends_in_a_line_and_leaves_nothing(settin
     ask = vault.answer
     vault.answer = lambda m, p, t, b: odd if "creds" in p else ask(m, p, t, b)
     with pytest.raises(VaultUnavailable) as caught:
-        VaultLease(configured(settings, vault), SharedCredentials()).start(1)
+        VaultLease(configured(vault), "readonly", SharedCredentials()).start(1)
     assert len(str(caught.value).splitlines()) == 1
     assert set(vault.tokens) == {"root-token"}
     assert roles(settings) == set()
@@ -294,9 +291,8 @@ def test_a_start_that_is_answered_oddly_ends_in_a_line_and_leaves_nothing(settin
 
 def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings, vault, caplog):
     vault.lease_s, vault.max_s = 600.0, 6000.0
-    chosen = configured(settings, vault)
-    with leased(chosen) as (_, shared):
-        database = ConnectionPool(chosen, shared)
+    with leased(configured(vault)) as (_, shared):
+        database = ConnectionPool(without_reader(settings), shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
         vault.revoke(next(iter(vault.leases)))
@@ -315,7 +311,7 @@ def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings
 
 def test_every_lease_of_a_token_that_was_given_to_us_is_given_back(settings, vault):
     vault.lease_s, vault.max_s = 3.0, 3.0
-    with leased(configured(settings, vault, vault_role_id=None, vault_token="root-token")):
+    with leased(configured(vault, role_id=None, token="root-token")):
         until(lambda: len(vault.made) >= 2)
         assert len(roles(settings)) == 2
     assert roles(settings) == set()
@@ -323,7 +319,7 @@ def test_every_lease_of_a_token_that_was_given_to_us_is_given_back(settings, vau
 
 
 def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
-    with leased(configured(settings, vault)) as (lease, _):
+    with leased(configured(vault)) as (lease, _):
         vault.delay_s = 8
         begun = time.monotonic()
         lease.stop()
@@ -333,7 +329,7 @@ def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
 
 def test_a_plain_user_without_rights_is_told_so(settings, admin):
     sql(admin, "CREATE ROLE without_rights LOGIN PASSWORD 'pw'")
-    plain = settings.model_copy(update={"psql_user": "without_rights", "psql_pw": SecretStr("pw")})
+    plain = settings.replace(user="without_rights", password=SecretStr("pw"))
     database = ConnectionPool(plain)
     with pytest.raises(DatabaseUnavailable, match="PSQL_USER may not read: permission denied for table loans"):
         database.row("SELECT count(*) FROM loans")
@@ -350,7 +346,7 @@ def test_a_plain_user_without_rights_is_told_so(settings, admin):
     ],
 )
 def test_a_port_is_added_where_there_is_none(address, url):
-    assert vault_url(load_settings(vault_addr=address)) == url
+    assert vault_url(VaultSettings(addr=address)) == url
 
 
 def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
@@ -358,7 +354,7 @@ def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
     vault.sealed = True
     timer = threading.Timer(1.5, lambda: setattr(vault, "sealed", False))
     timer.start()
-    with leased(configured(settings, vault), timeout_s=10) as (_, shared):
+    with leased(configured(vault), timeout_s=10) as (_, shared):
         assert shared.read().user in roles(settings)
     timer.join()
 
@@ -366,26 +362,25 @@ def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
 @pytest.mark.parametrize(
     ("changes", "error", "said"),
     [
-        ({"vault_secret_id": "wrong"}, VaultUnavailable, "invalid secret id"),
-        ({"vault_role": "other"}, VaultUnavailable, "permission denied"),
-        ({"vault_role_id": None}, SettingsError, "VAULT_TOKEN is not set"),
-        ({"vault_role_id": None, "vault_token": "s.bad"}, VaultUnavailable, "permission denied"),
-        ({"vault_role_id": None, "vault_token": "root-token", "vault_role": "other"}, VaultUnavailable, "unknown role"),
+        ({"secret_id": "wrong"}, VaultUnavailable, "invalid secret id"),
+        ({"role": "other"}, VaultUnavailable, "permission denied"),
+        ({"role_id": None}, SettingsError, "VAULT_TOKEN is not set"),
+        ({"role_id": None, "token": "s.bad"}, VaultUnavailable, "permission denied"),
+        ({"role_id": None, "token": "root-token", "role": "other"}, VaultUnavailable, "unknown role"),
         (
-            {"vault_role_id": None, "vault_token_file": "/nowhere"},
+            {"role_id": None, "token_file": "/nowhere"},
             SettingsError,
             "VAULT_TOKEN_FILE: /nowhere cannot be read",
         ),
-        ({"vault_addr": "http://127.0.0.1:1"}, VaultUnavailable, "cannot be reached"),
-        ({"vault_addr": "http://u:s3cret@127.0.0.1:1"}, VaultUnavailable, "Vault at http://127.0.0.1:1: "),
-        ({"vault_ca": "/nowhere"}, SettingsError, "VAULT_CA: /nowhere is not a file"),
+        ({"addr": "http://127.0.0.1:1"}, VaultUnavailable, "cannot be reached"),
+        ({"addr": "http://u:s3cret@127.0.0.1:1"}, VaultUnavailable, "Vault at http://127.0.0.1:1: "),
+        ({"ca": "/nowhere"}, SettingsError, "VAULT_CA: /nowhere is not a file"),
     ],
 )
 def test_what_cannot_be_had_is_named_and_no_secret_is(settings, vault, changes, error, said):
-    plain = {"vault_addr": vault.url, "vault_role_id": "app", "vault_secret_id": "right-secret", **changes}
-    chosen = load_settings(**plain).model_copy(update={"psql_host": "127.0.0.1"})
+    chosen = configured(vault, **changes)
     with pytest.raises(error) as caught:
-        VaultLease(chosen, SharedCredentials()).start(0.3)
+        VaultLease(chosen, chosen.role, SharedCredentials()).start(0.3)
     assert said in str(caught.value)
     assert "secret" not in str(caught.value).replace("invalid secret id", "")
     assert len(str(caught.value).splitlines()) == 1
@@ -395,7 +390,7 @@ def test_a_vault_that_stays_sealed_is_given_up_within_the_bound(settings, vault)
     vault.sealed = True
     begun = time.monotonic()
     with pytest.raises(VaultUnavailable, match="Vault is sealed"):
-        VaultLease(configured(settings, vault), SharedCredentials()).start(1)
+        VaultLease(configured(vault), "readonly", SharedCredentials()).start(1)
     assert time.monotonic() - begun < 5
 
 
@@ -404,17 +399,17 @@ def test_shared_credentials_are_read_whole_whoever_writes_meanwhile():
     with pytest.raises(LookupError):
         shared.read()
     with pytest.raises(ValueError, match="too long"):
-        shared.publish(Credentials("a", "x" * 5000))
+        shared.publish(Login("a", "x" * 5000))
     stop = threading.Event()
 
     def write() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            shared.publish(Credentials(f"user-{number}", f"password-{number}" * (number % 50 + 1)))
+            shared.publish(Login(f"user-{number}", f"password-{number}" * (number % 50 + 1)))
 
     writer = threading.Thread(target=write)
-    shared.publish(Credentials("user-0", "password-0"))
+    shared.publish(Login("user-0", "password-0"))
     writer.start()
     for _ in range(2000):
         found = shared.read()

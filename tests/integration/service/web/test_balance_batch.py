@@ -12,6 +12,7 @@ from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from service.web.schemas.balance_batch import MAX_BALANCES
+from tests.support.settings import with_changes
 from tests.unit.service.ledger.test_timeline_lookup import Kept
 
 PATH = "/api/v1/balances"
@@ -122,7 +123,7 @@ def test_it_requires_a_token_with_the_read_scope(client, make_token):
 
 
 def test_without_postgres_it_is_503(served, bearer):
-    app = build_app(served.model_copy(update={"psql_port": 1}))
+    app = build_app(with_changes(served, psql_port=1))
     reply = app.test_client().post(PATH, json=pairs(*PAIRS), headers=bearer)
     assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
 
@@ -149,7 +150,11 @@ class RecordingStore:
 def test_each_store_is_queried_once_for_the_missing_loans(served):
     freshness = Freshness(3600)
     freshness.on_listen("c", 0, freshness.now())
-    near, far, database = RecordingStore(Kept()), RecordingStore(Kept()), RecordingStore(ConnectionPool(served))
+    near, far, database = (
+        RecordingStore(Kept()),
+        RecordingStore(Kept()),
+        RecordingStore(ConnectionPool(served.postgres)),
+    )
     timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
     timelines.get(1)
     near.calls.clear(), far.calls.clear(), database.calls.clear()
@@ -164,7 +169,7 @@ def test_each_store_is_queried_once_for_the_missing_loans(served):
 def test_only_loans_with_a_change_notification_are_read_again(served, posting):
     freshness = Freshness(3600)
     freshness.on_listen("c", 0, freshness.now())
-    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served)), freshness, caches=(Kept(),))
+    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served.postgres)), freshness, caches=(Kept(),))
     before = timelines.get_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from service.runtime.bootstrap import build_app
+from tests.support.settings import with_changes
 
 PROBLEM = "application/problem+json"
 
@@ -129,7 +130,7 @@ def test_every_route_is_secured_unless_it_is_listed_as_public(served):
 
 
 def test_loan_routes_can_be_made_public(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     assert client.get("/1/2020-01-01").status_code == 200
     assert client.get("/status").status_code == 401
 
@@ -143,7 +144,7 @@ def test_unknown_paths_and_methods_are_problem_documents(client, bearer):
 
 
 def test_an_unavailable_database_is_503_with_retry_after(served, bearer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     reply = client.get("/1/2020-01-01", headers=bearer)
     assert (reply.status_code, reply.content_type) == (503, PROBLEM)
     assert reply.headers["Retry-After"] == "1"

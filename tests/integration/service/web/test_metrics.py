@@ -59,8 +59,8 @@ def scrape(url: str) -> Metrics:
 @pytest.fixture
 def variables(served, tmp_path):
     """Variables of a service with two workers, which needs a gateway as well."""
-    return {**reach(served), "KEYS_DIR": served.keys_dir, "LISTEN_HOST": "127.0.0.1", "PORT": str(free_port()),
-            "WORKERS": "2", "DRAIN_S": "0", "TMPDIR": str(tmp_path)}  # fmt: skip
+    return {**reach(served.postgres), "KEYS_DIR": served.tokens.keys_dir, "LISTEN_HOST": "127.0.0.1",
+            "PORT": str(free_port()), "WORKERS": "2", "DRAIN_S": "0", "TMPDIR": str(tmp_path)}  # fmt: skip
 
 
 def test_requests_are_counted_by_route_method_and_status(client, bearer):
@@ -116,7 +116,7 @@ def test_connections_are_counted_after_successful_and_failed_reads(served):
         return REGISTRY.get_sample_value("loaner_database_refusals_total", {"reason": reason}) or 0
 
     opened, in_use, maximum = counted()
-    database = ConnectionPool(served.model_copy(update={"psql_pool_size": 1, "psql_pool_timeout_s": 0.05}))
+    database = ConnectionPool(served.postgres.replace(pool_size=1, pool_timeout_s=0.05))
     with database._connection():
         assert counted() == [opened + 1, in_use + 1, maximum + 1]
         before = refusals("exhausted")
@@ -133,7 +133,7 @@ def test_connections_are_counted_after_successful_and_failed_reads(served):
     database.close()
     assert counted()[:2] == [opened, in_use]
     before = refusals("down")
-    unreachable = ConnectionPool(served.model_copy(update={"psql_port": 1}))
+    unreachable = ConnectionPool(served.postgres.replace(port=1))
     for _ in range(2):
         with pytest.raises(DatabaseUnavailable):
             unreachable.row("SELECT 1")
@@ -155,7 +155,7 @@ def test_a_gauge_appears_once_it_is_set_and_only_once_across_threads():
 
 def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, variables, bearer, tmp_path):
     url = f"http://127.0.0.1:{variables['PORT']}"
-    pool = float(served.psql_pool_size + served.psql_posting_pool_size + 1)  # and one for portfolios
+    pool = float(served.postgres.pool_size + served.postgres.posting_pool_size + 1)  # and one for portfolios
 
     def written() -> list[Path]:
         return list(tmp_path.glob("loaner-*/metrics/histogram_*.db"))
@@ -198,7 +198,7 @@ def test_the_parent_reports_on_vault_and_the_gateway(served, variables):
         del variables[name]
     variables |= {"VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret",
                   "SERVICE_DISCOVERY": "upstream", "GATEWAY_INTERVAL_S": "1"}  # fmt: skip
-    with running(StandInVault(served, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(StandInVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url}
         with started(**variables) as (process, output):
             wait_until_up(process, f"{url}/healthcheck", output)

@@ -12,6 +12,7 @@ from service.runtime.bootstrap import build_app
 from service.tokens.key_setup import check_keys, open_keys, warn_of_exposure
 from tests.conftest import sql
 from tests.support.processes import free_port
+from tests.support.settings import with_changes
 
 
 def test_status_is_returned_to_a_client_with_a_token(client, bearer):
@@ -21,14 +22,14 @@ def test_status_is_returned_to_a_client_with_a_token(client, bearer):
 
 
 def test_status_reports_an_unavailable_database(served, bearer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     reply = client.get("/status", headers=bearer)
     assert reply.status_code == 200
     assert "127.0.0.1:1" in reply.json["database"]
 
 
 def test_liveness_and_version_need_no_database(served):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     assert client.get("/healthcheck").json == {"status": "ok"}
     assert client.get("/version").json == {"version": __version__}
 
@@ -39,14 +40,14 @@ def test_it_is_ready_if_the_tables_can_be_read(client):
 
 def test_readiness_reports_every_dependency(served):
     cache = f"127.0.0.1:{free_port()}"
-    chosen = served.model_copy(update={"memcached_servers": cache, "cache_secret": SecretStr("s" * 16)})
+    chosen = with_changes(served, memcached_servers=cache, cache_secret=SecretStr("s" * 16))
     client = build_app(chosen).test_client()
     expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}}
     assert (client.get("/ready").status_code, client.get("/ready").json) == (200, expected)
 
 
 def test_it_is_not_ready_without_postgres(served):
-    reply = build_app(served.model_copy(update={"psql_port": 1})).test_client().get("/ready")
+    reply = build_app(with_changes(served, psql_port=1)).test_client().get("/ready")
     assert (reply.status_code, reply.content_type) == (503, "application/problem+json")
     assert "127.0.0.1" not in reply.text
 
@@ -146,7 +147,7 @@ def test_an_unusable_key_directory_stops_the_start(served, tmp_path, content, me
         for name, text in content.items():
             (folder / name).write_text(text)
     with pytest.raises(SettingsError, match=f"KEYS_DIR.*{message}"):
-        open_keys(served.model_copy(update={"keys_dir": str(folder)}))
+        open_keys(served.tokens.replace(keys_dir=str(folder)))
 
 
 def test_a_broken_signing_key_stops_the_start(served, keys_dir, tmp_path):
@@ -154,7 +155,7 @@ def test_a_broken_signing_key_stops_the_start(served, keys_dir, tmp_path):
     (tmp_path / "loaner").write_text("rubbish")
     (tmp_path / "loaner.pub").write_bytes((keys_dir / "loaner.pub").read_bytes())
     with pytest.raises(SettingsError, match=r"KEYS_DIR.*loaner: is not a private key"):
-        check_keys(served.model_copy(update={"keys_dir": str(tmp_path)}))
+        check_keys(served.tokens.replace(keys_dir=str(tmp_path)))
 
 
 def test_loose_permissions_of_keys_are_logged(served, keys_dir, tmp_path, caplog):
@@ -162,6 +163,6 @@ def test_loose_permissions_of_keys_are_logged(served, keys_dir, tmp_path, caplog
         (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
     (tmp_path / "loaner").chmod(0o640)
     tmp_path.chmod(0o755)
-    warn_of_exposure(served.model_copy(update={"keys_dir": str(tmp_path)}))
-    assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that others may read (mode 0640)" in caplog.text
-    assert f"KEYS_DIR: {tmp_path} holds private keys and is open to all (mode 0755)" in caplog.text
+    warn_of_exposure(served.tokens.replace(keys_dir=str(tmp_path)))
+    assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that other users can read (mode 0640)" in caplog.text
+    assert f"KEYS_DIR: {tmp_path} has private keys and is readable by all users (mode 0755)" in caplog.text

@@ -14,6 +14,7 @@ from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.models.oracle import Event, Ledger
+from tests.support.settings import with_changes
 
 PROBLEM = "application/problem+json"
 EVENTS = "/api/v1/loan/1/events"
@@ -308,14 +309,14 @@ def test_a_token_without_the_write_scope_is_403_and_none_is_401(client, make_tok
 
 
 def test_posting_requires_a_token_even_if_loan_routes_are_public(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     assert client.get("/1/2020-01-01").status_code == 200
     assert client.post(EVENTS, json={"events": [GOOD]}).status_code == 401
     assert client.post("/api/v1/loan", json=LOAN).status_code == 401
 
 
 def test_posting_is_404_if_it_is_not_configured(served, writer):
-    client = build_app(served.model_copy(update={"psql_posting_user": None})).test_client()
+    client = build_app(with_changes(served, psql_posting_user=None)).test_client()
     for path, body in ((EVENTS, {"events": [GOOD]}), ("/api/v1/loan", LOAN), (EVENTS, {})):
         rejected_fields(client.post(path, json=body, headers=writer), 404)
         assert client.post(path, json=body).status_code == 401
@@ -323,7 +324,7 @@ def test_posting_is_404_if_it_is_not_configured(served, writer):
 
 
 def test_an_unavailable_database_is_503_with_retry_after(served, writer):
-    client = build_app(served.model_copy(update={"psql_port": 1})).test_client()
+    client = build_app(with_changes(served, psql_port=1)).test_client()
     reply = client.post(EVENTS, json={"events": [GOOD]}, headers=writer)
     rejected_fields(reply, 503)
     assert reply.headers["Retry-After"] == "1"
@@ -332,15 +333,15 @@ def test_an_unavailable_database_is_503_with_retry_after(served, writer):
 
 
 def test_posting_to_a_read_only_database_is_503_and_reading_works(served, writer, admin):
-    sql(admin, f"ALTER DATABASE {served.psql_db} SET default_transaction_read_only = on")
+    sql(admin, f"ALTER DATABASE {served.postgres.database} SET default_transaction_read_only = on")
     client = build_app(served).test_client()
     rejected_fields(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert client.get("/1/2020-01-01", headers=writer).status_code == 200
 
 
 def test_a_database_user_without_the_right_to_post_is_503(served, writer, caplog):
-    reader = {"psql_posting_user": served.psql_user, "psql_posting_pw": served.psql_pw}
-    client = build_app(served.model_copy(update=reader)).test_client()
+    reader = {"psql_posting_user": served.postgres.user, "psql_posting_pw": served.postgres.password}
+    client = build_app(with_changes(served, **reader)).test_client()
     rejected_fields(client.post(EVENTS, json={"events": [GOOD]}, headers=writer), 503)
     assert "PSQL_POSTING_USER may not post: permission denied for function" in caplog.text
 

@@ -205,7 +205,7 @@ def test_a_long_csv_is_streamed_in_constant_memory():
     peaks = []
     for count in (2_000, 20_000):
         timeline = Timeline.build(
-            loan_id=1, version=count, token=1, start_day=0, initial=0, currency="USD",
+            loan_id=1, version=count, horizon=1, start_day=0, initial=0, currency="USD",
             days=[day_number(YEAR.first)] * count, kinds=[FEE] * count, amounts=[1] * count, tx_ids=range(count),
         )  # fmt: skip
         tracemalloc.start()

@@ -8,6 +8,7 @@ import pytest
 from service.errors import SettingsError
 from service.runtime.bootstrap import build_app
 from service.settings import load_settings
+from tests.support.settings import with_changes
 
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
 
@@ -17,7 +18,7 @@ def ask(served):
     """Requests the documentation from an address, with trusted proxies in these networks."""
 
     def ask(peer: str, networks: str, **headers: str):
-        client = build_app(served.model_copy(update={"trusted_proxies": networks})).test_client()
+        client = build_app(with_changes(served, trusted_proxies=networks)).test_client()
         return client.get("/api/v1", headers={**PREFIX, **headers}, environ_base={"REMOTE_ADDR": peer})
 
     return ask
@@ -63,7 +64,7 @@ def test_internal_routes_are_404_through_trusted_and_other_proxies(served):
 )
 def test_invalid_networks_stop_the_start(networks, ok):
     if ok:
-        assert load_settings(trusted_proxies=networks).trusted_proxies == "10.0.0.0/8, ::1/128"
+        assert load_settings(trusted_proxies=networks).server.trusted_proxies == "10.0.0.0/8, ::1/128"
     else:
         with pytest.raises(SettingsError, match="TRUSTED_PROXIES: expected addresses or networks"):
             load_settings(trusted_proxies=networks)
@@ -131,7 +132,7 @@ def test_an_invalid_address_is_not_logged(served, caplog):
     ],
 )
 def test_the_client_is_the_last_address_outside_the_trusted_networks(served, forwarded, client_address, caplog):
-    client = build_app(served.model_copy(update={"trusted_proxies": "10.0.0.0/8"})).test_client()
+    client = build_app(with_changes(served, trusted_proxies="10.0.0.0/8")).test_client()
     with caplog.at_level(logging.INFO):
         client.get("/version", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.0.0.1"})
     assert f"{client_address} GET /version 200" in caplog.text

@@ -1,4 +1,4 @@
-"""The chain around a plain WSGI application: the same outcomes as in Flask."""
+"""The WSGI middleware: the same outcomes as in Flask."""
 
 import json
 import sys
@@ -38,7 +38,7 @@ def application(chain):
             raise RuntimeError("crash")
         start_response("200 OK", [("Content-Type", "text/plain")])
         auth = chain.security_context.get_auth()
-        return Body([f"hello {auth.username if auth else 'nobody'}".encode()])
+        return Body([f"hello {auth.username if auth else 'anonymous'}".encode()])
 
     return SecurityMiddleware(hello, chain)
 
@@ -59,59 +59,59 @@ def ask(application, path="/hello", **headers):
         **headers,
     }
     setup_testing_defaults(environ)
-    told = {}
+    started = {}
 
     def start_response(status, headers, exc_info=None):
-        told.update(status=status, headers=dict(headers))
+        started.update(status=status, headers=dict(headers))
 
     answer = validator(application)(environ, start_response)
     try:
         body = b"".join(answer)
     finally:
         answer.close()
-    return told["status"], told["headers"], body
+    return started["status"], started["headers"], body
 
 
-def test_a_token_admits(application, chain, make_token):
+def test_valid_token_is_admitted(application, chain, make_token):
     assert ask(application, HTTP_AUTHORIZATION=f"Bearer {make_token()}")[::2] == ("200 OK", b"hello ann@example.com")
     assert Body.closed
     assert not chain.security_context.has_auth()
 
 
-def test_a_path_is_read_as_utf_8(application, make_token):
+def test_path_is_decoded_as_utf_8(application, make_token):
     assert ask(application, "/grüße", HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "200 OK"
 
 
-def test_nobody_is_401(application):
+def test_request_without_an_identity_is_401(application):
     status, headers, body = ask(application)
     assert (status, headers["Content-Type"]) == ("401 Unauthorized", "application/problem+json")
     assert headers["WWW-Authenticate"] == 'Bearer realm="microkubes"'
     assert (json.loads(body)["code"], json.loads(body)["message"]) == (401, "authentication required")
 
 
-def test_an_identity_without_permission_is_403(application, chain, make_token):
+def test_identity_without_permission_is_403(application, chain, make_token):
     assert ask(application, "/other", HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "403 Forbidden"
     assert not chain.security_context.has_auth()
 
 
 def test_public_routes_are_open(application):
-    assert ask(application, "/open")[::2] == ("200 OK", b"hello nobody")
+    assert ask(application, "/open")[::2] == ("200 OK", b"hello anonymous")
 
 
 @pytest.mark.parametrize("path", ["//secret", "///secret", "/secret"])
-def test_several_first_slashes_are_one(chain, make_token, path):
+def test_leading_slashes_are_merged(chain, make_token, path):
     chain.providers[-1] = ACLProvider([{"id": "all"}, {"id": "d", "effect": "deny", "resources": ["/secret"]}])
     application = SecurityMiddleware(lambda *_: [b"secret"], chain)
     assert ask(application, path, HTTP_AUTHORIZATION=f"Bearer {make_token()}")[0] == "403 Forbidden"
 
 
-def test_a_path_that_is_no_text_is_400(application):
-    told = []
-    application({"PATH_INFO": "/\u4e2d", "REQUEST_METHOD": "GET"}, lambda status, headers: told.append(status))
-    assert told == ["400 Bad Request"]
+def test_path_that_is_not_latin_1_is_400(application):
+    statuses = []
+    application({"PATH_INFO": "/\u4e2d", "REQUEST_METHOD": "GET"}, lambda status, headers: statuses.append(status))
+    assert statuses == ["400 Bad Request"]
 
 
-def test_answers_that_are_made_in_turn_keep_their_identities_apart(chain, make_token):
+def test_interleaved_responses_have_separate_identities(chain, make_token):
     def slowly(environ, start_response):
         start_response("200 OK", [])
         for _ in range(2):
@@ -133,7 +133,7 @@ def test_answers_that_are_made_in_turn_keep_their_identities_apart(chain, make_t
     assert not chain.security_context.has_auth()
 
 
-def test_an_application_may_still_replace_its_headers_after_an_error(chain, make_token):
+def test_exc_info_reaches_start_response(chain, make_token):
     seen = []
 
     def application(environ, start_response):
@@ -148,13 +148,13 @@ def test_an_application_may_still_replace_its_headers_after_an_error(chain, make
     assert seen == [ValueError]
 
 
-def test_an_application_that_fails_leaves_no_identity_behind(application, chain, make_token):
+def test_failing_application_leaves_no_identity_behind(application, chain, make_token):
     with pytest.raises(RuntimeError, match="crash"):
         ask(application, "/crash", HTTP_AUTHORIZATION=f"Bearer {make_token()}")
     assert not chain.security_context.has_auth()
 
 
-def test_a_provider_that_fails_is_a_500_that_says_nothing(chain):
+def test_failing_provider_is_a_500_without_details(chain):
     def broken(context, request, response):
         raise KeyError("hunter2")
 
@@ -164,7 +164,7 @@ def test_a_provider_that_fails_is_a_500_that_says_nothing(chain):
     assert b"hunter2" not in body
 
 
-def test_a_provider_may_reply_itself(chain):
+def test_provider_can_end_the_response(chain):
     seen = []
 
     def reply(context, request, response):
@@ -180,13 +180,13 @@ def test_a_provider_may_reply_itself(chain):
     assert seen == [("1", "text/x", None), ("GET", "127.0.0.1", "http", b"")]
 
 
-def test_a_header_of_a_provider_is_added_to_the_applications_reply(application, chain, make_token):
+def test_header_of_a_provider_is_added_to_the_response(application, chain, make_token):
     chain.provider(lambda context, request, response: response.set_header("X-Seen", "yes"))
     _, headers, body = ask(application, HTTP_AUTHORIZATION=f"Bearer {make_token()}")
     assert (headers["X-Seen"], body) == ("yes", b"hello ann@example.com")
 
 
-def test_the_chain_does_not_import_flask():
+def test_chain_does_not_import_flask():
     import subprocess
 
     code = (
@@ -195,7 +195,7 @@ def test_the_chain_does_not_import_flask():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_scopes_are_asked_for_on_public_routes_as_well(chain):
+def test_scopes_are_required_on_public_routes_too(chain):
     replies = []
     middleware = SecurityMiddleware(lambda *_: replies.append("answered") or [b""], chain, scopes=("api:read",))
     statuses = []

@@ -1,4 +1,4 @@
-"""Public keys as JSON: what is written can be read again, by us and by another library."""
+"""JSON Web Keys: written keys can be read again, also by another library."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt import PyJWKSet
 
-from security.keys.jwk import jwk_set, key_from_jwk
-from security.keys.verification_key import verification_key
+from security.keys.jwk import build_jwk_set, parse_jwk
+from security.keys.verification_key import to_verification_key
 
 
 @pytest.mark.parametrize(
@@ -18,15 +18,15 @@ from security.keys.verification_key import verification_key
         (ec.generate_private_key(ec.SECP521R1()), "ES512"),
     ],
 )
-def test_a_key_survives_the_way_there_and_back(key, algorithm):
-    key = verification_key("loaner-1", key.public_key())
-    written = json.loads(json.dumps(jwk_set([key])))
+def test_key_survives_a_round_trip(key, algorithm):
+    key = to_verification_key("loaner-1", key.public_key())
+    written = json.loads(json.dumps(build_jwk_set([key])))
     [jwk] = written["keys"]
     assert (jwk["kid"], jwk["use"], jwk["alg"]) == ("loaner-1", "sig", algorithm)
     assert "d" not in jwk
-    assert key_from_jwk(jwk) == key
+    assert parse_jwk(jwk) == key
     assert PyJWKSet.from_dict(written)["loaner-1"].key == key.key
 
 
-def test_a_set_may_be_empty():
-    assert jwk_set([]) == {"keys": []}
+def test_set_may_be_empty():
+    assert build_jwk_set([]) == {"keys": []}

@@ -1,4 +1,4 @@
-"""Keys that change while they are in use: noticed within a second, and taken up whole or not at all."""
+"""Reloading of keys: changes are noticed within a second, and applied completely or not at all."""
 
 import os
 import threading
@@ -21,7 +21,7 @@ from tests.fakes.clocks import Ticking
 
 @pytest.fixture
 def pems(keys_dir):
-    """Public keys as bytes: one, and another."""
+    """Two public keys in PEM."""
     return (keys_dir / "default.pub").read_bytes(), (keys_dir / "loaner.pub").read_bytes()
 
 
@@ -43,7 +43,7 @@ def trusted(store) -> list[str]:
     return list(store.verification_keys())
 
 
-def test_a_new_key_and_one_that_is_taken_away_are_noticed(store, folder, pems):
+def test_added_and_removed_keys_are_noticed(store, folder, pems):
     before = store.generation
     (folder / "two.pub").write_bytes(pems[1])
     assert trusted(store) == ["one", "two"]
@@ -53,21 +53,21 @@ def test_a_new_key_and_one_that_is_taken_away_are_noticed(store, folder, pems):
     assert store.candidates("one") == []
 
 
-def test_nothing_is_parsed_again_while_nothing_changes(store, monkeypatch):
+def test_unchanged_keys_are_not_parsed_again(store, monkeypatch):
     monkeypatch.setattr(Key, "verification_key", None)
     before = store.generation
     assert trusted(store) == ["one"]
     assert store.generation == before
 
 
-def test_a_key_that_is_written_over_is_noticed(store, folder, pems):
+def test_overwritten_key_is_noticed(store, folder, pems):
     (folder / "one.pub").write_bytes(pems[1])
     before = store.verification_keys()["one"]
     assert trusted(store) == ["one"]
     assert store.verification_keys()["one"] != before
 
 
-def test_files_are_not_looked_at_more_often_than_needed(folder, pems):
+def test_scans_keep_the_check_interval(folder, pems):
     clock = [0.0]
     store = KeyStore(folder, now=lambda: clock[0])
     store.verification_keys()
@@ -78,34 +78,34 @@ def test_files_are_not_looked_at_more_often_than_needed(folder, pems):
     assert trusted(store) == ["one", "two"]
 
 
-def test_an_unknown_key_id_is_looked_for_at_once_and_within_bounds(folder, pems, monkeypatch):
+def test_unknown_key_id_causes_a_bounded_number_of_scans(folder, pems, monkeypatch):
     clock = [0.0]
     store = KeyStore(folder, now=lambda: clock[0])
     store.verification_keys()
     (folder / "two.pub").write_bytes(pems[1])
     clock[0] = 0.1
     assert [key.name for key in store.candidates("two")] == ["two"]
-    looks = []
-    original = KeyStore._look
-    monkeypatch.setattr(KeyStore, "_look", lambda self: looks.append(1) or original(self))
+    scans = []
+    original = KeyStore._scan
+    monkeypatch.setattr(KeyStore, "_scan", lambda self: scans.append(1) or original(self))
     for number in range(100):
         clock[0] += 0.005
         store.candidates(f"unknown {number}")
-    assert 4 <= len(looks) <= 6
+    assert 4 <= len(scans) <= 6
 
 
-@pytest.mark.parametrize("content", [b"", b"rubbish", b"-----BEGIN PUBLIC KEY-----\nMIIB"])
-def test_a_change_is_taken_up_whole_or_not_at_all(store, folder, pems, caplog, content):
+@pytest.mark.parametrize("content", [b"", b"invalid", b"-----BEGIN PUBLIC KEY-----\nMIIB"])
+def test_change_is_applied_completely_or_not_at_all(store, folder, pems, caplog, content):
     (folder / "two.pub").write_bytes(pems[1])
     (folder / "half.pub").write_bytes(content)
     for _ in range(3):
         assert trusted(store) == ["one"]
-    assert caplog.text.count("half.pub") == 1  # named once, not at every look
+    assert caplog.text.count("half.pub") == 1  # logged once, not on every scan
     (folder / "half.pub").write_bytes(pems[1])
     assert trusted(store) == ["half", "one", "two"]
 
 
-def test_a_directory_that_is_gone_leaves_the_keys_as_they_were(store, folder, pems, caplog):
+def test_missing_directory_keeps_the_current_keys(store, folder, pems, caplog):
     folder.rename(folder.with_name("elsewhere"))
     assert trusted(store) == ["one"]
     assert "not a readable directory" in caplog.text
@@ -114,7 +114,7 @@ def test_a_directory_that_is_gone_leaves_the_keys_as_they_were(store, folder, pe
     assert trusted(store) == ["one", "two"]
 
 
-def test_a_swap_of_links_as_kubernetes_makes_it_is_noticed(tmp_path, pems):
+def test_kubernetes_symlink_swap_is_noticed(tmp_path, pems):
     for number, pem in enumerate(pems):
         (tmp_path / f"..{number}").mkdir()
         (tmp_path / f"..{number}" / "key.pub").write_bytes(pem)
@@ -128,7 +128,7 @@ def test_a_swap_of_links_as_kubernetes_makes_it_is_noticed(tmp_path, pems):
     assert store.verification_keys()["key"] != before
 
 
-def test_a_token_of_a_key_that_is_taken_away_is_refused_at_once_in_every_provider(keys_dir, make_token, tmp_path):
+def test_token_of_a_removed_key_is_rejected_by_every_provider(keys_dir, make_token, tmp_path):
     for name in ("default.pub", "loaner.pub"):
         (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
     providers = [JWTProvider(KeyStore(tmp_path, now=Ticking())) for _ in range(2)]
@@ -141,16 +141,16 @@ def test_a_token_of_a_key_that_is_taken_away_is_refused_at_once_in_every_provide
             provider(ThreadLocalSecurityContext(), request, Response())
 
 
-def test_threads_that_ask_while_keys_change_see_a_whole_set(folder, pems):
+def test_concurrent_readers_see_complete_sets(folder, pems):
     store = KeyStore(folder, now=Ticking())
     store.verification_keys()
     seen, stop = set(), threading.Event()
 
-    def ask() -> None:
+    def read() -> None:
         while not stop.is_set():
             seen.add(tuple(trusted(store)))
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     for _ in range(30):
@@ -166,7 +166,7 @@ def test_threads_that_ask_while_keys_change_see_a_whole_set(folder, pems):
     assert trusted(store) == ["one"]
 
 
-def test_a_key_that_is_gone_is_out_whatever_is_wrong_with_others(store, folder, pems, caplog):
+def test_removed_key_is_dropped_even_if_others_are_unusable(store, folder, pems, caplog):
     (folder / "two.pub").write_bytes(pems[1])
     assert trusted(store) == ["one", "two"]
     before = store.generation
@@ -174,21 +174,21 @@ def test_a_key_that_is_gone_is_out_whatever_is_wrong_with_others(store, folder, 
     (folder / "two.pub").unlink()
     assert trusted(store) == ["one"]
     assert store.generation > before
-    assert "trusted no more, since they are gone: two" in caplog.text
+    assert "no longer trusting removed keys: two" in caplog.text
     (folder / "half.pub").unlink()
     (folder / "one.pub").write_bytes(pems[1])
     assert trusted(store) == ["one"]
 
 
-def test_whatever_a_file_holds_the_last_good_keys_stay(store, folder, monkeypatch, caplog):
+def test_unexpected_error_keeps_the_current_keys(store, folder, monkeypatch, caplog):
     (folder / "long.pub").symlink_to("x" * 250)
     (folder / "zz").symlink_to("/proc/1/root/x" if os.geteuid() else "y" * 250)
-    monkeypatch.setattr(Key, "mark", lambda self: 1 // 0)
+    monkeypatch.setattr(Key, "fingerprint", lambda self: 1 // 0)
     assert trusted(store) == ["one"]
-    assert "stay as they were" in caplog.text
+    assert "keeping the current keys" in caplog.text
 
 
-def test_a_process_that_replaces_another_leaves_out_what_it_cannot_use(folder, pems, caplog):
+def test_lenient_store_skips_unusable_keys(folder, pems, caplog):
     (folder / "half.pub").write_bytes(b"")
     (folder / "odd.pub").mkdir()
     store = KeyStore(folder, now=Ticking(), strict=False)

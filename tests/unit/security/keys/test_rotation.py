@@ -1,4 +1,4 @@
-"""Own keys made, rotated and removed: what state each is in, and that nothing can be caught half done."""
+"""Rotation of own keys: states, the audit log, and interruptions at any point."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def ring(tmp_path, clock, keys_dir):
-    """A directory with the platform's key and one of our own."""
+    """A directory with a key of the platform and an own key."""
     folder = tmp_path / "keys"
     folder.mkdir(mode=0o700)
     shutil.copy(keys_dir / "default.pub", folder)
@@ -49,36 +49,36 @@ def rotate(ring) -> tuple[str, str]:
     return active, following
 
 
-def wrong(ring) -> list[str]:
-    return [f"{finding.name}: {finding.advice}" for finding in check(ring) if finding.wrong]
+def problems(ring) -> list[str]:
+    return [f"{finding.name}: {finding.advice}" for finding in check(ring) if finding.is_problem]
 
 
-def test_the_first_key_is_active_and_the_second_is_next(ring):
+def test_first_key_is_active_and_second_is_next(ring):
     first = ring.own(State.ACTIVE)[0].name
     second = ring.generate()
     assert states(ring) == [(first, "active"), (second, "next"), ("default", "platform")]
-    with pytest.raises(KeyException, match=f"{second}: is the next key already"):
+    with pytest.raises(KeyException, match=f"{second}: is already the next key"):
         ring.generate()
     assert stat.S_IMODE((ring.directory / first).stat().st_mode) == 0o600
-    assert wrong(ring) == []
+    assert problems(ring) == []
 
 
-def test_a_name_says_when_its_key_was_made(ring, clock):
+def test_creation_time_is_read_from_the_name(ring, clock):
     entry = ring.own(State.ACTIVE)[0]
     assert entry.name == "loaner-20270115T080000Z"
-    assert entry.made.timestamp() == clock.now
+    assert entry.created_at.timestamp() == clock.now
     platform = next(entry for entry in ring.entries() if entry.state is State.PLATFORM)
-    assert platform.made.timestamp() == int((ring.directory / "default.pub").stat().st_mtime)
+    assert platform.created_at.timestamp() == int((ring.directory / "default.pub").stat().st_mtime)
 
 
-def test_a_rotation_publishes_first_signs_then_and_keeps_the_old_public_key_for_as_long_as_needed(ring, clock):
+def test_rotation_keeps_the_old_public_key_until_its_last_token_expires(ring, clock):
     clock.now += 1
     active, following, published_s = ring.prepare()
     assert (states(ring)[:2], published_s) == ([(active, "active"), (following, "next")], 0)
     clock.now += 60
     assert ring.prepare() == (active, following, 60)
     expires = ring.rotate(active, following)
-    assert expires.timestamp() == clock.now + 600 + 10  # a token's lifetime, clocks that differ, time to notice
+    assert expires.timestamp() == clock.now + 600 + 10  # token lifetime + clock leeway + time to notice
     third = ring.own(State.NEXT)[0].name
     assert states(ring)[:3] == [(active, "retiring"), (following, "active"), (third, "next")]
     assert ring.own(State.RETIRING)[0].expires == expires
@@ -90,17 +90,17 @@ def test_a_rotation_publishes_first_signs_then_and_keeps_the_old_public_key_for_
     assert active not in dict(states(ring))
 
 
-def test_somebody_elses_rotation_in_between_is_noticed(ring):
+def test_concurrent_rotation_is_detected(ring):
     active, following, _ = ring.prepare()
     other = KeyRing(ring.directory, "loaner", 600)
     rotate(other)
     before = states(ring)
-    with pytest.raises(KeyException, match="somebody else has changed the keys"):
+    with pytest.raises(KeyException, match="another process has changed the keys"):
         ring.rotate(active, following)
     assert states(ring) == before
 
 
-def test_a_name_is_never_used_again(ring):
+def test_names_are_never_reused(ring):
     names = {ring.own(State.ACTIVE)[0].name}
     for _ in range(3):  # within the same second
         ring.retire([ring.own(State.ACTIVE)[0].name])
@@ -109,25 +109,25 @@ def test_a_name_is_never_used_again(ring):
         names.add(name)
 
 
-def test_a_retired_key_is_out_and_the_next_one_signs(ring):
+def test_next_key_signs_after_the_active_one_is_retired(ring):
     first, second = ring.own(State.ACTIVE)[0].name, ring.generate()
     [(name, breaks)] = ring.retire([first])
     assert name == first
-    assert "every token it has signed is refused; they were valid for 600 s" in breaks
+    assert "every token it has signed is rejected; tokens are valid for 600 s" in breaks
     assert not list(ring.directory.glob(f"{first}*"))
     assert ring.own(State.ACTIVE)[0].name == second
 
 
-def test_when_all_keys_that_sign_are_retired_one_is_made_first(ring):
+def test_retiring_all_signing_keys_creates_another_first(ring):
     first, second = ring.own(State.ACTIVE)[0].name, ring.generate()
-    told = ring.retire([first, second])
-    assert [name for name, _ in told] == [first, second]
-    assert "nothing" in told[1][1]
+    removed = ring.retire([first, second])
+    assert [name for name, _ in removed] == [first, second]
+    assert "nothing" in removed[1][1]
     [active] = ring.own(State.ACTIVE)
     assert active.name not in (first, second)
 
 
-def test_what_a_retiring_key_breaks_depends_on_the_time(ring, clock):
+def test_impact_of_a_retiring_key_depends_on_its_expiry(ring, clock):
     old, _ = rotate(ring)
     early = KeyRing(shutil.copytree(ring.directory, ring.directory / "copy"), "loaner", 600, clock)
     assert "would have expired at 2027-01-15 08:10:10Z" in early.retire([old])[0][1]
@@ -136,17 +136,17 @@ def test_what_a_retiring_key_breaks_depends_on_the_time(ring, clock):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("default", "is not this service's own"), ("nobody", "is not in this directory")]
+    ("name", "reason"), [("default", "is not a key of this service"), ("unknown", "is not in this directory")]
 )
-def test_what_is_not_our_own_is_never_removed(ring, name, said):
+def test_keys_of_others_are_never_removed(ring, name, reason):
     own = ring.own(State.ACTIVE)[0].name
     before = sorted(path.name for path in ring.directory.iterdir())
-    with pytest.raises(KeyException, match=f"key {name}: {said}"):
+    with pytest.raises(KeyException, match=f"key {name}: {reason}"):
         ring.retire([own, name])
     assert sorted(path.name for path in ring.directory.iterdir()) == before
 
 
-def test_a_key_made_by_hand_is_rotated_too(tmp_path):
+def test_manually_created_key_is_rotated(tmp_path):
     write_key_pair(tmp_path, "loaner")
     (tmp_path / "loaner").rename(tmp_path / "loaner.pem")
     ring = KeyRing(tmp_path, "loaner", 600)
@@ -155,7 +155,7 @@ def test_a_key_made_by_hand_is_rotated_too(tmp_path):
     assert not (tmp_path / "loaner.pem").exists()
 
 
-def test_every_change_leaves_a_line_in_the_audit_log(ring):
+def test_every_change_is_in_the_audit_log(ring):
     rotate(ring)
     ring.retire([ring.own(State.ACTIVE)[0].name])
     lines = [json.loads(line) for line in (ring.directory / "loaner.log").read_text().splitlines()]
@@ -164,61 +164,61 @@ def test_every_change_leaves_a_line_in_the_audit_log(ring):
     assert "BEGIN" not in (ring.directory / "loaner.log").read_text()
 
 
-def test_a_line_whose_writer_was_killed_spoils_no_other(ring):
+def test_incomplete_audit_line_is_skipped(ring):
     with (ring.directory / "loaner.log").open("a") as file:
         file.write('{"at": "2027')
     old, _ = rotate(ring)
     assert next(entry.expires for entry in ring.entries() if entry.name == old) is not None
 
 
-def test_administrators_at_once_corrupt_nothing(ring):
+def test_concurrent_changes_leave_valid_keys(ring):
     def work(number: int) -> None:
-        mine = KeyRing(ring.directory, "loaner", 600)
+        own_ring = KeyRing(ring.directory, "loaner", 600)
         for _ in range(4):
             try:
                 if number % 3 == 0:
-                    mine.generate()
+                    own_ring.generate()
                 elif number % 3 == 1:
-                    rotate(mine)
+                    rotate(own_ring)
                 else:
-                    mine.retire([mine.own(State.ACTIVE)[0].name])
+                    own_ring.retire([own_ring.own(State.ACTIVE)[0].name])
             except (KeyException, IndexError):
                 pass
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
-    assert wrong(ring) == []
+    assert problems(ring) == []
     assert len(ring.own(State.ACTIVE)) == 1
     assert SigningKeys(KeyStore(ring.directory), "loaner").current()
     for line in (ring.directory / "loaner.log").read_text().splitlines():
         json.loads(line)
 
 
-def test_a_directory_that_cannot_be_written_is_named(ring):
+def test_missing_directory_is_named(ring):
     shutil.rmtree(ring.directory)
     with pytest.raises(KeyException, match="keys: is not a readable directory"):
         ring.generate()
 
 
-def test_what_root_writes_belongs_to_whom_the_directory_belongs(ring):
+def test_files_written_by_root_belong_to_the_owner_of_the_directory(ring):
     if os.geteuid():
-        pytest.skip("only root can try this")
+        pytest.skip("needs root")
     os.chown(ring.directory, 12345, 12346)
     name = ring.generate()
     for file in (ring.directory / name, ring.directory / f"{name}.pub"):
         assert (file.stat().st_uid, file.stat().st_gid) == (12345, 12346)
 
 
-# Does what its arguments say in a copy of a directory, and is killed at the n-th time that it asks something of the
-# file system; for every n until it comes to an end.
+# Performs an action in a copy of a directory and is killed at its n-th file system operation, for each n until the
+# action completes.
 KILLED = """
     import os, shutil, signal, sys
     from cryptography.hazmat.primitives.asymmetric import rsa
     from security.keys.rotation import KeyRing, State
-    made = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
-    rsa.generate_private_key = lambda **_: made.pop()
+    generated = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2)]
+    rsa.generate_private_key = lambda **_: generated.pop()
     source, target, action = sys.argv[1:]
-    touching = {"open", "os.remove", "os.rename", "os.chmod", "os.chown", "os.listdir", "os.scandir"}
+    operations = {"open", "os.remove", "os.rename", "os.chmod", "os.chown", "os.listdir", "os.scandir"}
     for n in range(1, 500):
         copy = shutil.copytree(source, f"{target}/{n:03}")
         os.chmod(copy, 0o700)
@@ -227,7 +227,7 @@ KILLED = """
             left = n
             def hook(event, arguments):
                 global left
-                if event in touching:
+                if event in operations:
                     left -= 1
                     if left == 0:
                         os.kill(os.getpid(), signal.SIGKILL)
@@ -245,7 +245,7 @@ KILLED = """
 
 
 @pytest.mark.parametrize("action", ["rotate", "retire"])
-def test_a_kill_at_any_point_leaves_a_directory_that_works(ring, tmp_path, action, say, monkeypatch):
+def test_kill_at_any_point_leaves_a_usable_directory(ring, tmp_path, action, say, monkeypatch):
     before = SigningKeys(KeyStore(ring.directory), "loaner").current()
     token = jwt.encode({"sub": "a"}, before.key, algorithm="RS256")
     killed = tmp_path / "killed"
@@ -254,14 +254,13 @@ def test_a_kill_at_any_point_leaves_a_directory_that_works(ring, tmp_path, actio
         [sys.executable, "-c", textwrap.dedent(KILLED), str(ring.directory), str(killed), action],
         cwd=ROOT, check=True, timeout=100,
     )  # fmt: skip
-    made = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)]
-    further = cycle(made)
-    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: next(further))
+    keys = cycle([rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)])
+    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: next(keys))
     copies = sorted(killed.iterdir())
     assert len(copies) > 10
-    told = set()
+    advice = set()
     for number, copy in enumerate(copies):
-        again = KeyRing(copy, "loaner", 600)
+        reopened = KeyRing(copy, "loaner", 600)
         signing = SigningKeys(KeyStore(copy), "loaner").current()
         assert signing is not None, copy
         trusted = KeyStore(copy).verification_keys()
@@ -269,22 +268,22 @@ def test_a_kill_at_any_point_leaves_a_directory_that_works(ring, tmp_path, actio
             jwt.decode(token, trusted[before.kid].key, algorithms=["RS256"])
         elif before.kid in trusted:
             assert signing.kid == before.kid
-        for finding in check(again):
-            if finding.wrong:
-                told.add(finding.advice.partition(";")[0])
+        for finding in check(reopened):
+            if finding.is_problem:
+                advice.add(finding.advice.partition(";")[0])
                 assert "the next change removes it" in finding.advice or "keys retire" in finding.advice
                 if "keys retire" in finding.advice:
-                    again.retire([finding.advice.partition("keys retire ")[2].split()[0]])
-        if number % 3 == 0:  # a third of them is enough to see that it goes on
-            rotate(again)
-            assert wrong(again) == [], copy
-    if action != "retire":  # points of all kinds were hit
-        assert told == {"was left by a change that was interrupted", "has no public half, so it does nothing"}
-    say(f"keys {action}: killed at {len(copies) - 1} points, and usable after each")
+                    reopened.retire([finding.advice.partition("keys retire ")[2].split()[0]])
+        if number % 3 == 0:  # rotating a third of the copies keeps the test fast
+            rotate(reopened)
+            assert problems(reopened) == [], copy
+    if action != "retire":  # kills hit both kinds of intermediate states
+        assert advice == {"is left over from an interrupted change", "has no public half, so it is not used"}
+    say(f"keys {action}: killed at {len(copies) - 1} points, usable after each")
 
 
 @pytest.mark.parametrize("suffix", ["", ".pub"])
-def test_nothing_is_rotated_to_a_pair_that_could_not_sign(ring, suffix):
+def test_rotation_to_an_unusable_pair_fails(ring, suffix):
     active, following = ring.own(State.ACTIVE)[0].name, ring.generate()
     (ring.directory / f"{following}{suffix}").write_bytes(b"")
     with pytest.raises(KeyException, match=following):
@@ -295,31 +294,31 @@ def test_nothing_is_rotated_to_a_pair_that_could_not_sign(ring, suffix):
     assert signing.kid not in (active, following)
 
 
-def test_a_mismatched_next_pair_is_named(ring):
+def test_mismatched_next_pair_is_named(ring):
     following = ring.generate()
     shutil.copy(ring.directory / "default.pub", ring.directory / f"{following}.pub")
     with pytest.raises(KeyException, match=f"is not the private half of {following}.pub"):
         rotate(ring)
 
 
-def test_every_spelling_of_a_public_key_is_retired(ring):
+def test_public_suffix_is_case_insensitive_when_retiring(ring):
     name = ring.own(State.ACTIVE)[0].name
     shutil.copy(ring.directory / f"{name}.pub", ring.directory / f"{name}.PUB")
     ring.retire([f"{name}.pub"])
     assert not list(ring.directory.glob(f"{name}*"))
 
 
-def test_a_name_after_which_none_can_follow_is_named(ring):
+def test_latest_possible_timestamp_is_named(ring):
     for suffix in ("", ".pub"):
         (ring.directory / f"loaner-99991231T235959Z{suffix}").touch()
     ring.retire([ring.own(State.NEXT)[0].name])
     write_key_pair(ring.directory, "loaner-99991231T235959Z")
     ring.retire([ring.own(State.ACTIVE)[0].name])
-    with pytest.raises(KeyException, match="none can follow"):
+    with pytest.raises(KeyException, match="latest possible timestamp"):
         ring.generate()
 
 
-def test_the_audit_log_is_a_plain_file_of_the_directorys_owner(ring, tmp_path):
+def test_audit_log_must_be_a_regular_file_of_the_owner(ring, tmp_path):
     log = ring.directory / "loaner.log"
     if os.geteuid() == 0:
         os.chown(ring.directory, 12345, 12346)
@@ -333,10 +332,10 @@ def test_the_audit_log_is_a_plain_file_of_the_directorys_owner(ring, tmp_path):
     assert not (tmp_path / "victim").exists()
     log.unlink()
     os.mkfifo(log)
-    with pytest.raises(KeyException, match="is not a plain file"):
+    with pytest.raises(KeyException, match="is not a regular file"):
         ring.retire([ring.own(State.ACTIVE)[0].name])
     assert len(ring.own(State.ACTIVE)) == 1
 
 
-def test_nobody_else_can_keep_the_keys_locked(ring):
+def test_lock_file_is_private(ring):
     assert stat.S_IMODE((ring.directory / ".loaner.lock").stat().st_mode) == 0o600

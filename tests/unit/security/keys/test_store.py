@@ -1,4 +1,4 @@
-"""The directory of keys: what is read, and how each key that cannot be used is named."""
+"""The key store: supported files, and the errors of unusable ones."""
 
 import stat
 import threading
@@ -22,7 +22,7 @@ PUBLIC = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKe
 PRIVATE = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
 
 
-def test_files_are_held_by_name_whatever_they_contain(tmp_path):
+def test_files_are_found_by_name_without_parsing(tmp_path):
     for name in ("system", "system.pub", "default.pub", "other.pem", "ignored.crt", "service.key", ".hidden"):
         (tmp_path / name).write_text(f"this is {name}")
     (tmp_path / "..data").mkdir()
@@ -37,12 +37,12 @@ def test_files_are_held_by_name_whatever_they_contain(tmp_path):
     assert store.get_key().load() == b"this is default.pub"
 
 
-def test_a_key_gives_its_files_bytes(tmp_path):
+def test_load_returns_the_bytes_of_the_file(tmp_path):
     (tmp_path / "key").write_bytes(b"\x00content")
     assert Key(key_file=str(tmp_path / "key")).load() == b"\x00content"
 
 
-def test_further_keys_have_names_of_their_own(keys_dir):
+def test_additional_keys_have_chosen_names(keys_dir):
     store = KeyStore(keys={"platform": keys_dir / "default.pub", "own": str(keys_dir / "loaner")})
     assert store.get_key("platform").public
     assert not store.get_private_key("own").public
@@ -52,7 +52,7 @@ def test_further_keys_have_names_of_their_own(keys_dir):
     assert store.generation > before
 
 
-def test_a_key_that_is_replaced_while_it_is_parsed_does_not_come_back(keys_dir, monkeypatch):
+def test_key_replaced_during_parsing_does_not_return(keys_dir, monkeypatch):
     store = KeyStore(keys={"default": keys_dir / "default.pub"})
     parsing, original = threading.Event(), Key.verification_key
 
@@ -73,7 +73,7 @@ def test_a_key_that_is_replaced_while_it_is_parsed_does_not_come_back(keys_dir, 
 
 
 @pytest.mark.parametrize("form", [serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL])
-def test_private_keys_are_read_in_both_forms(tmp_path, form):
+def test_private_keys_are_read_in_both_formats(tmp_path, form):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     (tmp_path / "default").write_bytes(pem)
@@ -81,7 +81,7 @@ def test_private_keys_are_read_in_both_forms(tmp_path, form):
 
 
 @pytest.mark.parametrize("form", [serialization.PublicFormat.SubjectPublicKeyInfo, serialization.PublicFormat.PKCS1])
-def test_public_keys_are_read_in_both_forms(tmp_path, form):
+def test_public_keys_are_read_in_both_formats(tmp_path, form):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
     (tmp_path / "a.pub").write_bytes(key.public_bytes(serialization.Encoding.PEM, form))
     assert KeyStore(tmp_path).verification_keys()["a"].key == key
@@ -90,7 +90,7 @@ def test_public_keys_are_read_in_both_forms(tmp_path, form):
 @pytest.mark.parametrize(
     ("curve", "algorithm"), [(ec.SECP256R1(), "ES256"), (ec.SECP384R1(), "ES384"), (ec.SECP521R1(), "ES512")]
 )
-def test_a_key_is_bound_to_the_algorithms_of_its_type(tmp_path, keys_dir, curve, algorithm):
+def test_key_is_bound_to_the_algorithms_of_its_type(tmp_path, keys_dir, curve, algorithm):
     (tmp_path / "a.pub").write_bytes(ec.generate_private_key(curve).public_key().public_bytes(*PUBLIC))
     assert KeyStore(tmp_path).verification_keys()["a"].algorithms == (algorithm,)
     assert "ES256" not in KeyStore(keys_dir).verification_keys()["default"].algorithms
@@ -106,55 +106,55 @@ def certificate(key) -> bytes:
     return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
-def test_the_key_of_a_certificate_is_read(tmp_path):
+def test_key_of_a_certificate_is_read(tmp_path):
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     (tmp_path / "a.pub").write_bytes(certificate(key))
     assert KeyStore(tmp_path).verification_keys()["a"].key == key.public_key()
 
 
-def test_text_before_a_key_is_passed_over_and_behind_it_refused(keys_dir, tmp_path):
+def test_content_is_allowed_before_a_key_and_rejected_after_it(keys_dir, tmp_path):
     for name, private in (("loaner.pub", False), ("loaner", True)):
         pem = (keys_dir / name).read_bytes()
         (tmp_path / name).write_bytes(b"Bag Attributes\n" + pem + b"\n\n")
         key = Key(tmp_path / name, public=not private)
         read = key.private_key if private else lambda key=key: key.verification_key("a")
         read()
-        for rubbish in (b"x", pem, b"\x00"):
-            (tmp_path / name).write_bytes(pem + rubbish)
-            with pytest.raises(KeyException, match=rf"{name}: has something behind its key"):
+        for extra in (b"x", pem, b"\x00"):
+            (tmp_path / name).write_bytes(pem + extra)
+            with pytest.raises(KeyException, match=rf"{name}: has content after the key"):
                 read()
 
 
-def test_a_loop_of_links_is_named(tmp_path):
+def test_loop_of_links_is_named(tmp_path):
     (tmp_path / "a.pub").symlink_to("b.pub")
     (tmp_path / "b.pub").symlink_to("a.pub")
     with pytest.raises(KeyException, match=r"a\.pub: does not exist or is not a file"):
         KeyStore(tmp_path)
 
 
-def test_a_missing_key_is_named(keys_dir):
-    for ask in (KeyStore(keys_dir).get_key, KeyStore(keys_dir).get_private_key):
-        with pytest.raises(KeyException, match="key other: there is no"):
-            ask("other")
+def test_missing_key_is_named(keys_dir):
+    for get in (KeyStore(keys_dir).get_key, KeyStore(keys_dir).get_private_key):
+        with pytest.raises(KeyException, match="key other: no such"):
+            get("other")
     with pytest.raises(KeyException, match="key default"):
         KeyStore().get_private_key()
 
 
 @pytest.mark.parametrize("place", ["nowhere", "file"])
-def test_a_directory_that_is_none_is_named(tmp_path, place):
+def test_unreadable_directory_is_named(tmp_path, place):
     (tmp_path / "file").touch()
     with pytest.raises(KeyException, match=f"{place}.*not a readable directory"):
         KeyStore(tmp_path / place)
 
 
-def test_a_file_that_is_none_is_named(tmp_path):
+def test_path_that_is_not_a_file_is_named(tmp_path):
     (tmp_path / "folder.pub").mkdir()
     for make in (lambda: KeyStore(tmp_path), lambda: Key(tmp_path / "gone"), lambda: KeyStore(keys={"a": "gone"})):
         with pytest.raises(KeyException, match="not a file"):
             make()
 
 
-def test_a_file_that_has_gone_is_named(tmp_path):
+def test_removed_file_is_named(tmp_path):
     (tmp_path / "a.pub").touch()
     key = Key(tmp_path / "a.pub")
     (tmp_path / "a.pub").unlink()
@@ -166,13 +166,13 @@ def test_a_file_that_has_gone_is_named(tmp_path):
     ("make", "reason"),
     [
         (lambda: b"", "PEM"),
-        (lambda: b"rubbish", "PEM"),
+        (lambda: b"invalid", "PEM"),
         (lambda: rsa.generate_private_key(public_exponent=65537, key_size=1024).public_key(), "1024 bits"),
         (lambda: ec.generate_private_key(ec.SECP256K1()).public_key(), "secp256k1"),
         (lambda: ed25519.Ed25519PrivateKey.generate().public_key(), "neither"),
     ],
 )
-def test_a_public_key_that_cannot_be_used_stops_the_provider_and_is_named(tmp_path, make, reason):
+def test_unusable_public_key_fails_the_provider_and_is_named(tmp_path, make, reason):
     made = make()
     (tmp_path / "odd.pub").write_bytes(made if isinstance(made, bytes) else made.public_bytes(*PUBLIC))
     with pytest.raises(KeyException, match=rf"odd\.pub.*{reason}"):
@@ -182,7 +182,7 @@ def test_a_public_key_that_cannot_be_used_stops_the_provider_and_is_named(tmp_pa
 @pytest.mark.parametrize(
     ("make", "encryption", "reason"),
     [
-        (lambda: b"rubbish", None, "PEM"),
+        (lambda: b"invalid", None, "PEM"),
         (
             lambda: rsa.generate_private_key(public_exponent=65537, key_size=2048),
             serialization.BestAvailableEncryption(b"x"),
@@ -192,14 +192,14 @@ def test_a_public_key_that_cannot_be_used_stops_the_provider_and_is_named(tmp_pa
         (ed25519.Ed25519PrivateKey.generate, serialization.NoEncryption(), "neither"),
     ],
 )
-def test_a_private_key_that_cannot_be_used_is_named(tmp_path, make, encryption, reason):
+def test_unusable_private_key_is_named(tmp_path, make, encryption, reason):
     made = make()
     (tmp_path / "odd").write_bytes(made if isinstance(made, bytes) else made.private_bytes(*PRIVATE, encryption))
     with pytest.raises(KeyException, match=rf"odd: .*{reason}"):
         KeyStore(tmp_path).get_private_key("odd").private_key()
 
 
-def test_a_new_pair_is_private_and_never_written_over(tmp_path):
+def test_new_pair_is_private_and_never_overwritten(tmp_path):
     write_key_pair(tmp_path, "own")
     assert stat.S_IMODE((tmp_path / "own").stat().st_mode) == 0o600
     before = (tmp_path / "own").read_bytes()

@@ -1,4 +1,4 @@
-"""Access policies: one policy allows by itself, deny beats allow, and a mistake in a policy is named."""
+"""Access policies: matching, precedence, and errors in policies."""
 
 import json
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from security import (
 
 ANN = Auth("1", "ann", roles=["user"], organizations=["acme"], namespaces=["ns"], scopes=["api:read"])
 FULL = {
-    "id": "p", "description": "all parts", "resources": ["/todos"], "actions": ["api:read"], "subjects": ["ann"],
+    "id": "p", "description": "all lists", "resources": ["/todos"], "actions": ["api:read"], "subjects": ["ann"],
     "roles": ["user"], "organizations": ["acme"], "namespaces": ["ns"],
 }  # fmt: skip
 
@@ -38,7 +38,7 @@ def allowed(policies, auth: Auth | None = ANN, path: str = "/todos", method: str
     return True
 
 
-def test_a_request_that_satisfies_every_part_is_allowed():
+def test_request_matching_every_list_is_allowed():
     assert allowed([FULL])
 
 
@@ -49,11 +49,11 @@ def test_a_request_that_satisfies_every_part_is_allowed():
         ("subjects", ["bob"]), ("roles", ["admin"]), ("organizations", ["other"]), ("namespaces", ["other"]),
     ],
 )  # fmt: skip
-def test_a_request_that_misses_one_part_is_not(field, value):
+def test_request_missing_one_list_is_denied(field, value):
     assert not allowed([{**FULL, field: value}])
 
 
-def test_parts_of_different_policies_do_not_add_up():
+def test_lists_of_different_policies_do_not_combine():
     others = [
         {**FULL, "id": "a", "subjects": ["bob"]},
         {**FULL, "id": "b", "organizations": ["other"]},
@@ -64,16 +64,16 @@ def test_parts_of_different_policies_do_not_add_up():
 
 
 @pytest.mark.parametrize("field", ["resources", "actions", "subjects", "roles", "organizations", "namespaces"])
-def test_an_empty_list_means_any(field):
+def test_empty_list_matches_any_value(field):
     assert allowed([{**FULL, field: []}])
     assert allowed([{name: value for name, value in FULL.items() if name != field}])
 
 
-def test_without_a_policy_nothing_is_allowed():
+def test_nothing_is_allowed_without_policies():
     assert not allowed([])
 
 
-def test_deny_beats_allow_in_any_order():
+def test_deny_overrides_allow_in_any_order():
     deny = {"id": "d", "effect": "deny", "subjects": ["ann"]}
     assert not allowed([FULL, deny])
     assert not allowed([deny, FULL])
@@ -89,11 +89,11 @@ def test_deny_beats_allow_in_any_order():
         ("TRACE", "api:read", False), ("BREW", "api:write", False), ("", "api:read", False),
     ],
 )  # fmt: skip
-def test_methods_are_actions(method, action, expected):
+def test_methods_map_to_actions(method, action, expected):
     assert allowed([{**FULL, "actions": [action]}], method=method) is expected
 
 
-def test_an_unknown_method_is_not_allowed_even_where_any_action_is():
+def test_unknown_method_is_denied_even_if_any_action_is_allowed():
     assert not allowed([{"id": "all"}], method="TRACE")
     assert not allowed([], Auth("system", "system", roles=["system"]), method="TRACE")
 
@@ -114,11 +114,11 @@ def test_an_unknown_method_is_not_allowed_even_where_any_action_is():
         ("/todos", "/todos\n", False),
     ],
 )
-def test_paths_are_exact_but_for_what_stands_in_angle_brackets(resource, path, expected):
+def test_paths_match_exactly_except_in_angle_brackets(resource, path, expected):
     assert allowed([{"id": "p", "resources": [resource]}], path=path) is expected
 
 
-def test_system_may_do_what_no_policy_denies():
+def test_system_is_allowed_unless_denied():
     system = Auth("system", "system", roles=["system"])
     assert allowed([], system, method="DELETE")
     assert not allowed([{"id": "d", "effect": "deny", "subjects": ["system"]}], system)
@@ -129,12 +129,12 @@ def test_system_may_do_what_no_policy_denies():
         assert not allowed([], Auth(user_id, username, roles=roles))
 
 
-def test_a_name_that_looks_like_a_pattern_is_only_a_name():
+def test_names_of_identities_are_not_patterns():
     assert not allowed([{"id": "p", "subjects": ["ann"]}], Auth("1", "<.*>"))
     assert not allowed([{"id": "p", "subjects": ["a.n"]}])
 
 
-def test_nobody_is_401():
+def test_request_without_an_identity_is_401():
     with pytest.raises(NotAuthenticated):
         allowed([FULL], None)
 
@@ -142,7 +142,7 @@ def test_nobody_is_401():
 @given(st.lists(st.builds(dict, id=st.uuids().map(str), effect=st.sampled_from(["allow", "deny"]),
                           subjects=st.lists(st.sampled_from(["ann", "bob"])),
                           roles=st.lists(st.sampled_from(["user", "admin"])))))  # fmt: skip
-def test_the_decision_is_what_the_rules_say(policies):
+def test_decision_equals_the_rules(policies):
     hit = [
         policy["effect"]
         for policy in policies
@@ -173,7 +173,7 @@ def test_the_decision_is_what_the_rules_say(policies):
         (None, "file", "policies"),
     ],
 )
-def test_a_mistake_names_the_policy_and_the_field(policies, policy, field):
+def test_invalid_policy_is_named_with_its_field(policies, policy, field):
     with pytest.raises(PolicyError) as caught:
         ACLProvider({"policies": policies})
     assert (caught.value.policy, caught.value.field) == (policy, field)
@@ -182,17 +182,19 @@ def test_a_mistake_names_the_policy_and_the_field(policies, policy, field):
 
 
 @pytest.mark.parametrize("shape", [{"policies": [FULL]}, [FULL]])
-def test_policies_are_read_from_a_file(tmp_path, shape):
+def test_policies_are_read_from_a_file_or_a_list(tmp_path, shape):
     file = tmp_path / "acl.json"
     file.write_text(json.dumps(shape))
     assert [policy.id for policy in ACLProvider(str(file)).policies] == ["p"]
     assert [policy.id for policy in ACLProvider(shape).policies] == ["p"]
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read"), ("{", "not JSON"), ("5", "list of policies")])
-def test_a_file_that_cannot_be_used_is_named(tmp_path, content, said):
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "cannot be read"), ("{", "not JSON"), ("5", "list of policies")]
+)
+def test_unusable_policy_file_is_named(tmp_path, content, reason):
     file = tmp_path / "acl.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(PolicyError, match=said):
+    with pytest.raises(PolicyError, match=reason):
         ACLProvider(file)

@@ -1,4 +1,4 @@
-"""Tokens as Microkubes issues them are admitted; each way in which one can be bad is refused with 401."""
+"""The JWT provider: tokens of Microkubes are accepted, and each kind of invalid token is rejected with 401."""
 
 import time
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def execute(chain, header: str | None) -> Auth:
     return chain.security_context.get_auth()
 
 
-def refusal(chain, header: str | None) -> SecurityException:
+def rejection(chain, header: str | None) -> SecurityException:
     with pytest.raises(SecurityException) as caught:
         execute(chain, header)
     assert not chain.security_context.has_auth()
@@ -46,7 +46,7 @@ def refusal(chain, header: str | None) -> SecurityException:
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
 @pytest.mark.parametrize("key", ["default", "loaner"])
-def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorithm):
+def test_token_of_any_trusted_key_is_accepted(chain, make_token, key, algorithm):
     auth = execute(chain, f"Bearer {make_token(key, algorithm)}")
     assert auth == Auth("u1", "ann@example.com", scopes=["api:read"])
 
@@ -54,7 +54,7 @@ def test_a_token_of_any_trusted_key_is_admitted(chain, make_token, key, algorith
 @pytest.mark.parametrize(
     ("curve", "algorithm"), [(ec.SECP256R1(), "ES256"), (ec.SECP384R1(), "ES384"), (ec.SECP521R1(), "ES512")]
 )
-def test_a_token_of_a_curve_is_admitted(keys_dir, tmp_path, curve, algorithm):
+def test_token_of_an_elliptic_curve_key_is_accepted(keys_dir, tmp_path, curve, algorithm):
     key = ec.generate_private_key(curve)
     form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "curve.pub").write_bytes(key.public_key().public_bytes(*form))
@@ -68,13 +68,13 @@ def test_times_may_be_floats(chain, make_token):
     assert execute(chain, f"Bearer {make_token(exp=time.time() + 9.5, iat=time.time() - 0.5)}").user_id == "u1"
 
 
-def test_a_kid_selects_its_key(chain, make_token):
+def test_kid_selects_its_key(chain, make_token):
     assert execute(chain, f"Bearer {make_token(headers={'kid': 'default'})}").user_id == "u1"
 
 
 @pytest.mark.parametrize("kid", ["loaner", "unknown"])
-def test_a_kid_of_another_or_of_no_key_is_refused(chain, make_token, kid):
-    assert refusal(chain, f"Bearer {make_token(headers={'kid': kid})}").status_code == 401
+def test_wrong_or_unknown_kid_is_rejected(chain, make_token, kid):
+    assert rejection(chain, f"Bearer {make_token(headers={'kid': kid})}").status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -88,31 +88,31 @@ def test_a_kid_of_another_or_of_no_key_is_refused(chain, make_token, kid):
         {"scopes": "api:read", "scope": ["api:write"]},
     ],
 )
-def test_scopes_are_read_in_every_shape_that_microkubes_writes(chain, make_token, claims):
+def test_scopes_are_parsed_in_every_format_of_microkubes(chain, make_token, claims):
     assert execute(chain, f"Bearer {make_token(**claims)}").has_scopes(["api:read", "api:write"])
 
 
 @pytest.mark.parametrize("empty", ["", None, []])
-def test_empty_lists_mean_none(chain, make_token, empty):
+def test_empty_lists_are_empty(chain, make_token, empty):
     auth = execute(chain, f"Bearer {make_token(roles=empty, organizations=empty, namespaces=empty, scopes=empty)}")
     assert (auth.roles, auth.organizations, auth.namespaces, auth.scopes) == ((), (), (), ())
 
 
-def test_an_explicit_null_means_none(chain, keys_dir):
+def test_null_list_is_empty(chain, keys_dir):
     claims = {"exp": time.time() + 60, "userId": "u", "username": "u", "namespaces": None}
     token = jwt.encode(claims, (keys_dir / "default").read_bytes(), algorithm="RS256")
     assert execute(chain, f"Bearer {token}").namespaces == ()
 
 
-def test_the_scheme_is_read_in_any_case(chain, make_token):
+def test_scheme_is_case_insensitive(chain, make_token):
     assert execute(chain, f"bEARER {make_token()}").user_id == "u1"
 
 
 @pytest.mark.parametrize("header", [None, "", "Basic YTpi", "Token x"])
-def test_without_a_token_the_client_is_asked_for_one(chain, header):
-    refused = refusal(chain, header)
-    assert refused.status_code == 401
-    assert refused.headers["WWW-Authenticate"] == 'Bearer realm="microkubes"'
+def test_request_without_a_token_gets_a_challenge(chain, header):
+    rejected = rejection(chain, header)
+    assert rejected.status_code == 401
+    assert rejected.headers["WWW-Authenticate"] == 'Bearer realm="microkubes"'
 
 
 @pytest.mark.parametrize(
@@ -140,33 +140,33 @@ def test_without_a_token_the_client_is_asked_for_one(chain, header):
         ({"roles": {"a": 1}}, "claim roles"),
     ],
 )
-def test_a_signed_token_with_bad_claims_is_refused(chain, make_token, claims, reason):
-    refused = refusal(chain, f"Bearer {make_token(**claims)}")
-    assert refused.status_code == 401
-    assert reason in str(refused)
-    assert 'error="invalid_token"' in refused.headers["WWW-Authenticate"]
+def test_signed_token_with_invalid_claims_is_rejected(chain, make_token, claims, reason):
+    rejected = rejection(chain, f"Bearer {make_token(**claims)}")
+    assert rejected.status_code == 401
+    assert reason in str(rejected)
+    assert 'error="invalid_token"' in rejected.headers["WWW-Authenticate"]
 
 
-def test_a_token_of_an_unknown_key_is_refused(chain, tmp_path):
+def test_token_of_an_unknown_key_is_rejected(chain, tmp_path):
     write_key_pair(tmp_path, "stranger")
     claims = {"exp": time.time() + 60, "userId": "u", "username": "u"}
     token = jwt.encode(claims, (tmp_path / "stranger").read_bytes(), algorithm="RS256")
-    assert "no trusted key" in str(refusal(chain, f"Bearer {token}"))
+    assert "no trusted key" in str(rejection(chain, f"Bearer {token}"))
 
 
-def test_a_symmetric_algorithm_cannot_be_configured(keys_dir):
+def test_symmetric_algorithm_cannot_be_configured(keys_dir):
     with pytest.raises(ValueError, match="HS256"):
         JWTProvider(KeyStore(keys_dir), algs=["HS256"])
 
 
-def test_the_client_is_told_of_its_bad_token_rather_than_of_a_missing_one(chain, make_token):
-    assert "expired" in str(refusal(chain, f"Bearer {make_token(exp=int(time.time()) - 60)}"))
+def test_error_reports_the_invalid_token_instead_of_a_missing_one(chain, make_token):
+    assert "expired" in str(rejection(chain, f"Bearer {make_token(exp=int(time.time()) - 60)}"))
 
 
-def test_a_refused_token_stays_out_of_the_log(chain, make_token, caplog):
+def test_rejected_token_is_not_logged(chain, make_token, caplog):
     token = make_token(exp=int(time.time()) - 60)
     with caplog.at_level("DEBUG"):
-        refusal(chain, f"Bearer {token}")
-    assert "refused a token" in caplog.text
+        rejection(chain, f"Bearer {token}")
+    assert "rejected a token" in caplog.text
     assert token not in caplog.text
     assert token.split(".")[1] not in caplog.text

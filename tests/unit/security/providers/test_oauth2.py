@@ -1,4 +1,4 @@
-"""What an OAuth2 token must say, and what a provider must be given."""
+"""The OAuth2 provider: required claims and scopes, and its arguments."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def strict(issuer, clock):
 
 
 @pytest.mark.parametrize("claims", [{}, {"aud": ["x", "loaner"]}, {"scope": "api:write api:read"}])
-def test_a_token_that_says_what_it_must_is_admitted(strict, claims):
+def test_token_with_the_required_claims_is_accepted(strict, claims):
     assert ask(strict, token(**claims)).user_id == "ann"
 
 
@@ -38,37 +38,37 @@ def test_a_token_that_says_what_it_must_is_admitted(strict, claims):
         ({"aud": {"loaner": 1}}, "audience"),
     ],
 )
-def test_a_token_for_somebody_else_is_refused(strict, claims, reason):
+def test_token_with_another_issuer_or_audience_is_rejected(strict, claims, reason):
     with pytest.raises(InvalidToken, match=reason):
         ask(strict, token(**claims))
 
 
-def test_a_token_without_the_scope_is_403(strict):
+def test_token_without_the_scope_is_403(strict):
     with pytest.raises(InsufficientScope, match="api:read") as caught:
         ask(strict, token(scope="api:write"))
     assert caught.value.status_code == 403
 
 
-def test_an_identity_that_is_established_is_left_alone(provider, issuer):
+def test_existing_identity_is_kept(provider, issuer):
     context = ThreadLocalSecurityContext()
     context.set_auth(Auth("1", "bob"))
     assert ask(provider, token(), context).username == "bob"
-    assert issuer.asked == []
+    assert issuer.requests == []
 
 
-def test_without_a_token_nothing_happens(provider):
+def test_request_without_a_token_stays_unauthenticated(provider):
     assert ask(provider, None) is None
 
 
-def test_microkubes_own_tokens_are_admitted_from_the_key_store(keys_dir, make_token):
+def test_microkubes_tokens_are_verified_with_the_key_store(keys_dir, make_token):
     provider = OAuth2Provider(KeyStore(keys_dir), algs=["RS256"])
     assert ask(provider, make_token()).username == "ann@example.com"
     with pytest.raises(InvalidToken, match="algorithm"):
         ask(provider, make_token(algorithm="RS512"))
 
 
-def test_a_provider_needs_keys_from_one_place(keys_dir):
+def test_provider_needs_exactly_one_source_of_keys(keys_dir):
     with pytest.raises(ValueError, match="needs keys"):
         OAuth2Provider()
-    with pytest.raises(ValueError, match="not from both"):
+    with pytest.raises(ValueError, match="cannot be combined"):
         OAuth2Provider(KeyStore(keys_dir), keys=KeyStore(keys_dir))

@@ -9,9 +9,9 @@ from native import FEE, Timeline
 def make():
     """Builds a timeline of some events."""
 
-    def build(loan_id=1, version=3, token=7, events=3):
+    def build(loan_id=1, version=3, horizon=7, events=3):
         return Timeline.build(
-            loan_id=loan_id, version=version, token=token, start_day=18_000, initial=100_000, currency="USD",
+            loan_id=loan_id, version=version, horizon=horizon, start_day=18_000, initial=100_000, currency="USD",
             days=[18_000 + number for number in range(events)], kinds=[FEE] * events,
             amounts=[100 + number for number in range(events)], tx_ids=range(1, events + 1),
         )  # fmt: skip

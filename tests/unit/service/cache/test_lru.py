@@ -17,11 +17,11 @@ def test_what_is_kept_is_found_under_its_cluster_only(make):
 
 def test_a_slow_reader_does_not_replace_what_is_newer(make):
     recent = TimelineLru(1_000_000)
-    for timeline in (make(version=4, token=9), make(version=3, token=10), make(version=4, token=8)):
+    for timeline in (make(version=4, horizon=9), make(version=3, horizon=10), make(version=4, horizon=8)):
         recent.put_many("a", [timeline])
-    assert (look_up(recent, "a", 1).version, look_up(recent, "a", 1).token) == (4, 9)
-    recent.put_many("a", [make(version=4, token=10)])
-    assert look_up(recent, "a", 1).token == 10
+    assert (look_up(recent, "a", 1).version, look_up(recent, "a", 1).horizon) == (4, 9)
+    recent.put_many("a", [make(version=4, horizon=10)])
+    assert look_up(recent, "a", 1).horizon == 10
 
 
 def test_the_bytes_are_bounded_and_what_was_used_last_stays(make):

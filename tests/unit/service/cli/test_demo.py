@@ -19,8 +19,8 @@ from service.cli.demo import CHART_HEIGHT, chart
 )
 def test_a_chart_is_drawn_at_any_date(start, day):
     timeline = Timeline.build(
-        loan_id=1, version=0, token=0, start_day=day_number(date.fromisoformat(start)), initial=100_00, currency="USD",
-        days=[], kinds=[], amounts=[], tx_ids=[],
+        loan_id=1, version=0, horizon=0, start_day=day_number(date.fromisoformat(start)), initial=100_00,
+        currency="USD", days=[], kinds=[], amounts=[], tx_ids=[],
     )  # fmt: skip
     drawn = chart(timeline, date.fromisoformat(day))
     assert len(drawn.splitlines()) == CHART_HEIGHT

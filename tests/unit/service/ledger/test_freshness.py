@@ -46,7 +46,7 @@ class Timeline:
     cluster: str | None
     loan: int
     version: int
-    token: int
+    horizon: int
     events: frozenset[Transaction]
 
 
@@ -245,7 +245,7 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def no_reply_breaks_the_contract(self):
         for found in self.kept:
-            stale_reason, fresh_as_of = self.freshness.check(found.cluster, found.loan, found.version, found.token)
+            stale_reason, fresh_as_of = self.freshness.check(found.cluster, found.loan, found.version, found.horizon)
             if stale_reason is None:
                 since = max(self.clock.now - MAX_STALENESS_S, fresh_as_of)
                 owed = {t for t in self.server.commits(found.loan) if t.committed_at < since}
@@ -264,7 +264,7 @@ def test_no_reply_breaks_the_contract():
 
 
 REMOVED = {
-    "the floor": ("if token < self._floor:", "if False:"),
+    "the floor": ("if horizon < self._floor:", "if False:"),
     "what was told": ("if version < self._told.get(loan_id, _NOTHING)[0]:", "if False:"),
     "the last round trip": ("if self.now() - self._heard >= self.max_staleness_s:", "if False:"),
     "the cluster": ("if cluster != self._cluster:", "if False:"),

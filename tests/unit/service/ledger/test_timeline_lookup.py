@@ -17,9 +17,9 @@ from tests.fakes.clocks import Clock
 MAX_STALENESS_S = 5
 
 
-def timeline(version, token, loan_id=1):
+def timeline(version, horizon, loan_id=1):
     return Timeline.build(
-        loan_id=loan_id, version=version, token=token, start_day=18_000, initial=100, currency="USD",
+        loan_id=loan_id, version=version, horizon=horizon, start_day=18_000, initial=100, currency="USD",
         days=[18_000] * version, kinds=[FEE] * version, amounts=[1] * version, tx_ids=range(version),
     )  # fmt: skip
 
@@ -27,8 +27,8 @@ def timeline(version, token, loan_id=1):
 class Server:
     """A ledger: what it holds, how often it was read, and what to do meanwhile."""
 
-    def __init__(self, version=3, token=10):
-        self.holds = timeline(version, token)
+    def __init__(self, version=3, horizon=10):
+        self.holds = timeline(version, horizon)
         self.reads = []
         self.fails = None
         self.meanwhile = lambda: None
@@ -42,7 +42,7 @@ class Server:
         if self.fails is not None:
             raise self.fails
         if own is not None and own.version == self.holds.version:
-            return {own.loan_id: own if own.token == self.holds.token else own.restamped(self.holds.token)}
+            return {own.loan_id: own if own.horizon == self.holds.horizon else own.with_horizon(self.holds.horizon)}
         return {self.holds.loan_id: self.holds}
 
     def timeline_at(self, loan_id, version, cluster=None):
@@ -51,7 +51,7 @@ class Server:
             raise self.fails
         if self.holds.version < version:
             raise VersionNotReached(loan_id, self.holds.version, version)
-        return timeline(version, self.holds.token)
+        return timeline(version, self.holds.horizon)
 
 
 class Kept(dict):
@@ -118,11 +118,11 @@ def test_what_is_below_the_floor_is_revalidated_by_its_version_alone(place, fres
     timelines.get(1)
     primary.holds = timeline(3, 20)
     freshness.on_listen("c", 20, clock())
-    assert timelines.get(1).timeline.token == 20
+    assert timelines.get(1).timeline.horizon == 20
     assert primary.reads == ["whole", "version"]
     timelines.get(1)
     assert primary.reads == ["whole", "version"]
-    assert (near.get("c", 1).token, far.get("c", 1).token) == (20, 20)
+    assert (near.get("c", 1).horizon, far.get("c", 1).horizon) == (20, 20)
 
 
 def test_of_two_old_ones_the_newer_is_revalidated(place, freshness, clock):
@@ -222,9 +222,9 @@ def test_a_replica_that_keeps_up_is_read(replicated):
 def test_a_replica_that_lags_below_the_floor_is_not_believed_and_poisons_no_cache(replicated, lagging):
     near, primary, replica, timelines = replicated
     replica.holds = lagging
-    assert timelines.get(1).timeline.token == 10
+    assert timelines.get(1).timeline.horizon == 10
     assert primary.reads == ["whole"]
-    assert near.get("c", 1).token == 10
+    assert near.get("c", 1).horizon == 10
 
 
 def test_a_replica_that_lacks_what_was_told_is_not_believed(replicated, freshness):
@@ -400,7 +400,7 @@ def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, c
     near, far, _, timelines = place
     near.put_many("c", [timeline(3, 10)])
     far.clear()
-    freshness.on_listen("c", 99, clock())  # a transaction that is open for long keeps every token below the floor
+    freshness.on_listen("c", 99, clock())  # a transaction that is open for long keeps every horizon below the floor
     for _ in range(3):
         assert timelines.get(1).timeline.version == 3
     assert far == {}

@@ -6,7 +6,7 @@ from service.errors import SettingsError
 from service.net.hosts import Host
 from service.postgres.connect import has_replicas, parse_configured_hosts
 from service.postgres.host_ranking import LATELY_S, HostRanking
-from service.settings import Settings, load_settings
+from service.settings import PostgresSettings, load_settings
 from tests.fakes.clocks import Clock
 
 A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
@@ -25,9 +25,9 @@ A, B, C = Host("a", 1), Host("b", 2), Host("c", 3)
     ],
 )  # fmt: skip
 def test_hosts_are_read_and_written_in_one_way(text, normalized, shown):
-    settings = load_settings(psql_host=text)
-    assert settings.psql_host == normalized
-    assert load_settings(psql_host=normalized).psql_host == normalized
+    settings = load_settings(psql_host=text).postgres
+    assert settings.hosts == normalized
+    assert load_settings(psql_host=normalized).postgres.hosts == normalized
     assert [str(host) for host in parse_configured_hosts(settings)] == shown
     assert has_replicas(settings) == (len(shown) > 1)
 
@@ -47,7 +47,7 @@ def test_what_names_no_hosts_or_one_twice_stops_the_start(text):
 
 
 def test_hosts_that_are_the_same_at_the_port_of_the_settings_are_refused():
-    assert load_settings(psql_host="db, db:5432", psql_port=6000).psql_host == "db, db:5432"
+    assert load_settings(psql_host="db, db:5432", psql_port=6000).postgres.hosts == "db, db:5432"
     with pytest.raises(SettingsError, match="PSQL_HOST: db:6000 is there twice"):
         load_settings(psql_host="db, db:6000", psql_port=6000)
 
@@ -58,7 +58,7 @@ def test_a_wrong_port_is_named_whatever_the_hosts_are():
 
 
 def test_without_hosts_there_are_no_replicas():
-    settings = Settings.model_construct(psql_host=None)
+    settings = PostgresSettings()
     assert not has_replicas(settings)
     with pytest.raises(SettingsError, match="PSQL_HOST is not set"):
         parse_configured_hosts(settings)

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from security.secret_hash import hash_secret
 from service.errors import SettingsError
-from service.settings import load_settings
+from service.settings import TokenSettings
 from service.tokens import client_registry as module
 from service.tokens.client_registry import ClientRegistry, open_clients
 from service.tokens.clients_file import add_client, read_clients, remove_client
@@ -90,7 +90,7 @@ def test_what_a_token_could_not_carry_is_named(path, subject, field):
         (json.dumps({"clients": [entry(scopes="api:read")]}), "clients[0].scopes: "),
         (json.dumps({"clients": [entry(scopes=["a,b"])]}), "clients[0].scopes[0]: expected printable"),
         (json.dumps({"clients": [entry(), entry()]}), "client_id: reports is there twice"),
-        ('{"clients": [], "clients": []}', "a member is there twice"),
+        ('{"clients": [], "clients": []}', "duplicate member name"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named_and_not_repeated(path, content, said, caplog):
@@ -190,5 +190,5 @@ def test_a_file_keeps_its_owner_and_a_link_stays_one(path, tmp_path):
 
 
 def test_a_file_that_is_named_and_missing_is_told_of(path, caplog):
-    assert not open_clients(load_settings(clients_file=str(path)))
+    assert not open_clients(TokenSettings(clients_file=str(path)))
     assert f"CLIENTS_FILE: {path} does not exist" in caplog.text

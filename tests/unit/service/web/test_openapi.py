@@ -8,6 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.runtime.bootstrap import build_app
 from tests.generated.generated_requests import DOCUMENT, list_operations
+from tests.support.settings import with_changes
 
 # The documentation itself, which is for people.
 UNDOCUMENTED = {"/", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
@@ -106,7 +107,7 @@ def test_documented_security_matches_the_access_rules(client, make_token, docume
 
 
 def test_public_routes_are_documented_without_security(served):
-    client = build_app(served.model_copy(update={"secure_loans": False})).test_client()
+    client = build_app(with_changes(served, secure_loans=False)).test_client()
     opened = client.get(DOCUMENT).json["paths"]
     for path in ("/{loan_id}/{date}", "/api/v1/loan/{loan_id}/history"):
         assert "security" not in opened[path]["get"]

@@ -1,4 +1,4 @@
-"""Verified tokens are remembered: until they expire, until the keys change, and not without bound."""
+"""The cache of verified tokens: expiry, changes of keys, and its size."""
 
 import time
 from types import SimpleNamespace
@@ -19,21 +19,21 @@ from tests.fakes.clocks import Clock
 from tests.support.issuing import ask
 
 
-def test_nothing_need_be_remembered(keys_dir, make_token):
+def test_cache_can_be_disabled(keys_dir, make_token):
     provider = JWTProvider(KeyStore(keys_dir), remember=0)
     assert ask(provider, make_token()) == ask(provider, make_token())
 
 
-def test_a_token_verified_while_the_keys_change_is_not_believed_afterwards(keys_dir, make_token):
+def test_token_verified_during_a_key_change_is_not_cached(keys_dir, make_token):
     store = KeyStore(keys={"default": keys_dir / "default.pub"})
     original = store.candidates
 
-    def change_meanwhile(kid):
+    def change_keys(kid):
         found = original(kid)
         store.add_key("default", keys_dir / "loaner.pub")
         return found
 
-    store.candidates = change_meanwhile
+    store.candidates = change_keys
     provider = JWTProvider(store)
     shown = make_token()
     assert ask(provider, shown)
@@ -42,7 +42,7 @@ def test_a_token_verified_while_the_keys_change_is_not_believed_afterwards(keys_
         ask(provider, shown)
 
 
-def test_a_token_is_verified_once(keys_dir, make_token, monkeypatch):
+def test_token_is_verified_once(keys_dir, make_token, monkeypatch):
     provider = JWTProvider(KeyStore(keys_dir))
     shown = make_token()
     verified = []
@@ -52,7 +52,7 @@ def test_a_token_is_verified_once(keys_dir, make_token, monkeypatch):
     assert len(verified) == 1
 
 
-def test_a_remembered_token_expires_on_time(keys_dir, make_token):
+def test_cached_token_expires_on_time(keys_dir, make_token):
     clock = Clock()
     provider = JWTProvider(KeyStore(keys_dir), now=clock, leeway_s=5)
     shown = make_token(exp=1010, iat=1000)
@@ -64,7 +64,7 @@ def test_a_remembered_token_expires_on_time(keys_dir, make_token):
         ask(provider, shown)
 
 
-def test_clocks_may_differ_by_the_leeway_and_no_more(keys_dir, make_token):
+def test_clocks_may_differ_by_the_leeway(keys_dir, make_token):
     provider = JWTProvider(KeyStore(keys_dir))
     now = time.time()
     assert ask(provider, make_token(exp=now - 3))
@@ -74,7 +74,7 @@ def test_clocks_may_differ_by_the_leeway_and_no_more(keys_dir, make_token):
             ask(provider, make_token(**claims))
 
 
-def test_remembered_tokens_are_forgotten_when_the_keys_change(keys_dir, make_token):
+def test_key_change_invalidates_cached_tokens(keys_dir, make_token):
     store = KeyStore(keys={"default": keys_dir / "default.pub"})
     provider = JWTProvider(store)
     shown = make_token()
@@ -84,21 +84,21 @@ def test_remembered_tokens_are_forgotten_when_the_keys_change(keys_dir, make_tok
         ask(provider, shown)
 
 
-def test_the_memory_of_tokens_is_bounded(keys_dir, make_token):
+def test_cache_size_is_bounded(keys_dir, make_token):
     provider = JWTProvider(KeyStore(keys_dir), remember=5)
     for number in range(20):
         ask(provider, make_token(jti=str(number)))
-    assert len(provider._verifier._seen) == 5
+    assert len(provider._verifier._verified) == 5
 
 
-def test_a_token_that_need_not_expire_is_admitted_where_that_is_said(keys_dir, make_token):
+def test_token_without_expiry_is_accepted_if_configured(keys_dir, make_token):
     shown = make_token(exp=None)
     with pytest.raises(InvalidToken, match="no expiry"):
         ask(JWTProvider(KeyStore(keys_dir)), shown)
     assert ask(JWTProvider(KeyStore(keys_dir), require_exp=False), shown)
 
 
-def test_another_header_and_no_scheme_can_be_chosen(keys_dir, make_token):
+def test_header_and_scheme_are_configurable(keys_dir, make_token):
     provider = JWTProvider(KeyStore(keys_dir), header="X-Token", auth_schema="")
     context = ThreadLocalSecurityContext()
     provider(context, Request(SimpleNamespace(headers={"X-Token": make_token()})), Response())
@@ -111,7 +111,7 @@ def test_optional_claims_are_kept(keys_dir, make_token):
     assert auth != Auth("u1", "ann@example.com", scopes=["api:read"])
 
 
-def test_a_service_token_is_read(keys_dir, make_token):
+def test_service_token_is_accepted(keys_dir, make_token):
     claims = {
         "userId": "system",
         "username": "system",
