@@ -1,1 +1,1 @@
-"""CSV import, all or nothing."""
+"""Imports CSV files, all or nothing, and writes sample files."""

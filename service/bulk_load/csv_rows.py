@@ -1,4 +1,4 @@
-"""The rows of LOANS.csv and EVENTS.csv: each is checked, and every wrong one is named."""
+"""Reads and validates the rows of LOANS.csv and EVENTS.csv, and reports every invalid one."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ MAX_LINE_BYTES = 4096
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that cannot be loaded, and why."""
+    """One reason why a row cannot be loaded."""
 
     file: str
     line: int
@@ -29,10 +29,12 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Format:
-    """What the rows of a file are made of.
+    """The format of a file's rows.
 
-    fields: the columns in their order, each with the function that checks it. plain: matches a row that is written in
-    the usual way, with the date as its group; such a row needs no more than its date looked at.
+    Attributes:
+        fields: The columns in their order, each with the function that validates it.
+        plain: Matches a row in the common notation, with the date as its group. In such a row only the date is left
+            to validate.
     """
 
     fields: dict[str, Callable[[str], object]]
@@ -52,15 +54,23 @@ EVENTS = Format(
 
 
 class Rows:
-    """Reads one file once, as rows that COPY takes (its line number first) and a list of the bad ones.
+    """Iterates over a file's valid rows in the format of COPY, preceded by their line numbers.
 
-    `on_bytes` is told of every piece of the file, as it was read.
+    Args:
+        path: The file, which is read once.
+        format: The format of its rows.
+        on_bytes: Receives every piece of the file as it is read.
+
+    Attributes:
+        bad: The errors found so far.
+        bad_ids: Loans of rows whose errors are in other fields than the loan id.
+        good: The number of valid rows.
     """
 
     def __init__(self, path: Path, format: Format, on_bytes: Callable[[bytes], object]) -> None:
         self.path = path
         self.bad: list[BadRow] = []
-        self.bad_ids: set[int] = set()  # the loans whose rows are bad in another field than their id
+        self.bad_ids: set[int] = set()
         self.good = 0
         self._format = format
         self._on_bytes = on_bytes
@@ -87,7 +97,7 @@ class Rows:
             self._on_bytes(line)
             rest = line
             while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
-                rest = file.readline(MAX_LINE_BYTES)  # of a line that is too long to be a row
+                rest = file.readline(MAX_LINE_BYTES)  # skip the rest of a line that is too long to be valid
                 self._on_bytes(rest)
             yield line.removeprefix(b"\xef\xbb\xbf") if first else line
             first = False
@@ -101,7 +111,7 @@ class Rows:
         return True
 
     def _check(self, number: int, row: bytes) -> bytes | None:
-        """The row as COPY takes it, or None for an empty line, a header, or a bad row, which is remembered."""
+        """Return the row in the format of COPY; None for an empty line, a header or an invalid row (recorded)."""
         if not row:
             return None
         names = list(self._format.fields)
@@ -109,28 +119,28 @@ class Rows:
             text = row.decode("utf-8")
             fields = [field.strip() for field in next(csv.reader([text], strict=True))]
         except UnicodeDecodeError:
-            self._refuse(number, "row", "expected text in UTF-8")
+            self._reject(number, "row", "expected UTF-8 text")
             return None
         except (csv.Error, StopIteration) as err:
-            self._refuse(number, "row", f"is not CSV: {err}")
+            self._reject(number, "row", f"invalid CSV: {err}")
             return None
         if number == 1 and [field.lower() for field in fields] == names:
             return None
         if len(fields) != len(names):
-            self._refuse(number, "row", f"expected {len(names)} fields ({','.join(names)}), found {len(fields)}")
+            self._reject(number, "row", f"expected {len(names)} fields ({','.join(names)}), found {len(fields)}")
             return None
-        wrong = []
-        for (name, check), field in zip(self._format.fields.items(), fields, strict=True):
+        invalid = []
+        for (name, validate), field in zip(self._format.fields.items(), fields, strict=True):
             try:
-                check(field)
+                validate(field)
             except ValueError as err:
-                wrong.append(name)
-                self._refuse(number, name, f"{err}, found {field!r}")
-        if not wrong:
+                invalid.append(name)
+                self._reject(number, name, f"{err}, found {field!r}")
+        if not invalid:
             return ",".join(fields).encode()
-        if "loan_id" not in wrong:
+        if "loan_id" not in invalid:
             self.bad_ids.add(int(fields[0]))
         return None
 
-    def _refuse(self, number: int, field: str, reason: str) -> None:
+    def _reject(self, number: int, field: str, reason: str) -> None:
         self.bad.append(BadRow(str(self.path), number, field, reason))

@@ -1,7 +1,7 @@
-"""Load loans and events from CSV files: everything that is in them, or nothing.
+"""Loads loans and events from CSV files in one transaction, all or nothing.
 
-Rows are streamed with COPY into tables of the session's own, checked against the ledger there, and posted set-wise
-through the ledger's own functions. Nothing is written to the ledger before every row is known to be good.
+Rows are streamed with COPY into temporary tables, checked against the ledger there, and posted in sets through the
+ledger's SQL functions. Nothing is written to the ledger before every row has been validated.
 """
 
 import hashlib
@@ -15,26 +15,27 @@ from psycopg2.extensions import connection as Connection
 from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
 from service.errors import LoanerError
 
-# Posted so many at a time, all in one transaction: a batch is held in arrays, in the server's memory.
+# Events per call of the posting function. Each call holds them in arrays, in the server's memory.
 BATCH_EVENTS = 1_000_000
-_ONE_LOAD_AT_A_TIME = 0x6C6F6164
+# An advisory lock: loads run one after the other.
+_LOAD_LOCK = 0x6C6F6164
 _STAGE = """
     CREATE TEMP TABLE staged_loans
         (line bigint, loan_id bigint, start_date date, initial_amt numeric) ON COMMIT DROP;
     CREATE TEMP TABLE staged_events
         (line bigint, loan_id bigint, event_type text, post_date date, amt numeric) ON COMMIT DROP;
 """
-# A loan that is there already with the same terms is no mistake, and is left as it is.
+# A loan that already exists with the same terms is not an error, and stays unchanged.
 _BAD_LOANS = """
     SELECT s.line, 'loan_id', CASE
-        WHEN s.first_line < s.line THEN 'loan ' || s.loan_id || ' is in this file already, in line ' || s.first_line
-        ELSE 'loan ' || s.loan_id || ' exists with other terms' END
+        WHEN s.first_line < s.line THEN 'loan ' || s.loan_id || ' is already in this file, on line ' || s.first_line
+        ELSE 'loan ' || s.loan_id || ' already exists with different terms' END
     FROM (SELECT *, min(line) OVER (PARTITION BY loan_id) AS first_line FROM staged_loans) AS s
     LEFT JOIN loans AS l USING (loan_id)
     WHERE s.first_line < s.line OR (l.start_date, l.initial_amt) <> (s.start_date, s.initial_amt)
 """
 _BAD_EVENTS = """
-    SELECT s.line, 'loan_id', 'there is no loan ' || s.loan_id
+    SELECT s.line, 'loan_id', 'unknown loan ' || s.loan_id
     FROM staged_events AS s
     WHERE NOT EXISTS (SELECT FROM loans AS l WHERE l.loan_id = s.loan_id)
       AND NOT EXISTS (SELECT FROM staged_loans AS n WHERE n.loan_id = s.loan_id)
@@ -61,8 +62,12 @@ _POST_EVENTS = """
 """
 
 
-class LoadRefused(LoanerError):
-    """Nothing was loaded. bad_rows: every row that is wrong, when rows are the reason."""
+class LoadRejected(LoanerError):
+    """Nothing was loaded.
+
+    Attributes:
+        bad_rows: The errors in rows; empty if the load failed for another reason.
+    """
 
     def __init__(self, message: str, bad_rows: list[BadRow] | None = None) -> None:
         super().__init__(message)
@@ -70,16 +75,22 @@ class LoadRefused(LoanerError):
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What was loaded. known_loans: loans of the file that were there already, with the same terms."""
+class LoadResult:
+    """What was loaded.
+
+    Attributes:
+        loans: Number of loans that were created.
+        events: Number of events that were posted.
+        existing_loans: Number of loans in the file that already existed with the same terms.
+    """
 
     loans: int
     events: int
-    known_loans: int
+    existing_loans: int
 
 
 class _Stream:
-    """Rows as the file that COPY reads from."""
+    """Presents rows as a file that COPY can read."""
 
     def __init__(self, rows: Iterator[bytes]) -> None:
         self._rows = rows
@@ -104,21 +115,26 @@ def load(
     *,
     again: bool = False,
     on_progress: Callable[[str, int], object] = lambda step, amount: None,
-) -> Loaded:
-    """Load two files in one transaction. connection: of a user that may post.
+) -> LoadResult:
+    """Load two files in one transaction. On any error nothing is written.
 
-    again: load a file even if it was loaded before. on_progress: told ("read", further bytes) of the files, then
-    ("post", events so far).
+    Args:
+        connection: Its user must have the rights of `loaner_poster`.
+        loans: CSV file of loans.
+        events: CSV file of events.
+        again: Whether to load files that were loaded before.
+        on_progress: Receives ("read", number of bytes since the last call), then ("post", number of events so far).
 
-    Raises: LoadRefused; then, and on any other error, nothing was written.
+    Raises:
+        LoadRejected: If a file cannot be read, was loaded before, or has invalid rows.
     """
     for path in (loans, events):
         try:
             path.open("rb").close()
         except OSError as err:
-            raise LoadRefused(f"{path}: {err.strerror}") from err
+            raise LoadRejected(f"{path}: {err.strerror}") from err
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_ONE_LOAD_AT_A_TIME,))
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOAD_LOCK,))
         cursor.execute(_STAGE)
         digests = {}
         files = []
@@ -130,21 +146,21 @@ def load(
             _reject_loaded(cursor, digests)
         loan_rows, event_rows = files
         cursor.execute("ANALYZE staged_loans; ANALYZE staged_events")
-        # The events of a loan whose own row is bad are no strangers: that row is to be mended, not they.
-        bad = sorted(loan_rows.bad + _found(cursor, loans, _BAD_LOANS), key=_line)
-        bad += sorted(event_rows.bad + _found(cursor, events, _BAD_EVENTS, list(loan_rows.bad_ids)), key=_line)
+        # Events of a loan whose own row is invalid are not reported: correcting that row is enough.
+        bad = sorted(loan_rows.bad + _query_bad_rows(cursor, loans, _BAD_LOANS), key=_line)
+        bad += sorted(event_rows.bad + _query_bad_rows(cursor, events, _BAD_EVENTS, list(loan_rows.bad_ids)), key=_line)
         if bad:
-            rows = len({(row.file, row.line) for row in bad})
-            raise LoadRefused(f"{len(bad)} mistake(s) in {rows} row(s); nothing was loaded", bad)
+            count = len({(row.file, row.line) for row in bad})
+            raise LoadRejected(f"{len(bad)} error(s) in {count} row(s); nothing was loaded", bad)
         cursor.execute(_CREATE_LOANS)
         created, _ = cursor.fetchone() or (0, None)
         _post(cursor, event_rows.good, on_progress)
-        for read in files:
+        for rows in files:
             cursor.execute(
                 "INSERT INTO loaded_files (digest, file, rows) VALUES (%s, %s, %s)",
-                (digests[read.path], read.path.name, read.good),
+                (digests[rows.path], rows.path.name, rows.good),
             )
-    return Loaded(created, event_rows.good, loan_rows.good - created)
+    return LoadResult(created, event_rows.good, loan_rows.good - created)
 
 
 def _copy(
@@ -164,14 +180,16 @@ def _reject_loaded(cursor: Any, digests: dict[Path, bytes]) -> None:
         cursor.execute("SELECT max(loaded_at) FROM loaded_files WHERE digest = %s AND rows > 0", (digest,))
         (loaded_at,) = cursor.fetchone()
         if loaded_at is not None:
-            raise LoadRefused(f"{path} was loaded on {loaded_at:%Y-%m-%d %H:%M} already; to load it again, add --again")
+            raise LoadRejected(
+                f"{path} was already loaded on {loaded_at:%Y-%m-%d %H:%M}; to load it again, add --again"
+            )
 
 
 def _line(row: BadRow) -> int:
     return row.line
 
 
-def _found(cursor: Any, path: Path, query: str, *parameters: object) -> list[BadRow]:
+def _query_bad_rows(cursor: Any, path: Path, query: str, *parameters: object) -> list[BadRow]:
     cursor.execute(query, parameters or None)
     return [BadRow(str(path), line, field, reason) for line, field, reason in cursor]
 

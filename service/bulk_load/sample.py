@@ -1,4 +1,4 @@
-"""Sample ledgers: made up by a seeded generator, the same every time."""
+"""Generates sample ledgers; the same seed gives the same ledger."""
 
 import random
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from pathlib import Path
 from service.domain.money import to_decimal_string
 
 FIRST_DAY = date(2020, 1, 1)
-DAYS = 366  # the events' year, 2020
+DAYS = 366  # all events are in 2020
 
 
 @dataclass(frozen=True)
 class SampleLoan:
-    """A loan as a row of LOANS.csv, with its events as rows of EVENTS.csv."""
+    """A loan with its events, each a tuple of type, day and cents."""
 
     loan_id: int
     start_date: date
@@ -22,43 +22,43 @@ class SampleLoan:
     events: tuple[tuple[str, date, int], ...]
 
     def loan_row(self) -> str:
-        """loan_id,start_date,initial_amt"""
+        """Return the row of LOANS.csv: loan_id, start_date, initial_amt."""
         return f"{self.loan_id},{self.start_date},{to_decimal_string(self.initial_cents)}\n"
 
     def event_rows(self) -> str:
-        """loan_id,event_type,post_date,amt"""
+        """Return the rows of EVENTS.csv: loan_id, event_type, post_date, amt."""
         return "".join(f"{self.loan_id},{kind},{day},{to_decimal_string(cents)}\n" for kind, day, cents in self.events)
 
 
 def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1) -> Iterator[SampleLoan]:
-    """Loans of December 2019 with events in 2020, in the order of their dates.
+    """Yield loans of December 2019 with events in 2020, sorted by date.
 
-    Each loan accrues monthly interest of about one percent, pays more often than not, and now and then owes a fee.
+    Half of the events are payments, two fifths are interest of about one percent of the principal, the rest are fees.
     """
-    source = random.Random(seed)
+    generator = random.Random(seed)
     days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
     for loan_id in range(1, loans + 1):
-        principal = source.randrange(1_000, 50_001) * 100
+        principal = generator.randrange(1_000, 50_001) * 100
         payment = max(100, 2 * principal // max(events_per_loan, 1) // 3)
-        dates = sorted(source.choices(range(DAYS), k=events_per_loan))
+        dates = sorted(generator.choices(range(DAYS), k=events_per_loan))
         events = []
         for number in dates:
-            kind = source.choices(("payment", "interest", "fee"), (5, 4, 1))[0]
+            kind = generator.choices(("payment", "interest", "fee"), (5, 4, 1))[0]
             if kind == "payment":
-                cents = source.randrange(payment // 2, payment + 1)
+                cents = generator.randrange(payment // 2, payment + 1)
             elif kind == "interest":
-                cents = max(1, principal * source.randrange(80, 121) // 10_000)
+                cents = max(1, principal * generator.randrange(80, 121) // 10_000)
             else:
-                cents = source.randrange(500, 5_001)
+                cents = generator.randrange(500, 5_001)
             events.append((kind, days[number], cents))
-        start = date(2019, 12, source.randrange(1, 32))
+        start = date(2019, 12, generator.randrange(1, 32))
         yield SampleLoan(loan_id, start, principal, tuple(events))
 
 
 def write_sample(
     loans_file: Path, events_file: Path, loans: int = 10, events_per_loan: int = 10, seed: int = 1
 ) -> None:
-    """Write LOANS.csv and EVENTS.csv as `load` reads them. Events lie in the order of loans, as a ledger keeps them."""
+    """Write sample files for `load`. Events are sorted by loan."""
     with loans_file.open("w") as loan_rows, events_file.open("w") as event_rows:
         for loan in sample_loans(loans, events_per_loan, seed):
             loan_rows.write(loan.loan_row())

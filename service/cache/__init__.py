@@ -1,6 +1,6 @@
-"""Where timelines are kept besides Postgres: this process's own, and memcached, which all processes share.
+"""Caches of timelines: in this process, and in memcached.
 
-Nothing here decides whether a timeline is still true: see service/freshness.py.
+Caches do not decide whether a timeline is fresh; see service/ledger/freshness.py.
 """
 
 import ssl
@@ -27,7 +27,9 @@ def open_memcached(settings: MemcachedSettings, connections: int = 1) -> Memcach
     if settings.servers is None:
         return None
     if settings.secret is None:
-        raise SettingsError("CACHE_SECRET is not set: MEMCACHED_SERVERS needs one, the same for every instance")
+        raise SettingsError(
+            "CACHE_SECRET is not set. MEMCACHED_SERVERS needs it, with the same value on every instance."
+        )
     return MemcachedTimelines(
         parse_hosts(settings.servers, MEMCACHED_PORT),
         settings.secret.get_secret_value(),
@@ -40,9 +42,11 @@ def open_memcached(settings: MemcachedSettings, connections: int = 1) -> Memcach
 def _tls(settings: MemcachedSettings) -> ssl.SSLContext | None:
     if not settings.tls:
         if settings.ca is not None:
-            raise SettingsError("MEMCACHED_CA is set, and MEMCACHED_TLS is not: nothing would be checked")
+            raise SettingsError(
+                "MEMCACHED_CA is set but MEMCACHED_TLS is not. Set MEMCACHED_TLS, or unset MEMCACHED_CA."
+            )
         return None
     try:
         return ssl.create_default_context(cafile=settings.ca)
-    except OSError as err:  # ssl.SSLError is one
+    except OSError as err:  # includes ssl.SSLError
         raise SettingsError(f"MEMCACHED_CA: {settings.ca}: {err.strerror or err}") from err

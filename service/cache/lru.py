@@ -1,4 +1,4 @@
-"""The timelines that this process has used of late."""
+"""Caches the most recently used timelines in this process."""
 
 import threading
 from collections.abc import Iterable, Sequence
@@ -7,35 +7,36 @@ from cachetools import LRUCache
 
 from native import Timeline
 
-OVERHEAD_BYTES = 4096  # of a timeline that is kept, besides its bytes
+OVERHEAD_BYTES = 4096  # memory per cached timeline beyond its bytes
 
 
 class TimelineLru:
-    """Keeps the timelines that were used last, up to so many bytes. Safe to use from many threads.
+    """A least recently used cache, keyed by cluster and loan. Thread-safe.
 
-    A timeline is kept under the name of its database's cluster and its loan.
+    Args:
+        max_bytes: The size limit; 0 disables the cache.
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._kept: LRUCache[tuple[str, int], Timeline] = LRUCache(max_bytes, getsizeof=_size)
+        self._cache: LRUCache[tuple[str, int], Timeline] = LRUCache(max_bytes, getsizeof=_size)
         self._lock = threading.Lock()
 
     def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
-        """Those of these loans' timelines that are here, as they were last put."""
+        """Return the cached timelines of these loans."""
         with self._lock:
-            found = ((loan_id, self._kept.get((cluster, loan_id))) for loan_id in loan_ids)
+            found = ((loan_id, self._cache.get((cluster, loan_id))) for loan_id in loan_ids)
             return {loan_id: timeline for loan_id, timeline in found if timeline is not None}
 
     def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
-        """Keep each, unless a newer one is kept, or it is larger than all that may be."""
+        """Cache timelines, except those that are older than the cached one or larger than the whole cache."""
         with self._lock:
             for timeline in timelines:
                 key = (cluster, timeline.loan_id)
-                kept = self._kept.get(key)
-                if kept is not None and (kept.version, kept.horizon) > (timeline.version, timeline.horizon):
-                    continue  # a slow reader comes late
-                if _size(timeline) <= self._kept.maxsize:
-                    self._kept[key] = timeline
+                cached = self._cache.get(key)
+                if cached is not None and (cached.version, cached.horizon) > (timeline.version, timeline.horizon):
+                    continue  # read by a slower thread before the cached one
+                if _size(timeline) <= self._cache.maxsize:
+                    self._cache[key] = timeline
 
 
 def _size(timeline: Timeline) -> int:

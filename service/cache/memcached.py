@@ -1,4 +1,4 @@
-"""Timelines in memcached, which all processes share. It may be down, slow, full, or in other hands."""
+"""Stores timelines in memcached servers that all instances share. A server may be down, slow, full or untrusted."""
 
 import logging
 import ssl
@@ -20,14 +20,16 @@ from service.observability import metrics
 
 log = logging.getLogger(__name__)
 
-EXPIRES_S = 86_400  # what nobody asks for goes; more than 30 days would be taken for a date
-MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which counts the key as well
-SLOW = 10  # an answer that took so many timeouts, none of them between two of its bytes, is a failure
-MANY = 1000  # so many values may take as long again
+EXPIRES_S = 86_400  # memcached would read a value above 30 days as a date
+MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which includes the key
+# A response that takes longer than this many timeouts is a failure, even if each of its bytes arrived in time. The
+# limit doubles for a request for this many values.
+MAX_RESPONSE_TIMEOUTS = 10
+VALUES_PER_LIMIT = 1000
 
 
 class _Server:
-    """One memcached of several."""
+    """One of the servers, with its connections and its circuit breaker."""
 
     def __init__(self, host: Host, timeout_s: float, connections: int, tls: ssl.SSLContext | None) -> None:
         self.host = host
@@ -39,17 +41,23 @@ class _Server:
             timeout=timeout_s,
             no_delay=True,
             max_pool_size=connections,
-            default_noreply=False,  # a refusal that nobody reads would be taken for the next answer
+            default_noreply=False,  # an error that is not read would be taken for the next response
             tls_context=tls,
         )
 
 
 class MemcachedTimelines:
-    """A ring of servers: each loan has its place on one of them (rendezvous hashing), and few move when servers come or
-    go. A server that does not answer is left alone for a while; nothing is known of its loans meanwhile.
+    """A cache of timelines on a ring of servers.
 
-    secret: known to whoever may write here. timeout_s: how long a server may be silent. connections: to each
-    server. tls: how to check servers that speak TLS.
+    Rendezvous hashing assigns each loan to a server, so few loans move when servers are added or removed. While a
+    server's circuit is open, its loans are not cached.
+
+    Args:
+        hosts: The servers.
+        secret: Signs the values; the same on every instance.
+        timeout_s: Bound of connecting, and of waiting for the next bytes of a response.
+        connections: Connections to each server at most.
+        tls: How to verify servers that use TLS; None for plain TCP.
     """
 
     def __init__(
@@ -60,84 +68,92 @@ class MemcachedTimelines:
         connections: int,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._seal = ValueSigner(secret)
+        self._signer = ValueSigner(secret)
         self._servers = {str(host): _Server(host, timeout_s, connections, tls) for host in hosts}
         self._ring = RendezvousHash(list(self._servers), hash_function=_score)
 
     def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
-        """Those of these loans' timelines that somebody of ours put there. One round trip to each server."""
-        keys = {_key(cluster, loan_id): loan_id for loan_id in loan_ids}
+        """Return the validly signed timelines of these loans, with one round trip to each server."""
+        loan_by_key = {_key(cluster, loan_id): loan_id for loan_id in loan_ids}
         found = {}
-        for server, asked in self._by_server(keys, keys.values()):
-            values: dict[str, bytes] = _ask(server, "get_many", asked, values=len(asked)) or {}
+        for server, keys in self._by_server(loan_by_key, loan_by_key.values()):
+            values: dict[str, bytes] = _call(server, "get_many", keys, values=len(keys)) or {}
             for key, value in values.items():
-                timeline = self._opened(key, value, keys[key])
+                timeline = self._verify(key, value, loan_by_key[key])
                 if timeline is not None:
-                    found[keys[key]] = timeline
+                    found[loan_by_key[key]] = timeline
         return found
 
     def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
-        """Have them kept, as far as that can be done. One round trip to each server."""
+        """Store timelines, with one round trip to each server. Failures are logged and counted."""
         values = {_key(cluster, each.loan_id): each for each in timelines if each.nbytes < MAX_ITEM_BYTES}
         for server, keys in self._by_server(values, (each.loan_id for each in values.values())):
-            sealed = {key: self._seal.close(key, bytes(values[key])) for key in keys}
-            _ask(server, "set_many", sealed, EXPIRES_S, values=len(sealed))
+            signed = {key: self._signer.sign(key, bytes(values[key])) for key in keys}
+            _call(server, "set_many", signed, EXPIRES_S, values=len(signed))
 
     def state(self) -> dict[str, str]:
-        """ "ok" or "down" of each server, as it is when it is asked now."""
-        return {name: "down" if _ask(server, "version") is None else "ok" for name, server in self._servers.items()}
+        """Probe each server and return its state, "ok" or "down"."""
+        return {name: "down" if _call(server, "version") is None else "ok" for name, server in self._servers.items()}
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close all connections."""
         for server in self._servers.values():
             server.client.close()
 
-    def _opened(self, key: str, value: bytes, loan_id: int) -> Timeline | None:
-        content = self._seal.open(key, value)
+    def _verify(self, key: str, value: bytes, loan_id: int) -> Timeline | None:
+        content = self._signer.verify(key, value)
         try:
             timeline = Timeline(content) if content is not None else None
         except ValueError as err:
-            log.warning("memcached: what is kept of loan %d is no timeline: %s", loan_id, err)
+            log.warning("memcached: ignoring the malformed timeline of loan %d: %s", loan_id, err)
             metrics.cache_errors.labels("malformed").inc()
             return None
         if timeline is None or timeline.loan_id != loan_id:
-            log.warning("memcached: what is kept of loan %d is not ours", loan_id)
+            log.warning("memcached: ignoring a value of loan %d that was not signed with CACHE_SECRET", loan_id)
             metrics.cache_errors.labels("foreign").inc()
             return None
         return timeline
 
     def _by_server(self, keys: Iterable[str], loan_ids: Iterable[int]) -> Iterable[tuple[_Server, list[str]]]:
-        """Each server and its share of the keys."""
+        """Return each server with its share of the keys."""
         shares: dict[str, list[str]] = {}
         for key, loan_id in zip(keys, loan_ids, strict=True):
             shares.setdefault(self._ring.get_node(loan_id), []).append(key)
         return [(self._servers[name], share) for name, share in shares.items()]
 
 
-def _ask(server: _Server, command: str, *arguments: object, values: int = 0) -> Any:
-    """What the server answers; None if it does not, or is left alone, or refuses. values: how many it is about."""
+def _call(server: _Server, command: str, *arguments: object, values: int = 0) -> Any:
+    """Return the server's response; None if it fails, rejects the command, or has an open circuit.
+
+    Args:
+        server: The server.
+        command: A method of pymemcache's client.
+        *arguments: Its arguments.
+        values: Number of values in the request or the response.
+    """
     if not server.breaker.allows():
         return None
-    begun = time.monotonic()
+    started_at = time.monotonic()
     try:
-        answer = getattr(server.client, command)(*arguments)
+        response = getattr(server.client, command)(*arguments)
     except MemcacheServerError as err:
-        log.info("memcached at %s: %s", server.host, err)  # too large for it, or no memory: it is up
+        # The value is too large, or memory is short. The server is up.
+        log.info("memcached at %s rejected %s: %s", server.host, command, err)
         metrics.cache_errors.labels("refused").inc()
-        answer = None
-    except Exception as err:  # what is no memcached brings about errors of any kind in its library
-        return _failed(server, first_line(err) or type(err).__name__)
-    if time.monotonic() - begun > SLOW * server.timeout_s * (1 + values / MANY):
-        return _failed(server, "its answers come in drips")
-    if server.breaker.succeeded():
-        log.info("memcached at %s answers again", server.host)
-    return answer
+        response = None
+    except Exception as err:  # pymemcache raises all kinds of errors if the other side is not memcached
+        return _record_failure(server, first_line(err) or type(err).__name__)
+    if time.monotonic() - started_at > MAX_RESPONSE_TIMEOUTS * server.timeout_s * (1 + values / VALUES_PER_LIMIT):
+        return _record_failure(server, "response too slow")
+    if server.breaker.record_success():
+        log.info("memcached at %s: circuit closed", server.host)
+    return response
 
 
-def _failed(server: _Server, reason: str) -> None:
+def _record_failure(server: _Server, reason: str) -> None:
     metrics.cache_errors.labels("broken").inc()
-    if server.breaker.failed():
-        log.warning("memcached at %s is left alone: %s", server.host, reason)
+    if server.breaker.record_failure():
+        log.warning("memcached at %s: circuit opened: %s", server.host, reason)
 
 
 def _key(cluster: str, loan_id: int) -> str:

@@ -48,7 +48,7 @@ def status_command(ctx: click.Context) -> None:
     """Which gateway it is, whether it has what we declare, and whether it routes here. Status 1 if not."""
     settings, _ = ctx.obj
     registrator, definition = build_registrator(settings.gateway).with_timeout(TIMEOUT_S), build_definition(settings)
-    click.echo(f"gateway   {registrator.shown_url}, Kong {registrator.version()}")
+    click.echo(f"gateway   {registrator.redacted_url}, Kong {registrator.version()}")
     changes = registrator.reconcile(definition, dry_run=True)
     click.echo(f"declared  {'as it should be' if not changes else 'differs:'}")
     for change in changes:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.bulk_load.loader import LoadRefused, load
+from service.bulk_load.loader import LoadRejected, load
 from service.bulk_load.sample import write_sample
 from service.cli.database import database_of
 from service.postgres.connect import connect
@@ -62,13 +62,13 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
             try:
                 loaded = load(connection, loans, events, again=again, on_progress=on_progress)
                 progress.update(posting, total=loaded.events)
-            except LoadRefused as err:
+            except LoadRejected as err:
                 progress.stop()
                 for row in err.bad_rows:
                     click.echo(str(row), err=True)
                 raise
-    known = f" ({loaded.known_loans} more were there already)" if loaded.known_loans else ""
-    click.echo(f"loaded {loaded.loans} loans{known} and {loaded.events} events")
+    existing = f" ({loaded.existing_loans} more already existed)" if loaded.existing_loans else ""
+    click.echo(f"loaded {loaded.loans} loans{existing} and {loaded.events} events")
 
 
 @click.command("sample")

@@ -1,6 +1,6 @@
-"""Joining the platform: registration with an API gateway. Knows nothing of loans.
+"""Registration with an API gateway and with Consul.
 
-The names are those of Microkubes' own Python library.
+The public names are those of the Python library of Microkubes.
 """
 
 from service.gateway.kong import KongGatewayRegistrator

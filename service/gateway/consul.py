@@ -1,64 +1,112 @@
-"""Registration with the local Consul agent, for whoever is not registered from outside."""
+"""Registration with the local Consul agent, for instances that nothing else registers.
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+Source: Consul's HTTP API, https://developer.hashicorp.com/consul/api-docs/agent/service.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 import requests
-from consul import Check, Consul, ConsulException
 
-from service.net.urls import without_password
+from service.net.session import direct_session
+from service.net.urls import with_port, without_password
 
 TIMEOUT_S = 5
 CHECK_INTERVAL = "5s"
 CHECK_TIMEOUT = "3s"
-FORGET_AFTER = "1m"  # an instance that was killed; Consul takes no less
-
-T = TypeVar("T")
+DEREGISTER_AFTER = "1m"  # for instances that were killed; Consul's minimum
+DEFAULT_PORTS = {"http": 8500, "https": 443}
+MAX_MESSAGE_CHARS = 300
 
 
 class ConsulUnavailable(Exception):
-    """The agent did not do it. The message names its address and what it said."""
+    """A request to the agent failed. The message names its address and its reply."""
 
 
 class ConsulAgent:
-    """The agent at `url`, to which one instance of a service is made known. token: for an agent with access rules."""
+    """Registers instances of a service with a Consul agent.
+
+    Args:
+        url: URL of the agent, without a path.
+        token: ACL token of the agent.
+    """
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = without_password(url)
         parts = urlsplit(url)
-        host = parts.hostname or "127.0.0.1"
-        self._consul: Any = Consul(
-            host=f"[{host}]" if ":" in host else host,
-            port=parts.port or (443 if parts.scheme == "https" else 8500),
-            scheme=parts.scheme,
-            token=token,
-            connections_timeout=TIMEOUT_S,
-        )
+        address = with_port(parts.hostname or "127.0.0.1", parts.port or DEFAULT_PORTS[parts.scheme])
+        self._base_url = f"{parts.scheme}://{address}/v1/agent"
+        self._session = direct_session()
+        if token:
+            self._session.headers["X-Consul-Token"] = token
 
     def register(self, name: str, instance: str, host: str, port: int, health_url: str) -> None:
-        """Make an instance known, with a check of its health. Safe to call again. Raises: ConsulUnavailable."""
-        check = Check.http(health_url, CHECK_INTERVAL, timeout=CHECK_TIMEOUT, deregister=FORGET_AFTER)
-        if health_url.startswith("https:"):
-            # The agent asks at an address, which no certificate names; what it asks and hears is no secret.
-            check["TLSSkipVerify"] = True
-        self._ask(
-            lambda: self._consul.agent.service.register(
-                name, service_id=instance, address=host, port=port, tags=["microkubes"], check=check
-            )
-        )
+        """Register an instance with a health check; idempotent.
 
-    def knows(self, instance: str) -> bool:
-        """Whether an instance is known. Raises: ConsulUnavailable."""
-        return bool(instance in self._ask(self._consul.agent.services))
+        Args:
+            name: Name of the service.
+            instance: Id of the instance, unique on the agent.
+            host: Address at which the instance is reached.
+            port: Port at which the instance is reached.
+            health_url: URL that the agent checks every CHECK_INTERVAL.
+
+        Raises:
+            ConsulUnavailable: If the agent is unreachable or rejects the request.
+        """
+        check: dict[str, Any] = {
+            "http": health_url,
+            "interval": CHECK_INTERVAL,
+            "timeout": CHECK_TIMEOUT,
+            "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
+        }
+        if health_url.startswith("https:"):
+            # The URL contains an IP address, which certificates rarely name. The check carries no secret.
+            check["TLSSkipVerify"] = True
+        service = {
+            "name": name,
+            "id": instance,
+            "address": host,
+            "port": port,
+            "tags": ["microkubes"],
+            "checks": [check],
+        }
+        self._request("PUT", "/service/register", service)
+
+    def is_registered(self, instance: str) -> bool:
+        """Return whether the agent has an instance.
+
+        Raises:
+            ConsulUnavailable: If the agent is unreachable or rejects the request.
+        """
+        try:
+            services = json.loads(self._request("GET", "/services"))
+        except (ValueError, RecursionError):
+            services = None
+        if not isinstance(services, dict):
+            raise ConsulUnavailable(f"the Consul agent at {self.url}: GET /v1/agent/services answered no JSON object")
+        return instance in services
 
     def deregister(self, instance: str) -> None:
-        """Make an instance known no more. Raises: ConsulUnavailable."""
-        self._ask(lambda: self._consul.agent.service.deregister(instance))
+        """Deregister an instance; does nothing if the agent does not have it.
 
-    def _ask(self, call: Callable[[], T]) -> T:
+        Raises:
+            ConsulUnavailable: If the agent is unreachable or rejects the request.
+        """
+        self._request("PUT", f"/service/deregister/{quote(instance, safe=':')}", expected=(200, 404))
+
+    def _request(self, method: str, path: str, body: object = None, expected: Collection[int] = (200,)) -> bytes:
         try:
-            return call()
-        except (ConsulException, requests.RequestException, OSError, ValueError) as err:
+            response = self._session.request(
+                method, self._base_url + path, json=body, timeout=TIMEOUT_S, allow_redirects=False
+            )
+        except (requests.RequestException, OSError, ValueError) as err:
             reason = "cannot be reached" if isinstance(err, requests.RequestException) else str(err)
             raise ConsulUnavailable(f"the Consul agent at {self.url}: {reason}") from err
+        if response.status_code not in expected:
+            message = " ".join(response.text.split())[:MAX_MESSAGE_CHARS] or "no message"
+            raise ConsulUnavailable(
+                f"the Consul agent at {self.url}: {method} /v1/agent{path} answered {response.status_code}: {message}"
+            )
+        return response.content

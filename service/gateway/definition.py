@@ -1,16 +1,21 @@
-"""What a service wants of a gateway."""
+"""The declaration of a service that a gateway is to have."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Literal
 
-DECLARATION_TAG_PREFIX = "declared:"  # what a tag begins with that tells of the declaration
+DECLARATION_TAG_PREFIX = "declared:"
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """A plugin of the service. fields: what of it is declared beside its name, such as `config`."""
+    """A plugin of the service.
+
+    Attributes:
+        name: Kong's name of the plugin.
+        fields: Declared fields of the plugin other than its name, such as `config`.
+    """
 
     name: str
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -18,13 +23,18 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Definition:
-    """A service and its one route, of the same name.
+    """A service and its route, which has the same name.
 
-    paths: where the gateway offers it; they are stripped. host, port: where the gateway finds it. health_path: not
-    None if it is found through an upstream of the gateway, whose targets are checked there; then host does not matter.
-    protocol: what is spoken there.
-    plugins: the service's plugins; None if they are nobody's business here. jwt_keys: public keys by key id, as
-    (algorithm, PEM), that the plugin `jwt` is to accept, if it is among them.
+    Attributes:
+        name: Name of the service and of the route.
+        paths: Paths of the route. The gateway strips them from requests.
+        host: Host at which the gateway finds the service; unused with `health_path`.
+        port: Port at which the gateway finds the service.
+        health_path: If set, the gateway finds the service through an upstream, and checks this path of each target.
+        plugins: Plugins of the service. None leaves plugins untouched; an empty sequence removes the service's own.
+        jwt_keys: Public keys that the plugin `jwt` accepts, by key id, each as (algorithm, PEM). Used only if that
+            plugin is declared.
+        protocol: Protocol that the service speaks.
     """
 
     name: str
@@ -38,21 +48,21 @@ class Definition:
 
     @property
     def declaration_tag(self) -> str:
-        """What tells this declaration from that of another release."""
-        told = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins, self.protocol))
-        return f"{DECLARATION_TAG_PREFIX}{sha256(told.encode()).hexdigest()[:12]}"
+        """A tag that distinguishes this declaration from those of other releases."""
+        declared = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins, self.protocol))
+        return f"{DECLARATION_TAG_PREFIX}{sha256(declared.encode()).hexdigest()[:12]}"
 
     @property
     def tags(self) -> list[str]:
-        """What our entities are known by."""
+        """The tags of all entities that belong to this service; the first one marks the owner."""
         return [f"managed-by:{self.name}", f"service:{self.name}"]
 
     @property
     def upstream(self) -> str | None:
-        """The name of the upstream, if there is one."""
+        """The name of the upstream, or None without one."""
         return None if self.health_path is None else f"{self.name}.upstream"
 
     @property
     def target_host(self) -> str:
-        """What the service entity points to: a name to be resolved, or the upstream's."""
+        """The host of the service entity: the upstream's name, or `host`."""
         return self.upstream or self.host

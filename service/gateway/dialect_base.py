@@ -1,8 +1,8 @@
-"""Bringing a gateway to what is declared: read, compare, and write only what differs and is ours.
+"""Brings a gateway to a declaration: reads, compares, and writes only what differs.
 
-Source: Kong's Admin API as recorded from gateways 3.9.3, 2.8.5 and 0.14.1. PUT by name creates or replaces and resets
-what it does not name; PATCH merges. So a PUT makes what is not there, also when many make it at once, and a PATCH
-changes it.
+Source: Kong's Admin API as recorded from gateways 3.9.3, 2.8.5 and 0.14.1. PUT by name creates or replaces an entity
+and resets the fields that it omits; PATCH merges. So a PUT creates a missing entity, even if several instances do so
+concurrently, and a PATCH changes an existing one.
 """
 
 from collections.abc import Collection, Iterator
@@ -16,35 +16,54 @@ from service.gateway.version import GatewayVersion
 
 
 class Reconciler(Protocol):
-    """What registering takes, on one kind of gateway. Nothing is written where `dry_run`; what somebody else owns is
-    an error, unless it is to be adopted.
+    """Operations of registration, as one family of gateway versions implements them.
+
+    Iterators act while they are consumed. All methods raise RegistrationException if a request fails.
     """
 
-    def register(self, repairing: Collection[str] | None = None) -> Iterator[Change]:
-        """Make what is missing and change what differs. repairing: the marks of our own declarations, if what another
-        release has declared is to be left alone. Raises: RegistrationException.
+    def register(self, own_declarations: Collection[str] | None = None) -> Iterator[Change]:
+        """Create missing entities and change those that differ.
+
+        Args:
+            own_declarations: Declaration tags of this release. If given, a gateway that has the declaration of another
+                release is left unchanged.
+
+        Raises:
+            RegistrationException: If an entity belongs to another owner, or if the gateway lacks a declared feature.
         """
         ...
 
     def unregister(self) -> Iterator[Change]:
-        """Remove all that is ours. Raises: RegistrationException."""
+        """Remove all entities that the service owns.
+
+        Raises:
+            RegistrationException: If the service or its route belongs to another owner.
+        """
         ...
 
     def add_target(self, target: str) -> Iterator[Change]:
-        """Have the upstream send requests to this `host:port`. Raises: RegistrationException."""
+        """Add a target, `host:port`, to the upstream."""
         ...
 
     def remove_target(self, target: str) -> None:
-        """Have it send no more. Raises: RegistrationException."""
+        """Remove a target, `host:port`, from the upstream."""
         ...
 
     def targets(self) -> Iterator[str]:
-        """Where the upstream sends requests, and how healthy that is. Raises: RegistrationException."""
+        """Yield the targets of the upstream, each with its health."""
         ...
 
 
 class Dialect:
-    """What all dialects have in common: how paths are written, and that what is somebody else's stays theirs."""
+    """Base of all dialects: the notation of paths, and the protection of other owners' entities.
+
+    Args:
+        api: The gateway's Admin API.
+        version: The gateway's version.
+        definition: The declaration.
+        dry_run: Yield changes without making them.
+        adopt: Take over entities of other owners instead of failing.
+    """
 
     def __init__(
         self, api: AdminApi, version: GatewayVersion, definition: Definition, dry_run: bool, adopt: bool
@@ -58,29 +77,42 @@ class Dialect:
         self.paths = [self._path(path) for path in definition.paths]
 
     def _path(self, path: str) -> str:
-        """A path as this gateway writes it. One that begins with ~ is a regular expression."""
-        if not path.startswith("~") or self.version.marks_regular_expressions:
+        """Return a path in the gateway's notation. A path that begins with `~` is a regular expression."""
+        if not path.startswith("~") or self.version.has_regex_prefix:
             return path
         if self.version.has_services:
             return path[1:]
-        raise RegistrationException(f"{self.shown()} knows no regular expressions in paths, such as {path}")
+        raise RegistrationException(f"{self.describe_gateway()} does not support regular expressions in paths: {path}")
 
-    def shown(self) -> str:
-        """The gateway, as messages name it."""
-        return f"{self.api.shown_url} (Kong {self.version})"
+    def describe_gateway(self) -> str:
+        """Return the gateway's address and version, for messages."""
+        return f"{self.api.redacted_url} (Kong {self.version})"
 
-    def refuse_foreign(self, what: str, ours: bool, owner: str) -> None:
-        """Raises: RegistrationException for what is not ours, unless it is to be adopted."""
-        if not ours and not self.adopt:
+    def reject_foreign(self, what: str, is_own: bool, owner: str) -> None:
+        """Raise an error for an entity of another owner, unless it is to be adopted.
+
+        Args:
+            what: Kind and name of the entity.
+            is_own: Whether the service owns it.
+            owner: What is known of its owner.
+
+        Raises:
+            RegistrationException: If it belongs to another owner.
+        """
+        if not is_own and not self.adopt:
             raise RegistrationException(
-                f"{self.shown()}: there is a {what} that is not ours ({owner}); rename this service with"
-                " SERVICE_NAME, remove it there, or take it over: service.py register --adopt"
+                f"{self.describe_gateway()}: {what} belongs to another owner ({owner}); choose another SERVICE_NAME,"
+                " remove the entity from the gateway, or take it over: service.py register --adopt"
             )
 
     def write(self, method: str, path: str, entity: Entity) -> Entity:
-        """Make or change an entity. Raises: RegistrationException, also for what is gone or in the way."""
+        """Create or change an entity, and return it.
+
+        Raises:
+            RegistrationException: If the request fails, if the entity does not exist, or on a conflict.
+        """
         status, found = self.api.write(method, path, entity)
         if status not in (200, 201) or found is None:
-            said = (found or {}).get("message", "no message")
-            raise RegistrationException(f"{method} {self.api.shown_url}{path} answered {status}: {said}")
+            message = (found or {}).get("message", "no message")
+            raise RegistrationException(f"{method} {self.api.redacted_url}{path} answered {status}: {message}")
         return found

@@ -1,4 +1,4 @@
-"""The difference between what is declared and what a gateway has."""
+"""Compares declared entities with those of a gateway."""
 
 import re
 from collections.abc import Mapping
@@ -10,11 +10,16 @@ from service.gateway.definition import DECLARATION_TAG_PREFIX
 
 @dataclass(frozen=True)
 class Change:
-    """One difference. what: the entity, such as "service loaner". fields: for each one that differs what the gateway
-    has (None for an entity that is to be made) and what is declared (None for one that is to be removed).
+    """A change of one entity. `str()` shows it as a diff without secrets.
+
+    Attributes:
+        action: `create`, `change` or `remove`.
+        what: Kind and name of the entity, such as "service loaner".
+        fields: The fields that differ, each as (value on the gateway, declared value). The first is None for an entity
+            to create.
     """
 
-    action: str  # create, change or remove
+    action: str
     what: str
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -22,65 +27,68 @@ class Change:
         sign = {"create": "+", "change": "~", "remove": "-"}[self.action]
         lines = [f"{sign} {self.what}"]
         for name, (before, after) in self.fields.items():
-            before, after = _shown(before), _shown(after)
+            before, after = _redacted(before), _redacted(after)
             lines.append(f"    {name}: {after}" if self.action == "create" else f"    {name}: {before} -> {after}")
         return "\n".join(lines)
 
 
-def _shown(value: Any) -> Any:
-    """A value as it may be shown: plugins are configured with passwords and the like."""
+def _redacted(value: Any) -> Any:
+    """Return a value without the secrets that configurations of plugins contain."""
     if not isinstance(value, Mapping):
         return value
     return {
-        name: "***" if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE) else _shown(inner)
+        name: "***"
+        if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE)
+        else _redacted(inner)
         for name, inner in value.items()
     }
 
 
 def created(what: str, declared: Mapping[str, Any]) -> Change:
-    """What making an entity changes."""
+    """Return the change that creates an entity."""
     return Change("create", what, {name: (None, value) for name, value in declared.items()})
 
 
 def diff(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The declared fields that differ; those that are not declared are nobody's business here.
+    """Return the declared fields that differ, each as (value on the gateway, wanted value).
 
-    Tags are added to those that are there. Of an object only the declared members count.
+    Fields that are not declared are ignored, in nested objects too. Declared tags are added to the existing ones, and
+    replace the tag of another declaration.
     """
-    wrong: dict[str, tuple[Any, Any]] = {}
+    differing: dict[str, tuple[Any, Any]] = {}
     for name, value in declared.items():
-        has = found.get(name)
+        current = found.get(name)
         if name == "tags":
-            tags = [str(tag) for tag in has] if isinstance(has, list) else []
-            # theirs stay, and so do ours, but for the mark of another declaration
+            tags = [str(tag) for tag in current] if isinstance(current, list) else []
             kept = [tag for tag in tags if tag in value or not tag.startswith(DECLARATION_TAG_PREFIX)]
             wanted = kept + [tag for tag in value if tag not in kept]
             if wanted != tags:
-                wrong[name] = (has, wanted)
-        elif isinstance(value, Mapping) and isinstance(has, Mapping):
-            inner = diff(has, value)
+                differing[name] = (current, wanted)
+        elif isinstance(value, Mapping) and isinstance(current, Mapping):
+            inner = diff(current, value)
             if inner:
-                wrong[name] = ({key: pair[0] for key, pair in inner.items()}, {k: p[1] for k, p in inner.items()})
-        elif has != value:
-            wrong[name] = (has, value)
-    return wrong
+                differing[name] = ({key: pair[0] for key, pair in inner.items()}, {k: p[1] for k, p in inner.items()})
+        elif current != value:
+            differing[name] = (current, value)
+    return differing
 
 
 def patch_for(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, Any]:
-    """What to write so that nothing differs any more: the fields that do, objects whole, since a gateway may replace
-    an object as a whole.
+    """Return the body of the PATCH that brings an entity to its declaration.
+
+    Nested objects are merged with the existing ones, because a gateway may replace an object as a whole.
     """
-    written: dict[str, Any] = {}
+    patch: dict[str, Any] = {}
     for name, (_, after) in diff(found, declared).items():
-        has, value = found.get(name), declared[name]
-        if isinstance(value, Mapping) and isinstance(has, Mapping):
-            written[name] = _deep(has, value)
+        current, value = found.get(name), declared[name]
+        if isinstance(value, Mapping) and isinstance(current, Mapping):
+            patch[name] = _merged(current, value)
         else:
-            written[name] = after
-    return written
+            patch[name] = after
+    return patch
 
 
-def _deep(has: Any, value: Any) -> Any:
-    if isinstance(value, Mapping) and isinstance(has, Mapping):
-        return {**has, **{key: _deep(has.get(key), inner) for key, inner in value.items()}}
+def _merged(current: Any, value: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(current, Mapping):
+        return {**current, **{key: _merged(current.get(key), inner) for key, inner in value.items()}}
     return value

@@ -1,4 +1,4 @@
-"""One running instance as a member of the platform: it joins when it is ready, keeps what it declared, and leaves."""
+"""The membership of a running instance: it joins when ready, repairs its registration, and deregisters on shutdown."""
 
 import logging
 import threading
@@ -18,9 +18,17 @@ TIMEOUT_S = 5.0
 
 
 class Instance:
-    """declare: what is wanted of the gateway, as it is now. host, port: where this instance is reached. consul: the
-    agent that makes it known, if it does so itself. ready: whether it can answer. interval_s: seconds between two looks
-    at what the gateway has. tell: is told, after each of them, whether the platform has what was declared.
+    """Keeps a running instance registered with the gateway and, optionally, with Consul.
+
+    Args:
+        registrator: Registers with the gateway.
+        declare: Returns the current declaration; called before each comparison.
+        host: Address at which this instance is reached.
+        port: Port at which this instance is reached.
+        ready: Returns whether this instance can answer requests.
+        interval_s: Seconds between comparisons with the gateway.
+        consul: The agent to register with, if this instance does so itself.
+        on_state: Called after each comparison with whether everything is registered as declared.
     """
 
     def __init__(
@@ -32,70 +40,69 @@ class Instance:
         ready: Callable[[], bool],
         interval_s: float,
         consul: ConsulAgent | None = None,
-        tell: Callable[[bool], object] = lambda _: None,
+        on_state: Callable[[bool], object] = lambda _: None,
     ) -> None:
         self._registrator = registrator.with_timeout(TIMEOUT_S)
         self._declare = declare
         self._definition = declare()
         self._host = host
         self._port = port
-        # a gateway keeps addresses of IPv6 written out, and finds them by their letters
+        # Kong stores IPv6 addresses in full, and compares them as text.
         self._target = with_port(IPv6Address(host).exploded if ":" in host else host, port)
         self._name = f"{self._definition.name}-{host}-{port}"
         self._ready = ready
         self._interval_s = interval_s
         self._consul = consul
-        self._tell = tell
-        self._declaration_tags = {self._definition.declaration_tag}
+        self._on_state = on_state
+        self._own_declarations = {self._definition.declaration_tag}
         self._stop = threading.Event()
-        self._complaints: dict[str, str] = {}
-        self._thread = threading.Thread(target=self._live, name="instance", daemon=True)
+        self._last_errors: dict[str, str] = {}
+        self._thread = threading.Thread(target=self._run, name="instance", daemon=True)
 
     def start(self) -> None:
-        """Join as soon as it is ready, and repair from time to time what others change; in the background."""
+        """Start a background thread that joins when this instance is ready, and then repairs its registration."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Have no more requests sent here. What does not answer is logged and left alone."""
+    def deregister(self) -> None:
+        """Stop the thread, and remove this instance from the upstream and from Consul. Failures are only logged."""
         self._stop.set()
         self._thread.join(2 * TIMEOUT_S)
-        self._tell(False)
+        self._on_state(False)
         if self._definition.upstream is not None:
-            self._try(self._remove_target)
+            self._attempt(self._remove_target)
         if self._consul is not None:
-            self._try(self._deregister_from_consul)
-        log.info("left the platform")
+            self._attempt(self._deregister_from_consul)
+        log.info("deregistered the instance %s", self._name)
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         while not self._ready():
             if self._stop.wait(READY_INTERVAL_S):
                 return
-        self._join()
+        self._ensure_registered()
         while not self._stop.wait(self._interval_s):
-            self._try(self._repair)
-            self._join()
+            self._attempt(self._repair)
+            self._ensure_registered()
 
-    def _join(self) -> None:
-        """Be known to the gateway and to Consul, unless that is so, and tell whether everything is as declared."""
+    def _ensure_registered(self) -> None:
         if self._definition.upstream is not None and not self._stop.is_set():
-            self._try(self._add_target)
+            self._attempt(self._add_target)
         if self._consul is not None and not self._stop.is_set():
-            self._try(self._register_in_consul)
-        self._tell(not self._complaints and not self._stop.is_set())
+            self._attempt(self._register_in_consul)
+        self._on_state(not self._last_errors and not self._stop.is_set())
 
     def _add_target(self) -> None:
         if self._registrator.add_target(self._definition, self._target):
-            log.info("%s takes requests from the gateway", self._target)
+            log.info("added the target %s to the upstream %s", self._target, self._definition.upstream)
 
     def _remove_target(self) -> None:
         self._registrator.remove_target(self._definition, self._target)
 
     def _register_in_consul(self) -> None:
         assert self._consul is not None
-        if not self._consul.knows(self._name):
+        if not self._consul.is_registered(self._name):
             health = f"{self._definition.protocol}://{with_port(self._host, self._port)}/healthcheck"
             self._consul.register(self._definition.name, self._name, self._host, self._port, health)
-            log.info("known to the Consul agent at %s as %s", self._consul.url, self._name)
+            log.info("registered %s with the Consul agent at %s", self._name, self._consul.url)
 
     def _deregister_from_consul(self) -> None:
         assert self._consul is not None
@@ -103,20 +110,21 @@ class Instance:
 
     def _repair(self) -> None:
         definition = self._declare()
-        self._declaration_tags.add(definition.declaration_tag)
-        for change in self._registrator.reconcile(definition, repairing=self._declaration_tags):
-            log.warning("the gateway had changed and was put right: %s", " ".join(str(change).split()))
+        self._own_declarations.add(definition.declaration_tag)
+        for change in self._registrator.reconcile(definition, own_declarations=self._own_declarations):
+            log.warning("repaired a difference on the gateway: %s", " ".join(str(change).split()))
 
-    def _try(self, act: Callable[[], object]) -> None:
-        """Act; say what fails, and each failure once for as long as it lasts. Nothing that fails ends the thread: the
-        next time may be better.
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """Run an action, and log its failure unless it is the same as the last one.
+
+        No failure ends the thread, because a later attempt may succeed.
         """
-        name = act.__name__
+        name = action.__name__
         try:
-            act()
-            self._complaints.pop(name, None)
+            action()
+            self._last_errors.pop(name, None)
         except Exception as err:
-            if self._complaints.get(name) != str(err):
-                known = isinstance(err, RegistrationException | ConsulUnavailable)
-                log.warning("%s", err, exc_info=not known)
-            self._complaints[name] = str(err)
+            if self._last_errors.get(name) != str(err):
+                expected = isinstance(err, RegistrationException | ConsulUnavailable)
+                log.warning("%s", err, exc_info=not expected)
+            self._last_errors[name] = str(err)

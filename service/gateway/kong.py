@@ -1,4 +1,4 @@
-"""Registration with a Kong gateway, of any version: 3, 2, 1, and 0.14, which Microkubes ships."""
+"""Registration with Kong gateways of all versions from 0.14, which Microkubes ships, to 3."""
 
 import logging
 from collections.abc import Callable, Collection, Sequence
@@ -20,14 +20,18 @@ TIMEOUT_S = 60  # longer than a gateway and its database take to start
 
 T = TypeVar("T")
 
-_DONE = {"create": "created", "change": "changed", "remove": "removed"}
+_PAST_TENSE = {"create": "created", "change": "changed", "remove": "removed"}
 
 
 class KongGatewayRegistrator(Registrator):
-    """Registers a service and one route of the same name.
+    """Registers a service, and one route of the same name, with a Kong gateway.
 
-    patience_s: seconds to keep trying while the gateway is starting or out of reach. access: how the Admin API lets
-    us in.
+    All methods raise RegistrationException if the gateway is unavailable or rejects a request.
+
+    Args:
+        gw_admin_url: URL of Kong's Admin API.
+        timeout_s: Seconds to retry while the gateway is unavailable, for each call of a method.
+        access: Credentials and trust for the Admin API.
     """
 
     def __init__(
@@ -37,21 +41,29 @@ class KongGatewayRegistrator(Registrator):
         access: Access | None = None,
     ) -> None:
         super().__init__(gw_admin_url)
-        self._patience_s = timeout_s
+        self._timeout_s = timeout_s
         self._access = access
-        self.shown_url = without_password(self.gw_admin_url)
+        self.redacted_url = without_password(self.gw_admin_url)
 
     def register_service(self, service: dict[str, Any]) -> None:
-        """Create or update the service, then its route; never one that somebody else owns.
+        """Create or update a service and its route.
 
-        Raises: RegistrationException.
+        Args:
+            service: `name`, `paths`, `host` and `port`.
+
+        Raises:
+            RegistrationException: If one of them belongs to another owner, or if a request fails.
         """
         self.declare(Definition(service["name"], tuple(service["paths"]), service["host"], service["port"]))
 
     def declare(self, definition: Definition) -> None:
-        """Bring the gateway to what is declared, and log it. Raises: RegistrationException."""
+        """Bring the gateway to a declaration, and log the changes.
+
+        Raises:
+            RegistrationException: If an entity belongs to another owner, or if a request fails.
+        """
         changes = self.reconcile(definition)
-        log.info("registered %s with the gateway at %s (%s)", definition.name, self.shown_url, _summary(changes))
+        log.info("registered %s with the gateway at %s (%s)", definition.name, self.redacted_url, _summary(changes))
 
     def reconcile(
         self,
@@ -59,51 +71,69 @@ class KongGatewayRegistrator(Registrator):
         *,
         dry_run: bool = False,
         adopt: bool = False,
-        repairing: Collection[str] | None = None,
+        own_declarations: Collection[str] | None = None,
     ) -> list[Change]:
-        """Bring the gateway to what is declared, and say what changed; nothing is written where nothing differs.
+        """Bring the gateway to a declaration, writing only what differs.
 
-        dry_run: only say what would. adopt: take over what somebody else owns. repairing: the marks of declarations
-        that are ours; what another release of this service has declared is left alone then.
+        Args:
+            definition: The declaration.
+            dry_run: Return the changes without making them.
+            adopt: Take over entities of other owners instead of failing.
+            own_declarations: Declaration tags of this release. If given, a gateway that has the declaration of another
+                release is left unchanged.
 
-        Raises: RegistrationException.
+        Returns:
+            The changes.
+
+        Raises:
+            RegistrationException: If an entity belongs to another owner, or if a request fails.
         """
-        return self._with(definition, lambda gateway: list(gateway.register(repairing)), dry_run, adopt)
+        return self._run(definition, lambda dialect: list(dialect.register(own_declarations)), dry_run, adopt)
 
     def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
-        """Remove all that is ours. Raises: RegistrationException."""
-        return self._with(definition, lambda gateway: list(gateway.unregister()), dry_run)
+        """Remove all entities that the service owns.
+
+        Args:
+            definition: The declaration.
+            dry_run: Return the changes without making them.
+
+        Returns:
+            The changes.
+
+        Raises:
+            RegistrationException: If the service or its route belongs to another owner, or if a request fails.
+        """
+        return self._run(definition, lambda dialect: list(dialect.unregister()), dry_run)
 
     def add_target(self, definition: Definition, target: str) -> list[Change]:
-        """Have the upstream send requests to `host:port`. Raises: RegistrationException."""
-        return self._with(definition, lambda gateway: list(gateway.add_target(target)))
+        """Add a target, `host:port`, to the upstream. Returns nothing if it already has it."""
+        return self._run(definition, lambda dialect: list(dialect.add_target(target)))
 
     def remove_target(self, definition: Definition, target: str) -> None:
-        """Have the upstream send no more requests there. Raises: RegistrationException."""
-        self._with(definition, lambda gateway: gateway.remove_target(target))
+        """Remove a target, `host:port`, from the upstream."""
+        self._run(definition, lambda dialect: dialect.remove_target(target))
 
     def targets(self, definition: Definition) -> list[str]:
-        """The targets of the upstream, and how the gateway finds them. Raises: RegistrationException."""
-        return self._with(definition, lambda gateway: list(gateway.targets()))
+        """Return the targets of the upstream, each with its health."""
+        return self._run(definition, lambda dialect: list(dialect.targets()))
 
     def version(self) -> str:
-        """The gateway's version. Raises: RegistrationException."""
-        with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
-            return str(parse_gateway_version(api.node(), self.shown_url))
+        """Return the gateway's version."""
+        with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
+            return str(parse_gateway_version(api.node(), self.redacted_url))
 
     def with_timeout(self, seconds: float) -> "KongGatewayRegistrator":
-        """The same, with another patience."""
+        """Return a copy with another timeout."""
         return KongGatewayRegistrator(self.gw_admin_url, seconds, self._access)
 
-    def _with(
-        self, definition: Definition, act: Callable[[Reconciler], T], dry_run: bool = False, adopt: bool = False
+    def _run(
+        self, definition: Definition, action: Callable[[Reconciler], T], dry_run: bool = False, adopt: bool = False
     ) -> T:
-        with AdminApi(self.gw_admin_url, self._patience_s, self._access) as api:
-            version = parse_gateway_version(api.node(), self.shown_url)
+        with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
+            version = parse_gateway_version(api.node(), self.redacted_url)
             dialect = KongDialect if version.has_services else LegacyDialect
-            return act(dialect(api, version, definition, dry_run, adopt))
+            return action(dialect(api, version, definition, dry_run, adopt))
 
 
 def _summary(changes: Sequence[Change]) -> str:
-    """Changes in a few words, for a log line."""
-    return ", ".join(f"{change.what} {_DONE[change.action]}" for change in changes) or "nothing changed"
+    return ", ".join(f"{change.what} {_PAST_TENSE[change.action]}" for change in changes) or "nothing changed"

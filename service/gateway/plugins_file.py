@@ -1,4 +1,4 @@
-"""The file of plugins that the gateway is to run for the service, in YAML or JSON."""
+"""Reads the file of plugins that the gateway runs for the service, in YAML or JSON."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,22 +26,26 @@ class _File(BaseModel):
 
 
 def read_plugins(path: Path) -> Sequence[Plugin]:
-    """The plugins that a file declares. Raises: RegistrationException naming the file and what is wrong."""
+    """Return the plugins that a file declares.
+
+    Raises:
+        RegistrationException: If the file is unreadable or invalid. The message names the file and the error.
+    """
     try:
         document = yaml.safe_load(path.read_bytes())
     except OSError as err:
         raise RegistrationException(f"{path} cannot be read: {err.strerror}") from err
     except (yaml.YAMLError, RecursionError, ValueError) as err:
-        declaration_tag = getattr(err, "problem_mark", None)
-        where = f", line {declaration_tag.line + 1}" if declaration_tag else ""
+        mark = getattr(err, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
         raise RegistrationException(f"{path} is neither YAML nor JSON{where}") from err
     try:
         declared = _File.model_validate(document).plugins
     except ValidationError as err:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in err.errors())
-        raise RegistrationException(f"{path}: {wrong}") from None
+        errors = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in err.errors())
+        raise RegistrationException(f"{path}: {errors}") from None
     names = [plugin.name for plugin in declared]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RegistrationException(f"{path}: {', '.join(twice)} is declared twice")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise RegistrationException(f"{path}: {', '.join(duplicates)} is declared twice")
     return [Plugin(plugin.name, {"enabled": plugin.enabled, "config": plugin.config}) for plugin in declared]

@@ -1,4 +1,4 @@
-"""What registering with any gateway takes."""
+"""The base class of registrators, compatible with the Python library of Microkubes."""
 
 import re
 from collections.abc import Sequence
@@ -6,11 +6,15 @@ from typing import Any
 
 
 class RegistrationException(Exception):
-    """The gateway did not register the service. The message names its address and what it said."""
+    """Registration failed. The message names the gateway's address and its reply."""
 
 
 class Registrator:
-    """Registers a service with the gateway whose admin API is at `gw_admin_url`."""
+    """Registers services with an API gateway.
+
+    Args:
+        gw_admin_url: URL of the gateway's Admin API.
+    """
 
     def __init__(self, gw_admin_url: str = "http://localhost:8001") -> None:
         self.gw_admin_url = gw_admin_url.rstrip("/")
@@ -22,9 +26,17 @@ class Registrator:
         host: str | None = None,
         port: int = 8080,
     ) -> None:
-        """Have the gateway send requests for `paths` to `host`:`port`. Safe to call again.
+        """Route requests for some paths of the gateway to a service; idempotent.
 
-        Raises: ValueError for what is missing; RegistrationException when the gateway does not do it.
+        Args:
+            name: Name of the service: letters, digits and `. _ ~ -`.
+            paths: Paths of the gateway, such as `/loaner`. One that begins with `~/` is a regular expression.
+            host: Host at which the gateway finds the service.
+            port: Port at which the gateway finds the service.
+
+        Raises:
+            ValueError: If an argument is missing or malformed.
+            RegistrationException: If the gateway is unavailable or rejects the registration.
         """
         for argument, value in (("name", name), ("paths", paths), ("host", host)):
             if not value:
@@ -45,5 +57,12 @@ class Registrator:
         self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number})
 
     def register_service(self, service: dict[str, Any]) -> None:
-        """What a kind of gateway does with a complete definition."""
-        raise TypeError(f"{type(self).__name__} does not say how to register")
+        """Register a validated service; subclasses override this.
+
+        Args:
+            service: `name`, `paths`, `host` and `port`, as passed to `register`.
+
+        Raises:
+            RegistrationException: If the gateway is unavailable or rejects the registration.
+        """
+        raise TypeError(f"{type(self).__name__} does not implement register_service()")

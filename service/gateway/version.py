@@ -1,4 +1,4 @@
-"""Which gateway it is, and so what it can do. Source: Kong's change log, and exchanges recorded from real gateways."""
+"""Versions of Kong gateways and their features, from Kong's change log and from recordings of real gateways."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,11 @@ from service.gateway.registrator import RegistrationException
 
 @dataclass(frozen=True)
 class GatewayVersion:
-    """A Kong gateway's version, as numbers: (3, 9, 3)."""
+    """Version of a Kong gateway.
+
+    Attributes:
+        number: The parts of the version, such as (3, 9, 3).
+    """
 
     number: tuple[int, ...]
 
@@ -18,39 +22,44 @@ class GatewayVersion:
 
     @property
     def has_services(self) -> bool:
-        """Services, and routes with names; before there is `/apis/`."""
+        """Whether the gateway has services and named routes; older ones have `/apis/`."""
         return self.number >= (1, 0)
 
     @property
     def has_tags(self) -> bool:
-        """Tags on entities, to own them by."""
+        """Whether entities have tags, which mark their owner."""
         return self.number >= (1, 1)
 
     @property
     def has_nested_routes(self) -> bool:
-        """`/services/{service}/routes/{route}`."""
+        """Whether the gateway accepts `/services/{service}/routes/{route}`."""
         return self.number >= (1, 3)
 
     @property
-    def marks_regular_expressions(self) -> bool:
-        """A path that is a regular expression begins with `~`; before, it is known by its looks."""
+    def has_regex_prefix(self) -> bool:
+        """Whether paths that are regular expressions begin with `~`; older gateways recognize them by their syntax."""
         return self.number >= (3, 0)
 
 
-def parse_gateway_version(node: dict[str, Any], shown_url: str) -> GatewayVersion:
-    """The version of the gateway that said this of itself.
+def parse_gateway_version(node: dict[str, Any], redacted_url: str) -> GatewayVersion:
+    """Return the version of a gateway that accepts registrations.
 
-    Raises: RegistrationException for one that takes no registrations, or is none.
+    Args:
+        node: Reply of `GET /` of the Admin API.
+        redacted_url: URL of the Admin API, for error messages.
+
+    Raises:
+        RegistrationException: If the reply is not Kong's, or if the gateway accepts no registrations.
     """
     digits = re.match(r"[0-9]{1,6}(\.[0-9]{1,6})+", str(node.get("version")))
     configuration = node.get("configuration")
     if digits is None or not isinstance(configuration, dict):
-        raise RegistrationException(f"GET {shown_url}/ names no version; is this Kong's Admin API?")
+        raise RegistrationException(f"GET {redacted_url}/ returned no version; is this Kong's Admin API?")
     if configuration.get("database") == "off":
         raise RegistrationException(
-            f"{shown_url} runs without a database (DB-less) and takes no registrations: "
-            "declare the service in its configuration file instead"
+            f"{redacted_url} runs without a database (DB-less) and accepts no registrations; "
+            "declare the service in Kong's configuration file instead"
         )
     if configuration.get("role") == "data_plane":
-        raise RegistrationException(f"{shown_url} is a data plane: register with its control plane instead")
+        raise RegistrationException(f"{redacted_url} is a data plane; register with its control plane instead")
     return GatewayVersion(tuple(int(part) for part in digits[0].split(".")))

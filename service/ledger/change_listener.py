@@ -1,4 +1,4 @@
-"""Hears from the primary which loans have new events. One thread, with a connection of its own outside the pool."""
+"""Receives notifications of new events from the primary, in one thread with a connection outside the pools."""
 
 import logging
 import select
@@ -20,38 +20,40 @@ from service.postgres.pool import ConnectionPool
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "loaner"  # as the posting function has it
-ROUND_TRIP_S = 1.0
-MIN_ROUND_TRIP_S = 0.05
-ANSWER_S = 3.0  # a primary that does not answer for so long is asked for another connection
-RETRY_S = 0.5
+CHANNEL = "loaner"  # the SQL function post_events notifies the same channel
+ROUND_TRIP_INTERVAL_S = 1.0
+MIN_ROUND_TRIP_INTERVAL_S = 0.05
+RESPONSE_TIMEOUT_S = 3.0  # a primary that exceeds it gets a new connection
+RETRY_DELAY_S = 0.5
 
 _SNAPSHOT = f"SELECT {CLUSTER_ID}, pg_snapshot_xmax(pg_current_snapshot())::text"
 
 
 class ChangeListener:
-    """Keeps `freshness` informed for as long as the process lives, and connects again whenever it has to.
+    """Feeds notifications and round trips to `freshness` and reconnects after every failure.
 
-    connector: makes connections to the primary. databases: have their connections made anew when another cluster than
-    before is heard, before anything is cached under its name.
+    Args:
+        freshness: Receives what the primary sends.
+        connector: Opens connections to the primary.
+        pools: Recycled when the primary turns out to be another cluster, before anything is cached under its name.
     """
 
-    def __init__(self, freshness: Freshness, connector: Connector, databases: Iterable[ConnectionPool] = ()) -> None:
+    def __init__(self, freshness: Freshness, connector: Connector, pools: Iterable[ConnectionPool] = ()) -> None:
         self._freshness = freshness
         self._connector = connector
-        self._databases = databases
-        self._round_trip_s = max(MIN_ROUND_TRIP_S, min(ROUND_TRIP_S, freshness.max_staleness_s / 3))
+        self._pools = pools
+        self._interval_s = max(MIN_ROUND_TRIP_INTERVAL_S, min(ROUND_TRIP_INTERVAL_S, freshness.max_staleness_s / 3))
         self._stopped = threading.Event()
-        self._asked_at = 0.0
-        self._is_down = False
+        self._round_trip_start = 0.0
+        self._is_disconnected = False
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop the thread and wait for its end."""
         self._stopped.set()
         self._thread.join()
 
@@ -65,35 +67,38 @@ class ChangeListener:
                         self._poll(connection)
             except Exception as err:
                 expected = isinstance(err, LoanerError | psycopg2.Error | OSError | ValueError)
-                if not self._is_down:
-                    unheard = "the primary is not heard; caches count for a while yet: %s"
-                    log.warning(unheard, first_line(err), exc_info=None if expected else err)
-                self._is_down = True
-                self._stopped.wait(RETRY_S)
+                if not self._is_disconnected:
+                    log.warning(
+                        "no connection to the primary; cached balances remain valid for at most MAX_STALENESS_S: %s",
+                        first_line(err),
+                        exc_info=None if expected else err,
+                    )
+                self._is_disconnected = True
+                self._stopped.wait(RETRY_DELAY_S)
 
     def _subscribe(self, connection: Connection) -> None:
-        _ask(connection, f"LISTEN {CHANNEL}")  # in autocommit, so that it counts before the snapshot is taken
-        self._asked_at = self._freshness.now()
-        cluster, xmax = _ask(connection, _SNAPSHOT)
+        _query(connection, f"LISTEN {CHANNEL}")  # autocommit: LISTEN must be committed before the snapshot is taken
+        self._round_trip_start = self._freshness.now()
+        cluster, xmax = _query(connection, _SNAPSHOT)
         if cluster != self._freshness.cluster:
             if self._freshness.cluster is not None:
-                log.warning("the primary is another cluster, %s: what was cached is dropped", cluster)
-            for database in self._databases:
-                database.recycle()
-        self._freshness.on_listen(cluster, int(xmax), self._asked_at)
+                log.warning("the primary belongs to another cluster, %s; cached timelines are no longer used", cluster)
+            for pool in self._pools:
+                pool.recycle()
+        self._freshness.on_listen(cluster, int(xmax), self._round_trip_start)
         self._dispatch(connection)
         metrics.listener_heard.set(time.time())
-        if self._is_down:
-            log.info("the primary is heard again")
-            self._is_down = False
+        if self._is_disconnected:
+            log.info("reconnected to the primary")
+            self._is_disconnected = False
 
     def _poll(self, connection: Connection) -> None:
-        self._wait_for_notifications(connection, self._asked_at + self._round_trip_s)
-        if self._freshness.now() >= self._asked_at + self._round_trip_s:
-            self._asked_at = self._freshness.now()
-            _ask(connection, "SELECT 1")
+        self._wait_for_notifications(connection, self._round_trip_start + self._interval_s)
+        if self._freshness.now() >= self._round_trip_start + self._interval_s:
+            self._round_trip_start = self._freshness.now()
+            _query(connection, "SELECT 1")
             self._dispatch(connection)
-            self._freshness.on_heartbeat(self._asked_at)
+            self._freshness.on_heartbeat(self._round_trip_start)
             metrics.listener_heard.set(time.time())
 
     def _wait_for_notifications(self, connection: Connection, until: float) -> None:
@@ -103,7 +108,7 @@ class ChangeListener:
             self._dispatch(connection)
 
     def _dispatch(self, connection: Connection) -> None:
-        connection.poll()  # what came along with the last answer is noticed only now
+        connection.poll()  # psycopg2 parses notifications that arrived with the last response only here
         notifications, connection.notifies[:] = list(connection.notifies), []
         for notification in notifications:
             loan, version, transaction = notification.payload.split()
@@ -113,9 +118,9 @@ class ChangeListener:
                 self._freshness.on_change(int(loan), int(version), int(transaction))
 
 
-def _ask(connection: Connection, sql: str) -> tuple[Any, ...]:
+def _query(connection: Connection, sql: str) -> tuple[Any, ...]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        wait(connection, ANSWER_S)
+        wait(connection, RESPONSE_TIMEOUT_S)
         row = cursor.fetchone() if cursor.description else None
     return row or ()

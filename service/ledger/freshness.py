@@ -1,41 +1,23 @@
-"""Whether what a cache holds may still be said. The contract: a reply includes every event that was committed more than
-`max_staleness_s` before the request.
+"""Decides whether a cached timeline is fresh enough to serve.
 
-The rule knows no database. A listener tells it what it hears from the primary, and readers ask it about a timeline that
-some cache or replica gave them. It stands on four facts of Postgres:
+The contract: a reply includes every event that was committed more than `max_staleness_s` before the request.
+docs/architecture.md explains how PostgreSQL's transaction numbers prove it without clocks of other machines. A timeline
+is fresh if it was cached under the current cluster and
 
-- A snapshot's *xmin* is the oldest transaction still open in it: whatever has a lower number is over, and if it was
-  committed, the snapshot shows it. A timeline carries the xmin of the snapshot it was read in, as its *horizon*.
-- A snapshot's *xmax* is above the number of every transaction that was over by then.
-- Who listens is told of every commit after its LISTEN was committed, in the order of commits, and of none before.
-- What was committed, and its notification sent, before a round trip begins has arrived when that has ended.
+1. its horizon (the xmin of the snapshot that it was read in) is at or above the floor;
+2. its version is at or above the newest version that a notification named for its loan;
+3. the last completed round trip to the primary began less than `max_staleness_s` ago.
 
-A timeline may be said if all three hold:
+Changes must keep these invariants; the tests remove each of them and find a reply that breaks the contract:
 
-1. **Its horizon is at or above the floor.** The floor is the xmax of a snapshot taken after LISTEN was committed. What
-   nobody told of was committed before LISTEN, so its number is below the floor. Without this comparison: an event is
-   committed while nobody listens; the timeline that was cached before it is found again, and no one knows better. (If
-   the snapshot were taken before LISTEN, an event could be committed between the two: neither told nor below.)
-2. **Its version is not below what was told of its loan.** Without it: an event is committed and told; another process,
-   which has read the loan before, writes what it read to the shared cache only now.
-3. **A round trip that began less than `max_staleness_s` ago has ended.** Without it: the connection is cut or silent,
-   events are committed, and nothing is told. (It counts from its beginning: what is committed while it is under way may
-   be told after it.)
-
-Memory is bounded. **Forgetting what was told raises the floor above the transaction's number**: a timeline with such a
-horizon was read when that transaction was over, and shows its event, and those of the transactions that held the loan's
-lock before. Without it: told, forgotten, and a timeline from before the event is found. A notification for many loans
-raises it at once. **What was told never counts for less than before**, neither a version, nor a number, nor the floor:
-what is forgotten may have been told before what raised the floor, and whoever may connect may notify. (Told too much by
-somebody, one asks the primary more often than one would have to, until the connection is made anew.)
-
-When listening begins anew the floor is that of the new snapshot: every transaction told before is over, so below it.
-
-Numbers and versions mean something within one *cluster* only: one database on one system and WAL timeline, from one
-recovery to the next. After a failover the new primary may give them again, to other events, and after a crash the same
-one gives again the numbers of what it had not written. So whatever is cached is kept under the cluster's name,
-and judged under that name; and a primary that has the same version confirms it only if its session is of that cluster:
-it may be asked before the listener has heard of it.
+- The floor is the xmax of a snapshot taken after LISTEN was committed. An event committed between an earlier snapshot
+  and LISTEN would be neither notified nor below the floor.
+- Evicting a loan's notified version raises the floor above its transaction, and so does a notification for many loans.
+  A timeline with such a horizon includes that event and those of the transactions that held the loan's lock before.
+- While a listener stays connected, no version, transaction number or floor decreases. An evicted notification may be
+  older than what raised the floor, and notifications are not authenticated: a forged one may only cost reads.
+- The age of a round trip counts from its beginning. A commit during the round trip may be notified after it.
+- Nothing carries over to another cluster, which may assign the same numbers and versions to other events.
 """
 
 import threading
@@ -46,23 +28,25 @@ from typing import NamedTuple
 
 from service.clock import running_clock
 
-MAX_TRACKED_LOANS = 100_000  # loans whose told version is remembered: about 20 MB
-_NOTHING = (0, 0)
+MAX_TRACKED_LOANS = 100_000  # about 20 MB
+_NO_CHANGE = (0, 0)
 
 
 class StaleReason(StrEnum):
-    """Why a timeline may not be said as it is."""
+    """Why a cached timeline cannot be served without revalidation."""
 
-    CLUSTER = "cluster"  # it is of another one
-    FLOOR = "floor"  # something may have happened before anyone listened
-    VERSION = "told"  # a newer version is known of
-    SILENCE = "silence"  # the primary has not been heard of for too long
+    CLUSTER = "cluster"  # cached under another cluster
+    FLOOR = "floor"  # may lack an event that was committed before the listener connected
+    VERSION = "told"  # older than the notified version
+    SILENCE = "silence"  # no recent round trip to the primary
 
 
 class FreshnessCheck(NamedTuple):
-    """What is to be thought of a timeline.
+    """The result of checking one timeline.
 
-    doubt: None if it may be said. known_at: if so, whatever was committed before is in it (a reading of the clock).
+    Attributes:
+        stale_reason: None if the timeline is fresh.
+        fresh_as_of: A reading of the clock. A fresh timeline includes every event that was committed before it.
     """
 
     stale_reason: StaleReason | None
@@ -70,10 +54,12 @@ class FreshnessCheck(NamedTuple):
 
 
 class Freshness:
-    """What is known of the newest versions of loans. Safe to use from many threads.
+    """Evidence about the newest versions of loans, collected by the change listener. Thread-safe.
 
-    max_staleness_s: the contract, see above; 0 trusts nothing. most_told: how many loans' versions are remembered.
-    now: a clock, in seconds.
+    Args:
+        max_staleness_s: The bound of the contract, in seconds; 0 makes every timeline stale.
+        max_tracked_loans: Number of loans whose notified versions are stored.
+        now: A clock, in seconds.
     """
 
     def __init__(
@@ -88,61 +74,78 @@ class Freshness:
         self._lock = threading.Lock()
         self._cluster: str | None = None
         self._floor = 0
-        self._heard = float("-inf")
-        self._told: OrderedDict[int, tuple[int, int]] = OrderedDict()
+        self._round_trip_start = float("-inf")
+        self._changes: OrderedDict[int, tuple[int, int]] = OrderedDict()  # loan -> version, transaction
 
-    # What a listener says
+    # Called by the change listener
 
-    def on_listen(self, cluster: str, xmax: int, begun: float) -> None:
-        """LISTEN is committed. cluster: whose; xmax: of a snapshot taken since; begun: when that was asked for."""
+    def on_listen(self, cluster: str, xmax: int, started_at: float) -> None:
+        """Start over after a LISTEN was committed.
+
+        Args:
+            cluster: The cluster of the listener's session.
+            xmax: The xmax of a snapshot taken after LISTEN was committed.
+            started_at: When the query for the snapshot began.
+        """
         with self._lock:
             self._cluster = cluster
             self._floor = xmax
-            self._told.clear()
-            self._heard = begun
+            self._changes.clear()
+            self._round_trip_start = started_at
 
     def on_change(self, loan_id: int, version: int, transaction: int) -> None:
-        """An event was committed: the loan's version that it made, and the number of its transaction."""
+        """Record that a transaction committed an event that made this version of the loan."""
         with self._lock:
-            before = self._told.pop(loan_id, _NOTHING)
-            self._told[loan_id] = (max(version, before[0]), max(transaction, before[1]))
-            if len(self._told) > self._max_tracked_loans:
-                _, (_, forgotten) = self._told.popitem(last=False)
-                self._floor = max(self._floor, forgotten + 1)
+            previous = self._changes.pop(loan_id, _NO_CHANGE)
+            self._changes[loan_id] = (max(version, previous[0]), max(transaction, previous[1]))
+            if len(self._changes) > self._max_tracked_loans:
+                _, (_, evicted) = self._changes.popitem(last=False)
+                self._floor = max(self._floor, evicted + 1)
 
     def on_bulk_change(self, transaction: int) -> None:
-        """Events of more loans than are worth naming were committed."""
+        """Record that a transaction committed events of too many loans to name."""
         with self._lock:
             self._floor = max(self._floor, transaction + 1)
 
-    def on_heartbeat(self, begun: float) -> None:
-        """A round trip has ended, and all that it brought was told. begun: when it began."""
-        with self._lock:
-            self._heard = begun
+    def on_heartbeat(self, started_at: float) -> None:
+        """Record a completed round trip whose notifications were all delivered.
 
-    # What readers ask
+        Args:
+            started_at: When the round trip began.
+        """
+        with self._lock:
+            self._round_trip_start = started_at
+
+    # Called by readers
 
     @property
     def cluster(self) -> str | None:
-        """What cached timelines are kept under; None until a listener has said so."""
+        """The name that timelines are cached under; None until a listener has connected."""
         return self._cluster
 
     def silence_s(self) -> float | None:
-        """Seconds since the beginning of the last round trip; None if there was none."""
-        return round(self.now() - self._heard, 3) if self._cluster is not None else None
+        """Return the seconds since the last completed round trip began; None before the first."""
+        return round(self.now() - self._round_trip_start, 3) if self._cluster is not None else None
 
     def check(self, cluster: str | None, loan_id: int, version: int, horizon: int) -> FreshnessCheck:
-        """Whether a timeline may be said now. cluster: what it was kept under."""
+        """Check whether a timeline is fresh now.
+
+        Args:
+            cluster: The cluster that the timeline was cached under.
+            loan_id: The loan.
+            version: The timeline's version.
+            horizon: The timeline's horizon.
+        """
         with self._lock:
-            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, horizon), self._heard)
+            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, horizon), self._round_trip_start)
 
     def _stale_reason(self, cluster: str | None, loan_id: int, version: int, horizon: int) -> StaleReason | None:
         if cluster != self._cluster:
             return StaleReason.CLUSTER
-        if self.now() - self._heard >= self.max_staleness_s:
+        if self.now() - self._round_trip_start >= self.max_staleness_s:
             return StaleReason.SILENCE
         if horizon < self._floor:
             return StaleReason.FLOOR
-        if version < self._told.get(loan_id, _NOTHING)[0]:
+        if version < self._changes.get(loan_id, _NO_CHANGE)[0]:
             return StaleReason.VERSION
         return None

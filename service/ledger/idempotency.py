@@ -1,7 +1,7 @@
-"""A request that may be repeated: the same key of the same caller means the same request, and gets the same answer.
+"""Identifies repeated requests: the same Idempotency-Key of the same caller gets the first reply again.
 
-As draft-ietf-httpapi-idempotency-key-header has it, but for the status of a key that is used for something else: 409.
-What was refused is not remembered, because nothing was done; repeated, it is looked at anew.
+Follows draft-ietf-httpapi-idempotency-key-header, except that a key that was used for a different request is 409.
+Rejected requests changed nothing and are not stored: a repetition is processed like a new request.
 """
 
 import re
@@ -16,21 +16,37 @@ HEADER = "Idempotency-Key"
 
 @dataclass(frozen=True)
 class RequestFingerprint:
-    """Which request this is. id: of its caller and their key. digest: of what it asks for."""
+    """Identifies a request and its content.
+
+    Attributes:
+        id: Hash of the caller and their key.
+        digest: Hash of what the request contains.
+    """
 
     id: bytes
     digest: bytes
 
 
 def parse_idempotency_key(text: str) -> str:
-    """A key as a caller may choose it. Raises: ValueError."""
+    """Return a valid key unchanged.
+
+    Raises:
+        ValueError: If it is not 1 to 255 printable ASCII characters.
+    """
     if not re.fullmatch(r"[\x20-\x7E]{1,255}", text):
         raise ValueError("expected 1 to 255 printable ASCII characters")
     return text
 
 
-def fingerprint(caller: str, key: str, asked: dict[str, Any]) -> RequestFingerprint:
-    """asked: everything that tells this request from another one, in what orjson can write."""
-    # surrogatepass: an identity may hold any character that JSON can
-    who = sha256(caller.encode("utf-8", "surrogatepass")).digest() + key.encode("ascii")
-    return RequestFingerprint(sha256(who).digest(), sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).digest())
+def fingerprint(caller: str, key: str, content: dict[str, Any]) -> RequestFingerprint:
+    """Return the fingerprint of a request.
+
+    Args:
+        caller: The caller's identity.
+        key: The caller's Idempotency-Key.
+        content: Everything that distinguishes the request from others, in types that orjson can serialize.
+    """
+    # surrogatepass: an identity may contain any character that JSON allows
+    owner = sha256(caller.encode("utf-8", "surrogatepass")).digest() + key.encode("ascii")
+    digest = sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
+    return RequestFingerprint(sha256(owner).digest(), digest)

@@ -1,4 +1,4 @@
-"""Posting to the ledger through its functions: all of a request or nothing, in one statement and so one transaction."""
+"""Posts to the ledger through its SQL functions: each request is one statement, and so one transaction."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,15 @@ _CREATE_LOAN = "SELECT repeated, reply, made_at FROM create_loan_once(%s, %s, %s
 
 @dataclass(frozen=True)
 class NewEvent:
-    """An event to be posted. amount: minor units, positive. reverses: the tx_id of the event that it takes back."""
+    """An event to post.
+
+    Attributes:
+        event_type: fee, interest or payment.
+        post_date: The day from which it counts.
+        amount: Minor units, above zero.
+        source_id: The caller's own id, unique per loan.
+        reverses: The tx_id of the event that this one cancels.
+    """
 
     event_type: str
     post_date: date
@@ -34,7 +42,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class NewLoan:
-    """A loan to be created. initial: minor units."""
+    """The terms of a loan to create. `initial` is in minor units."""
 
     loan_id: int
     start_date: date
@@ -44,25 +52,49 @@ class NewLoan:
 
 @dataclass(frozen=True)
 class PostResult:
-    """What came of it. members: of the reply. as_of: when it was recorded. repeated: by an earlier request."""
+    """The outcome of a posting.
 
-    members: dict[str, Any]
+    Attributes:
+        body: The members of the reply.
+        as_of: When the request was recorded.
+        replayed: Whether an earlier request with the same fingerprint was recorded, whose outcome this is.
+    """
+
+    body: dict[str, Any]
     as_of: datetime
-    repeated: bool
+    replayed: bool
 
 
 class LedgerWriter:
-    """Posts over a database of a user that may. claim: of a request that may be repeated, else None."""
+    """Posts events and creates loans.
+
+    A request with a fingerprint is executed once: a repetition returns the recorded outcome.
+
+    Args:
+        database: Its user must have the rights of `loaner_poster`.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def post_events(
-        self, loan_id: int, events: list[NewEvent], today: date, claim: RequestFingerprint | None = None
+        self, loan_id: int, events: list[NewEvent], today: date, fingerprint: RequestFingerprint | None = None
     ) -> PostResult:
-        """Post events of one loan. today: the day whose balance is told.
+        """Post events of one loan.
 
-        Raises: UnknownLoan; EventsExist; PostingRefused; KeyReused; DatabaseUnavailable; OutcomeUnknown.
+        Args:
+            loan_id: The loan.
+            events: The events, in the order of their versions.
+            today: The day whose balance is returned.
+            fingerprint: Identifies a request that may be repeated.
+
+        Raises:
+            UnknownLoan: If the loan does not exist.
+            EventsExist: If a source id is taken, or an event is already reversed.
+            PostingRefused: If a reversal does not match its event, or the loan's amounts would become too large.
+            KeyReused: If the key of the fingerprint was used for a different request.
+            DatabaseUnavailable: If nothing was posted because Postgres could not be reached.
+            OutcomeUnknown: If the connection was lost before Postgres confirmed.
         """
         columns = (
             [event.event_type for event in events],
@@ -72,7 +104,7 @@ class LedgerWriter:
             [event.reverses for event in events],
         )
         try:
-            return self._posted(_POST_EVENTS, claim, today, loan_id, *columns)
+            return self._execute(_POST_EVENTS, fingerprint, today, loan_id, *columns)
         except UniqueViolation as err:
             if err.diag.column_name == "events":
                 raise EventsExist(_conflicts(err)) from err
@@ -83,23 +115,32 @@ class LedgerWriter:
             raise UnknownLoan(loan_id) from err
         except CheckViolation as err:
             if err.diag.constraint_name == "loans_turnover_fits":
-                too_much = "the loan's amounts add up to more than the ledger holds"
-                raise PostingRefused([("events", too_much)]) from err
+                too_large = "the sum of the loan's amounts would exceed what the ledger can store"
+                raise PostingRefused([("events", too_large)]) from err
             raise
 
-    def create_loan(self, loan: NewLoan, today: date, claim: RequestFingerprint | None = None) -> PostResult:
-        """Create a loan. today: the day whose balance is told.
+    def create_loan(self, loan: NewLoan, today: date, fingerprint: RequestFingerprint | None = None) -> PostResult:
+        """Create a loan.
 
-        Raises: LoanExists; KeyReused; DatabaseUnavailable; OutcomeUnknown.
+        Args:
+            loan: Its terms.
+            today: The day whose balance is returned.
+            fingerprint: Identifies a request that may be repeated.
+
+        Raises:
+            LoanExists: If the id is taken.
+            KeyReused: If the key of the fingerprint was used for a different request.
+            DatabaseUnavailable: If the loan was not created because Postgres could not be reached.
+            OutcomeUnknown: If the connection was lost before Postgres confirmed.
         """
         terms = (loan.loan_id, loan.start_date, to_decimal_string(loan.initial), loan.currency)
         try:
-            return self._posted(_CREATE_LOAN, claim, today, *terms)
+            return self._execute(_CREATE_LOAN, fingerprint, today, *terms)
         except UniqueViolation as err:
             raise LoanExists(loan.loan_id) from err
 
-    def _posted(self, query: str, claim: RequestFingerprint | None, *parameters: object) -> PostResult:
-        identity = (claim.id, claim.digest) if claim else (None, None)
+    def _execute(self, query: str, fingerprint: RequestFingerprint | None, *parameters: object) -> PostResult:
+        identity = (fingerprint.id, fingerprint.digest) if fingerprint else (None, None)
         try:
             row = self._database.row(query, (*identity, *parameters))
         except UniqueViolation as err:
@@ -107,19 +148,22 @@ class LedgerWriter:
                 raise KeyReused from err
             raise
         assert row is not None
-        repeated, members, made_at = row
-        return PostResult(members, made_at, repeated)
+        replayed, body, made_at = row
+        return PostResult(body, made_at, replayed)
 
 
 def _conflicts(err: psycopg2.Error) -> list[tuple[str, str]]:
-    """The fields that name what the ledger has, by its function's [position, field, tx_id]."""
-    said = {"source_id": "the loan has an event of this source_id", "reverses": "it is reversed already"}
-    taken = orjson.loads(err.diag.message_detail or "[]")
-    return [(f"events.{n}.{field}", f"{said[field]}: tx_id {tx_id}") for n, field, tx_id in taken]
+    """Return (field, message) of each conflict. The SQL function lists them as [position, field, tx_id]."""
+    messages = {
+        "source_id": "an event of this loan already has this source_id: tx_id",
+        "reverses": "this event is already reversed by tx_id",
+    }
+    conflicts = orjson.loads(err.diag.message_detail or "[]")
+    return [(f"events.{n}.{field}", f"{messages[field]} {tx_id}") for n, field, tx_id in conflicts]
 
 
 def _invalid_reversals(err: psycopg2.Error, events: list[NewEvent]) -> list[tuple[str, str]]:
-    """The fields that reverse what cannot be, by the ids in the ledger's message."""
-    wrong = {int(number) for number in re.findall(r"[0-9]+", err.diag.message_primary or "")}
-    expected = "expected the tx_id of an event of this loan, of the same type and amount, that is no reversal"
-    return [(f"events.{n}.reverses", expected) for n, event in enumerate(events) if event.reverses in wrong]
+    """Return (field, message) of each invalid reversal. The SQL function's message contains their ids."""
+    invalid = {int(number) for number in re.findall(r"[0-9]+", err.diag.message_primary or "")}
+    expected = "expected the tx_id of an event of this loan, of the same type and amount, that is not itself a reversal"
+    return [(f"events.{n}.reverses", expected) for n, event in enumerate(events) if event.reverses in invalid]

@@ -1,4 +1,4 @@
-"""Loans and their events in Postgres, read as timelines."""
+"""Reads loans and their events from Postgres as timelines."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,26 +12,33 @@ from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, Ver
 from service.postgres.pool import Database, Prepared
 from service.postgres.sql_fragments import EPOCH
 
-NOTHING_HELD: Mapping[int, Timeline] = MappingProxyType({})
+NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
-_DAYS = 4  # where they are behind the version
+_DAYS_COLUMN = 4  # counted from the version
 _ONE, _MANY = "(SELECT $1, $2)", "unnest($1, $2)"
 
 
-def _select(asked: str, events: str) -> str:
-    # One statement, so that versions, terms, events and horizon are of one snapshot. Days count from 1970-01-01;
-    # amounts are in cents, exactly: numeric(18, 2) times 100 is a whole number below 10^18. After a failover the new
-    # primary may have given a version to another event, so the session's cluster, $3, is compared as well (see
-    # service/connection.py). asked: rows of a loan and a version; events: which ones of a loan's. Both are put in as
-    # they are.
+def _build_query(requested: str, events: str) -> str:
+    """Return the query for timelines. Both arguments are SQL and inserted unchanged.
+
+    It is one statement, so that versions, terms, events and horizon belong to one snapshot. Days count from 1970-01-01.
+    Amounts are exact cents: numeric(18, 2) times 100 is an integer below 10^18. After a failover the new primary may
+    assign a version to another event, so the cluster of the session is compared with $3 (see
+    service/postgres/connect.py).
+
+    Args:
+        requested: Rows of a loan id and a version.
+        events: A condition that selects the loan's events to return.
+    """
     return f"""
-    SELECT session.is_same, held.stands, l.loan_id, l.version, pg_snapshot_xmin(pg_current_snapshot())::text,
+    SELECT session.same_cluster, cached.is_current, l.loan_id, l.version,
+           pg_snapshot_xmin(pg_current_snapshot())::text,
            l.start_date - {EPOCH}, (l.initial_amt * 100)::bigint, l.currency,
            e.days, e.kinds, e.amounts, e.tx_ids
-    FROM {asked} AS asked (loan_id, until)
-    JOIN loans AS l ON l.loan_id = asked.loan_id
-    CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS is_same) AS session
-    CROSS JOIN LATERAL (SELECT l.version = asked.until AND session.is_same AS stands) AS held
+    FROM {requested} AS requested (loan_id, version)
+    JOIN loans AS l ON l.loan_id = requested.loan_id
+    CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS same_cluster) AS session
+    CROSS JOIN LATERAL (SELECT l.version = requested.version AND session.same_cluster AS is_current) AS cached
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
                array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
@@ -47,124 +54,135 @@ def _select(asked: str, events: str) -> str:
             ORDER BY post_date, tx_id
         ) AS ordered
     ) AS e
-    """  # noqa: S608  (put together from constants, not from input)
+    """  # noqa: S608  (built from constants, not from input)
 
 
-_NOT_HELD = "NOT held.stands"  # none of a loan whose version is known
-_TIMELINE = Prepared("timeline", ("bigint", "bigint", "text"), _select(_ONE, _NOT_HELD))
-_TIMELINES = Prepared("timelines", ("bigint[]", "bigint[]", "text"), _select(_MANY, _NOT_HELD))
-# Versions grow with time, unless the clock is put back: then what is behind a later event was known later, too.
-_KNOWN = """
+_UNLESS_CURRENT = "NOT cached.is_current"  # no events of a loan whose cached version is current
+_TIMELINE = Prepared("timeline", ("bigint", "bigint", "text"), _build_query(_ONE, _UNLESS_CURRENT))
+_TIMELINES = Prepared("timelines", ("bigint[]", "bigint[]", "text"), _build_query(_MANY, _UNLESS_CURRENT))
+# Recording times increase with versions unless the clock is set back. An event that follows a later one then counts as
+# recorded later, too.
+_VERSION_KNOWN_AT = """
     (SELECT l.loan_id, coalesce(
         (SELECT min(version) - 1 FROM loan_events WHERE loan_id = l.loan_id AND recorded_at > $2), l.version)
      FROM loans AS l WHERE l.loan_id = $1 AND (l.recorded_at IS NULL OR l.recorded_at <= $2))
 """
-_UP_TO = "version <= asked.until"
-_TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _select(_ONE, _UP_TO))
-_TIMELINE_KNOWN = Prepared("timeline_known", ("bigint", "timestamptz", "text"), _select(_KNOWN, _UP_TO))
+_UP_TO = "version <= requested.version"
+_TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _build_query(_ONE, _UP_TO))
+_TIMELINE_KNOWN_AT = Prepared(
+    "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT, _UP_TO)
+)
 _KNOWN_UNTIL = Prepared("known_until", (), "SELECT known_until()")
 
 
 class Ledger(Protocol):
-    """Where timelines come from."""
+    """A source of timelines."""
 
     def timelines(
-        self, loan_ids: Sequence[int], held: Mapping[int, Timeline] = NOTHING_HELD, cluster: str | None = None
+        self, loan_ids: Sequence[int], cached: Mapping[int, Timeline] = NOTHING_CACHED, cluster: str | None = None
     ) -> dict[int, Timeline]:
-        """The ledgers of those of these loans that there are, of one snapshot. held: some that were read before, and of
-        which cluster; what still stands is only given a newer horizon.
+        """Return the current timelines of these loans, all of one snapshot; unknown loans are left out.
 
-        Raises: DatabaseUnavailable.
+        Args:
+            loan_ids: The loans.
+            cached: Timelines to revalidate: one that is current is returned with a new horizon, without reading events.
+            cluster: The cluster that they were cached under.
+
+        Raises:
+            DatabaseUnavailable: If the database cannot be read.
         """
         ...
 
     def timeline_at(self, loan_id: int, version: int, cluster: str | None = None) -> Timeline:
-        """The loan's ledger as it was, in this cluster, when it had so many events.
+        """Return the timeline of a loan's first events, as many as `version` says.
 
-        Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
+        Raises:
+            UnknownLoan: If the loan does not exist here.
+            VersionNotReached: If it has fewer events here.
+            DatabaseUnavailable: If the database cannot be read.
         """
         ...
 
-    def timeline_known(self, loan_id: int, moment: datetime) -> Timeline:
-        """The loan's ledger as far as it was recorded by then. To be asked of a primary.
+    def timeline_known_at(self, loan_id: int, moment: datetime) -> Timeline:
+        """Return the timeline of the events that had been recorded by a time. Only a primary can answer.
 
-        Raises: UnknownLoan, DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
+        Raises:
+            UnknownLoan: If the loan was not recorded by then.
+            TimeNotReached: If events may still be recorded with an earlier time.
+            DatabaseUnavailable: If the database cannot be read.
         """
         ...
 
 
 class PostgresLedger:
-    """Timelines from the tables `loans` and `loan_events`."""
+    """Timelines from the tables `loans` and `loan_events`.
+
+    Args:
+        database: Where to read.
+        strict: Whether to reject servers of another cluster than requested. Replicas need this: one may follow an old
+            primary.
+    """
 
     def __init__(self, database: Database, strict: bool = False) -> None:
-        """strict: whether to read nothing from another cluster than that which is asked for: replicas go astray."""
         self._database = database
         self._strict = strict
 
     def timelines(
-        self, loan_ids: Sequence[int], held: Mapping[int, Timeline] = NOTHING_HELD, cluster: str | None = None
+        self, loan_ids: Sequence[int], cached: Mapping[int, Timeline] = NOTHING_CACHED, cluster: str | None = None
     ) -> dict[int, Timeline]:
-        """The ledgers, as this database has them now, of those of these loans that there are.
-
-        Raises: DatabaseUnavailable.
-        """
-        versions = [held[loan_id].version if loan_id in held else _NO_VERSION for loan_id in loan_ids]
+        """Return the current timelines of these loans; see `Ledger`."""
+        versions = [cached[loan_id].version if loan_id in cached else _NO_VERSION for loan_id in loan_ids]
         if len(versions) == 1:
             rows = self._rows(_TIMELINE, (loan_ids[0], versions[0], cluster or ""))
         else:
             rows = self._rows(_TIMELINES, (list(loan_ids), versions, cluster or ""))
         found = {}
-        for stands, loan_id, version, xmin, *columns in rows:
-            if stands and loan_id in held:
+        for is_current, loan_id, version, xmin, *columns in rows:
+            if is_current and loan_id in cached:
                 horizon = int(xmin)
-                known = held[loan_id]
-                found[loan_id] = known if horizon == known.horizon else known.with_horizon(horizon)
+                timeline = cached[loan_id]
+                found[loan_id] = timeline if horizon == timeline.horizon else timeline.with_horizon(horizon)
             else:
-                found[loan_id] = _timeline(loan_id, version, xmin, *columns)
+                found[loan_id] = _build_timeline(loan_id, version, xmin, *columns)
         return found
 
     def timeline_at(self, loan_id: int, version: int, cluster: str | None = None) -> Timeline:
-        """The loan's ledger as it was when it had so many events: each event tells which version it made.
-
-        Raises: UnknownLoan, DatabaseUnavailable; VersionNotReached when it does not have so many here.
-        """
+        """Return the timeline of a loan's first events; see `Ledger`."""
         rows = self._rows(_TIMELINE_AT, (loan_id, version, cluster or ""))
         if not rows:
             raise UnknownLoan(loan_id)
-        _, _, reached, *columns = rows[0]
-        if reached < version:
-            raise VersionNotReached(loan_id, reached, version)
-        return _timeline(loan_id, version, *columns)
+        _, _, current_version, *columns = rows[0]
+        if current_version < version:
+            raise VersionNotReached(loan_id, current_version, version)
+        return _build_timeline(loan_id, version, *columns)
 
-    def timeline_known(self, loan_id: int, moment: datetime) -> Timeline:
-        """The loan's ledger as far as it was recorded by then.
-
-        Raises: UnknownLoan, DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
-        """
+    def timeline_known_at(self, loan_id: int, moment: datetime) -> Timeline:
+        """Return the timeline of the events that had been recorded by a time; see `Ledger`."""
         [(until,)] = self._database.rows(_KNOWN_UNTIL)
         if moment >= until:
             raise TimeNotReached(until)
-        rows = self._rows(_TIMELINE_KNOWN, (loan_id, moment, ""))  # seen later, so that nothing is missing
+        # A snapshot taken after the check includes everything that was recorded by then.
+        rows = self._rows(_TIMELINE_KNOWN_AT, (loan_id, moment, ""))
         if not rows:
             raise UnknownLoan(loan_id)
         _, _, _, *columns = rows[0]
-        return _timeline(loan_id, len(columns[_DAYS] or ()), *columns)
+        return _build_timeline(loan_id, len(columns[_DAYS_COLUMN] or ()), *columns)
 
     def _rows(self, query: Prepared, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """What the query finds, without the first column, which says whether the session's cluster is the one."""
+        """Return the rows without their first column, which says whether the session's cluster is the requested one."""
         try:
             rows = self._database.rows(query, parameters)
         except psycopg2.Error as err:
             if not self._strict:
                 raise
-            raise DatabaseUnavailable(f"a replica cannot be read: {first_line(err)}") from err
+            raise DatabaseUnavailable(f"cannot read from a replica: {first_line(err)}") from err
         if self._strict and rows and not rows[0][0]:
-            self._database.suspend("a server is of another cluster")
-            raise DatabaseUnavailable("a server is of another cluster")
+            self._database.suspend("the server belongs to another cluster")
+            raise DatabaseUnavailable("the server belongs to another cluster")
         return [row[1:] for row in rows]
 
 
-def _timeline(
+def _build_timeline(
     loan_id: int,
     version: int,
     xmin: str,

@@ -1,4 +1,4 @@
-"""Many ask for the same thing at once; one fetches it for all."""
+"""Merges simultaneous requests for the same thing into one."""
 
 import threading
 from collections.abc import Callable, Hashable
@@ -10,25 +10,28 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Runs one piece of work at a time for each key, and gives what comes out to everybody who asked meanwhile."""
+    """Runs one call at a time for each key and shares its result with all threads that request it in that time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[K, Future[V]] = {}
 
     def do(self, key: K, work: Callable[[], V]) -> V:
-        """What `work` returns, here or in the thread that has begun it already. Raises: what it raises."""
+        """Return the result of `work`, or of the call with this key that is already running in another thread.
+
+        An exception of the call is raised in every thread that waits for it.
+        """
         with self._lock:
             flight = self._flights.get(key)
             if flight is None:
-                mine = self._flights[key] = Future()
+                own_flight = self._flights[key] = Future()
         if flight is not None:
             return flight.result()
         try:
-            mine.set_result(work())
+            own_flight.set_result(work())
         except BaseException as err:
-            mine.set_exception(err)
+            own_flight.set_exception(err)
         finally:
             with self._lock:
                 del self._flights[key]
-        return mine.result()
+        return own_flight.result()

@@ -1,4 +1,4 @@
-"""Where a loan's timeline is looked for, and in which order: this process, memcached, a replica, the primary."""
+"""Looks up timelines in this process, memcached, a replica and the primary, in this order."""
 
 import math
 import time
@@ -18,29 +18,38 @@ LAYERS = ("process", "memcached", "replica", "primary", "revalidated")
 
 
 class Cache(Protocol):
-    """Something that keeps timelines under the name of a cluster, and may forget them."""
+    """Stores timelines under the name of a cluster. It may drop them at any time."""
 
     def get_many(self, cluster: str, loan_ids: Sequence[int]) -> dict[int, Timeline]:
-        """What is kept of these loans. It may be old."""
+        """Return the stored timelines of these loans, which may be stale."""
         ...
 
     def put_many(self, cluster: str, timelines: Iterable[Timeline]) -> None:
-        """Have them kept, as far as that can be done."""
+        """Store timelines as far as possible; failures are not reported."""
         ...
 
 
 class LoanSnapshot(NamedTuple):
-    """A loan's timeline. at: whatever was committed before is in it (a reading of the clock of freshness); FOR_EVER of
-    one as it was at a version, which nothing is added to."""
+    """A timeline and the time up to which it is complete.
+
+    Attributes:
+        timeline: The loan's timeline.
+        fresh_as_of: A reading of the freshness clock: the timeline includes every event that was committed before it.
+            IMMUTABLE for a point-in-time timeline, to which no event is ever added.
+    """
 
     timeline: Timeline
     fresh_as_of: float
 
 
 class TimelineLookup:
-    """Finds timelines that are as fresh as the contract asks (see service/freshness.py).
+    """Returns timelines that satisfy the contract of `service.ledger.freshness`.
 
-    caches: the nearest first. replica: a ledger that may lag, and is believed only as a cache is.
+    Args:
+        primary: The ledger to read when no cached timeline is fresh.
+        freshness: Checks cached timelines.
+        caches: The nearest first.
+        replica: A ledger that may lag. Its timelines are checked like cached ones.
     """
 
     def __init__(
@@ -50,19 +59,27 @@ class TimelineLookup:
         self._freshness = freshness
         self._caches = caches
         self._replica = replica
-        self._found = {layer: metrics.timelines.labels(layer) for layer in LAYERS}  # looked up once: it takes long
-        self._flights: SingleFlight[tuple[str | None, int], LoanSnapshot] = SingleFlight()
+        # Looking up a labeled counter for each request would be slow.
+        self._counters = {layer: metrics.timelines.labels(layer) for layer in LAYERS}
+        self._single_flight: SingleFlight[tuple[str | None, int], LoanSnapshot] = SingleFlight()
 
     def get(self, loan_id: int, min_version: int = 0) -> LoanSnapshot:
-        """The loan's timeline, of this version at least.
+        """Return a fresh timeline of a loan.
 
-        Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
+        Args:
+            loan_id: The loan.
+            min_version: Read the primary if a fresh timeline is older than this version.
+
+        Raises:
+            UnknownLoan: If the loan does not exist.
+            VersionNotReached: If the loan has fewer events than `min_version`.
+            DatabaseUnavailable: If the primary has to be read and cannot be.
         """
-        cluster = self._freshness.cluster  # before: what is found may be of it, and not of the one heard of meanwhile
-        snapshot = self._find(loan_id)
+        cluster = self._freshness.cluster  # read first: the listener may find another cluster during the lookup
+        snapshot = self._get_fresh(loan_id)
         if snapshot.timeline.version < min_version:
-            found = self._ask_primary(cluster, [loan_id], {loan_id: snapshot.timeline})
-            if loan_id not in found:  # a failover has lost it
+            found = self._read_primary(cluster, [loan_id], {loan_id: snapshot.timeline})
+            if loan_id not in found:  # lost in a failover
                 raise UnknownLoan(loan_id)
             snapshot = found[loan_id]
         if snapshot.timeline.version < min_version:
@@ -70,52 +87,64 @@ class TimelineLookup:
         return snapshot
 
     def get_many(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
-        """The timelines of those of these loans that there are. Each place is asked once, for all that are missing yet.
+        """Return fresh timelines; unknown loans are left out.
 
-        Raises: DatabaseUnavailable.
+        Each layer gets one request for all loans that are still missing.
+
+        Raises:
+            DatabaseUnavailable: If the primary has to be read and cannot be.
         """
         return self._fetch(self._freshness.cluster, loan_ids)
 
     def get_consistent(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
-        """The timelines of those of these loans that there are, all of one snapshot of the primary.
+        """Return timelines that belong to one snapshot of the primary; unknown loans are left out.
 
-        Raises: DatabaseUnavailable.
+        Raises:
+            DatabaseUnavailable: If the primary cannot be read.
         """
-        at = self._freshness.now()
+        fresh_as_of = self._freshness.now()
         found = self._primary.timelines(loan_ids)
-        self._found["primary"].inc(len(found))
-        return {loan_id: LoanSnapshot(timeline, at) for loan_id, timeline in found.items()}
+        self._counters["primary"].inc(len(found))
+        return {loan_id: LoanSnapshot(timeline, fresh_as_of) for loan_id, timeline in found.items()}
 
     def get_at_version(self, loan_id: int, version: int) -> LoanSnapshot:
-        """The loan's timeline as it was when it had so many events. It never changes, so a replica of the cluster that
-        has them is as good as the primary; caches know loans as they are now, and are no help with an older version.
+        """Return the timeline of a loan's first events, as many as `version` says.
 
-        Raises: UnknownLoan; DatabaseUnavailable; VersionNotReached when the primary does not have that version.
+        The answer is immutable, so any replica of the same cluster that has these events can give it. Caches store
+        current timelines, so they help only if this is the current version.
+
+        Raises:
+            UnknownLoan: If the loan does not exist.
+            VersionNotReached: If the loan has fewer events.
+            DatabaseUnavailable: If the primary has to be read and cannot be.
         """
         cluster = self._freshness.cluster
-        recent = self._recent(loan_id)
-        if recent is not None and recent.timeline.version == version:
-            self._found["process"].inc()
-            return LoanSnapshot(recent.timeline, IMMUTABLE)
+        current = self._get_from_process(loan_id)
+        if current is not None and current.timeline.version == version:
+            self._counters["process"].inc()
+            return LoanSnapshot(current.timeline, IMMUTABLE)
         if self._replica is not None and cluster is not None:
             try:
                 found = self._replica.timeline_at(loan_id, version, cluster)
             except (UnknownLoan, VersionNotReached, DatabaseUnavailable):
-                pass  # perhaps only there
+                pass  # the primary may have it
             else:
-                self._found["replica"].inc()
+                self._counters["replica"].inc()
                 return LoanSnapshot(found, IMMUTABLE)
         found = self._primary.timeline_at(loan_id, version, cluster)
-        self._found["primary"].inc()
+        self._counters["primary"].inc()
         return LoanSnapshot(found, IMMUTABLE)
 
     def get_known_at(self, loan_id: int, moment: datetime) -> LoanSnapshot:
-        """The loan's timeline as far as it was recorded by then, which only the primary can tell.
+        """Return the timeline of the events that had been recorded by a time. Only the primary can answer.
 
-        Raises: UnknownLoan; DatabaseUnavailable; TimeNotReached when something may still be recorded before then.
+        Raises:
+            UnknownLoan: If the loan was not recorded by then.
+            TimeNotReached: If events may still be recorded with an earlier time.
+            DatabaseUnavailable: If the primary cannot be read.
         """
-        found = self._primary.timeline_known(loan_id, moment)
-        self._found["primary"].inc()
+        found = self._primary.timeline_known_at(loan_id, moment)
+        self._counters["primary"].inc()
         return LoanSnapshot(found, IMMUTABLE)
 
     def as_of(self, *snapshots: LoanSnapshot) -> datetime | None:
@@ -129,27 +158,28 @@ class TimelineLookup:
             return None
         return datetime.fromtimestamp(time.time() - (self._freshness.now() - oldest), UTC)
 
-    def _find(self, loan_id: int) -> LoanSnapshot:
-        asked_at = self._freshness.now()
-        snapshot = self._recent(loan_id)
+    def _get_fresh(self, loan_id: int) -> LoanSnapshot:
+        requested_at = self._freshness.now()
+        snapshot = self._get_from_process(loan_id)
         if snapshot is not None:
-            self._found["process"].inc()
-        while snapshot is None or snapshot.fresh_as_of < asked_at - self._freshness.max_staleness_s:
-            # another thread may have begun before we were asked; what it finds may be too old for us, once
+            self._counters["process"].inc()
+        while snapshot is None or snapshot.fresh_as_of < requested_at - self._freshness.max_staleness_s:
+            # A read that another thread began before this request may return a timeline that is too old for it.
+            # The next read begins after the request, so this happens at most once.
             cluster = self._freshness.cluster
             try:
-                snapshot = self._flights.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
+                snapshot = self._single_flight.do((cluster, loan_id), lambda: self._fetch_one(cluster, loan_id))  # noqa: B023
             except UnknownLoan as err:
-                if err.fresh_as_of >= asked_at - self._freshness.max_staleness_s:
+                if err.fresh_as_of >= requested_at - self._freshness.max_staleness_s:
                     raise
         return snapshot
 
-    def _recent(self, loan_id: int) -> LoanSnapshot | None:
+    def _get_from_process(self, loan_id: int) -> LoanSnapshot | None:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
-        kept = self._caches[0].get_many(cluster, (loan_id,))
-        return self._trusted(cluster, kept).get(loan_id) if kept else None
+        cached = self._caches[0].get_many(cluster, (loan_id,))
+        return self._select_fresh(cluster, cached).get(loan_id) if cached else None
 
     def _fetch_one(self, cluster: str | None, loan_id: int) -> LoanSnapshot:
         fresh_as_of = self._freshness.now()
@@ -160,67 +190,69 @@ class TimelineLookup:
 
     def _fetch(self, cluster: str | None, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
         found: dict[int, LoanSnapshot] = {}
-        held: dict[int, Timeline] = {}
+        stale: dict[int, Timeline] = {}
         if cluster is not None:
             for number, cache in enumerate(self._caches):
-                kept = cache.get_many(cluster, _without(loan_ids, found))
-                trusted = self._trusted(cluster, kept)
-                self._keep(cluster, trusted, self._caches[:number])
-                self._found[LAYERS[number]].inc(len(trusted))
-                found |= trusted
-                for loan_id in kept.keys() - trusted.keys():
-                    if loan_id not in held or held[loan_id].version < kept[loan_id].version:
-                        held[loan_id] = kept[loan_id]
-            found |= self._ask_replica(cluster, _without(loan_ids, found), held)
-        return found | self._ask_primary(cluster, _without(loan_ids, found), held)
+                cached = cache.get_many(cluster, _without(loan_ids, found))
+                fresh = self._select_fresh(cluster, cached)
+                self._store(cluster, fresh, self._caches[:number])
+                self._counters[LAYERS[number]].inc(len(fresh))
+                found |= fresh
+                for loan_id in cached.keys() - fresh.keys():
+                    if loan_id not in stale or stale[loan_id].version < cached[loan_id].version:
+                        stale[loan_id] = cached[loan_id]
+            found |= self._read_replica(cluster, _without(loan_ids, found), stale)
+        return found | self._read_primary(cluster, _without(loan_ids, found), stale)
 
-    def _ask_replica(
-        self, cluster: str, loan_ids: Sequence[int], held: Mapping[int, Timeline]
+    def _read_replica(
+        self, cluster: str, loan_ids: Sequence[int], cached: Mapping[int, Timeline]
     ) -> dict[int, LoanSnapshot]:
-        """What the replica can be believed of them; the rest is perhaps only at the primary."""
+        """Return the replica's timelines that are fresh. The primary may have the others."""
         if self._replica is None or not loan_ids:
             return {}
         try:
-            shown = self._replica.timelines(loan_ids, held, cluster)
+            read = self._replica.timelines(loan_ids, cached, cluster)
         except DatabaseUnavailable:
             return {}
-        current = {i: t for i, t in shown.items() if i not in held or t.version >= held[i].version}  # or it lags
-        trusted = self._trusted(cluster, current)
-        self._keep(cluster, trusted, self._caches)
-        self._found["replica"].inc(len(trusted))
-        return trusted
+        # An older version than the cached one proves that the replica lags.
+        candidates = {i: t for i, t in read.items() if i not in cached or t.version >= cached[i].version}
+        fresh = self._select_fresh(cluster, candidates)
+        self._store(cluster, fresh, self._caches)
+        self._counters["replica"].inc(len(fresh))
+        return fresh
 
-    def _ask_primary(
-        self, cluster: str | None, loan_ids: Sequence[int], held: Mapping[int, Timeline]
+    def _read_primary(
+        self, cluster: str | None, loan_ids: Sequence[int], cached: Mapping[int, Timeline]
     ) -> dict[int, LoanSnapshot]:
+        """Return the primary's timelines, which need no check; cached ones are revalidated."""
         if not loan_ids:
             return {}
         fresh_as_of = self._freshness.now()
-        read = self._primary.timelines(loan_ids, held, cluster)
+        read = self._primary.timelines(loan_ids, cached, cluster)
         found = {loan_id: LoanSnapshot(timeline, fresh_as_of) for loan_id, timeline in read.items()}
         if cluster is not None:
-            self._keep(
+            self._store(
                 cluster,
-                {i: snapshot for i, snapshot in found.items() if snapshot.timeline is not held.get(i)},
+                {i: snapshot for i, snapshot in found.items() if snapshot.timeline is not cached.get(i)},
                 self._caches,
             )
-        stood = sum(i in held and held[i].version == timeline.version for i, timeline in read.items())
-        self._found["revalidated"].inc(stood)
-        self._found["primary"].inc(len(read) - stood)
+        revalidated = sum(i in cached and cached[i].version == timeline.version for i, timeline in read.items())
+        self._counters["revalidated"].inc(revalidated)
+        self._counters["primary"].inc(len(read) - revalidated)
         return found
 
-    def _trusted(self, cluster: str, kept: Mapping[int, Timeline]) -> dict[int, LoanSnapshot]:
-        """Those of them that may be said now."""
-        trusted = {}
-        for loan_id, timeline in kept.items():
+    def _select_fresh(self, cluster: str, cached: Mapping[int, Timeline]) -> dict[int, LoanSnapshot]:
+        """Return the timelines that are fresh now, and count the others by reason."""
+        fresh = {}
+        for loan_id, timeline in cached.items():
             stale_reason, fresh_as_of = self._freshness.check(cluster, loan_id, timeline.version, timeline.horizon)
             if stale_reason is None:
-                trusted[loan_id] = LoanSnapshot(timeline, fresh_as_of)
+                fresh[loan_id] = LoanSnapshot(timeline, fresh_as_of)
             else:
                 metrics.distrusted.labels(stale_reason).inc()
-        return trusted
+        return fresh
 
-    def _keep(self, cluster: str, found: Mapping[int, LoanSnapshot], caches: tuple[Cache, ...]) -> None:
+    def _store(self, cluster: str, found: Mapping[int, LoanSnapshot], caches: tuple[Cache, ...]) -> None:
         if found:
             for cache in caches:
                 cache.put_many(cluster, [snapshot.timeline for snapshot in found.values()])

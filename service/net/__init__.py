@@ -1,1 +1,1 @@
-"""How hosts and URLs are written."""
+"""Hosts, URLs, and HTTP sessions for servers of the same platform."""

@@ -1,4 +1,4 @@
-"""Several servers that do one thing, as a setting names them: those of a database, those of a cache."""
+"""Parses the lists of servers in settings, such as `PSQL_HOST`."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,19 @@ from ipaddress import ip_address
 
 from service.net.urls import with_port
 
-_EXPECTED = "expected hosts with commas between, such as db1, db2:5433, [2001:db8::1]:5432"
-_PORT_BEHIND = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
-_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")  # of a machine, or of a container, which may have a _
+_EXPECTED = "expected hosts separated by commas, such as db1, db2:5433, [2001:db8::1]:5432"
+_HOST_AND_PORT = re.compile(r"(?P<name>\[[^\]]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_.])?")  # names of containers may contain underscores
 
 
 @dataclass(frozen=True)
 class Host:
-    """Where one server listens. name: a name, an address, or the folder of its Unix socket."""
+    """Address of a server.
+
+    Attributes:
+        name: Host name, IP address, or directory of the server's Unix socket.
+        port: Port number.
+    """
 
     name: str
     port: int
@@ -23,43 +28,56 @@ class Host:
 
 
 def parse_hosts(text: str, default_port: int) -> tuple[Host, ...]:
-    """The hosts in their order. default_port: of those that name none.
+    """Parse a comma-separated list of hosts, in its order.
 
-    Raises: ValueError saying what was expected.
+    Args:
+        text: Hosts, each with an optional port.
+        default_port: Port of the hosts without one.
+
+    Raises:
+        ValueError: If an entry is malformed or listed twice. The message says what is expected.
     """
-    hosts = tuple(Host(name, port or default_port) for name, port in _parts(text))
+    hosts = tuple(Host(name, port or default_port) for name, port in _parse_entries(text))
     for number, host in enumerate(hosts):
         if host in hosts[:number]:
-            raise ValueError(f"{host} is there twice; {_EXPECTED}")
+            raise ValueError(f"{host} is listed twice; {_EXPECTED}")
     return hosts
 
 
 def normalized(text: str, default_port: int) -> str:
-    """The same hosts, written in one way. Raises: ValueError."""
+    """Return the canonical spelling of a list of hosts.
+
+    Args:
+        text: Hosts, each with an optional port.
+        default_port: Port of the hosts without one; used only to detect duplicates.
+
+    Raises:
+        ValueError: If an entry is malformed or listed twice.
+    """
     parse_hosts(text, default_port)
-    return ", ".join(with_port(name, port) if port else name for name, port in _parts(text))
+    return ", ".join(with_port(name, port) if port else name for name, port in _parse_entries(text))
 
 
-def _parts(text: str) -> list[tuple[str, int | None]]:
-    return [_part(part.strip()) for part in text.split(",")]
+def _parse_entries(text: str) -> list[tuple[str, int | None]]:
+    return [_parse_entry(entry.strip()) for entry in text.split(",")]
 
 
-def _part(text: str) -> tuple[str, int | None]:
-    match = _PORT_BEHIND.fullmatch(text)
+def _parse_entry(text: str) -> tuple[str, int | None]:
+    match = _HOST_AND_PORT.fullmatch(text)
     if match is None:
-        return _name(text), None
+        return _parse_name(text), None
     port = int(match["port"])
     if not 1 <= port <= 65535:
-        raise ValueError(f"{port} is no port; {_EXPECTED}")
-    return _name(match["name"]), port
+        raise ValueError(f"{port} is not a port number; {_EXPECTED}")
+    return _parse_name(match["name"]), port
 
 
-def _name(text: str) -> str:
+def _parse_name(text: str) -> str:
     if text.startswith("/") and text.isprintable():
         return text
     inner = text[1:-1] if re.fullmatch(r"\[.*:.*\]", text) else text
     try:
-        # what ends in a number is an address, as in a URL: so a port without a host is not taken for a name
+        # A name whose last label is a number is an IPv4 address, as in URLs. A port without a host is thus rejected.
         if ":" in inner or re.fullmatch(r"(?:.*\.)?[0-9]+", inner):
             return str(ip_address(inner))
     except ValueError:

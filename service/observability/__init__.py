@@ -1,1 +1,1 @@
-"""Logs and metrics."""
+"""Logging and metrics."""

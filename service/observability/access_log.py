@@ -1,7 +1,7 @@
-"""The lines about requests, gathered and written a few times a second by a thread of their own.
+"""Buffers the access log; a separate thread writes it several times a second.
 
-To write a line is a moment in which other threads may run, and whoever wrote it then waits for them: with every
-request, that costs more than the request.
+Writing a line releases the interpreter lock, and getting it back means waiting for other threads. Done for each
+request, that takes longer than the request itself.
 """
 
 import logging
@@ -14,45 +14,49 @@ from multiprocessing.util import Finalize
 log = logging.getLogger("service.access")
 
 INTERVAL_S = 0.1
-MAX_BUFFERED_LINES = 100_000  # should nobody take them
+MAX_BUFFERED_LINES = 100_000  # the oldest are dropped while they cannot be written
 
 
 def buffer_access_log() -> None:
-    """From now on, for as long as this process lives, have lines about requests written together."""
-    (handler,) = (each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler))
-    gathering = BufferedHandler(handler)
-    log.addHandler(gathering)
+    """Buffer the access log of this process from now on."""
+    (target,) = (each for each in logging.getLogger().handlers if isinstance(each, logging.StreamHandler))
+    buffered = BufferedHandler(target)
+    log.addHandler(buffered)
     log.propagate = False
-    Finalize(None, gathering.flush, exitpriority=0)  # a process of multiprocessing ends without atexit
-    threading.Thread(target=gathering.run, name="access-log", daemon=True).start()
+    Finalize(None, buffered.flush, exitpriority=0)  # a multiprocessing child skips atexit
+    threading.Thread(target=buffered.run, name="access-log", daemon=True).start()
 
 
 class BufferedHandler(logging.Handler):
-    """Keeps records, and lets the handler of all the others write them."""
+    """Buffers records for another handler.
 
-    def __init__(self, handler: logging.StreamHandler) -> None:  # type: ignore[type-arg]
+    Args:
+        target: Filters and formats the records; its stream receives them.
+    """
+
+    def __init__(self, target: logging.StreamHandler) -> None:  # type: ignore[type-arg]
         super().__init__()
-        self._handler = handler
-        self._gathered: deque[logging.LogRecord] = deque(maxlen=MAX_BUFFERED_LINES)
+        self._target = target
+        self._records: deque[logging.LogRecord] = deque(maxlen=MAX_BUFFERED_LINES)
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Keep it, with the id of its request, which only this thread knows."""
-        self._handler.filter(record)
-        self._gathered.append(record)
+        """Buffer a record. The target's filter adds the request id, which is known only in this thread."""
+        self._target.filter(record)
+        self._records.append(record)
         return True
 
     def flush(self) -> None:
-        """Write what was gathered so far."""
+        """Write the buffered records."""
         lines = []
-        with suppress(IndexError):  # there are no more, or somebody else has just taken them
+        with suppress(IndexError):  # the buffer is empty; another thread may be flushing it, too
             while True:
-                lines.append(self._handler.format(self._gathered.popleft()))
+                lines.append(self._target.format(self._records.popleft()))
         if lines:
-            self._handler.stream.write("\n".join(lines) + "\n")  # all at once, so no other line comes between
-            self._handler.flush()
+            self._target.stream.write("\n".join(lines) + "\n")  # one write, so that no other line comes between
+            self._target.flush()
 
     def run(self) -> None:
-        """Write from time to time."""
+        """Flush periodically, forever."""
         while True:
             time.sleep(INTERVAL_S)
             with suppress(OSError, ValueError):  # standard error is closed

@@ -1,4 +1,4 @@
-"""A gauge that is not there until it is set."""
+"""A gauge that does not appear until it is set."""
 
 from threading import Lock
 from typing import Literal
@@ -6,14 +6,19 @@ from typing import Literal
 from prometheus_client import Gauge
 
 Mode = Literal["livemin", "livemax", "livesum", "livemostrecent"]
-_making = Lock()
+_creation_lock = Lock()
 
 
 class LazyGauge:
-    """A value without labels. Until it is set it is not told: the library's own gauge begins as 0 in every process,
-    which of a time says 1970, and of the least of several processes that one of them stands still.
+    """A gauge without labels that is not exported until it is set.
 
-    mode: how the values of several living processes make one.
+    The library's own gauge starts at 0 in every process. As a timestamp that would mean 1970, and a minimum over
+    several processes would be 0 until each of them has set it.
+
+    Args:
+        name: The metric's name.
+        documentation: Its help text.
+        mode: How the values of several live processes are combined.
     """
 
     def __init__(self, name: str, documentation: str, mode: Mode) -> None:
@@ -23,20 +28,20 @@ class LazyGauge:
         self._gauge: Gauge | None = None
 
     def set(self, value: float) -> None:
-        """Be this."""
-        self._made().set(value)
+        """Set the value."""
+        self._get_gauge().set(value)
 
     def inc(self, amount: float = 1) -> None:
-        """Be so much more."""
-        self._made().inc(amount)
+        """Increase the value."""
+        self._get_gauge().inc(amount)
 
     def dec(self, amount: float = 1) -> None:
-        """Be so much less."""
-        self._made().dec(amount)
+        """Decrease the value."""
+        self._get_gauge().dec(amount)
 
-    def _made(self) -> Gauge:
+    def _get_gauge(self) -> Gauge:
         if self._gauge is None:
-            with _making:
+            with _creation_lock:
                 if self._gauge is None:
                     self._gauge = Gauge(self._name, self._documentation, multiprocess_mode=self._mode)
         return self._gauge

@@ -1,4 +1,4 @@
-"""What several processes count, added up: each writes files of its own into a folder that they share."""
+"""Aggregates the metrics of several processes: each writes its own files into a shared folder."""
 
 import logging
 import os
@@ -10,44 +10,44 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, REGISTRY, CollectorRegis
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for the folder
+_FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by the library
 
 log = logging.getLogger(__name__)
 
 
 def enable_multiprocess(folder: Path) -> None:
-    """Count in this folder from now on. To be said in each process, before it counts anything."""
+    """Write metrics into this folder. Call it in each process before the process counts anything."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        mark_process_dead(os.getpid(), str(folder))  # somebody who had the same number before
+        mark_process_dead(os.getpid(), str(folder))  # an earlier process with the same id
     except OSError as err:
-        log.error("this process counts for itself: %s", err)
+        log.error("cannot share metrics; this process reports only its own: %s", err)
         values.ValueClass = values.MutexValue
         return
-    os.environ[_VARIABLE] = str(folder)
-    values.ValueClass = _value_class(folder)  # the library chooses as it is imported, which may have been long ago
+    os.environ[_FOLDER_VARIABLE] = str(folder)
+    values.ValueClass = _value_class(folder)  # the library chooses only when it is imported
 
 
 def _value_class(folder: Path) -> type[Any]:
     library: Any = values.MultiProcessValue()
 
     class Value(library):  # type: ignore[misc]
-        def __init__(self, *described: Any, **more: Any) -> None:
-            folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up since the last one
-            super().__init__(*described, **more)
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            folder.mkdir(parents=True, exist_ok=True)  # the folder may have been removed
+            super().__init__(*arguments, **options)
 
     return Value
 
 
 def render_metrics() -> bytes:
-    """Every metric in Prometheus' text format, of all processes together, or of this one if nothing is shared."""
+    """Return all metrics in the Prometheus text format, aggregated over the processes that share the folder."""
     if values.ValueClass is values.MutexValue:
         return generate_latest(REGISTRY)
-    folder = Path(os.environ[_VARIABLE])
-    folder.mkdir(parents=True, exist_ok=True)  # somebody may have cleaned up
+    folder = Path(os.environ[_FOLDER_VARIABLE])
+    folder.mkdir(parents=True, exist_ok=True)  # the folder may have been removed
     for process in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
         if not _is_alive(process):
-            with suppress(FileNotFoundError):  # another worker is asked at the same time
+            with suppress(FileNotFoundError):  # another worker may do the same
                 mark_process_dead(process, str(folder))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))
@@ -60,5 +60,5 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's, so it lives
+        pass  # it exists and belongs to another user
     return True

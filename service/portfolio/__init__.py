@@ -1,1 +1,1 @@
-"""What all loans together owe."""
+"""The portfolio: the balances of all loans on one day."""

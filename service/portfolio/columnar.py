@@ -1,4 +1,4 @@
-"""What all loans together owed on a day, computed by the kernel over a ledger in columns."""
+"""Computes the portfolio from a columnar file, with the compiled kernel."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,15 @@ from itertools import compress
 from native import day_number
 from service.domain.money import to_decimal_string
 from service.portfolio.columnar_file import ColumnarFile
-from service.portfolio.rows import Owed, Total
+from service.portfolio.rows import LoanBalance, Total
 
 
 class ColumnarPortfolio:
-    """All loans of a file. Its answers are those of `SqlPortfolio`."""
+    """The portfolio of a columnar file. It returns the same values as `SqlPortfolio`.
+
+    Args:
+        ledger: The opened file.
+    """
 
     def __init__(self, ledger: ColumnarFile) -> None:
         self._ledger = ledger
@@ -20,22 +24,22 @@ class ColumnarPortfolio:
         self._threads = os.cpu_count() or 1
 
     def totals(self, day: date) -> list[Total]:
-        """A total for each currency, in their order."""
+        """Return a total for each currency, sorted by currency."""
         balances = self._ledger.balances(day_number(day), self._threads)
         started = self._started(day)
         totals = []
         for currency in sorted(set(compress(self._currencies, started))):
-            chosen = [began and name == currency for began, name in zip(started, self._currencies, strict=True)]
-            totals.append(Total(currency, sum(chosen), to_decimal_string(sum(compress(balances, chosen)))))
+            selected = [began and name == currency for began, name in zip(started, self._currencies, strict=True)]
+            totals.append(Total(currency, sum(selected), to_decimal_string(sum(compress(balances, selected)))))
         return totals
 
-    def loans(self, day: date) -> Iterator[Owed]:
-        """Each loan that had started by the day, in the order of their ids."""
+    def loans(self, day: date) -> Iterator[LoanBalance]:
+        """Return the balance of each loan that had started by the day, sorted by id."""
         columns = self._ledger.columns
         balances = map(to_decimal_string, self._ledger.balances(day_number(day), self._threads))
-        owed = map(Owed, columns.loan_ids, balances, self._currencies, columns.versions)
-        return compress(owed, self._started(day))
+        rows = map(LoanBalance, columns.loan_ids, balances, self._currencies, columns.versions)
+        return compress(rows, self._started(day))
 
     def _started(self, day: date) -> list[bool]:
-        today = day_number(day)
-        return [first <= today for first in self._ledger.columns.start_days]
+        number = day_number(day)
+        return [start_day <= number for start_day in self._ledger.columns.start_days]

@@ -1,19 +1,21 @@
-"""What each loan owed on a day, as CSV (RFC 4180)."""
+"""Writes a portfolio as CSV (RFC 4180)."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 
-from service.portfolio.rows import Owed
+from service.portfolio.rows import LoanBalance
 
 FIELDS = ("date", "loan_id", "balance", "currency", "version")
 HEAD = ",".join(FIELDS) + "\r\n"
 
 
-def portfolio_csv(day: date, pieces: Iterable[Iterable[Owed]]) -> Iterator[str]:
-    """What stands under HEAD: a row for each loan, in as many pieces; then one without a loan for each currency, with
-    the sum. Whoever reads can tell by these that nothing is missing."""
+def portfolio_csv(day: date, pieces: Iterable[Iterable[LoanBalance]]) -> Iterator[str]:
+    """Yield the rows below HEAD: one piece of text for each piece of loans, then the sums.
+
+    A sum is a row without a loan id, one for each currency. Their presence shows that the file is complete.
+    """
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for piece in pieces:
         rows = []
@@ -25,5 +27,5 @@ def portfolio_csv(day: date, pieces: Iterable[Iterable[Owed]]) -> Iterator[str]:
 
 
 def _row(*fields: object) -> str:
-    # none of them holds a comma, a quotation mark or an end of a line: there is nothing to quote
+    # No field can contain a comma, a quotation mark or a line break, so none needs quotes.
     return ",".join(map(str, fields)) + "\r\n"

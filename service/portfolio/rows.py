@@ -1,18 +1,31 @@
-"""What is told of a portfolio, wherever it was computed."""
+"""The rows of a portfolio, independent of how it was computed."""
 
 from typing import NamedTuple
 
 
 class Total(NamedTuple):
-    """What loans in one currency owed at the end of a day. loans: how many had started. balance: a decimal string."""
+    """The sum of the loans in one currency at the end of a day.
+
+    Attributes:
+        currency: ISO 4217 code.
+        loans: Number of loans that had started.
+        balance: A decimal string.
+    """
 
     currency: str
     loans: int
     balance: str
 
 
-class Owed(NamedTuple):
-    """What one loan owed at the end of a day. balance: a decimal string. version: the loan's, when it was read."""
+class LoanBalance(NamedTuple):
+    """The balance of one loan at the end of a day.
+
+    Attributes:
+        loan_id: The loan.
+        balance: A decimal string.
+        currency: ISO 4217 code.
+        version: The loan's version when it was read.
+    """
 
     loan_id: int
     balance: str

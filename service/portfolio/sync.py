@@ -1,4 +1,4 @@
-"""Bringing a ledger file up to date: only loans whose version is another one are read again."""
+"""Brings a columnar file up to date: only loans whose versions differ are read again."""
 
 import logging
 import sys
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 LOANS_PER_BATCH = 2000
 _SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version), 0)::bigint FROM loans"  # noqa: S608
-# An index scan for each loan, so that the events of all need not be sorted. Numbers come in network order.
+# One index scan per loan avoids sorting all events. Numbers are sent in network byte order.
 _LEDGERS = f"""
     SELECT l.loan_id, l.version, l.start_date - {EPOCH}, (l.initial_amt * 100)::bigint, l.currency, e.days, e.changes
     FROM loans AS l
@@ -28,95 +28,104 @@ _LEDGERS = f"""
                string_agg(int8send(({SIGNED_AMT} * 100)::bigint), '' ORDER BY post_date, tx_id) AS changes
         FROM loan_events WHERE loan_id = l.loan_id
     ) AS e
-"""  # noqa: S608  (put together from constants, not from input)
-_SOME = f"{_LEDGERS} WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id"
+"""  # noqa: S608  (built from constants, not from input)
+_SELECTED = f"{_LEDGERS} WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id"
 _ALL = f"{_LEDGERS} ORDER BY l.loan_id"
 
 
 def refresh(
-    connection: Connection, path: Path, on_progress: Callable[[int, int], object] = lambda done, of: None
+    connection: Connection, path: Path, on_progress: Callable[[int, int], object] = lambda done, total: None
 ) -> ColumnarFile:
-    """The ledger as it is now, in one snapshot. path: its file, which is brought up to date, or made.
+    """Bring a file up to date with one snapshot of the ledger, or create it.
 
-    connection: of a user that may read, to the primary. on_progress: told how many loans of how many have been read.
+    On an error the file is left unchanged. psycopg2's errors are not converted.
 
-    Raises: OSError; UnusableFile; ForeignFile; psycopg2's errors. The file is then as it was.
+    Args:
+        connection: To the primary, of a user that may read.
+        path: The file.
+        on_progress: Receives the number of loans read so far, and of all loans to read.
+
+    Raises:
+        OSError: If the file cannot be read or written.
+        UnusableFile: If the versions of loans do not match the number of their events.
+        ForeignFile: If something else is stored at the path.
     """
-    held = _held(path)
+    existing = _open_existing(path)
     connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
     with connection, connection.cursor() as cursor:
         cursor.execute(_SIZE)
         [(cluster, loans, events)] = cursor.fetchall()
-        if held is not None and held.cluster != cluster:
-            log.info("%s is of another database, or of before a failover: everything is read", path)
-            held = None
-        if held is None:
+        if existing is not None and existing.cluster != cluster:
+            log.info("%s belongs to another database, or predates a failover; reading the whole ledger", path)
+            existing = None
+        if existing is None:
             with write_columnar_file(path, cluster, loans, events) as file:
-                for loan in _told(_ledgers(_rows(connection, _ALL)), loans, on_progress):
+                for loan in _report_progress(_to_columns(_stream(connection, _ALL)), loans, on_progress):
                     file.add(loan)
             return ColumnarFile.open(path)
-        changed = _changed(connection, held)
+        changed = _find_changed(connection, existing)
         if changed:
             with write_columnar_file(path, cluster, loans, events) as file:
-                _merge(file, held, _told(_read(connection, changed), len(changed), on_progress))
+                _merge(file, existing, _report_progress(_read_loans(connection, changed), len(changed), on_progress))
             return ColumnarFile.open(path)
-        return held
+        return existing
 
 
-def _held(path: Path) -> ColumnarFile | None:
+def _open_existing(path: Path) -> ColumnarFile | None:
     try:
         return ColumnarFile.open(path)
     except FileNotFoundError:
         return None
     except UnusableFile as err:
-        log.warning("%s: it is made anew", err)
+        log.warning("%s; recreating it", err)
         return None
 
 
-def _changed(connection: Connection, held: ColumnarFile) -> list[int]:
-    """The loans that are not, or not in this version, in the file. Loans never go away."""
-    known = zip(held.columns.loan_ids, held.columns.versions, strict=True)
-    changed, at_hand = [], next(known, None)
-    for loan in _rows(connection, "SELECT loan_id, version FROM loans ORDER BY loan_id"):
-        if loan != at_hand:
+def _find_changed(connection: Connection, existing: ColumnarFile) -> list[int]:
+    """Return the loans that the file lacks, or has in another version. Loans are never deleted."""
+    stored = zip(existing.columns.loan_ids, existing.columns.versions, strict=True)
+    changed, current = [], next(stored, None)
+    for loan in _stream(connection, "SELECT loan_id, version FROM loans ORDER BY loan_id"):
+        if loan != current:
             changed.append(loan[0])
-        if at_hand is not None and at_hand[0] == loan[0]:
-            at_hand = next(known, None)
+        if current is not None and current[0] == loan[0]:
+            current = next(stored, None)
     return changed
 
 
-def _merge(file: ColumnarWriter, held: ColumnarFile, fresh: Iterable[LoanColumns]) -> None:
-    """What is held, with fresh loans in their places. fresh: in the order of their ids."""
-    at = 0
-    for loan in fresh:
-        place = held.position(loan.loan_id)
-        file.copy(held.columns, at, place)
+def _merge(file: ColumnarWriter, existing: ColumnarFile, changed: Iterable[LoanColumns]) -> None:
+    """Write the existing loans, with changed ones, which are sorted by id, inserted or replaced."""
+    index = 0
+    for loan in changed:
+        position = existing.position(loan.loan_id)
+        file.copy(existing.columns, index, position)
         file.add(loan)
-        at = place + (place < len(held) and held.columns.loan_ids[place] == loan.loan_id)
-    file.copy(held.columns, at, len(held))
+        is_replaced = position < len(existing) and existing.columns.loan_ids[position] == loan.loan_id
+        index = position + is_replaced
+    file.copy(existing.columns, index, len(existing))
 
 
-def _read(connection: Connection, loan_ids: list[int]) -> Iterator[LoanColumns]:
+def _read_loans(connection: Connection, loan_ids: list[int]) -> Iterator[LoanColumns]:
     with connection.cursor() as cursor:
         for first in range(0, len(loan_ids), LOANS_PER_BATCH):
-            cursor.execute(_SOME, (loan_ids[first : first + LOANS_PER_BATCH],))
-            yield from _ledgers(cursor)
+            cursor.execute(_SELECTED, (loan_ids[first : first + LOANS_PER_BATCH],))
+            yield from _to_columns(cursor)
 
 
-def _rows(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
+def _stream(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
     with closing(connection.cursor(name="rows")) as cursor:
         cursor.itersize = LOANS_PER_BATCH
         cursor.execute(query)
         yield from cursor
 
 
-def _ledgers(rows: Iterable[tuple[Any, ...]]) -> Iterator[LoanColumns]:
+def _to_columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[LoanColumns]:
     for loan_id, version, start_day, initial, currency, days, changes in rows:
-        running = array("q", islice(accumulate(_column("q", changes), initial=initial), 1, None))
-        yield LoanColumns(loan_id, version, start_day, initial, currency, _column("i", days), running)
+        running = array("q", islice(accumulate(_to_array("q", changes), initial=initial), 1, None))
+        yield LoanColumns(loan_id, version, start_day, initial, currency, _to_array("i", days), running)
 
 
-def _column(code: str, data: bytes | None) -> "array[int]":
+def _to_array(code: str, data: bytes | None) -> "array[int]":
     column = array(code)
     column.frombytes(data or b"")
     if sys.byteorder == "little":
@@ -124,8 +133,10 @@ def _column(code: str, data: bytes | None) -> "array[int]":
     return column
 
 
-def _told(loans: Iterable[LoanColumns], count: int, on_progress: Callable[[int, int], object]) -> Iterator[LoanColumns]:
+def _report_progress(
+    loans: Iterable[LoanColumns], total: int, on_progress: Callable[[int, int], object]
+) -> Iterator[LoanColumns]:
     for done, loan in enumerate(loans, 1):
         yield loan
         if done % LOANS_PER_BATCH == 0:
-            on_progress(done, count)
+            on_progress(done, total)

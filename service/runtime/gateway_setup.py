@@ -79,7 +79,7 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
         ready=_readiness_probe(f"{own_url(settings.server, settings.tls)}/ready"),
         interval_s=settings.gateway.interval_s,
         consul=consul,
-        tell=metrics.gateway_registered.set,
+        on_state=metrics.gateway_registered.set,
     )
 
 

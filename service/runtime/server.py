@@ -174,7 +174,7 @@ class GracefulShutdown:
         """Leave the platform, once, within a bound."""
         if self._instance is not None and not self._left:
             self._left = True
-            leaving = threading.Thread(target=self._instance.leave, name="leave", daemon=True)
+            leaving = threading.Thread(target=self._instance.deregister, name="leave", daemon=True)
             leaving.start()
             deadline = time.monotonic() + LEAVE_S
             while leaving.is_alive() and time.monotonic() < deadline and not self._at_once.is_set():

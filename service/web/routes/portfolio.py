@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from service.errors import DatabaseUnavailable
 from service.portfolio.csv import HEAD, portfolio_csv
-from service.portfolio.rows import Owed
+from service.portfolio.rows import LoanBalance
 from service.portfolio.sql import SqlPortfolio
 from service.web.schemas.common import Query
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
@@ -88,7 +88,7 @@ def add_portfolio_route(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
         return response
 
 
-def _start_csv(day: date, chunks: Iterator[list[Owed]]) -> Iterator[bytes]:
+def _start_csv(day: date, chunks: Iterator[list[LoanBalance]]) -> Iterator[bytes]:
     """Return the CSV as a stream whose first rows are already read, so that an error is still a 503."""
     rows = portfolio_csv(day, chunks)
     first = HEAD + next(rows)

@@ -76,9 +76,9 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         return fingerprint(caller(), key, {"path": request.path, **members})
 
     def created(posted: PostResult, **headers: str) -> Response:
-        body, ledger_headers = to_json(posted.members, posted.as_of)
+        body, ledger_headers = to_json(posted.body, posted.as_of)
         response = Response(body, 201, ledger_headers)
-        response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.repeated else headers)
+        response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.replayed else headers)
         return response
 
     @routes.before_request
@@ -102,9 +102,9 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         assert poster is not None
         key = fingerprint_of(header.idempotency_key, body)
         posted = poster.post_events(path.loan_id, body.to_events(), calendar.today(), key)
-        verb = "already posted" if posted.repeated else "posted"
+        verb = "already posted" if posted.replayed else "posted"
         log.info("%a %s %d events to loan %d: version %d", caller(), verb, len(body.events), path.loan_id,
-                 posted.members["version"])  # fmt: skip
+                 posted.body["version"])  # fmt: skip
         return created(posted)
 
     @routes.post(
@@ -121,7 +121,7 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         assert poster is not None
         key = fingerprint_of(header.idempotency_key, body)
         posted = poster.create_loan(body.to_loan(), calendar.today(), key)
-        log.info("%a %s loan %d", caller(), "already created" if posted.repeated else "created", body.loan_id)
+        log.info("%a %s loan %d", caller(), "already created" if posted.replayed else "created", body.loan_id)
         return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
     return routes

@@ -1,7 +1,7 @@
-"""A stand-in for Kong's Admin API: a dictionary of entities behind the routes that registration uses.
+"""A fake of Kong's Admin API: entities in memory behind the routes that registration uses.
 
-It answers as the recorded gateways do, each in its version; test_stand_in.py holds it against the recordings, from
-which it also takes the defaults of entities.
+It responds as recorded gateways of the same version do, and takes the defaults of entities from the recordings.
+test_fake_kong.py compares its responses with theirs.
 """
 
 import copy
@@ -21,7 +21,7 @@ from tests.fakes.kong.recorded import recording
 
 NOT_FOUND = (404, {"message": "Not found"})
 DOWN = (500, {"message": "An unexpected error occurred"})
-# what clients may write beside what has a default
+# Fields without a default that clients may write.
 FURTHER = {
     "services": {"host"},
     "routes": {"service"},
@@ -39,7 +39,7 @@ def _recorded(version: str, scenario: str, step: int) -> dict[str, Any]:
 
 
 def _defaults(version: str) -> dict[str, dict[str, Any]]:
-    """The defaults of each kind of entity, as the recorded gateway nearest to a version has them."""
+    """Return the defaults of each kind of entity in the recorded version that is closest."""
     if version.startswith("0."):
         api = _recorded("0.14.1", "api created", 0)
         return {"apis": {k: v for k, v in api.items() if k not in PASSING | FURTHER["apis"]} | {"strip_uri": True}}
@@ -62,8 +62,19 @@ def _defaults(version: str) -> dict[str, dict[str, Any]]:
 
 
 class StandInKong:
-    """Entities by kind and name, and every request that came. `fail` answers the next requests instead of Kong;
-    `database_up` says whether its database can be reached.
+    """Entities by kind and name, and a record of all requests.
+
+    Attributes:
+        version: Version of Kong to fake.
+        database: `off` for a gateway without a database.
+        database_up: Whether the gateway reaches its database.
+        entities: Entities by kind and name.
+        targets: Targets by upstream and address.
+        jwt_keys: Credentials of the plugin `jwt`, by key id.
+        requests: All requests, as (method, path, body).
+        headers: The headers of all requests.
+        fail: Responses to the next requests, as (status, body, content type), instead of Kong's.
+        url: URL of the server, while it runs.
     """
 
     def __init__(self, version: str = "3.9.3", database: str = "postgres") -> None:
@@ -96,7 +107,7 @@ class StandInKong:
             return status, copy.deepcopy(members)
 
     def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        if (method, path) == ("GET", "/status"):  # a gateway without a database says nothing of one
+        if (method, path) == ("GET", "/status"):  # a gateway without a database omits it
             return 200, {"database": {"reachable": self.database_up}} if self.database != "off" else {}
         if (method, path) == ("GET", "/"):
             if not self.database_up:
@@ -237,7 +248,7 @@ class StandInKong:
 
     def _health(self, target: dict[str, Any]) -> dict[str, Any]:
         if self.version.startswith("3."):
-            return target  # the recorded gateway had not looked yet
+            return target  # the recorded gateway had not checked the target yet
         host, _, port = target["target"].rpartition(":")
         weight = target["weight"]
         address = {"ip": host, "port": int(port), "health": "HEALTHY", "weight": weight}
@@ -256,7 +267,7 @@ class StandInKong:
             fields = {"consumer": None, "name": body["name"], "route": None, "service": {"id": service}}
             return 409, {"fields": fields, "name": "unique constraint violation", "code": 5, "message": "UNIQUE"}
         defaults = copy.deepcopy(self._defaults["plugins"])
-        if body["name"] != "rate-limiting":  # the one that was recorded
+        if body["name"] != "rate-limiting":  # the only plugin whose defaults were recorded
             defaults["config"] = {}
         entity = _overlaid(defaults, body)
         entity |= {"id": str(uuid.uuid4()), "service": {"id": service}, "created_at": 1, "updated_at": 1}
@@ -319,7 +330,14 @@ def _schema_violation(fields: dict[str, Any], told: str) -> tuple[int, Any]:
 def running(
     kong: StandInKong, port: int = 0, certificate: Path | None = None, host: str = "127.0.0.1"
 ) -> Iterator[StandInKong]:
-    """Serve it on a port, a free one unless it is given. certificate: and its key, in PEM, to speak TLS."""
+    """Serve a fake gateway while the context is open.
+
+    Args:
+        kong: The gateway.
+        port: Port to listen on; 0 for a free one.
+        certificate: PEM file with a certificate and its key, to use TLS.
+        host: Address to listen on.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,10 +1,10 @@
-"""What was recorded of real gateways."""
+"""Recorded requests to real gateways and their responses."""
 
 import json
 from pathlib import Path
 
 
 def recording(name: str) -> dict[str, list[dict]]:
-    """A recorded gateway: its exchanges by scenario."""
+    """Return the requests and responses of a recorded gateway, by scenario."""
     path = Path(__file__).parent / "recordings" / f"{name}.json"
     return {scenario["name"]: scenario["steps"] for scenario in json.loads(path.read_text())["scenarios"]}

@@ -1,4 +1,4 @@
-"""Loading CSV files: all or nothing, every bad row named, nothing twice by accident."""
+"""Loading CSV files: all or nothing, with every error reported, and never twice by accident."""
 
 import threading
 from contextlib import closing
@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from service.bulk_load.csv_rows import EVENTS, LOANS, Rows
-from service.bulk_load.loader import LoadRefused, load
+from service.bulk_load.loader import LoadRejected, load
 from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
@@ -20,7 +20,7 @@ GOOD_EVENTS = "1,interest,2020-01-31,10.00\n2,payment,2020-02-01,500.5\n1,paymen
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes two files and gives their paths."""
+    """Return a function that writes two files and returns their paths."""
 
     def write(loans: str | bytes = GOOD_LOANS, events: str | bytes = GOOD_EVENTS):
         paths = tmp_path / "loans.csv", tmp_path / "events.csv"
@@ -36,7 +36,7 @@ def counts(connection):
 
 
 def bad_rows(connection, paths) -> list[str]:
-    with pytest.raises(LoadRefused) as caught:
+    with pytest.raises(LoadRejected) as caught:
         load(connection, *paths)
     assert counts(connection) == (0, 0)
     assert sql(connection, "SELECT count(*) FROM loaded_files") == [(0,)]
@@ -45,7 +45,7 @@ def bad_rows(connection, paths) -> list[str]:
 
 def test_two_files_are_loaded(posting, files):
     loaded = load(posting, *files())
-    assert (loaded.loans, loaded.events, loaded.known_loans) == (2, 3, 0)
+    assert (loaded.loans, loaded.events, loaded.existing_loans) == (2, 3, 0)
     rows = sql(posting, "SELECT loan_id, version, event_type, amt FROM loan_events ORDER BY loan_id, version")
     assert rows == [
         (1, 1, "interest", Decimal("10.00")),
@@ -55,7 +55,7 @@ def test_two_files_are_loaded(posting, files):
 
 
 @pytest.mark.parametrize(
-    "dress",
+    "rewrite",
     [
         lambda text, names: f"{names}\n{text}",
         lambda text, names: f"{names.upper()}\r\n" + text.replace("\n", "\r\n"),
@@ -67,14 +67,14 @@ def test_two_files_are_loaded(posting, files):
     ],
     ids=["header", "header and CRLF", "byte order mark", "no last newline", "empty lines", "quotes", "spaces"],
 )
-def test_files_are_read_as_programs_write_them(posting, files, dress):
-    paths = files(dress(GOOD_LOANS, "loan_id,start_date,initial_amt"),
-                  dress(GOOD_EVENTS, "loan_id,event_type,post_date,amt"))  # fmt: skip
+def test_common_csv_dialects_are_accepted(posting, files, rewrite):
+    paths = files(rewrite(GOOD_LOANS, "loan_id,start_date,initial_amt"),
+                  rewrite(GOOD_EVENTS, "loan_id,event_type,post_date,amt"))  # fmt: skip
     loaded = load(posting, *paths)
     assert (loaded.loans, loaded.events) == (2, 3)
 
 
-def test_every_bad_row_is_named_and_nothing_is_written(posting, files):
+def test_every_error_is_reported_and_nothing_is_written(posting, files):
     loans = "1,2019-12-05,1000.00\n2,2019-02-30,1\n3,2019-12-05,1.001\n1,2019-12-05,5\nx,y,z\n"
     events = (
         "1,interest,2020-01-31,10.00\n1,gift,2020-01-31,1\n1,fee,31.1.2020,1\n1,fee,2020-01-31,0\n"
@@ -86,7 +86,7 @@ def test_every_bad_row_is_named_and_nothing_is_written(posting, files):
         "found '2019-02-30'",
         "loans.csv:3: initial_amt: expected an amount from 0 to 9999999999999999.99 with at most two decimals, "
         "found '1.001'",
-        "loans.csv:4: loan_id: loan 1 is in this file already, in line 1",
+        "loans.csv:4: loan_id: loan 1 is already in this file, on line 1",
         "loans.csv:5: loan_id: expected a whole number from 1 to 9223372036854775807, found 'x'",
         "loans.csv:5: start_date: expected a date written YYYY-MM-DD, found 'y'",
         "loans.csv:5: initial_amt: expected an amount from 0 to 9999999999999999.99 with at most two decimals, "
@@ -94,18 +94,18 @@ def test_every_bad_row_is_named_and_nothing_is_written(posting, files):
         "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
         "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
         "events.csv:4: amt: expected an amount above zero, found '0'",
-        "events.csv:5: loan_id: there is no loan 9",
+        "events.csv:5: loan_id: unknown loan 9",
         "events.csv:6: row: expected 4 fields (loan_id,event_type,post_date,amt), found 3",
         "events.csv:8: post_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
         "found '2020-02-30'",
-        "events.csv:9: row: is not CSV: unexpected end of data",
+        "events.csv:9: row: invalid CSV: unexpected end of data",
     ]
 
 
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (b"\xff\xfe,fee,2020-01-31,1", "expected text in UTF-8"),
+        (b"\xff\xfe,fee,2020-01-31,1", "expected UTF-8 text"),
         (b"1,fee,2020-01-31," + b"1" * 10_000, "expected an amount"),
         (b"1,fee,2020-01-31,1\x00", "amt: expected an amount"),
         (b"1,fee,2020-01-31,-1", "expected an amount"),
@@ -117,35 +117,35 @@ def test_every_bad_row_is_named_and_nothing_is_written(posting, files):
         (b"loan_id,event_type,post_date,amt", "loan_id: expected a whole number"),
     ],
 )
-def test_a_hostile_row_is_one_bad_row(posting, files, row, reason):
-    told = bad_rows(posting, files(GOOD_LOANS, b"1,fee,2020-01-31,1.00\n" + row + b"\n2,fee,2020-01-31,1.00\n"))
-    assert told
-    assert all(line.startswith("events.csv:2: ") for line in told)
-    assert reason in told[0]
+def test_a_malformed_row_is_reported_on_its_line_only(posting, files, row, reason):
+    errors = bad_rows(posting, files(GOOD_LOANS, b"1,fee,2020-01-31,1.00\n" + row + b"\n2,fee,2020-01-31,1.00\n"))
+    assert errors
+    assert all(error.startswith("events.csv:2: ") for error in errors)
+    assert reason in errors[0]
 
 
-def test_a_file_that_was_loaded_is_refused_unless_asked_for_again(posting, files):
+def test_a_loaded_file_is_rejected_without_the_option_again(posting, files):
     paths = files()
     load(posting, *paths)
-    with pytest.raises(LoadRefused, match=r"loans\.csv was loaded on .* already.*--again"):
+    with pytest.raises(LoadRejected, match=r"loans\.csv was already loaded on .*--again"):
         load(posting, *paths)
     assert counts(posting) == (2, 3)
     again = load(posting, *paths, again=True)
-    assert (again.loans, again.known_loans, again.events) == (0, 2, 3)
+    assert (again.loans, again.existing_loans, again.events) == (0, 2, 3)
     assert counts(posting) == (2, 6)
 
 
-def test_a_file_is_known_by_its_content_and_not_by_its_name(posting, files, tmp_path):
+def test_a_loaded_file_is_recognized_by_its_content(posting, files, tmp_path):
     loans, events = files()
     load(posting, loans, events)
     renamed, empty = tmp_path / "other.csv", tmp_path / "none.csv"
     renamed.write_bytes(events.read_bytes())
     empty.touch()
-    with pytest.raises(LoadRefused, match=r"other\.csv was loaded"):
+    with pytest.raises(LoadRejected, match=r"other\.csv was already loaded"):
         load(posting, empty, renamed)
 
 
-def test_further_events_are_loaded_for_loans_that_are_there(posting, files, tmp_path):
+def test_further_events_of_existing_loans_are_loaded(posting, files, tmp_path):
     load(posting, *files())
     empty = tmp_path / "none.csv"
     empty.touch()
@@ -156,34 +156,34 @@ def test_further_events_are_loaded_for_loans_that_are_there(posting, files, tmp_
     assert counts(posting) == (2, 5)
 
 
-def test_a_loan_that_exists_with_other_terms_is_a_bad_row(posting, files):
+def test_a_loan_that_exists_with_different_terms_is_an_error(posting, files):
     load(posting, *files())
-    with pytest.raises(LoadRefused) as caught:
+    with pytest.raises(LoadRejected) as caught:
         load(posting, *files("1,2019-12-05,1000.00\n2,2019-12-06,2001\n", "1,fee,2020-01-01,1.00\n"))
-    assert [row.reason for row in caught.value.bad_rows] == ["loan 2 exists with other terms"]
+    assert [row.reason for row in caught.value.bad_rows] == ["loan 2 already exists with different terms"]
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_file_that_is_not_there_is_named(posting, files, which):
+def test_a_missing_file_is_named(posting, files, which):
     paths = files()
     paths[which].unlink()
-    with pytest.raises(LoadRefused, match=f"{paths[which].name}: No such file"):
+    with pytest.raises(LoadRejected, match=f"{paths[which].name}: No such file"):
         load(posting, *paths)
 
 
 def test_a_folder_in_place_of_a_file_is_named(posting, files, tmp_path):
-    with pytest.raises(LoadRefused, match="Is a directory"):
+    with pytest.raises(LoadRejected, match="Is a directory"):
         load(posting, tmp_path, files()[1])
 
 
-def test_a_load_that_breaks_off_leaves_nothing(settings, files):
-    def break_off(step: str, amount: int) -> None:
+def test_an_interrupted_load_writes_nothing(settings, files):
+    def interrupt(step: str, amount: int) -> None:
         if step == "post":
             raise KeyboardInterrupt
 
     with closing(connect(settings, "posting")) as connection:
         with pytest.raises(KeyboardInterrupt):
-            load(connection, *files(), on_progress=break_off)
+            load(connection, *files(), on_progress=interrupt)
         assert counts(connection) == (0, 0)
 
 
@@ -212,7 +212,7 @@ def test_two_loads_of_one_file_at_the_same_time_load_it_once(settings, files):
         with closing(connect(settings, "posting")) as connection:
             try:
                 outcomes.append(load(connection, *paths).events)
-            except LoadRefused as err:
+            except LoadRejected as err:
                 outcomes.append("already" in str(err))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -223,12 +223,12 @@ def test_two_loads_of_one_file_at_the_same_time_load_it_once(settings, files):
     assert sorted(outcomes, key=str) == [3, True, True, True]
 
 
-def test_a_first_line_that_is_too_long_is_one_line(posting, files):
-    told = bad_rows(posting, files(GOOD_LOANS, b"\xef\xbb\xbf" + b"x" * 5000 + b"\n1,gift,2020-01-01,1.00\n"))
-    assert [row.split(":")[1] for row in told] == ["1", "2"]
+def test_a_first_line_that_is_too_long_counts_as_one_line(posting, files):
+    errors = bad_rows(posting, files(GOOD_LOANS, b"\xef\xbb\xbf" + b"x" * 5000 + b"\n1,gift,2020-01-01,1.00\n"))
+    assert [error.split(":")[1] for error in errors] == ["1", "2"]
 
 
-def test_the_reader_may_not_load(settings, files):
+def test_a_reader_may_not_load(settings, files):
     with closing(connect(settings, "reader")) as connection:
         assert refused(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
 
@@ -245,7 +245,7 @@ def test_the_sample_is_ten_loans_of_december_2019_with_a_hundred_events_in_2020(
     assert loans != list(sample_loans(seed=2))
 
 
-def test_the_sample_as_loaded_is_what_its_rows_add_up_to(settings, posting, tmp_path):
+def test_the_balances_of_the_loaded_sample_are_the_sums_of_its_rows(settings, posting, tmp_path):
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths)
     load(posting, *paths)
@@ -257,7 +257,7 @@ def test_the_sample_as_loaded_is_what_its_rows_add_up_to(settings, posting, tmp_
     database.close()
 
 
-def test_plain_rows_take_the_short_way_and_all_others_the_careful_one(tmp_path):
+def test_only_rows_in_the_common_notation_skip_the_full_validation(tmp_path):
     file = tmp_path / "rows.csv"
     file.write_bytes(b"1,fee,2020-01-31,1.00\n2,fee,2020-01-31,1\n")
     read = []

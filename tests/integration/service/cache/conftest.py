@@ -1,4 +1,4 @@
-"""Timelines to keep."""
+"""Timelines for the tests of caches."""
 
 from tests.unit.service.cache.conftest import make
 

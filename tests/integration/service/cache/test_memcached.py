@@ -1,4 +1,4 @@
-"""A real memcached: what it gives is ours, or nothing."""
+"""Timelines in a real memcached, and in servers that misbehave."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from pymemcache.client.base import Client, PooledClient
 
 from native import LAYOUT_VERSION
 from service.cache import open_memcached
-from service.cache.circuit_breaker import FAILURES
+from service.cache.circuit_breaker import FAILURE_THRESHOLD
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.signed_value import ValueSigner
 from service.errors import SettingsError
@@ -40,29 +40,29 @@ def server():
 
 @pytest.fixture
 def opened():
-    """Opens timelines on servers by their addresses."""
-    made = []
+    """Return a function that opens a cache on servers, by their addresses."""
+    caches = []
 
     def open_on(*addresses, secret=SECRET, timeout_s=1.0, **more):
         hosts = parse_hosts(", ".join(addresses), 11211)
-        made.append(MemcachedTimelines(hosts, secret, timeout_s, connections=4, **more))
-        return made[-1]
+        caches.append(MemcachedTimelines(hosts, secret, timeout_s, connections=4, **more))
+        return caches[-1]
 
     yield open_on
-    for timelines in made:
-        timelines.close()
+    for cache in caches:
+        cache.close()
 
 
 @pytest.fixture
 def raw(server):
-    """Somebody else who can reach the server, empty to begin with."""
+    """Return a plain client of the server, after emptying it."""
     with closing(Client(("127.0.0.1", server.port), default_noreply=False)) as client:
         client.flush_all()
         yield client
 
 
 @pytest.mark.parametrize("events", [0, 1, 3, 1000])
-def test_a_timeline_comes_back_as_it_was(server, raw, opened, make, events):
+def test_a_stored_timeline_is_returned_unchanged(server, raw, opened, make, events):
     opened(server.address).put_many("a", [make(events=events, version=events)])
     found = look_up(opened(server.address), "a", 1)
     assert bytes(found) == bytes(make(events=events, version=events))
@@ -70,7 +70,7 @@ def test_a_timeline_comes_back_as_it_was(server, raw, opened, make, events):
     assert look_up(opened(server.address), "a", 2) is None
 
 
-def other_layout(content: bytes) -> bytes:
+def with_other_layout(content: bytes) -> bytes:
     return content[:4] + struct.pack("<H", LAYOUT_VERSION + 1) + content[6:]
 
 
@@ -80,44 +80,44 @@ def other_layout(content: bytes) -> bytes:
         lambda content: b"",
         lambda content: b"x",
         lambda content: content,  # without a tag
-        lambda content: ValueSigner(SECRET).close(KEY, content)[:-1],
-        lambda content: ValueSigner(SECRET).close(KEY, content) + b"\0",
-        lambda content: ValueSigner("somebody else's secret").close(KEY, content),
-        lambda content: ValueSigner(SECRET).close(f"loaner:{LAYOUT_VERSION}:a:2", content),
-        lambda content: ValueSigner(SECRET).close(f"loaner:{LAYOUT_VERSION}:b:1", content),
-        # with our own tag, as a release with a mistake might write it
-        lambda content: ValueSigner(SECRET).close(KEY, content[:-1]),
-        lambda content: ValueSigner(SECRET).close(KEY, other_layout(content)),
+        lambda content: ValueSigner(SECRET).sign(KEY, content)[:-1],
+        lambda content: ValueSigner(SECRET).sign(KEY, content) + b"\0",
+        lambda content: ValueSigner("another secret").sign(KEY, content),
+        lambda content: ValueSigner(SECRET).sign(f"loaner:{LAYOUT_VERSION}:a:2", content),
+        lambda content: ValueSigner(SECRET).sign(f"loaner:{LAYOUT_VERSION}:b:1", content),
+        # validly signed, as a faulty release might write it
+        lambda content: ValueSigner(SECRET).sign(KEY, content[:-1]),
+        lambda content: ValueSigner(SECRET).sign(KEY, with_other_layout(content)),
     ],
 )
-def test_what_is_truncated_foreign_or_of_another_layout_is_nothing(server, raw, opened, make, forge, caplog):
+def test_a_truncated_foreign_or_malformed_value_is_ignored(server, raw, opened, make, forge, caplog):
     raw.set(KEY, forge(bytes(make())))
     assert look_up(opened(server.address), "a", 1) is None
     assert "loan 1" in caplog.text
     assert SECRET not in caplog.text
 
 
-def test_another_loans_timeline_under_this_loans_key_is_nothing(server, raw, opened, make):
-    raw.set(KEY, ValueSigner(SECRET).close(KEY, bytes(make(loan_id=2))))
+def test_a_timeline_of_another_loan_under_the_key_is_ignored(server, raw, opened, make):
+    raw.set(KEY, ValueSigner(SECRET).sign(KEY, bytes(make(loan_id=2))))
     assert look_up(opened(server.address), "a", 1) is None
 
 
-def test_what_is_replaced_by_the_right_one_is_found_again(server, raw, opened, make):
+def test_an_ignored_value_can_be_replaced(server, raw, opened, make):
     raw.set(KEY, b"garbage")
     timelines = opened(server.address)
     timelines.put_many("a", [make()])
     assert look_up(timelines, "a", 1).version == 3
 
 
-def test_a_server_that_is_not_there_has_nothing_and_is_left_alone(opened, make, caplog):
+def test_an_unreachable_server_opens_its_circuit_until_it_is_back(opened, make, caplog):
     caplog.set_level(logging.INFO)
     server = Memcached()
     timelines = opened(server.address)
-    for _ in range(FAILURES + 5):
+    for _ in range(FAILURE_THRESHOLD + 5):
         assert look_up(timelines, "a", 1) is None
         timelines.put_many("a", [make()])
     assert timelines.state() == {server.address: "down"}
-    assert caplog.text.count("is left alone") == 1
+    assert caplog.text.count("circuit opened") == 1
     server.start()
     try:
         deadline = time.monotonic() + 5
@@ -126,38 +126,38 @@ def test_a_server_that_is_not_there_has_nothing_and_is_left_alone(opened, make, 
             time.sleep(0.05)
         assert look_up(timelines, "a", 1) is not None
         assert timelines.state() == {server.address: "ok"}
-        assert caplog.text.count("answers again") == 1
+        assert caplog.text.count("circuit closed") == 1
     finally:
         server.stop()
 
 
-def test_a_server_that_falls_silent_costs_its_timeout_a_few_times(opened):
+def test_a_silent_server_costs_its_timeout_only_a_few_times(opened):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         timelines = opened(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(50):
             assert look_up(timelines, "a", 1) is None
-        assert time.monotonic() - begun < (FAILURES + 2) * 0.1 + 1
+        assert time.monotonic() - started_at < (FAILURE_THRESHOLD + 2) * 0.1 + 1
 
 
-def test_values_above_the_servers_limit_are_passed_over_and_it_is_not_thought_down(opened, make):
+def test_a_rejected_value_does_not_open_the_circuit(opened, make):
     with memcached("-I", "64k", "-o", "slab_chunk_max=16384") as small:
         timelines = opened(small.address)
-        for number in range(2 * FAILURES):
+        for number in range(2 * FAILURE_THRESHOLD):
             timelines.put_many("a", [make(loan_id=1, events=5000)])
             assert look_up(timelines, "a", 1) is None
             timelines.put_many("a", [make(loan_id=2, version=number)])
-            assert look_up(timelines, "a", 2).version == number  # each answer is to its own question
+            assert look_up(timelines, "a", 2).version == number  # responses match their requests
         assert timelines.state() == {small.address: "ok"}
 
 
-def test_values_above_what_servers_take_by_default_are_not_even_sent(server, raw, opened, make):
+def test_values_above_the_default_limit_are_not_sent(server, raw, opened, make):
     before = raw.stats()[b"cmd_set"]
     opened(server.address).put_many("a", [make(events=MAX_ITEM_BYTES // 29)])
     assert raw.stats()[b"cmd_set"] == before
 
 
-def test_loans_are_spread_over_a_ring_and_keep_their_place_when_another_server_is_gone(opened, make):
+def test_loans_are_distributed_and_stay_on_their_server_when_another_one_fails(opened, make):
     with memcached() as first, memcached() as second:
         timelines = opened(first.address, second.address)
         loans = range(1, 41)
@@ -179,18 +179,18 @@ def stats(server):
 
 @pytest.fixture
 def open_folder():
-    """A folder that the server's user can read as well."""
+    """Return a folder that the server's user can read."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
-def test_many_take_one_round_trip_to_each_server(server, opened, make, monkeypatch):
+def test_many_loans_take_one_round_trip_to_each_server(server, opened, make, monkeypatch):
     with memcached() as another:
         timelines = opened(server.address, another.address)
         trips = []
         for command in ("get_many", "set_many"):
-            monkeypatch.setattr(PooledClient, command, _counted(getattr(PooledClient, command), trips))
+            monkeypatch.setattr(PooledClient, command, _count_keys(getattr(PooledClient, command), trips))
         timelines.put_many("a", [make(loan) for loan in range(1, 101)])
         found = timelines.get_many("a", range(1, 121))
     assert found.keys() == set(range(1, 101))
@@ -200,7 +200,7 @@ def test_many_take_one_round_trip_to_each_server(server, opened, make, monkeypat
     assert min(keys for _, keys in trips) > 20
 
 
-def _counted(command, trips):
+def _count_keys(command, trips):
     def count(self, keys, *rest):
         trips.append((command.__name__, len(keys)))
         return command(self, keys, *rest)
@@ -208,7 +208,7 @@ def _counted(command, trips):
     return count
 
 
-def test_memcached_over_tls_is_checked(make, open_folder, caplog):
+def test_the_certificate_of_a_server_is_verified(make, open_folder, caplog):
     right, wrong = (write_certificate(open_folder / f"{name}.pem") for name in ("right", "wrong"))
     with memcached("-Z", "-o", f"ssl_chain_cert={right},ssl_key={right}") as server:
         settings = MemcachedSettings(servers=server.address, secret=SECRET, tls=True, timeout_s=1, ca=str(right))
@@ -217,7 +217,7 @@ def test_memcached_over_tls_is_checked(make, open_folder, caplog):
             assert look_up(timelines, "a", 1) is not None
         others = settings.replace(ca=str(wrong))
         with closing(open_memcached(others)) as timelines:
-            for _ in range(FAILURES):
+            for _ in range(FAILURE_THRESHOLD):
                 assert look_up(timelines, "a", 1) is None
         assert "certificate verify failed" in caplog.text
         plain = settings.replace(tls=False, ca=None)
@@ -226,7 +226,7 @@ def test_memcached_over_tls_is_checked(make, open_folder, caplog):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("setting", "message"),
     [
         ({"memcached_servers": "one two"}, "MEMCACHED_SERVERS: expected hosts"),
         ({"memcached_servers": "host:0"}, "MEMCACHED_SERVERS"),
@@ -236,19 +236,19 @@ def test_memcached_over_tls_is_checked(make, open_folder, caplog):
         ({"max_staleness_s": "-1"}, "MAX_STALENESS_S"),
     ],
 )
-def test_a_wrong_setting_is_named(wrong, told):
-    with pytest.raises(SettingsError, match=told) as caught:
-        load_settings(**wrong)
+def test_an_invalid_setting_is_named(setting, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(**setting)
     assert "short" not in str(caught.value)
 
 
-def test_servers_without_a_secret_are_refused():
+def test_servers_without_a_secret_are_rejected():
     with pytest.raises(SettingsError, match="CACHE_SECRET is not set"):
         open_memcached(MemcachedSettings(servers="cache"))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_certificates_that_cannot_be_read_are_named(content, tmp_path):
+def test_an_unusable_ca_file_is_named(content, tmp_path):
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
@@ -257,31 +257,31 @@ def test_certificates_that_cannot_be_read_are_named(content, tmp_path):
         open_memcached(settings)
 
 
-def test_no_servers_are_no_cache():
+def test_without_servers_no_cache_is_opened():
     assert open_memcached(MemcachedSettings()) is None
 
 
-def test_hosts_are_read_with_memcacheds_own_port():
+def test_the_default_port_is_that_of_memcached():
     assert parse_hosts("cache", 11211) == (Host("cache", 11211),)
 
 
-class Garbage(socketserver.StreamRequestHandler):
-    """Answers whatever it is asked with the same bytes, one after the other."""
+class GarbageHandler(socketserver.StreamRequestHandler):
+    """Sends the same bytes, one by one, in response to every line."""
 
-    answer = b""
+    response = b""
     pause_s = 0.0
 
     def handle(self):
         with suppress(OSError):
             while self.rfile.readline():
-                for byte in self.answer:
+                for byte in self.response:
                     self.wfile.write(bytes([byte]))
                     time.sleep(self.pause_s)
 
 
 @contextmanager
-def garbage(answer, pause_s=0.0):
-    handler = type("Handler", (Garbage,), {"answer": answer, "pause_s": pause_s})
+def garbage_server(response, pause_s=0.0):
+    handler = type("Handler", (GarbageHandler,), {"response": response, "pause_s": pause_s})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -290,29 +290,29 @@ def garbage(answer, pause_s=0.0):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [b"VALUE x y\r\n", b"VALUE\r\n", b"VALUE other 0 3\r\nabc\r\nEND\r\n", b"HTTP/1.1 200 OK\r\n", b"\xff\r\n"],
 )
-def test_what_is_no_memcached_has_nothing_and_is_left_alone(opened, make, answer):
-    with garbage(answer) as address:
+def test_a_server_that_is_not_memcached_opens_its_circuit(opened, make, response):
+    with garbage_server(response) as address:
         timelines = opened(address, timeout_s=0.2)
-        for _ in range(FAILURES):
+        for _ in range(FAILURE_THRESHOLD):
             assert look_up(timelines, "a", 1) is None
             timelines.put_many("a", [make()])
         assert timelines.state() == {address: "down"}
 
 
-def test_a_server_whose_answers_come_in_drips_is_left_alone(opened):
-    with garbage(b"END\r\n", pause_s=0.15) as address:
+def test_a_server_that_sends_single_bytes_slowly_opens_its_circuit(opened):
+    with garbage_server(b"END\r\n", pause_s=0.15) as address:
         timelines = opened(address, timeout_s=0.05)
-        begun = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(20):
             assert look_up(timelines, "a", 1) is None
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started_at < 5
         assert timelines.state() == {address: "down"}
 
 
-def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
+def test_a_unix_socket_can_be_a_server(opened, make, open_folder):
     open_folder.chmod(0o777)
     path = open_folder / "socket"
     command = ["memcached", "-s", str(path), *(["-u", "nobody"] if os.geteuid() == 0 else [])]
@@ -329,7 +329,7 @@ def test_a_socket_of_the_machine_may_be_a_server(opened, make, open_folder):
         process.wait()
 
 
-def test_certificates_that_would_not_be_looked_at_are_refused():
+def test_a_ca_file_without_tls_is_rejected():
     settings = MemcachedSettings(servers="cache", secret=SECRET, ca="ca.pem")
-    with pytest.raises(SettingsError, match="MEMCACHED_CA is set, and MEMCACHED_TLS is not"):
+    with pytest.raises(SettingsError, match="MEMCACHED_CA is set but MEMCACHED_TLS is not"):
         open_memcached(settings)

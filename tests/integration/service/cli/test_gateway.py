@@ -48,7 +48,7 @@ def test_someone_elses_service_is_adopted_only_when_asked(kong):
     kong.answer("PUT", "/services/loaner", {"host": "theirs"})
     done = run("register", API_GATEWAY_URL=kong.url)
     assert done.returncode == 1
-    assert "is not ours (tags: none, host: theirs)" in done.stderr
+    assert "belongs to another owner (tags: none, host: theirs)" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert run("register", "--adopt", API_GATEWAY_URL=kong.url).returncode == 0
     assert kong.services["loaner"]["host"] == "loaner.service.consul"

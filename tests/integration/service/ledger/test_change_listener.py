@@ -1,4 +1,4 @@
-"""What is heard from a real Postgres."""
+"""The change listener on a real Postgres."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from service.postgres.connector import Connector
 from tests.conftest import sql
 
 POST = "SELECT * FROM post_events(%s::bigint[], %s, %s::date[], %s::numeric[])"
-PATIENCE_S = 10
+DEADLINE_S = 10
 
 
 @pytest.fixture
@@ -25,26 +25,26 @@ def loans(posting):
 
 
 def post(posting, *loan_ids):
-    """Posts an event of each and gives the new versions."""
+    """Post an event of each loan and return the new versions."""
     count = len(loan_ids)
     rows = sql(posting, POST, list(loan_ids), ["fee"] * count, ["2020-01-02"] * count, ["1.00"] * count)
     return dict(rows)
 
 
 @contextmanager
-def listening(settings, max_staleness_s=60.0, databases=()):
+def listening(settings, max_staleness_s=60.0, pools=()):
     freshness = Freshness(max_staleness_s)
-    listener = ChangeListener(freshness, Connector(settings), databases)
+    listener = ChangeListener(freshness, Connector(settings), pools)
     listener.start()
     try:
-        until(lambda: freshness.cluster is not None)
+        wait_until(lambda: freshness.cluster is not None)
         yield freshness
     finally:
         listener.stop()
 
 
-def until(condition):
-    deadline = time.monotonic() + PATIENCE_S
+def wait_until(condition):
+    deadline = time.monotonic() + DEADLINE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -54,59 +54,57 @@ def horizon(admin):
     return int(sql(admin, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0])
 
 
-def test_a_posted_event_is_told_with_its_version_and_transaction(settings, loans, posting, admin):
+def test_a_posted_event_is_notified_with_its_version_and_transaction(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = horizon(admin)
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is None
         assert post(posting, 1) == {1: 1}
-        until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
+        wait_until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
         assert freshness.check(freshness.cluster, 1, 1, before).stale_reason is None
         assert freshness.check(freshness.cluster, 2, 0, before).stale_reason is None
 
 
-def test_events_of_very_many_loans_raise_the_floor(settings, loans, posting, admin):
+def test_a_posting_to_many_loans_raises_the_floor(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = horizon(admin)
         post(posting, *loans)
-        until(lambda: freshness.check(freshness.cluster, 1, 1, before).stale_reason is StaleReason.FLOOR)
+        wait_until(lambda: freshness.check(freshness.cluster, 1, 1, before).stale_reason is StaleReason.FLOOR)
         assert freshness.check(freshness.cluster, 1, 1, horizon(admin)).stale_reason is None
 
 
-def test_what_was_read_before_anyone_listened_is_below_the_floor(settings, loans, posting, admin):
+def test_a_timeline_read_before_the_listener_connected_is_below_the_floor(settings, loans, posting, admin):
     before = horizon(admin)
     post(posting, 1)
     with listening(settings) as freshness:
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
 
 
-def test_what_is_rolled_back_is_not_told(settings, loans, posting, admin):
+def test_a_rolled_back_posting_is_not_notified(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = horizon(admin)
         with posting.cursor() as cursor:
             cursor.execute(POST, ([1], ["fee"], ["2020-01-02"], ["1.00"]))
         posting.rollback()
         assert post(posting, 2) == {2: 1}
-        until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
+        wait_until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is None
 
 
-def test_a_connection_that_is_cut_is_made_again_and_what_happened_meanwhile_is_below_the_floor(
-    settings, loans, posting, admin, caplog
-):
+def test_the_listener_reconnects_and_raises_the_floor_above_missed_events(settings, loans, posting, admin, caplog):
     with listening(settings) as freshness:
         before = horizon(admin)
         cluster = freshness.cluster
         floor = freshness._floor
         sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
         post(posting, 1)
-        until(lambda: freshness._floor > floor)
+        wait_until(lambda: freshness._floor > floor)
         assert freshness.cluster == cluster
         assert freshness.check(cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
         assert freshness.check(cluster, 1, 1, horizon(admin)).stale_reason is None
-    assert caplog.text.count("is not heard") == 1
+    assert caplog.text.count("no connection to the primary") == 1
 
 
-def test_round_trips_go_on_while_nothing_happens(settings, loans):
+def test_round_trips_continue_without_notifications(settings, loans):
     with listening(settings, max_staleness_s=0.6) as freshness:
         first = freshness.silence_s()
         time.sleep(1.5)
@@ -114,56 +112,56 @@ def test_round_trips_go_on_while_nothing_happens(settings, loans):
         assert first is not None
 
 
-def test_a_notification_that_is_not_understood_counts_as_having_missed_something(settings, loans, admin):
+def test_a_malformed_notification_makes_the_listener_reconnect(settings, loans, admin):
     with listening(settings) as freshness:
         before = horizon(admin)
         floor = freshness._floor
-        sql(admin, "CREATE TABLE something ()")  # a transaction, so that the floor can be seen to rise
-        sql(admin, "SELECT pg_notify('loaner', 'of another release')")
-        until(lambda: freshness._floor > floor)
+        sql(admin, "CREATE TABLE something ()")  # a transaction, so that the floor rises
+        sql(admin, "SELECT pg_notify('loaner', 'malformed')")
+        wait_until(lambda: freshness._floor > floor)
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.FLOOR
 
 
-def test_another_cluster_has_connections_made_anew_before_anything_is_kept_under_its_name(settings, loans):
+def test_pools_are_recycled_before_the_name_of_another_cluster_is_used(settings, loans):
     order = []
 
-    class Database:
-        def renew(self):
+    class Pool:
+        def recycle(self):
             order.append(freshness.cluster)
 
     freshness = Freshness(60)
     freshness.on_listen("another", 1, freshness.now())
-    listener = ChangeListener(freshness, Connector(settings), [Database()])
+    listener = ChangeListener(freshness, Connector(settings), [Pool()])
     listener.start()
-    until(lambda: freshness.cluster != "another")
+    wait_until(lambda: freshness.cluster != "another")
     listener.stop()
     assert order == ["another"]
 
 
-def test_a_server_that_is_not_there_is_looked_for_until_it_is(settings, loans, caplog):
+def test_an_unreachable_server_is_retried_and_logged_once(settings, loans, caplog):
     freshness = Freshness(60)
     listener = ChangeListener(freshness, Connector(settings.replace(port=1)))
     listener.start()
-    until(lambda: "is not heard" in caplog.text)
+    wait_until(lambda: "no connection to the primary" in caplog.text)
     time.sleep(1.2)
     listener.stop()
     assert freshness.cluster is None
-    assert caplog.text.count("is not heard") == 1
+    assert caplog.text.count("no connection to the primary") == 1
     assert not any(thread.name == "listener" for thread in threading.enumerate())
 
 
-def test_a_user_who_may_not_ask_what_cluster_it_is_is_told_of(settings, loans, admin, caplog):
-    sql(admin, "REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")  # of this database only
+def test_a_user_without_the_right_to_read_the_cluster_id_is_logged(settings, loans, admin, caplog):
+    sql(admin, "REVOKE EXECUTE ON FUNCTION pg_control_system FROM PUBLIC")  # in this database only
     with pytest.raises(DatabaseUnavailable, match="permission denied for function pg_control_system"):
         Connector(settings).connect()
     listener = ChangeListener(Freshness(60), Connector(settings))
     listener.start()
-    until(lambda: "permission denied for function pg_control_system" in caplog.text)
+    wait_until(lambda: "permission denied for function pg_control_system" in caplog.text)
     listener.stop()
 
 
-def test_new_credentials_are_listened_with(settings, loans):
-    class Changing(Connector):
+def test_new_credentials_make_the_listener_reconnect(settings, loans):
+    class ChangingConnector(Connector):
         count = 0
 
         @property
@@ -174,43 +172,43 @@ def test_new_credentials_are_listened_with(settings, loans):
             self.connected = self.count
             return super().connect()
 
-    freshness, connector = Freshness(0.6), Changing(settings)
+    freshness, connector = Freshness(0.6), ChangingConnector(settings)
     listener = ChangeListener(freshness, connector)
     listener.start()
-    until(lambda: freshness.cluster is not None)
+    wait_until(lambda: freshness.cluster is not None)
     connector.count = 1
-    until(lambda: connector.connected == 1)
+    wait_until(lambda: connector.connected == 1)
     listener.stop()
 
 
-def test_an_error_that_nobody_foresaw_is_logged_and_survived(settings, loans, caplog):
-    class Surprised(Connector):
-        surprises = 1
+def test_an_unexpected_error_is_logged_and_the_listener_continues(settings, loans, caplog):
+    class FailingConnector(Connector):
+        failures = 1
 
         def connect(self):
-            if self.surprises:
-                self.surprises -= 1
+            if self.failures:
+                self.failures -= 1
                 raise LookupError("no credentials were published")
             return super().connect()
 
     freshness = Freshness(60)
-    listener = ChangeListener(freshness, Surprised(settings))
+    listener = ChangeListener(freshness, FailingConnector(settings))
     listener.start()
-    until(lambda: freshness.cluster is not None)
+    wait_until(lambda: freshness.cluster is not None)
     listener.stop()
     assert "no credentials were published" in caplog.text
     assert "Traceback" in caplog.text
 
 
-def test_anybody_may_notify_and_what_is_told_never_counts_for_less(settings, loans, posting, admin):
+def test_forged_notifications_lower_neither_versions_nor_the_floor(settings, loans, posting, admin):
     with listening(settings) as freshness:
         before = horizon(admin)
         post(posting, 1)
-        until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
+        wait_until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
         floor = freshness._floor
         for forged in ("1 0 0", "* 0 0"):
             sql(admin, "SELECT pg_notify('loaner', %s)", forged)
         post(posting, 2)
-        until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
+        wait_until(lambda: freshness.check(freshness.cluster, 2, 0, before).stale_reason is StaleReason.VERSION)
         assert freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION
         assert freshness._floor == floor

@@ -1,4 +1,4 @@
-"""What was known at a time: what had been recorded by then, and nothing while that may still change."""
+"""Requests with `known_at`: what had been recorded by a time, and 412 while that may still change."""
 
 import threading
 import time
@@ -15,126 +15,125 @@ POST = "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], AR
 
 
 @pytest.fixture
-def ask(client, bearer):
-    """Asks for a path as known at a time."""
-    return lambda path, at, **more: client.get(path, query_string={"known_at": written(at), **more}, headers=bearer)
+def get(client, bearer):
+    """Return a function that requests a path with `known_at`."""
+    return lambda path, at, **more: client.get(path, query_string={"known_at": to_text(at), **more}, headers=bearer)
 
 
-def written(at):
+def to_text(at):
     return at if isinstance(at, str) else at.isoformat()
 
 
 def now(connection):
-    """The time, by the database's clock, and a moment in which nothing else happens."""
+    """Return the time of the database's clock, and let it pass."""
     [(at,)] = sql(connection, "SELECT clock_timestamp()")
     time.sleep(0.002)
     return at
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_what_was_said_then_is_said_for_ever(client, bearer, ask, posting, path):
+def test_a_reply_for_a_time_never_changes(client, bearer, get, posting, path):
     before = client.get(path, headers=bearer)
     then = now(posting)
     sql(posting, POST)
     later = now(posting)
-    reply = ask(path, then)
+    reply = get(path, then)
     assert (reply.status_code, reply.json) == (200, before.json)
     assert "As-Of" not in reply.headers
-    assert ask(path, later).json == client.get(path, headers=bearer).json != before.json
+    assert get(path, later).json == client.get(path, headers=bearer).json != before.json
     sql(posting, POST)
-    assert ask(path, then).json == before.json
-    assert ask(path, later).json["version"] == 4
+    assert get(path, then).json == before.json
+    assert get(path, later).json["version"] == 4
 
 
-def test_explained_and_split_and_in_pages_as_known_then(ask, posting):
+def test_explanations_parts_and_pages_are_answered_as_known_at_a_time(get, posting):
     then = now(posting)
     sql(posting, POST)
-    reply = ask("/1/2020-12-31", then, explain="true", parts="true").json
+    reply = get("/1/2020-12-31", then, explain="true", parts="true").json
     assert (len(reply["events"]), reply["version"], reply["balance"]) == (3, 3, "899.55")
-    first = ask("/api/v1/loan/1/statement", then, limit=2).json
+    first = get("/api/v1/loan/1/statement", then, limit=2).json
     assert first["closing_balance"] == "899.55"
-    following = ask("/api/v1/loan/1/statement", then, limit=2, cursor=first["next_cursor"])
+    following = get("/api/v1/loan/1/statement", then, limit=2, cursor=first["next_cursor"])
     assert len(first["events"] + following.json["events"]) == 4
-    wrong = ask("/api/v1/loan/1/statement", now(posting), limit=2, cursor=first["next_cursor"])
+    wrong = get("/api/v1/loan/1/statement", now(posting), limit=2, cursor=first["next_cursor"])
     assert (wrong.status_code, wrong.json["errors"][0]["field"]) == (400, "cursor")
 
 
-def test_today_is_the_day_of_that_time(ask, settings, admin):
+def test_the_default_date_is_the_day_of_known_at(get, settings, admin):
     long_ago = datetime.now(UTC) - timedelta(days=400)
     sql(
         admin, "SET session_replication_role = replica; UPDATE loans SET recorded_at = NULL"
-    )  # made before it was noted
-    reply = ask("/api/v1/loan/1", long_ago).json
+    )  # created before times were recorded
+    reply = get("/api/v1/loan/1", long_ago).json
     assert (reply["date"], reply["version"], reply["balance"]) == (long_ago.date().isoformat(), 0, "1000.00")
-    assert ask("/api/v1/loan/1/history", long_ago).json["to"] == long_ago.date().isoformat()
+    assert get("/api/v1/loan/1/history", long_ago).json["to"] == long_ago.date().isoformat()
 
 
-def test_a_loan_was_not_there_before_it_was_created(ask, posting):
+def test_a_loan_is_404_before_it_was_recorded(get, posting):
     then = now(posting)
     sql(posting, "SELECT create_loans('{7}', '{2020-01-01}', '{5}', '{USD}')")
-    assert ask("/7/2020-01-01", then).status_code == 404
-    assert ask("/7/2020-01-01", now(posting)).json["balance"] == "5.00"
-    assert ask("/1/2020-01-01", "0001-01-01T00:00:00Z").status_code == 404
+    assert get("/7/2020-01-01", then).status_code == 404
+    assert get("/7/2020-01-01", now(posting)).json["balance"] == "5.00"
+    assert get("/1/2020-01-01", "0001-01-01T00:00:00Z").status_code == 404
 
 
-def test_a_time_to_come_is_412_and_says_until_when_it_is_known(ask, posting):
+def test_a_future_time_is_412_with_known_until(get, posting):
     before = now(posting)
-    reply = ask("/1/2020-02-29", datetime.now(UTC) + timedelta(hours=1))
+    reply = get("/1/2020-02-29", datetime.now(UTC) + timedelta(hours=1))
     assert (reply.status_code, reply.json["type"]) == (412, "urn:loaner:problem:time-not-reached")
     until = datetime.fromisoformat(reply.json["known_until"])
     assert before < until <= now(posting)
-    assert ask("/1/2020-02-29", until - timedelta(microseconds=1)).status_code == 200
+    assert get("/1/2020-02-29", until - timedelta(microseconds=1)).status_code == 200
 
 
-def test_an_open_posting_of_any_loan_holds_it_up_until_it_ends(ask, settings, posting):
+def test_a_time_is_412_while_a_posting_that_began_before_it_is_open(get, settings, posting):
     earlier = now(posting)
-    for ends in ("commit", "rollback"):
+    for end in ("commit", "rollback"):
         with closing(connect(settings, "posting")) as other:
             with other.cursor() as cursor:
                 cursor.execute("SELECT post_events(ARRAY[2], ARRAY['fee'], ARRAY['2020-01-01'::date], ARRAY[1.00])")
-            meanwhile = now(posting)
-            assert ask("/1/2020-02-29", earlier).status_code == 200
-            reply = ask("/1/2020-02-29", meanwhile)
+            during = now(posting)
+            assert get("/1/2020-02-29", earlier).status_code == 200
+            reply = get("/1/2020-02-29", during)
             assert (reply.status_code, reply.json["code"]) == (412, 412)
-            assert earlier < datetime.fromisoformat(reply.json["known_until"]) < meanwhile
-            getattr(other, ends)()
-        assert ask("/1/2020-02-29", meanwhile).status_code == 200
-        earlier = meanwhile
+            assert earlier < datetime.fromisoformat(reply.json["known_until"]) < during
+            getattr(other, end)()
+        assert get("/1/2020-02-29", during).status_code == 200
+        earlier = during
 
 
-def test_a_posting_in_many_steps_holds_one_lock_also_when_some_are_rolled_back(ask, settings, posting):
-    """The server has room for some thousands of locks, of everybody."""
+def test_a_posting_in_many_steps_holds_one_lock_even_after_partial_rollbacks(get, settings, posting):
+    """The server has room for only some thousands of locks of all sessions."""
     with closing(connect(settings, "posting")) as other:
         for step in ("SAVEPOINT a", POST, "ROLLBACK TO a", POST, "SELECT pg_sleep(0.002)", POST):
             other.cursor().execute(step)
-        meanwhile = now(posting)
+        during = now(posting)
         own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s"
         assert sql(posting, own, other.info.backend_pid) == [(1,)]
-        assert ask("/1/2020-02-29", meanwhile).status_code == 412
+        assert get("/1/2020-02-29", during).status_code == 412
         other.commit()
-    assert ask("/1/2020-02-29", meanwhile).json["version"] == 5
+    assert get("/1/2020-02-29", during).json["version"] == 5
 
 
-def test_an_open_creation_holds_it_up(ask, settings, posting):
+def test_a_time_is_412_while_a_creation_that_began_before_it_is_open(get, settings, posting):
     with closing(connect(settings, "posting")) as other:
         with other.cursor() as cursor:
             cursor.execute("SELECT create_loans('{7}', '{2020-01-01}', '{5}', '{USD}')")
-        meanwhile = now(posting)
-        assert ask("/7/2020-01-01", meanwhile).status_code == 412
+        during = now(posting)
+        assert get("/7/2020-01-01", during).status_code == 412
         other.commit()
-    assert ask("/7/2020-01-01", meanwhile).status_code == 200
+    assert get("/7/2020-01-01", during).status_code == 200
 
 
-def test_an_answer_never_changes_while_others_post(ask, settings):
-    """Whatever was answered about a time once is answered about it afterwards."""
-    told, asked, stop = [], 0, threading.Event()
+def test_replies_never_change_while_others_post(get, settings):
+    replies, requests, stop = [], 0, threading.Event()
 
     def post():
         with closing(connect(settings, "posting")) as connection:
             while not stop.is_set():
                 with connection, connection.cursor() as cursor:
                     cursor.execute(POST)
-                    time.sleep(0.003)  # recorded, and not committed yet
+                    time.sleep(0.003)  # recorded but not committed yet
 
     threads = [threading.Thread(target=post) for _ in range(3)]
     for thread in threads:
@@ -142,47 +141,47 @@ def test_an_answer_never_changes_while_others_post(ask, settings):
     try:
         deadline = time.monotonic() + 2.5
         while time.monotonic() < deadline:
-            asked += 1
-            at = datetime.now(UTC) - timedelta(milliseconds=asked * 7 % 100)
-            reply = ask("/1/2020-12-31", at)
+            requests += 1
+            at = datetime.now(UTC) - timedelta(milliseconds=requests * 7 % 100)
+            reply = get("/1/2020-12-31", at)
             if reply.status_code == 200:
-                told.append((at, reply.json))
+                replies.append((at, reply.json))
             else:
                 assert reply.status_code == 412
     finally:
         stop.set()
         for thread in threads:
             thread.join()
-    assert len(told) > 20
-    assert len({reply["version"] for _, reply in told}) > 5
-    for at, reply in told:
-        assert ask("/1/2020-12-31", at).json == reply
+    assert len(replies) > 20
+    assert len({reply["version"] for _, reply in replies}) > 5
+    for at, reply in replies:
+        assert get("/1/2020-12-31", at).json == reply
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_what_is_no_time_is_400_and_named(client, bearer, path):
-    for wrong in (
+def test_an_invalid_time_is_400_and_named(client, bearer, path):
+    for invalid in (
         "", "2020-07-01", "2020-07-01T12:00:00", "2020-07-01 12:00:00Z", "2020-07-01T12:00:00 02:00", "now",
         "2020-02-30T12:00:00Z", "2020-07-01T25:00:00Z", "2020-07-01T12:00:00+99:00", "0001-01-01T00:00:00+01:00",
         "2020-07-01T12:00:00.1234567Z", "٢٠٢٠-07-01T12:00:00Z", "2020-07-01T12:00:00Z\n",
     ):  # fmt: skip
-        reply = client.get(path, query_string={"known_at": wrong}, headers=bearer)
-        assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "known_at"), wrong
+        reply = client.get(path, query_string={"known_at": invalid}, headers=bearer)
+        assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "known_at"), invalid
 
 
-def test_it_is_asked_for_by_itself(ask):
+def test_known_at_cannot_be_combined_with_versions(get):
     for more in ({"min_version": 0}, {"as_of_version": 0}):
-        reply = ask("/1/2020-02-29", "2020-07-01T12:00:00Z", **more)
+        reply = get("/1/2020-02-29", "2020-07-01T12:00:00Z", **more)
         assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "known_at")
 
 
-def test_a_zone_says_the_same_time(ask, posting):
+def test_time_zones_are_equivalent(get, posting):
     then = now(posting)
     east = then.astimezone(tz=None).isoformat()
-    assert ask("/1/2020-02-29", then).data == ask("/1/2020-02-29", east).data
+    assert get("/1/2020-02-29", then).data == get("/1/2020-02-29", east).data
 
 
-def test_readers_may_ask_for_it_and_not_begin_to_record(settings):
+def test_readers_may_call_known_until_but_not_begin_recording(settings):
     with closing(connect(settings, "reader")) as reader:
         assert sql(reader, "SELECT known_until() <= clock_timestamp()") == [(True,)]
         assert refused(reader, "SELECT begin_recording()").pgcode == "42501"

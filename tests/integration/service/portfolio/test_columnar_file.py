@@ -1,4 +1,4 @@
-"""The ledger in columns: what Postgres says of every day, read once, and again only where something has changed."""
+"""The columnar file: it gives the same answers as SQL, and an update reads only changed loans."""
 
 import errno
 import os
@@ -33,13 +33,12 @@ def path(tmp_path):
 
 @pytest.fixture
 def refreshed(settings, path):
-    """Brings the file up to date and gives what it holds, and how many loans were read for that."""
+    """Return a function that brings the file up to date and returns it, and whether it was rewritten."""
 
     def run():
-        read = []
         before = path.stat().st_ino if path.exists() else None
         with closing(connect(settings, "reader")) as connection:
-            ledger = refresh(connection, path, lambda done, of: read.append(of))
+            ledger = refresh(connection, path)
         return ledger, path.stat().st_ino != before
 
     return run
@@ -47,49 +46,49 @@ def refreshed(settings, path):
 
 @pytest.fixture
 def by_sql(settings):
-    """The same, asked of Postgres."""
+    """Return the portfolio as computed by Postgres."""
     with closing(ConnectionPool(settings)) as database:
         yield SqlPortfolio(database)
 
 
 @FEW
 @given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=4), again=EVENTS, day=DAYS)
-def test_it_answers_as_sql_does_before_and_after_more_was_posted(posting, refreshed, by_sql, loans, again, day):
+def test_answers_equal_those_of_sql_before_and_after_further_postings(posting, refreshed, by_sql, loans, again, day):
     for loan in loans:
         post(posting, *loan)
     for _ in (1, 2):
-        told = ColumnarPortfolio(refreshed()[0])
+        columnar = ColumnarPortfolio(refreshed()[0])
         for one in (FIRST, day, END):
-            assert told.totals(one) == by_sql.totals(one)
-            assert list(told.loans(one)) == [owed for piece in by_sql.loans(one) for owed in piece]
+            assert columnar.totals(one) == by_sql.totals(one)
+            assert list(columnar.loans(one)) == [row for piece in by_sql.loans(one) for row in piece]
         newest = post(posting, day, "7.00", again).loan_id
         if newest > 1:
             sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [newest - 1], ["fee"], [FIRST], [1])
 
 
-def test_only_what_has_changed_is_read_again(posting, refreshed, path, monkeypatch):
+def test_only_changed_loans_are_read_again(posting, refreshed, path, monkeypatch):
     for number in range(5):
         post(posting, FIRST, f"{number}.00", [])
-    first, made = refreshed()
-    assert (made, len(first), stat.S_IMODE(path.stat().st_mode)) == (True, 5, 0o600)
+    first, is_rewritten = refreshed()
+    assert (is_rewritten, len(first), stat.S_IMODE(path.stat().st_mode)) == (True, 5, 0o600)
     assert refreshed()[1] is False
-    asked = []
-    read = refresh.__globals__["_read"]
+    requested = []
+    read = refresh.__globals__["_read_loans"]
     monkeypatch.setitem(
-        refresh.__globals__, "_read", lambda connection, ids: asked.append(ids) or read(connection, ids)
+        refresh.__globals__, "_read_loans", lambda connection, ids: requested.append(ids) or read(connection, ids)
     )
     sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [2, 4], ["fee"] * 2, ["2020-01-01"] * 2, [7, 8])
     sql(posting, "SELECT create_loans('{3000,6}', '{2020-01-01,2020-01-01}', '{1,1}', '{USD,EUR}')")
-    second, made = refreshed()
-    assert (made, asked) == (True, [[2, 4, 6, 3000]])
+    second, is_rewritten = refreshed()
+    assert (is_rewritten, requested) == (True, [[2, 4, 6, 3000]])
     assert list(second.columns.loan_ids) == [1, 2, 3, 4, 5, 6, 3000]
     assert list(second.columns.versions) == [0, 1, 0, 1, 0, 0, 0]
     assert second.currencies() == ["USD"] * 5 + ["EUR", "USD"]
-    assert list(first.columns.versions) == [0] * 5  # what is open stays as it was
+    assert list(first.columns.versions) == [0] * 5  # an open file does not change
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_an_empty_ledger(refreshed):
+def test_an_empty_ledger_has_no_totals_and_no_loans(refreshed):
     ledger, _ = refreshed()
     assert (len(ledger), ColumnarPortfolio(ledger).totals(END), list(ColumnarPortfolio(ledger).loans(END))) == (
         0,
@@ -98,11 +97,11 @@ def test_an_empty_ledger(refreshed):
     )
 
 
-def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed, path, admin, caplog):
+def test_a_damaged_or_foreign_file_is_recreated(posting, refreshed, path, admin, caplog):
     post(posting, FIRST, "5.00", [])
     refreshed()
     whole = path.read_bytes()
-    for content, said in (
+    for content, message in (
         (b"", "damaged"),
         (whole[:3], "damaged"),
         (whole[:-1], "damaged"),
@@ -112,62 +111,62 @@ def test_what_is_damaged_or_of_another_database_is_read_anew(posting, refreshed,
     ):
         path.write_bytes(content)
         caplog.clear()
-        ledger, made = refreshed()
-        assert (made, path.read_bytes(), len(ledger)) == (True, whole, 1)
-        assert (said in caplog.text) or said == "another database"
+        ledger, is_rewritten = refreshed()
+        assert (is_rewritten, path.read_bytes(), len(ledger)) == (True, whole, 1)
+        assert (message in caplog.text) or message == "another database"
     for content in (b"", whole[:100], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(UnusableFile):
             ColumnarFile.open(path)
 
 
-def test_columns_that_do_not_agree_are_told_of(command, path):
+def test_contradicting_columns_are_reported(command, path):
     command("--date", "2020-03-01")
     content = bytearray(path.read_bytes())
     content[256 + 8 * 3 * 3 + 7] ^= 0x80  # the first offset of three loans
     path.write_bytes(content)
     ran = command("--date", "2020-03-01")
     assert (ran.exit_code, type(ran.exception)) == (1, SystemExit)
-    assert f"{path} is damaged, and has to be removed" in ran.output
+    assert f"{path} is damaged; remove it" in ran.output
 
 
-def test_what_is_somebody_elses_is_left_as_it_is(command, path):
+def test_a_foreign_file_is_not_changed(command, path):
     path.parent.mkdir()
     for content in (b"date,loan_id\r\n", b"x" * 1000, b"Lx"):
         path.write_bytes(content)
         ran = command("--date", "2020-03-01")
-        assert (ran.exit_code, f"--file: {path} is no ledger" in ran.output) == (1, True)
+        assert (ran.exit_code, f"--file: {path} is not a portfolio file" in ran.output) == (1, True)
         assert path.read_bytes() == content
 
 
-def test_nothing_is_left_behind_when_it_breaks_off(posting, refreshed, path, monkeypatch):
+def test_an_interrupted_update_leaves_no_files(posting, refreshed, path, monkeypatch):
     post(posting, FIRST, "5.00", [])
     refreshed()
     before = path.read_bytes()
     sql(posting, "SELECT create_loans('{3000}', '{2020-01-01}', '{1}', '{USD}')")
 
-    def broken(*_):
+    def fail(*_):
         raise RuntimeError("in the middle")
 
-    monkeypatch.setitem(refresh.__globals__, "_read", broken)
+    monkeypatch.setitem(refresh.__globals__, "_read_loans", fail)
     with pytest.raises(RuntimeError):
         refreshed()
     assert (path.read_bytes(), os.listdir(path.parent)) == (before, [path.name])
 
 
-def test_a_file_has_its_room_before_anything_is_written(path):
-    """Without it, a disk that fills up ends the process (SIGBUS) and leaves half a file behind."""
+def test_a_file_is_allocated_before_it_is_filled(path):
+    """Without allocation, a full disk would kill the process (SIGBUS) and leave an incomplete file."""
     with suppress(UnusableFile), write_columnar_file(path, "c", 100, 100_000):
-        [made] = path.parent.iterdir()
-        assert made.stat().st_blocks * 512 >= made.stat().st_size > 1_200_000
+        [file] = path.parent.iterdir()
+        assert file.stat().st_blocks * 512 >= file.stat().st_size > 1_200_000
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system has no posix_fallocate")
-def test_a_full_disk_is_told_and_leaves_nothing_behind(command, path, monkeypatch):
-    def full(*_):
+def test_a_full_disk_is_reported_and_leaves_no_files(command, path, monkeypatch):
+    def disk_full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
+    monkeypatch.setattr(os, "posix_fallocate", disk_full)
     ran = command("--date", "2020-03-01")
     assert (ran.exit_code, f"Error: --file: {path}: No space left on device" in ran.output) == (1, True)
     assert os.listdir(path.parent) == []
@@ -178,30 +177,30 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(command, path, monkeypatc
 
 @pytest.fixture
 def command(served, monkeypatch, path):
-    """Runs it over the three loans of `served`."""
+    """Return a function that runs the command over the three loans of `served`."""
     for name, value in reach(served.postgres).items():
         monkeypatch.setenv(name, value)
     return lambda *arguments: CliRunner().invoke(main, ["portfolio", "--file", str(path), *arguments])
 
 
-def test_the_command_tells_totals_of_days(command):
+def test_the_command_prints_totals_of_days(command):
     for _ in (1, 2):
         ran = command("--date", "2019-12-05", "--date", "2020-03-01")
         assert ran.exit_code == 0, ran.output
         rows = [line.split() for line in ran.stdout.splitlines() if line.strip("│┃ ").startswith("20")]
-        told = [[cell for cell in row if cell not in ("│", "┃")] for row in rows]
-        assert told == [["2019-12-05", "USD", "1", "1000.00"], ["2020-03-01", "USD", "2", "399.55"]]
+        cells = [[cell for cell in row if cell not in ("│", "┃")] for row in rows]
+        assert cells == [["2019-12-05", "USD", "1", "1000.00"], ["2020-03-01", "USD", "2", "399.55"]]
 
 
-def test_the_command_tells_rows_as_the_service_does(command, client, bearer):
+def test_the_csv_of_the_command_equals_that_of_the_service(command, client, bearer):
     ran = command("--date", "2020-03-01", "--csv")
     reply = client.get("/api/v1/portfolio/2020-03-01?format=csv", headers=bearer)
     assert ran.exit_code == 0
     assert ran.stdout_bytes.decode() == reply.text
 
 
-def test_wrong_entries_are_named(command, tmp_path):
-    for arguments, said in (
+def test_invalid_options_are_named(command, tmp_path):
+    for arguments, message in (
         ([], "--date"),
         (["--date", "2021-02-29"], "a date that exists"),
         (["--date", "today"], "written YYYY-MM-DD"),
@@ -210,11 +209,11 @@ def test_wrong_entries_are_named(command, tmp_path):
     ):
         ran = command(*arguments)
         assert ran.exit_code != 0
-        assert said in ran.output
+        assert message in ran.output
         assert "Traceback" not in ran.output
 
 
-def test_days_without_number_are_answered_from_one_reading(posting, refreshed, settings):
+def test_one_file_answers_any_number_of_days(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
-    told = ColumnarPortfolio(refreshed()[0])
-    assert all(told.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))
+    columnar = ColumnarPortfolio(refreshed()[0])
+    assert all(columnar.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))

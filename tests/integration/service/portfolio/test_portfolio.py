@@ -1,4 +1,4 @@
-"""What all loans together owed: totals by currency, and a row for each loan, both of one snapshot."""
+"""The portfolio: totals by currency, and a row for each loan, each of one snapshot."""
 
 import threading
 import urllib.request
@@ -17,16 +17,15 @@ from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, post
-from tests.support.processes import ask as ask_at
-from tests.support.processes import serving
+from tests.support.processes import ask, serving
 from tests.support.settings import with_changes
 
 HEAD = "date,loan_id,balance,currency,version\r\n"
 
 
 @pytest.fixture
-def ask(client, bearer):
-    """Asks for the portfolio of a day."""
+def get_portfolio(client, bearer):
+    """Return a function that requests the portfolio of a day."""
     return lambda day, **query: client.get(f"/api/v1/portfolio/{day}", query_string=query, headers=bearer)
 
 
@@ -39,52 +38,52 @@ def ask(client, bearer):
         ("9999-12-31", 3, "449.55"),
     ],
 )
-def test_loans_that_had_started_are_counted_and_what_they_owed_is_added_up(ask, day, loans, balance):
+def test_totals_count_started_loans_and_sum_their_balances(get_portfolio, day, loans, balance):
     before = datetime.now(UTC)
-    reply = ask(day)
+    reply = get_portfolio(day)
     assert reply.json == {"date": day, "totals": [{"currency": "USD", "loans": loans, "balance": balance}]}
     assert abs((datetime.fromisoformat(reply.headers["As-Of"]) - before).total_seconds()) < 5
 
 
-def test_nothing_had_started(ask):
-    assert ask("2019-12-04").json["totals"] == []
-    assert ask("2019-12-04", format="csv").text == HEAD
+def test_totals_are_empty_before_the_first_loan(get_portfolio):
+    assert get_portfolio("2019-12-04").json["totals"] == []
+    assert get_portfolio("2019-12-04", format="csv").text == HEAD
 
 
-def test_currencies_are_never_added_up(ask, posting):
+def test_each_currency_has_its_own_total(get_portfolio, posting):
     sql(posting, "SELECT create_loans('{7,8}', '{2020-01-01,2020-01-01}', '{5,7.01}', '{EUR,EUR}')")
-    assert [tuple(total.values()) for total in ask("2020-03-01").json["totals"]] == [
+    assert [tuple(total.values()) for total in get_portfolio("2020-03-01").json["totals"]] == [
         ("EUR", 2, "12.01"), ("USD", 2, "399.55"),
     ]  # fmt: skip
 
 
-def test_a_row_for_each_loan_as_csv(client, bearer, ask):
-    told = HEAD + "2020-03-01,1,899.55,USD,3\r\n2020-03-01,2,-500.00,USD,1\r\n2020-03-01,,399.55,USD,\r\n"
-    reply = ask("2020-03-01", format="csv")
-    assert (reply.text, reply.content_type) == (told, "text/csv; charset=utf-8; header=present")
+def test_csv_has_a_row_for_each_loan(client, bearer, get_portfolio):
+    expected = HEAD + "2020-03-01,1,899.55,USD,3\r\n2020-03-01,2,-500.00,USD,1\r\n2020-03-01,,399.55,USD,\r\n"
+    reply = get_portfolio("2020-03-01", format="csv")
+    assert (reply.text, reply.content_type) == (expected, "text/csv; charset=utf-8; header=present")
     assert 'filename="portfolio-2020-03-01.csv"' in reply.headers["Content-Disposition"]
     accepting = client.get("/api/v1/portfolio/2020-03-01", headers=bearer | {"Accept": "text/csv"})
-    assert (accepting.text, accepting.headers["Vary"]) == (told, "Accept")
+    assert (accepting.text, accepting.headers["Vary"]) == (expected, "Accept")
 
 
-def test_it_is_not_sent_again_to_whoever_has_it(client, bearer, ask):
-    known = {"If-None-Match": ask("2020-03-01").headers["ETag"]}
-    assert client.get("/api/v1/portfolio/2020-03-01", headers=bearer | known).status_code == 304
-    assert client.get("/api/v1/portfolio/2020-03-02", headers=bearer | known).status_code == 200
+def test_a_client_with_the_current_etag_gets_304(client, bearer, get_portfolio):
+    condition = {"If-None-Match": get_portfolio("2020-03-01").headers["ETag"]}
+    assert client.get("/api/v1/portfolio/2020-03-01", headers=bearer | condition).status_code == 304
+    assert client.get("/api/v1/portfolio/2020-03-02", headers=bearer | condition).status_code == 200
 
 
-def test_what_is_not_understood_is_400_and_named(ask):
+def test_an_invalid_parameter_is_400_and_named(get_portfolio):
     for day, query, field in (
         ("2021-02-29", {}, "date"),
         ("today", {}, "date"),
         ("0000-01-01", {}, "date"),
         ("2020-03-01", {"format": "xml"}, "format"),
     ):
-        reply = ask(day, **query)
+        reply = get_portfolio(day, **query)
         assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, field)
 
 
-def test_it_takes_a_token_that_may_read(client, make_token):
+def test_a_token_with_the_read_scope_is_required(client, make_token):
     assert client.get("/api/v1/portfolio/2020-03-01").status_code == 401
     writes = {"Authorization": f"Bearer {make_token(scopes='api:write')}"}
     assert client.get("/api/v1/portfolio/2020-03-01?format=csv", headers=writes).status_code == 403
@@ -92,27 +91,27 @@ def test_it_takes_a_token_that_may_read(client, make_token):
 
 @FEW
 @given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), min_size=1, max_size=4), day=DAYS)
-def test_it_is_what_the_rows_say(ask, posting, loans, day):
+def test_totals_and_rows_agree_with_the_model(get_portfolio, posting, loans, day):
     posted = [post(posting, *loan) for loan in loans]
-    rows = [row.split(",")[1:] for row in ask(day, format="csv").text.splitlines()[1:]]
-    told = {int(loan): rest for loan, *rest in rows if loan}
+    rows = [row.split(",")[1:] for row in get_portfolio(day, format="csv").text.splitlines()[1:]]
+    balances = {int(loan): rest for loan, *rest in rows if loan}
     sums = [rest for loan, *rest in rows if not loan]
     for loan in posted:
         if loan.start_date <= day:
-            assert told[loan.loan_id] == [str(loan.balance(day)), "USD", str(len(loan.rows))]
+            assert balances[loan.loan_id] == [str(loan.balance(day)), "USD", str(len(loan.rows))]
         else:
-            assert loan.loan_id not in told
-    totals = ask(day).json["totals"]
-    if told:
+            assert loan.loan_id not in balances
+    totals = get_portfolio(day).json["totals"]
+    if balances:
         [total] = totals
-        assert total["loans"] == len(told)
-        assert Decimal(total["balance"]) == sum((Decimal(balance) for balance, *_ in told.values()), Decimal(0))
+        assert total["loans"] == len(balances)
+        assert Decimal(total["balance"]) == sum((Decimal(balance) for balance, *_ in balances.values()), Decimal(0))
     assert sums == [[total["balance"], "USD", ""] for total in totals]
 
 
 @pytest.fixture
 def many(settings, posting):
-    """A portfolio of loans that are told in three pieces."""
+    """Return a portfolio that is streamed in three batches."""
     count = 2 * FETCH_ROWS + 1
     terms = list(range(1, count + 1)), ["2020-01-01"] * count, [1] * count, ["USD"] * count
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)", *terms)
@@ -123,18 +122,18 @@ def many(settings, posting):
 DAY = date(2020, 1, 1)
 
 
-def test_all_rows_are_of_one_snapshot_whatever_is_posted_meanwhile(many, posting):
+def test_all_rows_belong_to_one_snapshot_despite_concurrent_postings(many, posting):
     pieces = many.loans(DAY)
-    told = next(pieces)
+    rows = next(pieces)
     sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [2, 4001], ["fee", "fee"], ["2020-01-01"] * 2, [7, 7])
     sql(posting, "SELECT create_loans('{9999}', '{2020-01-01}', '{1}', '{USD}')")
-    told += [owed for piece in pieces for owed in piece]
-    assert [owed.loan_id for owed in told] == list(range(1, 2 * FETCH_ROWS + 2))
-    assert {(owed.balance, owed.version) for owed in told} == {("1.00", 0)}
+    rows += [row for piece in pieces for row in piece]
+    assert [row.loan_id for row in rows] == list(range(1, 2 * FETCH_ROWS + 2))
+    assert {(row.balance, row.version) for row in rows} == {("1.00", 0)}
     assert many.totals(DAY) == [("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00")]
 
 
-def test_whoever_goes_away_leaves_no_connection_behind(many):
+def test_closing_the_stream_releases_its_connection(many):
     pieces = many.loans(DAY)
     next(pieces)
     with pytest.raises(DatabaseUnavailable, match="in use"):
@@ -143,24 +142,24 @@ def test_whoever_goes_away_leaves_no_connection_behind(many):
     assert many.totals(DAY)
 
 
-def test_a_connection_that_broke_is_replaced_before_and_503_in_the_middle(many, admin):
+def test_a_lost_connection_is_replaced_before_the_first_row_and_an_error_after_it(many, admin):
     end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'"
     many.totals(DAY)
     sql(admin, end_all)
     pieces = many.loans(DAY)
     next(pieces)
     sql(admin, end_all)
-    with pytest.raises(DatabaseUnavailable, match="broke off"):
+    with pytest.raises(DatabaseUnavailable, match="reading from Postgres failed"):
         list(pieces)
     assert sum(map(len, many.loans(DAY))) == 2 * FETCH_ROWS + 1
 
 
-def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
+def test_the_statement_timeout_bounds_the_whole_stream(settings, many):
     hasty = settings.replace(statement_timeout_s=0.2)
     with closing(ConnectionPool(hasty)) as database:
         pieces = SqlPortfolio(database).loans(DAY)
         next(pieces)
-        threading.Event().wait(0.3)  # somebody reads slowly
+        threading.Event().wait(0.3)  # a slow client
         with pytest.raises(DatabaseUnavailable, match="too long"):
             list(pieces)
         with pytest.raises(DatabaseUnavailable, match="too long"):
@@ -168,7 +167,7 @@ def test_the_whole_is_given_up_when_it_takes_too_long(settings, many):
         assert list(database.stream("SELECT 1")) == [[(1,)]]
 
 
-def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, admin):
+def test_postgres_ends_the_transaction_of_an_abandoned_stream(settings, many, admin):
     hasty = settings.replace(statement_timeout_s=0.2)
     busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'loaner reader' AND xact_start IS NOT NULL"
     with closing(ConnectionPool(hasty)) as database:
@@ -181,19 +180,19 @@ def test_postgres_does_not_wait_for_whoever_never_comes_back(settings, many, adm
             list(pieces)
 
 
-def test_without_postgres_it_is_503(served, bearer):
+def test_the_portfolio_is_503_without_postgres(served, bearer):
     client = build_app(with_changes(served, psql_port=1)).test_client()
     for query in ("", "?format=csv"):
         reply = client.get(f"/api/v1/portfolio/2020-01-01{query}", headers=bearer)
         assert (reply.status_code, reply.content_type) == (503, "application/problem+json")
 
 
-def test_a_csv_that_breaks_off_has_no_sums(settings, posting, admin, keys_dir, bearer):
-    count = 100_000  # more than sockets hold
+def test_an_interrupted_csv_has_no_sums(settings, posting, admin, keys_dir, bearer):
+    count = 100_000  # more than socket buffers hold
     terms = list(range(1, count + 1)), ["2020-01-01"] * count, [1] * count, ["USD"] * count
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)", *terms)
     end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'"
-    with serving(settings, keys_dir) as (url, told):
+    with serving(settings, keys_dir) as (url, log):
         path = f"{url}/api/v1/portfolio/2020-01-01?format=csv"
         with urllib.request.urlopen(urllib.request.Request(path, headers=bearer), timeout=30) as reply:
             rows = reply.read().decode().splitlines()
@@ -204,6 +203,6 @@ def test_a_csv_that_breaks_off_has_no_sums(settings, posting, admin, keys_dir, b
             rows = reply.read().decode().splitlines()
         assert len(rows) < count
         assert rows[-1].startswith("2020-01-01,")
-        assert ask_at(f"{url}/api/v1/portfolio/2020-01-01", bearer)[0] == 200
-        assert "portfolio of 2020-01-01: CSV ended early" in told()
-        assert "Traceback" not in told()
+        assert ask(f"{url}/api/v1/portfolio/2020-01-01", bearer)[0] == 200
+        assert "portfolio of 2020-01-01: CSV ended early" in log()
+        assert "Traceback" not in log()

@@ -1,4 +1,4 @@
-"""Timelines to keep."""
+"""Timelines for the tests of caches."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from native import FEE, Timeline
 
 @pytest.fixture
 def make():
-    """Builds a timeline of some events."""
+    """Return a function that builds a timeline with a number of events."""
 
     def build(loan_id=1, version=3, horizon=7, events=3):
         return Timeline.build(

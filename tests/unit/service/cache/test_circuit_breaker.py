@@ -1,48 +1,49 @@
-"""When a server that fails is left alone."""
+"""The circuit breaker of memcached servers."""
 
-from service.cache.circuit_breaker import FAILURES, PAUSE_S, CircuitBreaker
+from service.cache.circuit_breaker import COOLDOWN_S, FAILURE_THRESHOLD, CircuitBreaker
 from tests.fakes.clocks import Clock
 
 
-def opened(clock):
+def open_breaker(clock):
     breaker = CircuitBreaker(clock)
-    assert [breaker.failed() for _ in range(FAILURES)] == [False] * (FAILURES - 1) + [True]
+    opened = [breaker.record_failure() for _ in range(FAILURE_THRESHOLD)]
+    assert opened == [False] * (FAILURE_THRESHOLD - 1) + [True]
     return breaker
 
 
-def test_some_failures_in_a_row_open_it_and_it_says_so_once():
-    breaker = opened(Clock())
+def test_consecutive_failures_open_the_circuit_and_report_it_once():
+    breaker = open_breaker(Clock())
     assert breaker.is_open
     assert not breaker.allows()
-    assert not breaker.failed()
+    assert not breaker.record_failure()
 
 
-def test_a_success_between_failures_keeps_it_closed():
+def test_a_success_between_failures_keeps_the_circuit_closed():
     breaker = CircuitBreaker(Clock())
     for _ in range(5):
-        for _ in range(FAILURES - 1):
-            breaker.failed()
-        assert not breaker.succeeded()
+        for _ in range(FAILURE_THRESHOLD - 1):
+            breaker.record_failure()
+        assert not breaker.record_success()
     assert breaker.allows()
 
 
-def test_after_a_pause_one_may_try_and_the_others_wait_for_how_it_fares():
+def test_one_probe_is_allowed_after_each_cooldown():
     clock = Clock()
-    breaker = opened(clock)
-    clock.now += PAUSE_S
+    breaker = open_breaker(clock)
+    clock.now += COOLDOWN_S
     assert [breaker.allows(), breaker.allows()] == [True, False]
-    breaker.failed()
+    breaker.record_failure()
     assert not breaker.allows()
-    clock.now += PAUSE_S
+    clock.now += COOLDOWN_S
     assert breaker.allows()
-    assert breaker.succeeded()
+    assert breaker.record_success()
     assert [breaker.allows(), breaker.allows()] == [True, True]
 
 
-def test_whoever_tries_and_never_tells_does_not_keep_it_open_for_ever():
+def test_a_probe_without_a_recorded_outcome_does_not_block_the_next_one():
     clock = Clock()
-    breaker = opened(clock)
-    clock.now += PAUSE_S
+    breaker = open_breaker(clock)
+    clock.now += COOLDOWN_S
     assert breaker.allows()
-    clock.now += PAUSE_S
+    clock.now += COOLDOWN_S
     assert breaker.allows()

@@ -1,4 +1,4 @@
-"""The stand-in gateway answers as the recorded ones do, statuses and members alike."""
+"""The fake gateway returns the statuses and bodies of recorded gateways."""
 
 from typing import Any
 
@@ -7,60 +7,64 @@ import pytest
 from tests.fakes.kong.fake_kong import StandInKong
 from tests.fakes.kong.recorded import recording
 
-# What differs from run to run, and which other entity it belongs to.
-PASSING = {"id", "created_at", "updated_at", "service", "upstream"}
-# Recorded, but of no concern: these requests cannot come from this service.
-NEVER_ASKED = {
+# Fields that differ between runs, and references to other entities.
+VOLATILE = {"id", "created_at", "updated_at", "service", "upstream"}
+# Recorded requests that this service does not send.
+SKIPPED_SCENARIOS = {
     "post conflicts", "bad requests", "proxied", "proxied, no route", "proxied, service down",
     "proxied, upstream without targets", "proxied through upstream", "proxied, name does not resolve",
     "database down, proxied",
 }  # fmt: skip
-NEVER_SENT = [
+SKIPPED_BODIES = [
     {"port": "x"}, {"tags": ["a,b"]}, {"methods": ["get"]}, {"paths": ["/x"], "methods": ["get"]},
 ]  # fmt: skip
 
 
 def comparable(value: Any) -> Any:
-    """What does not differ from run to run; a message may name an id."""
+    """Return a response without what differs between runs; messages about unique constraints contain ids."""
     if isinstance(value, dict):
-        return {k: comparable(v) for k, v in value.items() if k not in PASSING and "UNIQUE" not in str(v)}
+        return {k: comparable(v) for k, v in value.items() if k not in VOLATILE and "UNIQUE" not in str(v)}
     return [comparable(entry) for entry in value] if isinstance(value, list) else value
 
 
 def replay(kong: StandInKong, name: str) -> int:
-    """Ask whatever was asked in a recording, in its order. Returns: how many answers were compared."""
+    """Send the requests of a recording and compare the responses. Returns the number of compared responses."""
     compared = 0
     recorded_ids: dict[str, str] = {}
     for scenario, steps in recording(name).items():
-        if scenario in NEVER_ASKED:
+        if scenario in SKIPPED_SCENARIOS:
             continue
         kong.database_up = scenario != "database down"
         for step in steps:
-            asked, told = step["request"], step["response"]
-            body = asked.get("json")
+            request, expected = step["request"], step["response"]
+            body = request.get("json")
             sent = {k: v for k, v in (body or {}).items() if k != "host"}
-            if sent in NEVER_SENT or "%20" in asked["path"]:
+            if sent in SKIPPED_BODIES or "%20" in request["path"]:
                 continue
-            if asked["method"] == "POST" and asked["path"] == "/services":
+            if request["method"] == "POST" and request["path"] == "/services":
                 continue
-            status, members = kong.answer(asked["method"], asked["path"], body)
-            assert status == told["status"], (scenario, asked, members)
-            if asked["path"] == "/" and status == 200:
-                assert members["version"] == told["json"]["version"]
-                assert members["configuration"]["database"] == told["json"]["configuration"]["database"]
-            elif asked["path"] == "/status":
-                assert members.get("database") == told["json"].get("database")
-            elif asked["path"].endswith("/health"):
-                assert comparable(members["data"]) == comparable(told["json"]["data"])
+            status, members = kong.answer(request["method"], request["path"], body)
+            assert status == expected["status"], (scenario, request, members)
+            if request["path"] == "/" and status == 200:
+                assert members["version"] == expected["json"]["version"]
+                assert members["configuration"]["database"] == expected["json"]["configuration"]["database"]
+            elif request["path"] == "/status":
+                assert members.get("database") == expected["json"].get("database")
+            elif request["path"].endswith("/health"):
+                assert comparable(members["data"]) == comparable(expected["json"]["data"])
             else:
-                assert comparable(members) == comparable(told.get("json")), (scenario, asked)
-            if isinstance(told.get("json"), dict) and "service" in told["json"]:
-                # whose it is: the services have other ids here, and the same names
-                names = {told_id: name for name, told_id in recorded_ids.items()}
+                assert comparable(members) == comparable(expected.get("json")), (scenario, request)
+            if isinstance(expected.get("json"), dict) and "service" in expected["json"]:
+                # services have other ids than in the recording, but the same names
+                names = {recorded_id: name for name, recorded_id in recorded_ids.items()}
                 owner = next(n for n, service in kong.services.items() if service["id"] == members["service"]["id"])
-                assert owner == names[told["json"]["service"]["id"]], (scenario, asked)
-            if asked["path"].startswith("/services/") and asked["path"].count("/") == 2 and told["status"] == 200:
-                recorded_ids[told["json"]["name"]] = told["json"]["id"]
+                assert owner == names[expected["json"]["service"]["id"]], (scenario, request)
+            if (
+                request["path"].startswith("/services/")
+                and request["path"].count("/") == 2
+                and expected["status"] == 200
+            ):
+                recorded_ids[expected["json"]["name"]] = expected["json"]["id"]
             compared += 1
     return compared
 
@@ -74,12 +78,12 @@ def replay(kong: StandInKong, name: str) -> int:
         ("kong-3.9.3-dbless", "3.9.3", "off", 4),
     ],
 )
-def test_every_exchange_is_answered_as_it_was_recorded(name, version, database, least, say):
+def test_responses_equal_the_recorded_ones(name, version, database, least, say):
     compared = replay(StandInKong(version, database), name)
     assert compared >= least
-    say(f"{name}: {compared} recorded exchanges answered alike")
+    say(f"{name}: {compared} responses equal the recorded ones")
 
 
-def test_the_versions_are_those_of_the_recorded_gateways():
+def test_recordings_are_of_the_named_versions():
     for name in ("3.9.3", "2.8.5", "0.14.1"):
         assert recording(f"kong-{name}")["root"][0]["response"]["json"]["version"] == name

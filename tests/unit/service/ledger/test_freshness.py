@@ -1,7 +1,7 @@
-"""The rule by itself, against a model of Postgres that reorders whatever may come in another order.
+"""The freshness rule against a model of Postgres that permutes everything whose order is not guaranteed.
 
-The model knows which replies would be wrong. The rule as it is never gives one; with any one comparison removed from
-its source, or a step of the listener's protocol in the wrong place, the model finds a reply that breaks the contract.
+The model knows which replies would break the contract. The rule never allows one. When any one comparison is removed
+from its source, or the listener's steps are in the wrong order, the model finds a reply that breaks the contract.
 """
 
 import inspect
@@ -32,7 +32,7 @@ MOMENT_S = 0.01
 
 @dataclass(eq=False)
 class Transaction:
-    """One that writes. versions: what it makes of the loans that it has locked."""
+    """A write transaction, with the versions that it makes of the loans it has locked."""
 
     number: int
     versions: dict[int, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Transaction:
 
 @dataclass(frozen=True)
 class Timeline:
-    """What was read, and the cluster that it is kept under. events: the transactions whose events it holds."""
+    """A cached timeline, with the transactions whose events it includes."""
 
     cluster: str | None
     loan: int
@@ -51,7 +51,7 @@ class Timeline:
 
 
 class Server:
-    """A primary's transactions, and what its snapshots show. history: those that are over, in that order."""
+    """A primary, with its ended transactions in the order in which they ended (`history`)."""
 
     def __init__(self, name: int, history: list[Transaction]) -> None:
         self.cluster = f"cluster-{name}"
@@ -66,7 +66,7 @@ class Server:
         return writer
 
     def post(self, writer: Transaction, loan: int) -> None:
-        """Lock the loan and make its next version, unless another transaction has it locked."""
+        """Lock the loan and make its next version, unless another transaction has locked it."""
         if not any(loan in other.versions for other in self.open if other is not writer):
             writer.versions[loan] = max(writer.versions.get(loan, 0), self.version(loan)) + 1
 
@@ -85,18 +85,18 @@ class Server:
         return max((t.number for t in self.history[:upto]), default=0) + 1
 
     def xmin(self, upto: int | None = None) -> int:
-        """The oldest that is not over; on a replica, what it has not seen the end of is open."""
-        over = {t.number for t in self.history[:upto]}
-        return next(number for number in range(1, self.xmax(upto) + 1) if number not in over)
+        """Return the lowest number that has not ended; on a replica, whose end it has not replayed."""
+        ended = {t.number for t in self.history[:upto]}
+        return next(number for number in range(1, self.xmax(upto) + 1) if number not in ended)
 
 
 class Model(RuleBasedStateMachine):
-    """Commits, notifications, reads, caches, reconnections and failovers, in any order in which they can occur."""
+    """Commits, notifications, reads, caches, reconnections and failovers, in every order in which they can occur."""
 
     rule_under_test: ModuleType = service.ledger.freshness
-    snapshot_before_listen = False  # mistakes of a listener
-    round_trip_counts_from_its_end = False
-    a_crash_changes_no_name = False
+    snapshot_before_listen = False  # faults of a listener
+    round_trip_age_counts_from_its_end = False
+    crash_keeps_the_cluster = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,9 +104,9 @@ class Model(RuleBasedStateMachine):
         self.freshness = self.rule_under_test.Freshness(MAX_STALENESS_S, MAX_TRACKED_LOANS, self.clock)
         self.server = Server(1, [])
         self.servers = 1
-        self.kept: set[Timeline] = set()  # all that any process ever wrote to any cache
-        self.on_listen = False
-        self.delivered = 0  # how much of the server's history the listener was told, or missed
+        self.cached: set[Timeline] = set()  # everything that any process ever wrote to any cache
+        self.is_listening = False
+        self.delivered = 0  # length of the history that the listener received or missed
         self.snapshot: tuple[int, float] | None = None
 
     # Writers
@@ -119,11 +119,11 @@ class Model(RuleBasedStateMachine):
     @rule(
         loans=st.sampled_from(((1,), (2,), LOANS)),
         commits=st.sampled_from((True, True, False)),
-        is_told_at_once=st.sampled_from((True, True, False)),
+        is_delivered=st.sampled_from((True, True, False)),
     )
-    def write(self, loans, commits, is_told_at_once):
+    def write(self, loans, commits, is_delivered):
         self._write(loans, commits)
-        if is_told_at_once and self.on_listen:
+        if is_delivered and self.is_listening:
             self.deliver()
 
     def _write(self, loans, commits=True):
@@ -142,9 +142,9 @@ class Model(RuleBasedStateMachine):
             self.server.begin()
 
     @precondition(lambda self: self.server.open)
-    @rule(which=st.integers(0, 1), loan=st.sampled_from(LOANS), ends=st.booleans())
-    def go_on(self, which, loan, ends):
-        writer = self.server.open[which % len(self.server.open)]
+    @rule(index=st.integers(0, 1), loan=st.sampled_from(LOANS), ends=st.booleans())
+    def continue_transaction(self, index, loan, ends):
+        writer = self.server.open[index % len(self.server.open)]
         self.server.post(writer, loan)
         if ends:
             self._end(writer, commits=True)
@@ -153,81 +153,85 @@ class Model(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.clock.now += seconds
 
-    @rule(how=st.sampled_from(("cut", "failover", "crash", "crash")), lost=st.integers(0, 2))
-    def listener_is_cut(self, how, lost):
-        """In a failover a replica takes over that had not seen the last commits; its numbers and versions go on from
-        there. In a crash, what was not committed is gone, and its numbers are given again."""
-        self.on_listen = False
-        if how == "cut" or self.servers == 3:
+    @rule(cause=st.sampled_from(("cut", "failover", "crash", "crash")), lost=st.integers(0, 2))
+    def listener_is_disconnected(self, cause, lost):
+        """Cut the connection, possibly by a failover or a crash.
+
+        In a failover a replica takes over that lacks the last commits; its numbers and versions continue from there.
+        In a crash, open transactions are lost, and their numbers are assigned again.
+        """
+        self.is_listening = False
+        if cause == "cut" or self.servers == 3:
             return
         self.servers += 1
-        before, history = self.server.cluster, self.server.history
-        if how == "failover":
+        old_cluster, history = self.server.cluster, self.server.history
+        if cause == "failover":
             self.server = Server(self.servers, history[: max(0, len(history) - lost)])
         else:
             self.server = Server(self.servers, [t for t in history if t.committed_at is not None])
-            if self.a_crash_changes_no_name:
-                self.server.cluster = before
+            if self.crash_keeps_the_cluster:
+                self.server.cluster = old_cluster
 
     # The listener: LISTEN, a snapshot, notifications and round trips
 
-    @precondition(lambda self: not self.on_listen)
+    @precondition(lambda self: not self.is_listening)
     @rule(writes=st.sampled_from(("not at all", "before", "between")))
     def listener_connects(self, writes):
-        first, second = (self._look, self._listen) if self.snapshot_before_listen else (self._listen, self._look)
+        steps = [self._listen, self._take_snapshot]
+        first, second = reversed(steps) if self.snapshot_before_listen else steps
         if writes == "before":
             self._write(LOANS)
         first()
         if writes == "between":
             self._write(LOANS)
         second()
-        self.on_listen = True
+        self.is_listening = True
         self.freshness.on_listen(self.server.cluster, *self.snapshot)
 
     def _listen(self):
         self.delivered = len(self.server.history)
 
-    def _look(self):
+    def _take_snapshot(self):
         self.snapshot = (self.server.xmax(), self.clock.now)
 
-    @precondition(lambda self: self.on_listen)
+    @precondition(lambda self: self.is_listening)
     @rule()
     def deliver(self):
         self._deliver(len(self.server.history))
 
-    @precondition(lambda self: self.on_listen)
+    @precondition(lambda self: self.is_listening)
     @rule(writes=st.booleans(), seconds=st.sampled_from((0, 1, MAX_STALENESS_S)))
     def round_trip(self, writes, seconds):
-        begun, upto = self.clock.now, len(self.server.history)
+        started_at, upto = self.clock.now, len(self.server.history)
         if writes:
             self._write(LOANS)
         self.clock.now += seconds
         self._deliver(upto)
-        self.freshness.on_heartbeat(self.clock.now if self.round_trip_counts_from_its_end else begun)
+        self.freshness.on_heartbeat(self.clock.now if self.round_trip_age_counts_from_its_end else started_at)
 
     def _deliver(self, upto: int) -> None:
-        if self.on_listen:
+        if self.is_listening:
             for transaction in self.server.history[self.delivered : upto]:
                 if transaction.committed_at is not None:
-                    self._tell(transaction)
+                    self._notify(transaction)
             self.delivered = max(self.delivered, upto)
 
-    def _tell(self, transaction: Transaction) -> None:
+    def _notify(self, transaction: Transaction) -> None:
         if len(transaction.versions) > 1:
             self.freshness.on_bulk_change(transaction.number)
         else:
             for loan, version in transaction.versions.items():
                 self.freshness.on_change(loan, version, transaction.number)
 
-    @precondition(lambda self: self.on_listen)
+    @precondition(lambda self: self.is_listening)
     @rule(loan=st.sampled_from((*LOANS, "many")), version=st.integers(0, 1), number=st.integers(0, 1))
-    def somebody_notifies_of_what_never_was(self, loan, version, number):
+    def a_client_sends_a_forged_notification(self, loan, version, number):
         if loan == "many":
             self.freshness.on_bulk_change(number)
         else:
             self.freshness.on_change(loan, version, number)
 
-    # Readers: what was ever read, here or in another process, from the primary or a replica, may be found at any time
+    # Readers: a timeline that any process ever read, from the primary or a replica, may be found in a cache at any time
 
     @rule(lag=st.sampled_from((0, 1, 2)), elsewhere=st.booleans())
     def read(self, lag, elsewhere):
@@ -236,22 +240,24 @@ class Model(RuleBasedStateMachine):
         for loan in LOANS:
             events = frozenset(self.server.commits(loan, upto))
             timeline = Timeline(cluster, loan, self.server.version(loan, upto), self.server.xmin(upto), events)
-            self.kept.add(timeline)
+            self.cached.add(timeline)
 
     @invariant()
-    def somebody_reads_all_the_time(self):
+    def another_process_reads_after_each_step(self):
         self.read(lag=0, elsewhere=True)
 
     @invariant()
     def no_reply_breaks_the_contract(self):
-        for found in self.kept:
-            stale_reason, fresh_as_of = self.freshness.check(found.cluster, found.loan, found.version, found.horizon)
+        for timeline in self.cached:
+            stale_reason, fresh_as_of = self.freshness.check(
+                timeline.cluster, timeline.loan, timeline.version, timeline.horizon
+            )
             if stale_reason is None:
                 since = max(self.clock.now - MAX_STALENESS_S, fresh_as_of)
-                owed = {t for t in self.server.commits(found.loan) if t.committed_at < since}
-                assert owed <= found.events, "an event is missing"
+                required = {t for t in self.server.commits(timeline.loan) if t.committed_at < since}
+                assert required <= timeline.events, "an event is missing"
                 if self.freshness.cluster == self.server.cluster:
-                    assert found.events <= set(self.server.commits(found.loan)), "an event never was"
+                    assert timeline.events <= set(self.server.commits(timeline.loan)), "an event does not exist"
 
 
 THOROUGH = examples(max_examples=300, stateful_step_count=40, deadline=None, database=None,
@@ -265,50 +271,50 @@ def test_no_reply_breaks_the_contract():
 
 REMOVED = {
     "the floor": ("if horizon < self._floor:", "if False:"),
-    "what was told": ("if version < self._told.get(loan_id, _NOTHING)[0]:", "if False:"),
-    "the last round trip": ("if self.now() - self._heard >= self.max_staleness_s:", "if False:"),
+    "the notified version": ("if version < self._changes.get(loan_id, _NO_CHANGE)[0]:", "if False:"),
+    "the last round trip": ("if self.now() - self._round_trip_start >= self.max_staleness_s:", "if False:"),
     "the cluster": ("if cluster != self._cluster:", "if False:"),
     "the floor of a new connection": ("self._floor = xmax", "self._floor = self._floor or xmax"),
-    "the floor of what is forgotten": ("self._floor = max(self._floor, forgotten + 1)", "pass"),
-    "one above what is forgotten": ("max(self._floor, forgotten + 1)", "max(self._floor, forgotten)"),
-    "the floor of many": ("self._floor = max(self._floor, transaction + 1)", "pass"),
-    "one above many": ("max(self._floor, transaction + 1)", "max(self._floor, transaction)"),
-    "that the floor does not sink for many": ("max(self._floor, transaction + 1)", "transaction + 1"),
-    "that a told version does not sink": ("max(version, before[0])", "version"),
-    "that a told number does not sink": ("max(transaction, before[1])", "transaction"),
-    "that the floor does not sink": ("max(self._floor, forgotten + 1)", "forgotten + 1"),
+    "the floor of an eviction": ("self._floor = max(self._floor, evicted + 1)", "pass"),
+    "one above an eviction": ("max(self._floor, evicted + 1)", "max(self._floor, evicted)"),
+    "the floor of a bulk change": ("self._floor = max(self._floor, transaction + 1)", "pass"),
+    "one above a bulk change": ("max(self._floor, transaction + 1)", "max(self._floor, transaction)"),
+    "that a bulk change does not lower the floor": ("max(self._floor, transaction + 1)", "transaction + 1"),
+    "that a notified version does not decrease": ("max(version, previous[0])", "version"),
+    "that a notified transaction does not decrease": ("max(transaction, previous[1])", "transaction"),
+    "that an eviction does not lower the floor": ("max(self._floor, evicted + 1)", "evicted + 1"),
 }
 
 
 @pytest.mark.parametrize("removed", REMOVED)
-def test_without_any_one_comparison_a_wrong_reply_is_found(removed):
+def test_each_comparison_is_needed_by_the_contract(removed):
     source = inspect.getsource(service.ledger.freshness)
-    there, instead = REMOVED[removed]
-    assert source.count(there) == 1
+    original, replacement = REMOVED[removed]
+    assert source.count(original) == 1
     mutant = ModuleType("mutant")
-    exec(compile(source.replace(there, instead), "mutant", "exec"), mutant.__dict__)
-    _finds_a_wrong_reply(rule_under_test=mutant)
+    exec(compile(source.replace(original, replacement), "mutant", "exec"), mutant.__dict__)
+    _assert_wrong_reply_is_found(rule_under_test=mutant)
 
 
 @pytest.mark.parametrize(
-    "mistake", ["snapshot_before_listen", "round_trip_counts_from_its_end", "a_crash_changes_no_name"]
+    "fault", ["snapshot_before_listen", "round_trip_age_counts_from_its_end", "crash_keeps_the_cluster"]
 )
-def test_a_listener_that_takes_its_steps_in_another_order_is_found_out(mistake):
-    _finds_a_wrong_reply(**{mistake: True})
+def test_each_step_of_the_listener_is_needed_by_the_contract(fault):
+    _assert_wrong_reply_is_found(**{fault: True})
 
 
-def _finds_a_wrong_reply(**wrong: object) -> None:
-    machine = type("Mutated", (Model,), wrong)
-    with pytest.raises(AssertionError, match=r"an event (is missing|never was)"):
+def _assert_wrong_reply_is_found(**faults: object) -> None:
+    machine = type("Mutated", (Model,), faults)
+    with pytest.raises(AssertionError, match=r"an event (is missing|does not exist)"):
         run_state_machine_as_test(machine, settings=SEARCH)
 
 
-def test_a_staleness_of_nothing_trusts_nothing():
+def test_a_staleness_of_zero_makes_every_timeline_stale():
     freshness = service.ledger.freshness.Freshness(0, now=Clock(0))
     freshness.on_listen("c", 1, 0)
     assert freshness.check("c", 1, 0, 5).stale_reason is service.ledger.freshness.StaleReason.SILENCE
 
 
-def test_before_anyone_listens_nothing_is_trusted():
+def test_every_timeline_is_stale_before_the_listener_connects():
     freshness = service.ledger.freshness.Freshness(60, now=Clock(0))
     assert freshness.check(None, 1, 0, 5).stale_reason is service.ledger.freshness.StaleReason.SILENCE

@@ -1,4 +1,4 @@
-"""Where timelines are looked for, over ledgers and caches that a test moves as it likes."""
+"""Looks up timelines over fake ledgers and caches."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ import pytest
 from native import FEE, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
 from service.ledger.freshness import Freshness
-from service.ledger.repository import NOTHING_HELD
+from service.ledger.repository import NOTHING_CACHED
 from service.ledger.single_flight import SingleFlight
 from service.ledger.timeline_lookup import TimelineLookup
 from tests.fakes.clocks import Clock
@@ -24,38 +24,38 @@ def timeline(version, horizon, loan_id=1):
     )  # fmt: skip
 
 
-class Server:
-    """A ledger: what it holds, how often it was read, and what to do meanwhile."""
+class FakeLedger:
+    """A ledger with one timeline that records its reads; `during_read` runs in each of them."""
 
     def __init__(self, version=3, horizon=10):
-        self.holds = timeline(version, horizon)
+        self.current = timeline(version, horizon)
         self.reads = []
-        self.fails = None
-        self.meanwhile = lambda: None
+        self.error = None
+        self.during_read = lambda: None
 
-    def timelines(self, loan_ids, held=NOTHING_HELD, cluster=None):
-        own = held.get(self.holds.loan_id)
-        self.reads.append("whole" if own is None or own.version != self.holds.version else "version")
-        self.meanwhile()
-        if isinstance(self.fails, UnknownLoan) or self.holds.loan_id not in loan_ids:
+    def timelines(self, loan_ids, cached=NOTHING_CACHED, cluster=None):
+        own = cached.get(self.current.loan_id)
+        self.reads.append("whole" if own is None or own.version != self.current.version else "version")
+        self.during_read()
+        if isinstance(self.error, UnknownLoan) or self.current.loan_id not in loan_ids:
             return {}
-        if self.fails is not None:
-            raise self.fails
-        if own is not None and own.version == self.holds.version:
-            return {own.loan_id: own if own.horizon == self.holds.horizon else own.with_horizon(self.holds.horizon)}
-        return {self.holds.loan_id: self.holds}
+        if self.error is not None:
+            raise self.error
+        if own is not None and own.version == self.current.version:
+            return {own.loan_id: own if own.horizon == self.current.horizon else own.with_horizon(self.current.horizon)}
+        return {self.current.loan_id: self.current}
 
     def timeline_at(self, loan_id, version, cluster=None):
         self.reads.append(f"at {version}")
-        if self.fails is not None:
-            raise self.fails
-        if self.holds.version < version:
-            raise VersionNotReached(loan_id, self.holds.version, version)
-        return timeline(version, self.holds.horizon)
+        if self.error is not None:
+            raise self.error
+        if self.current.version < version:
+            raise VersionNotReached(loan_id, self.current.version, version)
+        return timeline(version, self.current.horizon)
 
 
-class Kept(dict):
-    """A cache that loses nothing."""
+class FakeCache(dict):
+    """A cache that never evicts."""
 
     def get(self, cluster, loan_id):
         return super().get((cluster, loan_id))
@@ -75,132 +75,132 @@ def clock():
 
 @pytest.fixture
 def freshness(clock):
-    made = Freshness(MAX_STALENESS_S, now=clock)
-    made.on_listen("c", 10, clock())
-    return made
+    freshness = Freshness(MAX_STALENESS_S, now=clock)
+    freshness.on_listen("c", 10, clock())
+    return freshness
 
 
 @pytest.fixture
-def place(freshness):
-    """Two caches over a primary, and what finds loans in them."""
-    near, far, primary = Kept(), Kept(), Server()
+def layers(freshness):
+    """Two caches, a primary, and a lookup over them."""
+    near, far, primary = FakeCache(), FakeCache(), FakeLedger()
     return near, far, primary, TimelineLookup(primary, freshness, caches=(near, far))
 
 
-def test_what_was_read_once_is_found_near(place):
-    near, far, primary, timelines = place
-    found = [timelines.get(1).timeline for _ in range(3)]
+def test_a_timeline_is_read_once_and_cached_in_every_layer(layers):
+    near, far, primary, lookup = layers
+    found = [lookup.get(1).timeline for _ in range(3)]
     assert primary.reads == ["whole"]
     assert found[0] is found[1] is found[2] is near.get("c", 1) is far.get("c", 1)
 
 
-def test_what_another_process_has_read_is_found_and_kept_near(place):
-    near, far, primary, timelines = place
+def test_a_timeline_in_the_shared_cache_is_copied_to_the_near_one(layers):
+    near, far, primary, lookup = layers
     far.put_many("c", [timeline(3, 10)])
-    timelines.get(1)
-    timelines.get(1)
+    lookup.get(1)
+    lookup.get(1)
     assert primary.reads == []
     assert near.get("c", 1) is far.get("c", 1)
 
 
-def test_a_told_version_is_read_anew(place, freshness):
-    near, _, primary, timelines = place
-    timelines.get(1)
-    primary.holds = timeline(4, 12)
+def test_a_notified_version_is_read_from_the_primary(layers, freshness):
+    near, _, primary, lookup = layers
+    lookup.get(1)
+    primary.current = timeline(4, 12)
     freshness.on_change(1, 4, 11)
-    assert timelines.get(1).timeline.version == 4
+    assert lookup.get(1).timeline.version == 4
     assert primary.reads == ["whole", "whole"]
     assert near.get("c", 1).version == 4
 
 
-def test_what_is_below_the_floor_is_revalidated_by_its_version_alone(place, freshness, clock):
-    near, far, primary, timelines = place
-    timelines.get(1)
-    primary.holds = timeline(3, 20)
+def test_a_timeline_below_the_floor_is_revalidated_without_reading_events(layers, freshness, clock):
+    near, far, primary, lookup = layers
+    lookup.get(1)
+    primary.current = timeline(3, 20)
     freshness.on_listen("c", 20, clock())
-    assert timelines.get(1).timeline.horizon == 20
+    assert lookup.get(1).timeline.horizon == 20
     assert primary.reads == ["whole", "version"]
-    timelines.get(1)
+    lookup.get(1)
     assert primary.reads == ["whole", "version"]
     assert (near.get("c", 1).horizon, far.get("c", 1).horizon) == (20, 20)
 
 
-def test_of_two_old_ones_the_newer_is_revalidated(place, freshness, clock):
-    near, far, primary, timelines = place
+def test_the_newer_of_two_stale_lookup_is_revalidated(layers, freshness, clock):
+    near, far, primary, lookup = layers
     near.put_many("c", [timeline(2, 9)])
     far.put_many("c", [timeline(3, 9)])
-    assert timelines.get(1).timeline.version == 3
+    assert lookup.get(1).timeline.version == 3
     assert primary.reads == ["version"]
 
 
-def test_while_the_primary_is_not_heard_every_reply_is_read_from_it(place, clock):
-    _, _, primary, timelines = place
-    timelines.get(1)
+def test_every_reply_is_read_from_the_primary_while_the_listener_is_silent(layers, clock):
+    _, _, primary, lookup = layers
+    lookup.get(1)
     clock.now += MAX_STALENESS_S
     for _ in range(2):
-        assert timelines.get(1).fresh_as_of == clock.now
+        assert lookup.get(1).fresh_as_of == clock.now
     assert primary.reads == ["whole", "version", "version"]
 
 
-def test_when_postgres_is_gone_what_the_contract_allows_is_served_and_no_more(place, clock):
-    _, _, primary, timelines = place
-    timelines.get(1)
-    primary.fails = DatabaseUnavailable("gone")
+def test_cached_lookup_are_served_during_an_outage_until_they_are_stale(layers, clock):
+    _, _, primary, lookup = layers
+    lookup.get(1)
+    primary.error = DatabaseUnavailable("gone")
     clock.now += MAX_STALENESS_S - 1
-    assert timelines.get(1).timeline.version == 3
+    assert lookup.get(1).timeline.version == 3
     clock.now += 1
     with pytest.raises(DatabaseUnavailable):
-        timelines.get(1)
+        lookup.get(1)
 
 
-def test_before_anyone_listens_nothing_is_cached(clock):
-    near, primary = Kept(), Server()
-    timelines = TimelineLookup(primary, Freshness(MAX_STALENESS_S, now=clock), caches=(near,))
-    timelines.get(1)
-    timelines.get(1)
+def test_nothing_is_cached_before_the_listener_connects(clock):
+    near, primary = FakeCache(), FakeLedger()
+    lookup = TimelineLookup(primary, Freshness(MAX_STALENESS_S, now=clock), caches=(near,))
+    lookup.get(1)
+    lookup.get(1)
     assert primary.reads == ["whole", "whole"]
     assert near == {}
 
 
-def test_another_cluster_begins_with_empty_caches(place, freshness, clock):
-    near, _, primary, timelines = place
-    timelines.get(1)
-    freshness.on_listen("d", 5, clock())  # its numbers are lower
-    primary.holds = timeline(2, 6)
-    assert timelines.get(1).timeline.version == 2
+def test_lookup_of_another_cluster_are_not_used(layers, freshness, clock):
+    near, _, primary, lookup = layers
+    lookup.get(1)
+    freshness.on_listen("d", 5, clock())  # its transaction numbers are lower
+    primary.current = timeline(2, 6)
+    assert lookup.get(1).timeline.version == 2
     assert near.get("d", 1).version == 2
 
 
-def test_what_was_read_of_the_old_cluster_is_not_kept_for_the_new_one(place, freshness, clock):
-    near, _, primary, timelines = place
-    primary.meanwhile = lambda: freshness.on_listen("d", 5, clock())
-    timelines.get(1)
+def test_a_timeline_read_from_the_old_cluster_is_not_cached_for_the_new_one(layers, freshness, clock):
+    near, _, primary, lookup = layers
+    primary.during_read = lambda: freshness.on_listen("d", 5, clock())
+    lookup.get(1)
     assert near.get("d", 1) is None
 
 
-def test_unknown_loans_are_asked_for_each_time(place):
-    near, _, primary, timelines = place
-    primary.fails = UnknownLoan(1)
+def test_unknown_loans_are_not_cached(layers):
+    near, _, primary, lookup = layers
+    primary.error = UnknownLoan(1)
     for _ in range(2):
         with pytest.raises(UnknownLoan):
-            timelines.get(1)
+            lookup.get(1)
     assert len(primary.reads) == 2
     assert near == {}
 
 
-def test_a_version_that_was_posted_elsewhere_is_waited_for_by_one_read_of_the_primary(place):
-    _, _, primary, timelines = place
-    timelines.get(1)
-    primary.holds = timeline(4, 12)
-    assert timelines.get(1).timeline.version == 3  # nobody was told yet
-    assert timelines.get(1, min_version=4).timeline.version == 4
-    assert timelines.get(1).timeline.version == 4
+def test_a_min_version_that_is_not_cached_costs_one_read_of_the_primary(layers):
+    _, _, primary, lookup = layers
+    lookup.get(1)
+    primary.current = timeline(4, 12)
+    assert lookup.get(1).timeline.version == 3  # not notified yet
+    assert lookup.get(1, min_version=4).timeline.version == 4
+    assert lookup.get(1).timeline.version == 4
     with pytest.raises(VersionNotReached) as caught:
-        timelines.get(1, min_version=5)
+        lookup.get(1, min_version=5)
     assert (caught.value.version, primary.reads) == (4, ["whole", "whole", "version"])
-    primary.fails = UnknownLoan(1)  # a failover has lost it, and nobody has heard of that yet
+    primary.error = UnknownLoan(1)  # a failover lost it, and the listener has not noticed yet
     with pytest.raises(UnknownLoan):
-        timelines.get(1, min_version=5)
+        lookup.get(1, min_version=5)
 
 
 # Replicas
@@ -208,150 +208,150 @@ def test_a_version_that_was_posted_elsewhere_is_waited_for_by_one_read_of_the_pr
 
 @pytest.fixture
 def replicated(freshness):
-    near, primary, replica = Kept(), Server(), Server()
+    near, primary, replica = FakeCache(), FakeLedger(), FakeLedger()
     return near, primary, replica, TimelineLookup(primary, freshness, caches=(near,), replica=replica)
 
 
-def test_a_replica_that_keeps_up_is_read(replicated):
-    _, primary, replica, timelines = replicated
-    timelines.get(1)
+def test_a_current_replica_is_read_instead_of_the_primary(replicated):
+    _, primary, replica, lookup = replicated
+    lookup.get(1)
     assert (primary.reads, replica.reads) == ([], ["whole"])
 
 
 @pytest.mark.parametrize("lagging", [timeline(2, 9), timeline(3, 9)])
-def test_a_replica_that_lags_below_the_floor_is_not_believed_and_poisons_no_cache(replicated, lagging):
-    near, primary, replica, timelines = replicated
-    replica.holds = lagging
-    assert timelines.get(1).timeline.horizon == 10
+def test_a_timeline_of_a_lagging_replica_is_neither_served_nor_cached(replicated, lagging):
+    near, primary, replica, lookup = replicated
+    replica.current = lagging
+    assert lookup.get(1).timeline.horizon == 10
     assert primary.reads == ["whole"]
     assert near.get("c", 1).horizon == 10
 
 
-def test_a_replica_that_lacks_what_was_told_is_not_believed(replicated, freshness):
-    _, primary, _, timelines = replicated
+def test_a_replica_that_lacks_a_notified_version_is_not_used(replicated, freshness):
+    _, primary, _, lookup = replicated
     freshness.on_change(1, 4, 11)
-    primary.holds = timeline(4, 12)
-    assert timelines.get(1).timeline.version == 4
+    primary.current = timeline(4, 12)
+    assert lookup.get(1).timeline.version == 4
 
 
-def test_a_replica_that_is_behind_what_is_held_is_not_believed(replicated, freshness, clock):
-    near, primary, replica, timelines = replicated
+def test_a_replica_that_is_behind_the_caches_is_not_used(replicated, freshness, clock):
+    near, primary, replica, lookup = replicated
     near.put_many("c", [timeline(3, 5)])
-    replica.holds = timeline(2, 30)
-    assert timelines.get(1).timeline.version == 3
+    replica.current = timeline(2, 30)
+    assert lookup.get(1).timeline.version == 3
     assert primary.reads == ["version"]
 
 
 @pytest.mark.parametrize("failure", [UnknownLoan(1), DatabaseUnavailable("gone")])
-def test_what_a_replica_does_not_know_the_primary_is_asked(replicated, failure):
-    _, primary, replica, timelines = replicated
-    replica.fails = failure
-    assert timelines.get(1).timeline.version == 3
+def test_the_primary_is_read_if_the_replica_has_no_answer(replicated, failure):
+    _, primary, replica, lookup = replicated
+    replica.error = failure
+    assert lookup.get(1).timeline.version == 3
     assert primary.reads == ["whole"]
 
 
 # As of a version
 
 
-def test_the_version_that_is_cached_is_not_read_again_and_an_older_one_is_and_is_not_kept(place):
-    near, far, primary, timelines = place
-    timelines.get(1)
-    assert timelines.get_at_version(1, 3).timeline is near.get("c", 1)
-    assert [timelines.get_at_version(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
+def test_only_the_current_version_is_served_from_the_cache_and_older_ones_are_not_cached(layers):
+    near, far, primary, lookup = layers
+    lookup.get(1)
+    assert lookup.get_at_version(1, 3).timeline is near.get("c", 1)
+    assert [lookup.get_at_version(1, version).timeline.version for version in (2, 0, 2)] == [2, 0, 2]
     assert primary.reads == ["whole", "at 2", "at 0", "at 2"]
     assert near.get("c", 1).version == far.get("c", 1).version == 3
 
 
-def test_what_is_cached_and_not_trusted_is_no_version_either(place, freshness, clock):
-    _, _, primary, timelines = place
-    timelines.get(1)
+def test_a_stale_timeline_is_not_used_for_its_version(layers, freshness, clock):
+    _, _, primary, lookup = layers
+    lookup.get(1)
     freshness.on_listen("d", 5, clock())
-    timelines.get_at_version(1, 3)
+    lookup.get_at_version(1, 3)
     assert primary.reads == ["whole", "at 3"]
 
 
-def test_a_version_that_the_loan_does_not_have_is_not_reached(place):
-    *_, timelines = place
-    timelines.get(1)
+def test_a_version_above_the_current_one_is_not_reached(layers):
+    *_, lookup = layers
+    lookup.get(1)
     with pytest.raises(VersionNotReached) as caught:
-        timelines.get_at_version(1, 4)
+        lookup.get_at_version(1, 4)
     assert caught.value.version == 3
 
 
-def test_a_replica_that_lags_is_read_for_the_versions_that_it_has(replicated):
-    _, primary, replica, timelines = replicated
-    replica.holds = timeline(2, 5)
-    assert [timelines.get_at_version(1, version).timeline.version for version in (2, 3)] == [2, 3]
+def test_a_lagging_replica_serves_the_versions_that_it_has(replicated):
+    _, primary, replica, lookup = replicated
+    replica.current = timeline(2, 5)
+    assert [lookup.get_at_version(1, version).timeline.version for version in (2, 3)] == [2, 3]
     assert (replica.reads, primary.reads) == (["at 2", "at 3"], ["at 3"])
 
 
 @pytest.mark.parametrize("failure", [UnknownLoan(1), DatabaseUnavailable("gone")])
-def test_a_version_that_a_replica_does_not_tell_the_primary_is_asked_for(replicated, failure):
-    _, primary, replica, timelines = replicated
-    replica.fails = failure
-    assert timelines.get_at_version(1, 2).timeline.version == 2
+def test_a_version_is_read_from_the_primary_if_the_replica_has_no_answer(replicated, failure):
+    _, primary, replica, lookup = replicated
+    replica.error = failure
+    assert lookup.get_at_version(1, 2).timeline.version == 2
     assert primary.reads == ["at 2"]
 
 
-def test_a_loan_as_it_was_has_no_time_up_to_which_it_is_known(place):
-    *_, timelines = place
-    assert timelines.as_of(timelines.get_at_version(1, 2)) is None
+def test_a_timeline_of_a_version_has_no_as_of_time(layers):
+    *_, lookup = layers
+    assert lookup.as_of(lookup.get_at_version(1, 2)) is None
 
 
-# One read for many
+# Shared reads
 
 
-def test_many_who_ask_at_once_share_a_read_and_its_failure(place):
-    _, _, primary, timelines = place
+def test_simultaneous_requests_share_a_read_and_its_error(layers):
+    _, _, primary, lookup = layers
     gate = threading.Event()
-    primary.meanwhile = lambda: gate.wait(10)
-    primary.fails = DatabaseUnavailable("gone")
-    failures = []
+    primary.during_read = lambda: gate.wait(10)
+    primary.error = DatabaseUnavailable("gone")
+    errors = []
 
-    def ask():
+    def get():
         with pytest.raises(DatabaseUnavailable) as caught:
-            timelines.get(1)
-        failures.append(caught.value)
+            lookup.get(1)
+        errors.append(caught.value)
 
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=get) for _ in range(8)]
     for thread in threads:
         thread.start()
     time.sleep(0.2)
     gate.set()
     for thread in threads:
         thread.join()
-    assert len(failures) == 8
+    assert len(errors) == 8
     assert len(primary.reads) == 1
-    primary.fails = None
-    assert timelines.get(1).timeline.version == 3
+    primary.error = None
+    assert lookup.get(1).timeline.version == 3
 
 
-def test_whoever_joins_a_read_that_began_too_long_ago_reads_again(place, clock):
-    _, _, primary, timelines = place
-    begun, gate = threading.Event(), threading.Event()
+def test_a_request_that_joins_a_read_that_began_too_early_reads_again(layers, clock):
+    _, _, primary, lookup = layers
+    started, gate = threading.Event(), threading.Event()
 
     def wait():
-        begun.set()
+        started.set()
         gate.wait(10)
 
-    primary.meanwhile = wait
-    first = threading.Thread(target=timelines.get, args=(1,))
+    primary.during_read = wait
+    first = threading.Thread(target=lookup.get, args=(1,))
     first.start()
-    begun.wait(10)
+    started.wait(10)
     clock.now += MAX_STALENESS_S + 1
-    asked_at = clock.now
+    requested_at = clock.now
     found = []
-    second = threading.Thread(target=lambda: found.append(timelines.get(1)))
+    second = threading.Thread(target=lambda: found.append(lookup.get(1)))
     second.start()
     time.sleep(0.2)
     gate.set()
     first.join()
     second.join()
-    assert found[0].fresh_as_of >= asked_at - MAX_STALENESS_S
+    assert found[0].fresh_as_of >= requested_at - MAX_STALENESS_S
     assert len(primary.reads) == 2
 
 
-def test_a_flight_that_has_landed_is_forgotten():
+def test_single_flight_does_not_remember_results_or_errors():
     flights = SingleFlight()
     assert [flights.do("key", lambda n=n: n) for n in range(3)] == [0, 1, 2]
     with pytest.raises(ZeroDivisionError):
@@ -359,35 +359,35 @@ def test_a_flight_that_has_landed_is_forgotten():
     assert flights.do("key", lambda: 4) == 4
 
 
-def test_as_of_is_told_by_the_clock_on_the_wall(place, clock):
-    *_, timelines = place
-    known = timelines.get(1)
+def test_as_of_is_a_wall_clock_time(layers, clock):
+    *_, lookup = layers
+    snapshot = lookup.get(1)
     clock.now += 2
-    age_s = (datetime.now(UTC) - timelines.as_of(known)).total_seconds()
+    age_s = (datetime.now(UTC) - lookup.as_of(snapshot)).total_seconds()
     assert age_s == pytest.approx(2, abs=0.5)
 
 
-def test_whoever_joins_a_read_that_began_too_long_ago_does_not_take_its_word_that_there_is_no_loan(place, clock):
-    _, _, primary, timelines = place
-    begun, gate = threading.Event(), threading.Event()
+def test_an_unknown_loan_in_a_read_that_began_too_early_is_not_accepted(layers, clock):
+    _, _, primary, lookup = layers
+    started, gate = threading.Event(), threading.Event()
 
     def wait():
-        begun.set()
+        started.set()
         gate.wait(10)
-        primary.fails, primary.meanwhile = UnknownLoan(1), lambda: setattr(primary, "fails", None)
+        primary.error, primary.during_read = UnknownLoan(1), lambda: setattr(primary, "error", None)
 
-    primary.meanwhile = wait
+    primary.during_read = wait
 
-    def ask_in_vain():
+    def get_unknown():
         with pytest.raises(UnknownLoan):
-            timelines.get(1)
+            lookup.get(1)
 
-    first = threading.Thread(target=ask_in_vain)
+    first = threading.Thread(target=get_unknown)
     first.start()
-    begun.wait(10)
+    started.wait(10)
     clock.now += MAX_STALENESS_S + 1
     found = []
-    second = threading.Thread(target=lambda: found.append(timelines.get(1)))
+    second = threading.Thread(target=lambda: found.append(lookup.get(1)))
     second.start()
     time.sleep(0.2)
     gate.set()
@@ -396,11 +396,11 @@ def test_whoever_joins_a_read_that_began_too_long_ago_does_not_take_its_word_tha
     assert found[0].timeline.version == 3
 
 
-def test_what_is_confirmed_without_news_is_not_written_again(place, freshness, clock):
-    near, far, _, timelines = place
+def test_a_revalidated_timeline_with_the_same_horizon_is_not_cached_again(layers, freshness, clock):
+    near, far, _, lookup = layers
     near.put_many("c", [timeline(3, 10)])
     far.clear()
-    freshness.on_listen("c", 99, clock())  # a transaction that is open for long keeps every horizon below the floor
+    freshness.on_listen("c", 99, clock())  # a long transaction keeps every horizon below the floor
     for _ in range(3):
-        assert timelines.get(1).timeline.version == 3
+        assert lookup.get(1).timeline.version == 3
     assert far == {}
