@@ -97,7 +97,7 @@ def cheap_keys_and_secrets() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key directory with the service's own pair and a platform's (`default`)."""
+    """A key directory with the service's pair and the platform's (`default`)."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("loaner", "default"):
         write_key_pair(folder, name)

@@ -68,8 +68,8 @@ def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(
     assert "right-secret" not in log
     assert "Traceback" not in log
     report_measurement(
-        f"Vault behind two workers: {len(answers)} requests with {len(vault.made)} users, an outage and a "
-        "worker crash, none failed"
+        f"Vault behind two workers: {len(answers)} requests with {len(vault.made)} users, an outage and a crash, "
+        "none failed"
     )
 
 
