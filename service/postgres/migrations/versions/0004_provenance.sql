@@ -36,7 +36,7 @@ ALTER TABLE public.loan_events
     ADD COLUMN posted_by text CHECK (posted_by <> ''),
     -- neither control characters nor what a spreadsheet takes for a formula
     ADD COLUMN memo text CONSTRAINT loan_events_memo_check
-        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^[-=+@＝＋－＠]');
+        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@＝＋－＠]');
 COMMENT ON COLUMN public.loan_events.amt IS 'above zero, in whole minor units of the currency of its loan';
 COMMENT ON COLUMN public.loan_events.recorded_at IS
     'when it was recorded: later than everything that was recorded, or given out as known_until, before';
@@ -212,7 +212,7 @@ BEGIN
         SELECT u.position, u.loan_id, c.exponent
         FROM unnest(initial_amts, currencies, loan_ids) WITH ORDINALITY AS u (amt, code, loan_id, position)
         JOIN public.currencies AS c USING (code)
-        WHERE (u.amt >= 0 AND u.amt = trunc(u.amt, c.exponent) AND u.amt < 10::numeric ^ (18 - c.exponent)) IS NOT TRUE
+        WHERE (u.amt >= 0 AND scale(u.amt) <= c.exponent AND u.amt < 10::numeric ^ (18 - c.exponent)) IS NOT TRUE
         ORDER BY u.position LIMIT 1000) AS r;
     IF refused IS NOT NULL THEN
         RAISE EXCEPTION 'the initial_amt of loan % is not a number of minor units of its currency that can be stored',
@@ -265,7 +265,7 @@ BEGIN
         SELECT u.position, l.loan_id, l.exponent, l.currency
         FROM unnest(loan_ids, amts) WITH ORDINALITY AS u (loan_id, amt, position)
         JOIN public.loans AS l USING (loan_id)
-        WHERE (u.amt > 0 AND u.amt = trunc(u.amt, l.exponent) AND u.amt < 10::numeric ^ (18 - l.exponent)) IS NOT TRUE
+        WHERE (u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < 10::numeric ^ (18 - l.exponent)) IS NOT TRUE
         ORDER BY u.position LIMIT most) AS r;
     IF refused IS NOT NULL THEN
         RAISE EXCEPTION 'an amt of loan % is not a number of minor units of its currency that can be stored',
@@ -372,7 +372,7 @@ BEGIN
          AND (l.initial_amt + l.turnover + g.amt) * 10::numeric ^ l.exponent <= 9223372036854775807) IS NOT TRUE)
     INTO loans, refused
     FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, sum(u.amt) AS amt,
-                 bool_and((u.amt > 0 AND u.amt = trunc(u.amt, l.exponent) AND u.amt < 10::numeric ^ (18 - l.exponent))
+                 bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < 10::numeric ^ (18 - l.exponent))
                           IS TRUE) AS fits
           FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
           LEFT JOIN public.loans AS l USING (loan_id)
@@ -414,6 +414,12 @@ COMMENT ON FUNCTION public.append_events IS
     'Post a batch of events, all or none, and give each loan''s new version. The only way into loan_events. '
     'posted_by null: the user of the database; latest_date null: any day.';
 
+-- Release 1.0.0 writes two decimals for every currency.
+CREATE FUNCTION public.trim_scales(amts numeric[]) RETURNS numeric[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT array_agg(trim_scale(u.amt) ORDER BY u.position) FROM unnest(amts) WITH ORDINALITY AS u (amt, position)
+$$;
+
 CREATE OR REPLACE FUNCTION public.post_events(
     loan_ids bigint[], event_types text[], post_dates date[], amts numeric[],
     source_ids text[] DEFAULT NULL, reversed_ids bigint[] DEFAULT NULL
@@ -421,7 +427,7 @@ CREATE OR REPLACE FUNCTION public.post_events(
 RETURNS TABLE (posted_loan_id bigint, new_version bigint)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM public.append_events(
-        loan_ids, event_types, post_dates, amts, source_ids, reversed_ids, NULL, NULL, NULL)
+        loan_ids, event_types, post_dates, public.trim_scales(amts), source_ids, reversed_ids, NULL, NULL, NULL)
 $$;
 COMMENT ON FUNCTION public.post_events IS 'append_events, as release 1.0.0 calls it.';
 
@@ -497,7 +503,7 @@ CREATE OR REPLACE FUNCTION public.post_events_once(
 RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     SELECT * FROM public.append_events_once(request_id, request_digest, NULL, today, loan, event_types, post_dates,
-                                            amts, source_ids, reversed_ids, NULL, NULL, NULL)
+                                            public.trim_scales(amts), source_ids, reversed_ids, NULL, NULL, NULL)
 $$;
 COMMENT ON FUNCTION public.post_events_once IS 'append_events_once, as release 1.0.0 calls it.';
 
@@ -539,12 +545,13 @@ CREATE OR REPLACE FUNCTION public.create_loan_once(
 )
 RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM public.open_loan_once(request_id, request_digest, today, loan, start_date, initial_amt, currency, NULL)
+    SELECT * FROM public.open_loan_once(
+        request_id, request_digest, today, loan, start_date, trim_scale(initial_amt), currency, NULL)
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS 'open_loan_once, as release 1.0.0 calls it.';
 
 REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.advance_recording_clock, public.to_rfc3339,
-    public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
+    public.trim_scales, public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
     FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once
-    TO loaner_poster;
+GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once,
+    public.trim_scales TO loaner_poster;
