@@ -21,7 +21,7 @@ from service.web.health import Health
 from service.web.middleware.fast_balance import FastBalance
 from service.web.middleware.request_log import RequestLog
 from service.web.middleware.trusted_proxies import TrustedProxies
-from service.web.request import StrictRequest
+from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
 from service.web.routes.loan import build_loan_routes
@@ -97,6 +97,7 @@ def create_app(
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)
+    reject_unknown_parameters(app)
     app.register_api(build_loan_routes(lookup, calendar, portfolio))
     app.register_api(build_posting_routes(poster, calendar, security.context))
     app.register_api(build_token_routes(issuer, clients, attempts))
