@@ -90,6 +90,25 @@ class VersionNotReached(LoanerError):
         self.version = version
 
 
+class VersionChanged(LoanerError):
+    """A loan is not at the version that the caller of a posting expected. Nothing was posted.
+
+    Args:
+        loan_id: The loan.
+        version: The loan's version.
+        expected: The version that the caller expected.
+    """
+
+    def __init__(self, loan_id: int, version: int, expected: int) -> None:
+        super().__init__(f"loan {loan_id} is at version {version}, not {expected}; read it again before posting")
+        self.loan_id = loan_id
+        self.version = version
+
+
+class PeriodNotClosed(LoanerError):
+    """The ledger was not closed until the day that was requested."""
+
+
 class TimeNotReached(LoanerError):
     """Events may still be recorded before the requested `known_at`.
 
@@ -98,7 +117,7 @@ class TimeNotReached(LoanerError):
     """
 
     def __init__(self, until: datetime) -> None:
-        limit = until.isoformat(timespec="milliseconds")
+        limit = until.isoformat(timespec="microseconds")
         super().__init__(f"known_at is too recent: only times before {limit} are final")
         self.until = until
 

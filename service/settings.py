@@ -362,6 +362,18 @@ def _revealed(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
+class LedgerSettings(Group):
+    """What may be posted."""
+
+    max_future_days: int = _setting(
+        "MAX_FUTURE_DAYS",
+        366,
+        "Maximum number of days by which an event may be dated ahead of today. 0 allows any date.",
+        ge=0,
+        le=3_652_059,
+    )
+
+
 class CacheSettings(Group):
     """How old a reply may be, and how much each worker keeps."""
 
@@ -466,6 +478,7 @@ class Settings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     consul: ConsulSettings = field(default_factory=ConsulSettings)
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     memcached: MemcachedSettings = field(default_factory=MemcachedSettings)
     vault: VaultSettings = field(default_factory=VaultSettings)

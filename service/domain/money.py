@@ -1,35 +1,72 @@
-"""Conversion of amounts: decimal strings outside, integer minor units (cents) inside, never a float."""
+"""Conversion of amounts: decimal strings outside, integer minor units of a currency inside, never a float."""
 
 import re
+from decimal import Decimal
 
-MAX_CENTS = 10**18 - 1  # numeric(18, 2)
-
-
-def to_decimal_string(cents: int) -> str:
-    """Return an amount with two decimals, such as "123.45" for 12345."""
-    whole, rest = divmod(abs(cents), 100)
-    return f"{'-' if cents < 0 else ''}{whole}.{rest:02d}"
+MAX_MINOR_UNITS = 10**18 - 1
+MAX_DIGITS = 4
+"""The most decimals that a currency has."""
 
 
-def to_positive_cents(text: str) -> int:
-    """Convert an amount above zero to cents, as `to_cents` does.
+def to_decimal_string(amount: int, digits: int = 2) -> str:
+    """Return an amount with the decimals of its currency: "123.45" for 12345 with 2, "12345" with 0.
+
+    Args:
+        amount: Minor units.
+        digits: The currency's number of decimals; see `service.domain.currency.minor_digits`.
+    """
+    if digits == 0:
+        return str(amount)
+    whole, rest = divmod(abs(amount), 10**digits)
+    return f"{'-' if amount < 0 else ''}{whole}.{rest:0{digits}d}"
+
+
+def parse_amount(text: str) -> Decimal:
+    """Parse an amount whose currency is not known yet, such as "123.45", "123.4" or "123".
 
     Raises:
         ValueError: If the text is not such an amount. The message says what is expected.
     """
-    cents = to_cents(text)
-    if cents == 0:
+    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,4})?", text):
+        raise ValueError("expected an amount such as 1000.00, with at most 18 digits and 4 decimals")
+    return Decimal(text)
+
+
+def parse_positive_amount(text: str) -> Decimal:
+    """Parse an amount above zero, as `parse_amount` does.
+
+    Raises:
+        ValueError: If the text is not such an amount. The message says what is expected.
+    """
+    amount = parse_amount(text)
+    if amount == 0:
         raise ValueError("expected an amount above zero")
-    return cents
+    return amount
+
+
+def to_minor_units(amount: Decimal, digits: int) -> int:
+    """Convert an amount to minor units, exactly.
+
+    Args:
+        amount: An amount that `parse_amount` returned.
+        digits: The currency's number of decimals.
+
+    Raises:
+        ValueError: If the amount is written with more decimals, even if they are zeros, or is too large.
+    """
+    if amount.as_tuple().exponent < -digits:  # type: ignore[operator]  # neither NaN nor infinite
+        raise ValueError(f"expected at most {digits} decimals")
+    units = amount.scaleb(digits)
+    if units > MAX_MINOR_UNITS:
+        raise ValueError(f"expected an amount of at most {to_decimal_string(MAX_MINOR_UNITS, digits)}")
+    return int(units)
 
 
 def to_cents(text: str) -> int:
-    """Convert an amount such as "123.45", "123.4" or "123" to cents.
+    """Convert an amount of a currency with two decimals to cents."""
+    return to_minor_units(parse_amount(text), 2)
 
-    Raises:
-        ValueError: If the text is not such an amount. The message says what is expected.
-    """
-    match = re.fullmatch(r"([0-9]{1,16})(?:\.([0-9]{1,2}))?", text)
-    if match is None:
-        raise ValueError(f"expected an amount from 0 to {to_decimal_string(MAX_CENTS)} with at most two decimals")
-    return int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+
+def to_positive_cents(text: str) -> int:
+    """Convert an amount above zero of a currency with two decimals to cents."""
+    return to_minor_units(parse_positive_amount(text), 2)

@@ -5,12 +5,22 @@ Each raises a ValueError whose message says what is expected.
 
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
+
+from service.domain.provenance import has_control_characters
 
 MAX_LOAN_ID = 2**63 - 1  # also the highest version
 MAX_LIMIT = 1000
 EVENT_TYPES = ("fee", "interest", "payment")
+MAX_SOURCE_ID_CHARS = 200
+MAX_MEMO_CHARS = 200
+# What spreadsheets take for the beginning of a formula, in their Asian forms, too.
+_FORMULA_PREFIXES = "=+-@\uff1d\uff0b\uff0d\uff20"
+_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
+)
 
 
 def _parse_whole_number(text: str, lowest: int, highest: int) -> int:
@@ -53,15 +63,57 @@ def parse_date(text: str) -> date:
 
 
 def parse_time(text: str) -> datetime:
-    """Parse a time as in RFC 3339, and convert it to UTC."""
+    """Parse a time as in RFC 3339, section 5.6, and convert it to UTC.
+
+    Digits beyond microseconds are cut off, and a leap second is the last microsecond before it: both round towards the
+    past, so that a reply for the time never includes what was recorded after it.
+    """
     expected = "expected a time such as 2020-07-01T12:00:00Z, or with an offset such as +02:00 instead of Z"
-    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", text):
+    match = _TIME.fullmatch(text)
+    if match is None:
         # In a query string an unencoded + means a space.
         raise ValueError(f"{expected} (encode + as %2B)" if " " in text else expected)
+    day, hour, minute, second, fraction, sign, offset_hours, offset_minutes = match.groups()
+    offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
+    leap = second == "60"
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        moment = datetime.fromisoformat(day).replace(
+            hour=int(hour),
+            minute=int(minute),
+            second=59 if leap else int(second),
+            microsecond=999_999 if leap else int((fraction or "")[:6].ljust(6, "0")),
+            tzinfo=timezone(-offset if sign == "-" else offset),
+        )
+        moment = moment.astimezone(UTC)
     except (ValueError, OverflowError) as err:
         raise ValueError(f"{expected} ({err})") from None
+    if leap and not _ends_month(moment):
+        raise ValueError(f"{expected} (a leap second is the last second of a month in UTC)")
+    return moment
+
+
+def _ends_month(moment: datetime) -> bool:
+    return (moment.hour, moment.minute) == (23, 59) and (moment.date() + timedelta(days=1)).day == 1
+
+
+def parse_source_id(text: str) -> str:
+    """Return a valid id that a caller has given to an event, unchanged."""
+    if not text.strip() or len(text) > MAX_SOURCE_ID_CHARS or not text.isprintable():
+        raise ValueError(f"expected 1 to {MAX_SOURCE_ID_CHARS} printable characters")
+    return text
+
+
+def parse_memo(text: str) -> str:
+    """Return a valid memo of an event unchanged.
+
+    A memo that a spreadsheet would take for a formula is rejected instead of changed: the ledger stores what it was
+    given.
+    """
+    if not text.strip() or len(text) > MAX_MEMO_CHARS or has_control_characters(text):
+        raise ValueError(f"expected 1 to {MAX_MEMO_CHARS} characters, without control characters such as line breaks")
+    if text.lstrip()[0] in _FORMULA_PREFIXES:
+        raise ValueError("expected a memo that does not begin with =, +, - or @: spreadsheets take it for a formula")
+    return text
 
 
 def parse_choice(words: tuple[str, ...]) -> Callable[[str], str]:

@@ -1,24 +1,34 @@
 """Posts to the ledger through its SQL functions: each request is one statement, and so one transaction."""
 
-import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
 import psycopg2
 from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
-from service.domain.money import to_decimal_string
-from service.errors import EventsExist, KeyReused, LoanExists, PostingRefused, UnknownLoan
+from service.domain.money import to_minor_units
+from service.domain.provenance import to_printable
+from service.errors import (
+    EventsExist,
+    InvalidRequest,
+    KeyReused,
+    LoanExists,
+    PostingRefused,
+    UnknownLoan,
+    VersionChanged,
+)
 from service.ledger.idempotency import RequestFingerprint
 from service.postgres.pool import Database
 
-_POST_EVENTS = """
+_APPEND_EVENTS = """
     SELECT repeated, reply, made_at
-    FROM post_events_once(%s, %s, %s, %s, %s::text[], %s::date[], %s::numeric[], %s::text[], %s::bigint[])
+    FROM append_events_once(%s, %s, %s, %s, %s, %s::text[], %s::date[], %s::numeric[], %s::text[], %s::bigint[],
+                            %s::text[], %s, %s)
 """
-_CREATE_LOAN = "SELECT repeated, reply, made_at FROM create_loan_once(%s, %s, %s, %s, %s, %s::numeric, %s)"
+_OPEN_LOAN = "SELECT repeated, reply, made_at FROM open_loan_once(%s, %s, %s, %s, %s, %s::numeric, %s, %s)"
 
 
 @dataclass(frozen=True)
@@ -28,25 +38,27 @@ class NewEvent:
     Attributes:
         event_type: fee, interest or payment.
         post_date: The day from which it counts.
-        amount: Minor units, above zero.
+        amount: Above zero, in the loan's currency.
         source_id: The caller's own id, unique per loan.
         reverses: The tx_id of the event that this one cancels.
+        memo: Why it is posted.
     """
 
     event_type: str
     post_date: date
-    amount: int
+    amount: Decimal
     source_id: str | None = None
     reverses: int | None = None
+    memo: str | None = None
 
 
 @dataclass(frozen=True)
 class NewLoan:
-    """The terms of a loan to create. `initial` is in minor units."""
+    """The terms of a loan to create."""
 
     loan_id: int
     start_date: date
-    initial: int
+    initial: Decimal
     currency: str
 
 
@@ -72,26 +84,41 @@ class LedgerWriter:
 
     Args:
         database: Its user must have the rights of `loaner_poster`.
+        max_future_days: The number of days by which events may be dated ahead of today; 0 means any.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, max_future_days: int = 0) -> None:
         self._database = database
+        self._max_future_days = max_future_days
 
     def post_events(
-        self, loan_id: int, events: list[NewEvent], today: date, fingerprint: RequestFingerprint | None = None
+        self,
+        loan_id: int,
+        events: list[NewEvent],
+        today: date,
+        fingerprint: RequestFingerprint | None = None,
+        *,
+        posted_by: str,
+        expected_version: int | None = None,
     ) -> PostResult:
         """Post events of one loan.
 
         Args:
             loan_id: The loan.
             events: The events, in the order of their versions.
-            today: The day whose balance is returned.
+            today: The day whose balance is returned, and from which the future is counted.
             fingerprint: Identifies a request that may be repeated.
+            posted_by: The identity of the caller.
+            expected_version: The version that the loan must have; None accepts any. A repeated request gets its
+                recorded outcome although it has changed the version itself.
 
         Raises:
             UnknownLoan: If the loan does not exist.
+            InvalidRequest: If an amount has more decimals than the loan's currency, or is too large.
+            VersionChanged: If the loan is at another version than expected.
             EventsExist: If a source id is taken, or an event is already reversed.
-            PostingRefused: If a reversal does not match its event, or the loan's amounts would become too large.
+            PostingRefused: If a reversal does not match its event or is dated before it, an event is dated in a closed
+                period or too far in the future, or the loan's amounts would become too large.
             KeyReused: If the key of the fingerprint was used for a different request.
             DatabaseUnavailable: If nothing was posted because Postgres could not be reached.
             OutcomeUnknown: If the connection was lost before Postgres confirmed.
@@ -99,45 +126,62 @@ class LedgerWriter:
         columns = (
             [event.event_type for event in events],
             [event.post_date for event in events],
-            [to_decimal_string(event.amount) for event in events],
+            [format(event.amount, "f") for event in events],
             [event.source_id for event in events],
             [event.reverses for event in events],
+            [event.memo for event in events],
         )
+        provenance = (to_printable(posted_by), self._latest_date(today))
         try:
-            return self._execute(_POST_EVENTS, fingerprint, today, loan_id, *columns)
+            return self._execute(_APPEND_EVENTS, fingerprint, expected_version, today, loan_id, *columns, *provenance)
         except UniqueViolation as err:
             if err.diag.column_name == "events":
                 raise EventsExist(_conflicts(err)) from err
             raise
         except ForeignKeyViolation as err:
             if err.diag.column_name == "reverses":
-                raise PostingRefused(_invalid_reversals(err, events)) from err
+                raise PostingRefused(_invalid_reversals(err)) from err
             raise UnknownLoan(loan_id) from err
         except CheckViolation as err:
-            if err.diag.constraint_name == "loans_turnover_fits":
-                too_large = "the sum of the loan's amounts would exceed what the ledger can store"
-                raise PostingRefused([("events", too_large)]) from err
-            raise
+            if err.diag.column_name == "expected_version" and expected_version is not None:
+                raise VersionChanged(loan_id, int(err.diag.message_detail or 0), expected_version) from err
+            raise _refusal(err, events) or err from err
 
-    def create_loan(self, loan: NewLoan, today: date, fingerprint: RequestFingerprint | None = None) -> PostResult:
+    def create_loan(
+        self, loan: NewLoan, today: date, fingerprint: RequestFingerprint | None = None, *, posted_by: str
+    ) -> PostResult:
         """Create a loan.
 
         Args:
             loan: Its terms.
             today: The day whose balance is returned.
             fingerprint: Identifies a request that may be repeated.
+            posted_by: The identity of the caller.
 
         Raises:
             LoanExists: If the id is taken.
+            InvalidRequest: If the database does not have the currency.
+            PostingRefused: If the loan starts in a closed period.
             KeyReused: If the key of the fingerprint was used for a different request.
             DatabaseUnavailable: If the loan was not created because Postgres could not be reached.
             OutcomeUnknown: If the connection was lost before Postgres confirmed.
         """
-        terms = (loan.loan_id, loan.start_date, to_decimal_string(loan.initial), loan.currency)
+        terms = (loan.loan_id, loan.start_date, format(loan.initial, "f"), loan.currency)
         try:
-            return self._execute(_CREATE_LOAN, fingerprint, today, *terms)
+            return self._execute(_OPEN_LOAN, fingerprint, today, *terms, to_printable(posted_by))
         except UniqueViolation as err:
             raise LoanExists(loan.loan_id) from err
+        except CheckViolation as err:
+            if err.diag.constraint_name == "period_is_open":
+                raise PostingRefused([("start_date", _closed_until(_positions(err)[0][2]))]) from err
+            if err.diag.column_name in ("currency", "initial_amt"):  # the database has another release's table
+                raise InvalidRequest([(err.diag.column_name, err.diag.message_primary or "")]) from err
+            raise
+
+    def _latest_date(self, today: date) -> date | None:
+        if self._max_future_days == 0:
+            return None
+        return today + min(timedelta(days=self._max_future_days), date.max - today)
 
     def _execute(self, query: str, fingerprint: RequestFingerprint | None, *parameters: object) -> PostResult:
         identity = (fingerprint.id, fingerprint.digest) if fingerprint else (None, None)
@@ -149,7 +193,19 @@ class LedgerWriter:
             raise
         assert row is not None
         replayed, body, made_at = row
+        body.setdefault("recorded_at", to_rfc3339(made_at))  # missing in outcomes that release 1.0.0 recorded
         return PostResult(body, made_at, replayed)
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """Write a time in UTC with microseconds, such as 2020-07-01T12:00:00.000000Z."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _positions(err: psycopg2.Error) -> list[list[Any]]:
+    """Return what the SQL functions report of each refused event: its position, then what the rule is about."""
+    found: list[list[Any]] = orjson.loads(err.diag.message_detail or "[]")
+    return found
 
 
 def _conflicts(err: psycopg2.Error) -> list[tuple[str, str]]:
@@ -158,12 +214,43 @@ def _conflicts(err: psycopg2.Error) -> list[tuple[str, str]]:
         "source_id": "an event of this loan already has this source_id: tx_id",
         "reverses": "this event is already reversed by tx_id",
     }
-    conflicts = orjson.loads(err.diag.message_detail or "[]")
-    return [(f"events.{n}.{field}", f"{messages[field]} {tx_id}") for n, field, tx_id in conflicts]
+    return [(f"events.{n}.{field}", f"{messages[field]} {tx_id}") for n, field, tx_id in _positions(err)]
 
 
-def _invalid_reversals(err: psycopg2.Error, events: list[NewEvent]) -> list[tuple[str, str]]:
-    """Return (field, message) of each invalid reversal. The SQL function's message contains their ids."""
-    invalid = {int(number) for number in re.findall(r"[0-9]+", err.diag.message_primary or "")}
+def _invalid_reversals(err: psycopg2.Error) -> list[tuple[str, str]]:
+    """Return (field, message) of each invalid reversal."""
     expected = "expected the tx_id of an event of this loan, of the same type and amount, that is not itself a reversal"
-    return [(f"events.{n}.reverses", expected) for n, event in enumerate(events) if event.reverses in invalid]
+    return [(f"events.{n}.reverses", expected) for n, *_ in _positions(err)]
+
+
+def _refusal(err: CheckViolation, events: list[NewEvent]) -> PostingRefused | InvalidRequest | None:
+    """Return the error for events that break a rule of the ledger; None if it is unknown."""
+    positions = _positions(err) if err.diag.column_name else []
+    match err.diag.constraint_name or err.diag.column_name:
+        case "loans_turnover_fits":
+            too_large = "the sum of the loan's amounts would exceed what the ledger can store"
+            return PostingRefused([("events", too_large)])
+        case "amt":
+            return InvalidRequest([(f"events.{n}.amt", _amount_error(events[n], *of)) for n, _, *of in positions])
+        case "reversal_follows_event":
+            expected = "expected the date of the event that it reverses, or a later one:"
+            return PostingRefused([(f"events.{n}.post_date", f"{expected} {day}") for n, _, day in positions])
+        case "period_is_open":
+            return PostingRefused([(f"events.{n}.post_date", _closed_until(day)) for n, _, day in positions])
+        case "post_date_is_near":
+            return PostingRefused(
+                [(f"events.{n}.post_date", f"expected a date up to {day} (MAX_FUTURE_DAYS)") for n, _, day in positions]
+            )
+    return None
+
+
+def _closed_until(day: str) -> str:
+    return f"expected a date after {day}, until which the ledger is closed"
+
+
+def _amount_error(event: NewEvent, digits: int, currency: str) -> str:
+    try:
+        to_minor_units(event.amount, digits)
+    except ValueError as err:
+        return f"{err} ({currency})"
+    return f"not an amount in {currency}"

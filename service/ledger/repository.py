@@ -10,7 +10,7 @@ import psycopg2
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
 from service.postgres.pool import Database, Prepared
-from service.postgres.sql_fragments import EPOCH
+from service.postgres.sql_fragments import EPOCH, MINOR_UNITS
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
@@ -22,7 +22,7 @@ def _build_query(requested: str, events: str) -> str:
     """Return the query for timelines. Both arguments are SQL and inserted unchanged.
 
     It is one statement, so that versions, terms, events and horizon belong to one snapshot. Days count from 1970-01-01.
-    Amounts are exact: in minor units of the loan's currency, each is an integer below 10^18. After a failover the new primary may
+    Amounts are exact: minor units of the loan's currency, integers below 10^18. After a failover the new primary may
     assign a version to another event, so the cluster of the session is compared with $3 (see
     service/postgres/connect.py).
 
@@ -33,8 +33,8 @@ def _build_query(requested: str, events: str) -> str:
     return f"""
     SELECT session.same_cluster, cached.is_current, l.loan_id, l.version,
            pg_snapshot_xmin(pg_current_snapshot())::text,
-           l.start_date - {EPOCH}, (l.initial_amt * power(10::numeric, l.exponent))::bigint, l.currency,
-           l.exponent, e.days, e.kinds, e.amounts, e.tx_ids, e.versions, e.recorded_at, e.reverses
+           l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency, l.exponent,
+           e.days, e.kinds, e.amounts, e.tx_ids, e.versions, e.recorded_at, e.reverses
     FROM {requested} AS requested (loan_id, version)
     JOIN loans AS l ON l.loan_id = requested.loan_id
     CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS same_cluster) AS session
@@ -48,7 +48,7 @@ def _build_query(requested: str, events: str) -> str:
                    CASE event_type
                        WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT}
                    END + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END AS kind,
-                   (amt * power(10::numeric, l.exponent))::bigint AS amount,
+                   (amt * {MINOR_UNITS})::bigint AS amount,
                    tx_id, version, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_at,
                    coalesce(reverses, 0) AS reverses
             FROM loan_events
@@ -74,7 +74,9 @@ _TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _build_quer
 _TIMELINE_KNOWN_AT = Prepared(
     "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT, _UP_TO)
 )
-_KNOWN_UNTIL = Prepared("known_until", (), "SELECT known_until()")
+# Readers' transactions are read-only by default, but the time has to be noted in the database. Both statements are sent
+# together and form one transaction.
+_KNOWN_UNTIL = "SET TRANSACTION READ WRITE; SELECT known_until()"
 
 
 class Ledger(Protocol):

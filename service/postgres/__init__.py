@@ -1,1 +1,1 @@
-"""Connecting to Postgres, pooling, migrations."""
+"""Connections to Postgres: host selection, pooling and migrations."""

@@ -1,4 +1,4 @@
-"""One connection to Postgres: to which of its servers, and how long to wait for it."""
+"""Opens one connection to Postgres: finds the right server and bounds the waiting time."""
 
 import re
 import select
@@ -14,11 +14,11 @@ from service.net.hosts import Host, parse_hosts
 from service.postgres.host_ranking import HostRanking
 from service.settings import Login, PostgresSettings
 
-# Within what numbers of transactions and versions of loans mean something: database, system, the timeline of the WAL,
-# and since when there are statistics, which Postgres throws away when it recovers from a crash, and keeps otherwise.
-# The timeline is on a primary that of what it writes, which a promotion changes at once; on a replica that of what it
-# has replayed for certain, which it notes a while later. One that has gone another way than the primary stays on the
-# old one. A replica's name is the beginning of its primary's.
+# Identifies the history within which transaction ids and loan versions are comparable. Parts: database oid, system
+# identifier, WAL timeline, and the time of the last statistics reset. Postgres resets statistics when it recovers from
+# a crash, and keeps them otherwise. A primary reports the timeline that it writes, which a promotion changes
+# immediately. A replica reports the timeline that it has replayed for certain, which it records with some delay; a
+# replica that has diverged from the primary stays on the old timeline. A replica's id is a prefix of its primary's.
 CLUSTER_ID = """
     concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()),
               (SELECT system_identifier FROM pg_control_system()),
@@ -30,11 +30,11 @@ CLUSTER_ID = """
                        || '.' || coalesce((SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_bgwriter), '')
               END)
 """
-# A session keeps its server, and remembers its cluster as it was when it began.
-# A query that is prepared looks for loans by their keys, and is planned once: to plan it for each question anew takes
-# longer than to run it, and Postgres would do that where tables are in parts.
-_ONLY_READ = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;"
-_BEGIN = f"""
+# Prepared queries find loans by key, so one generic plan fits all parameters. On partitioned tables, Postgres would
+# otherwise plan each execution, which takes longer than running it.
+_READ_ONLY = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;"
+# The cluster id is stored in the session: a session never changes its server.
+_START_SESSION = f"""
     SET statement_timeout = %s;
     SELECT set_config('loaner.cluster', {CLUSTER_ID}, false);
     SELECT pg_is_in_recovery()
@@ -45,100 +45,115 @@ TargetRole = Literal["primary", "replica"]
 
 
 def parse_configured_hosts(settings: PostgresSettings) -> tuple[Host, ...]:
-    """The servers of the database, in the order of PSQL_HOST. Raises: SettingsError when it is not set."""
+    """Return the database's servers in the order of PSQL_HOST.
+
+    Raises:
+        SettingsError: If PSQL_HOST is not set.
+    """
     if settings.hosts is None:
-        raise SettingsError("PSQL_HOST is not set; export it, or add --standalone")
+        raise SettingsError("PSQL_HOST is not set. Set it, or run with --standalone.")
     return parse_hosts(settings.hosts, settings.port)
 
 
 def has_replicas(settings: PostgresSettings) -> bool:
-    """Whether PSQL_HOST names more than one server."""
+    """Return whether PSQL_HOST names more than one server."""
     return settings.hosts is not None and len(parse_configured_hosts(settings)) > 1
 
 
 def connect(settings: PostgresSettings, role: Role) -> Connection:
-    """A connection to the primary for commands, which wait as long as their work takes.
+    """Connect a command to the primary. Its statements may take any time.
 
-    It takes at most PSQL_CONNECT_TIMEOUT_S for each host.
+    Connecting takes at most PSQL_CONNECT_TIMEOUT_S per host.
 
-    Raises: SettingsError when the role is not set up; DatabaseUnavailable when no host answers that will do.
+    Raises:
+        SettingsError: If PSQL_HOST or the role's user is not set.
+        DatabaseUnavailable: If no host is a primary that accepts the connection.
     """
     hosts = parse_configured_hosts(settings)
     try:
-        made: Connection = psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             host=",".join(host.name for host in hosts),
             port=",".join(str(host.port) for host in hosts),
             target_session_attrs="primary" if role == "reader" else "read-write",
             connect_timeout=settings.connect_timeout_s,
-            **_parameters(settings, role, login_of(settings, role)),
+            **_parameters(settings, role, login_for(settings, role)),
         )
-        return made
+        return connection
     except psycopg2.OperationalError as err:
-        # one line for each host that was tried, and indented advice
+        # libpq writes one line for each host, followed by indented hints
         lines = [line for line in str(err).strip().splitlines() if not line[:1].isspace()]
         reason = "; ".join(lines if len(hosts) > 1 else lines[:1]) or "no reason given"
         raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
 
 
-def connect_bounded(
+def connect_with_timeout(
     settings: PostgresSettings,
     target_role: TargetRole = "primary",
-    order: HostRanking | None = None,
+    ranking: HostRanking | None = None,
     role: Role = "reader",
     *,
     login: Login | None = None,
-    timeout_s: float | None = None,
+    statement_timeout_s: float | None = None,
 ) -> Connection:
-    """A connection for requests: asynchronous, so that `wait` can give up on a server that falls silent.
+    """Connect a request to a server of the right role within PSQL_CONNECT_TIMEOUT_S.
 
-    (A server's own `statement_timeout` is of no use when the server is stopped or out of reach.)
+    Several hosts share the timeout; each gets at least one second. The connection is asynchronous, so `wait` can give
+    up on a server that stops responding. The server's `statement_timeout` cannot, if the server hangs or is
+    unreachable.
 
-    want: what its server has to be. order: in which to try several, and told which failed. They share
-    PSQL_CONNECT_TIMEOUT_S, and each is given a second at least. role: who connects; a reader can only read.
-    login: of that role (default: that of the settings). timeout_s: seconds that a statement may take (default:
-    PSQL_STATEMENT_TIMEOUT_S).
+    Args:
+        settings: The servers, and how to connect.
+        target_role: What the server must be.
+        ranking: The order in which to try several hosts; learns which failed.
+        role: Who connects. The sessions of a reader are read-only.
+        login: The login of the role. The default is that of the settings.
+        statement_timeout_s: Seconds that each statement may take. The default is PSQL_STATEMENT_TIMEOUT_S.
 
-    Raises: SettingsError; DatabaseUnavailable naming every host; CredentialsRefused.
+    Raises:
+        SettingsError: If PSQL_HOST or the role's user is not set.
+        CredentialsRefused: If every host that responds rejects the login.
+        DatabaseUnavailable: If no host qualifies. The message names each host and its failure.
     """
     hosts = parse_configured_hosts(settings)
     share_s = max(1.0, settings.connect_timeout_s / len(hosts))
-    order = order or HostRanking(shuffled=target_role == "replica")
-    parameters = _parameters(settings, role, login or login_of(settings, role))
-    begin = (_ONLY_READ + _BEGIN if role == "reader" else _BEGIN, timeout_s or settings.statement_timeout_s)
+    ranking = ranking or HostRanking(shuffled=target_role == "replica")
+    parameters = _parameters(settings, role, login or login_for(settings, role))
+    script = _READ_ONLY + _START_SESSION if role == "reader" else _START_SESSION
+    session = (script, statement_timeout_s or settings.statement_timeout_s)
     reasons: list[str] = []
-    let_in = False
-    for host in order.of(hosts):
+    authenticated = False
+    for host in ranking.ranked(hosts):
         try:
-            connection, is_replica = _connect_to(host, parameters, begin, share_s)
+            connection, is_replica = _connect_to(host, parameters, session, share_s)
         except (psycopg2.Error, TimeoutError) as err:
-            reasons.append(f"{host}: {_reason(err)}")
+            reasons.append(f"{host}: {_failure_reason(err)}")
         else:
-            let_in = True
+            authenticated = True
             if is_replica == (target_role == "replica"):
                 return connection
             connection.close()
             reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
-        order.failed(host)
-    told = "; ".join(reasons)
-    # one that lets them in is right: a replica may not have heard yet of a new user
-    refused = not let_in and ("authentication failed" in told or "not exist" in told)
-    missing = f"there is no {target_role} of Postgres:" if len(hosts) > 1 or target_role == "replica" else "Postgres at"
-    raise (CredentialsRefused if refused else DatabaseUnavailable)(f"{missing} {told}")
+        ranking.report_failure(host)
+    details = "; ".join(reasons)
+    # One server that accepts the login proves it valid: a replica may lag behind the creation of a user.
+    rejected = not authenticated and ("authentication failed" in details or "not exist" in details)
+    summary = f"no Postgres {target_role} found:" if len(hosts) > 1 or target_role == "replica" else "Postgres at"
+    raise (CredentialsRefused if rejected else DatabaseUnavailable)(f"{summary} {details}")
 
 
 def _connect_to(
-    host: Host, parameters: dict[str, Any], begin: tuple[str, float], timeout_s: float
+    host: Host, parameters: dict[str, Any], session: tuple[str, float], timeout_s: float
 ) -> tuple[Connection, bool]:
     """Return a connection, and whether its server is a replica.
 
     Args:
         host: The server.
         parameters: libpq's parameters.
-        begin: What the session starts with, and the seconds that each of its statements may take.
-        timeout_s: Seconds until the session has to be ready.
+        session: The SQL that starts the session, and the seconds that each of its statements may take.
+        timeout_s: Seconds within which the session must be ready.
     """
     deadline = time.monotonic() + timeout_s
-    script, statement_timeout_s = begin
+    script, statement_timeout_s = session
     connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
     try:
         wait(connection, timeout_s)
@@ -153,42 +168,45 @@ def _connect_to(
 
 
 def wait(connection: Connection, timeout_s: float) -> None:
-    """Until an asynchronous connection has done what it was asked.
+    """Wait until an asynchronous connection has completed its operation.
 
-    Raises: TimeoutError, after which the connection is of no use; psycopg2's errors.
+    Raises:
+        TimeoutError: If it takes longer. The connection is then unusable.
+        psycopg2.Error: If the operation fails.
     """
     deadline = time.monotonic() + timeout_s
     while (state := connection.poll()) != extensions.POLL_OK:
         events = select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
-        # while it connects, a connection may change its socket
+        # libpq may change the socket while it connects
         poller = select.poll()
         poller.register(connection.fileno(), events)
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
-            raise TimeoutError("no answer")
+            raise TimeoutError("no response")
         poller.poll(remaining_s * 1000)
 
 
 def check_open(connection: Connection) -> None:
-    """See whether the server has ended an asynchronous connection while nobody used it; this asks nothing of it.
+    """Check that the server has not closed an idle asynchronous connection, without a round trip.
 
-    Raises: psycopg2's errors when it has.
+    Raises:
+        psycopg2.Error: If it has.
     """
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
     while poller.poll(0):
-        connection.poll()  # takes what came: the reason first, then the end
+        connection.poll()  # reads the server's reason first, then the end of the stream
 
 
-def login_of(settings: PostgresSettings, role: Role) -> Login:
-    """Return the login of a role.
+def login_for(settings: PostgresSettings, role: Role) -> Login:
+    """Return the login for a role.
 
     Raises:
-        SettingsError: If no user is set for it.
+        SettingsError: If the role's user is not set.
     """
     login = {"reader": settings.reader, "posting": settings.poster, "admin": settings.admin}[role]
     if login is None:
-        raise SettingsError(f"PSQL_{role.upper()}_USER is not set; export it and PSQL_{role.upper()}_PW")
+        raise SettingsError(f"PSQL_{role.upper()}_USER is not set. Set it and PSQL_{role.upper()}_PW.")
     return login
 
 
@@ -198,7 +216,7 @@ def _parameters(settings: PostgresSettings, role: Role, login: Login) -> dict[st
         "user": login.user,
         "password": login.password,
         "application_name": f"loaner {role}",
-        # a network that is cut in the middle of an answer is noticed by no deadline of ours
+        # Commands wait without a deadline. Keepalives end the wait if the network fails during a reply.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -206,7 +224,7 @@ def _parameters(settings: PostgresSettings, role: Role, login: Login) -> dict[st
     }
 
 
-def _reason(err: Exception) -> str:
-    """The first line of what went wrong, without the host, which is told beside it."""
+def _failure_reason(err: Exception) -> str:
+    """Return the first line of an error without libpq's mention of the host."""
     line = str(err).strip().partition("\n")[0] or "no reason given"
     return re.sub(r"^connection to server .*? failed: ", "", line)

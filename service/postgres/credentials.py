@@ -1,4 +1,4 @@
-"""Who connects to Postgres, if that changes while the service runs."""
+"""Credentials that change while the service runs."""
 
 from typing import Protocol
 
@@ -6,17 +6,17 @@ from service.settings import Login
 
 
 class CurrentCredentials(Protocol):
-    """Whatever knows the credentials that are in use now."""
+    """Source of the credentials that are current."""
 
     @property
     def generation(self) -> int:
-        """Changes whenever they do."""
+        """A number that changes with the credentials."""
         ...
 
     def read(self) -> Login:
-        """The credentials."""
+        """Return the current credentials."""
         ...
 
     def refuse(self, generation: int) -> None:
-        """Say that Postgres does not accept these."""
+        """Report that Postgres rejects the credentials of a generation."""
         ...

@@ -1,4 +1,4 @@
-"""Which server to try first, so that one that is out of reach delays few connections and not every one."""
+"""Decides which server to try first, so that an unreachable one does not delay every connection."""
 
 import random
 import time
@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 
 from service.net.hosts import Host
 
-LATELY_S = 30.0
+FAILURE_MEMORY_S = 30.0
 
 
 class HostRanking:
-    """The order in which to try hosts: those that disappointed lately come last, the latest at the very end.
+    """Orders hosts for connecting: those that failed recently come last, the latest failure at the very end.
 
-    shuffled: whether those that did not are equally good, so that load spreads; else they keep their order. now: a
-    clock, in seconds. Threads may share one.
+    Threads may share one.
+
+    Args:
+        shuffled: Whether to shuffle the other hosts, which spreads the load. Otherwise they keep their order.
+        now: A clock, in seconds.
     """
 
     def __init__(self, shuffled: bool = False, now: Callable[[], float] = time.monotonic) -> None:
@@ -21,13 +24,13 @@ class HostRanking:
         self._now = now
         self._failed: dict[Host, float] = {}
 
-    def of(self, hosts: Sequence[Host]) -> list[Host]:
-        """These hosts, the best first."""
-        since = self._now() - LATELY_S
-        lately = {host: at for host, at in self._failed.copy().items() if at > since}
-        equals = random.sample(hosts, len(hosts)) if self._shuffled else hosts
-        return sorted(equals, key=lambda host: lately.get(host, since))
+    def ranked(self, hosts: Sequence[Host]) -> list[Host]:
+        """Return the hosts, the best first."""
+        since = self._now() - FAILURE_MEMORY_S
+        recent = {host: at for host, at in self._failed.copy().items() if at > since}
+        candidates = random.sample(hosts, len(hosts)) if self._shuffled else hosts
+        return sorted(candidates, key=lambda host: recent.get(host, since))
 
-    def failed(self, host: Host) -> None:
-        """Say that a host did not answer, or is not what was wanted."""
+    def report_failure(self, host: Host) -> None:
+        """Record that a host is unreachable or has the wrong role."""
         self._failed[host] = self._now()

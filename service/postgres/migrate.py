@@ -1,4 +1,4 @@
-"""Bring a database's tables up to date."""
+"""Migrates the database's schema, and partitions the ledger's tables."""
 
 import logging
 from pathlib import Path
@@ -15,12 +15,15 @@ from sqlalchemy.pool import NullPool
 
 from service.errors import SettingsError
 from service.postgres.connect import connect
+from service.postgres.currencies import sync_currencies
+from service.postgres.earlier_rows import find_earlier_rows
 from service.settings import PostgresSettings
 
 log = logging.getLogger(__name__)
 
-_LOCK = 0x6C6F616E  # any number that is ours: one migration at a time
+_LOCK = 0x6C6F616E  # key of the advisory lock under which one migration runs at a time
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_TWO_DECIMALS_ONLY = ("0001", "0002", "0003")  # revisions before loans had the decimals of their currencies
 _PARTITIONS = _MIGRATIONS / "partitions.sql"
 
 
@@ -31,20 +34,28 @@ def _config() -> Config:
 
 
 def newest_revision() -> str:
-    """The revision that this release expects."""
+    """Return the schema revision that this release expects."""
     return revisions()[0]
 
 
 def revisions() -> list[str]:
-    """Those that this release knows, the newest first."""
+    """List the schema revisions that this release knows, the newest first."""
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
 def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
-    """Apply what is missing, all or nothing, as the admin user. partitions: into how many the ledger's tables are to be
-    split by the hash of loan_id; None leaves them as they are. What a newer release made stays: this one runs over it.
+    """Apply the missing migrations as the admin user, in one transaction.
 
-    Raises: SettingsError when the user may not; DatabaseUnavailable.
+    A schema of a newer release stays unchanged; this release works with it. Rows of an earlier release that the new
+    rules would refuse stay as they are, and are logged.
+
+    Args:
+        settings: The database and its admin user.
+        partitions: The number of partitions of the ledger's tables, by the hash of loan_id; None changes nothing.
+
+    Raises:
+        SettingsError: If the user lacks the rights, or a statement fails. Nothing was changed.
+        DatabaseUnavailable: If no primary accepts the connection.
     """
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
     with engine.connect() as connection:
@@ -54,8 +65,7 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
         config.attributes["connection"] = connection
         try:
             with connection.begin():
-                if not _are_newer(connection):
-                    command.upgrade(config, "head")
+                earlier_rows = [] if _is_newer(connection) else _upgrade(connection, config)
                 if partitions is not None:
                     _partition(connection, partitions)
         except (DBAPIError, psycopg2.Error) as err:
@@ -63,21 +73,33 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
             reason = str(cause).strip().partition("\n")[0]
             if getattr(cause, "pgcode", None) == INSUFFICIENT_PRIVILEGE:
                 raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.database}: {reason}") from err
-            raise SettingsError(f"{settings.database} was not migrated, nothing was changed: {reason}") from err
+            raise SettingsError(f"migrating {settings.database} failed, nothing was changed: {reason}") from err
     engine.dispose()
+    for line in earlier_rows:
+        log.warning("%s", line)
 
 
-def _are_newer(connection: Connection) -> bool:
-    """Whether a newer release has migrated."""
+def _upgrade(connection: Connection, config: Config) -> list[str]:
+    """Apply the missing migrations, and return a line about each row that the rules of a new one would refuse."""
+    before = MigrationContext.configure(connection).get_current_revision()
+    command.upgrade(config, "head")
+    cursor = connection.connection.cursor()
+    sync_currencies(cursor)
+    return list(find_earlier_rows(cursor)) if before in _TWO_DECIMALS_ONLY else []
+
+
+def _is_newer(connection: Connection) -> bool:
+    """Return whether a newer release has migrated the schema."""
     found = MigrationContext.configure(connection).get_current_revision()
     if found is None or found in revisions():
         return False
-    log.warning("the tables are at %s, which a newer release made: they are left as they are", found)
+    log.warning("the schema is at revision %s of a newer release; leaving it unchanged", found)
     return True
 
 
 def _partition(connection: Connection, partitions: int) -> None:
-    cursor = connection.connection.cursor()  # the driver's: the text is full of percent signs that are no parameters
+    # The driver's cursor: SQLAlchemy would take percent signs in the script for parameters.
+    cursor = connection.connection.cursor()
     cursor.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'public.loan_events'::regclass")
     if cursor.fetchone() != (partitions,):
         cursor.execute("SELECT set_config('loaner.partitions', %s, true)", (str(partitions),))

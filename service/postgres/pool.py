@@ -1,4 +1,4 @@
-"""Asking Postgres: a bounded pool of connections, and 503 at once when there is none."""
+"""Runs queries over a bounded pool of connections. Fails fast when no connection is available."""
 
 import logging
 import time
@@ -21,20 +21,26 @@ from service.settings import PoolSettings, PostgresSettings
 
 log = logging.getLogger(__name__)
 
-RECYCLE_S = 1800  # a connection is retired at this age
-DOWN_S = 1.0  # after a connection could not be made, nobody else waits for one until so long after
-# what a session says whose role was dropped, or whose prepared statement is gone, or of tables that have changed
+RECYCLE_S = 1800  # maximum age of a connection
+RECONNECT_DELAY_S = 1.0  # after a failure to connect, queries fail immediately for this time
+# errors of a session whose role was dropped, whose prepared statement is gone, or whose tables have changed
 _STALE_SESSION = (
     psycopg2.errors.InsufficientPrivilege,
     psycopg2.errors.InvalidSqlStatementName,
     psycopg2.errors.FeatureNotSupported,
 )
-FETCH_ROWS = 2000  # of what is streamed
-GRACE_S = 0.5  # the server's own timeout comes first, and leaves the connection usable
+FETCH_ROWS = 2000  # rows of a stream per round trip
+TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, whose timeout keeps the connection usable
 
 
 class Prepared(NamedTuple):
-    """A query that each connection has planned once. name: of its own. sql: with $1, $2; types: of these, in SQL."""
+    """A query that each connection prepares once.
+
+    Args:
+        name: The name of the prepared statement, unique among all.
+        types: SQL types of the parameters.
+        sql: The query, with parameters $1, $2.
+    """
 
     name: str
     types: tuple[str, ...]
@@ -42,39 +48,51 @@ class Prepared(NamedTuple):
 
     @property
     def call(self) -> str:
-        """What runs it, with a place for each parameter."""
-        return f"EXECUTE {self.name} {_in_brackets(['%s'] * len(self.types))}"
+        """The statement that runs it, with a placeholder for each parameter."""
+        return f"EXECUTE {self.name} {_parenthesized(['%s'] * len(self.types))}"
 
     @property
     def definition(self) -> str:
-        """What has a connection plan it."""
-        return f"PREPARE {self.name} {_in_brackets(self.types)} AS {self.sql}"
+        """The statement that prepares it."""
+        return f"PREPARE {self.name} {_parenthesized(self.types)} AS {self.sql}"
 
 
 class Database(Protocol):
-    """Something that is asked, and answers with rows."""
+    """Runs queries and returns their rows."""
 
     def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query. Raises: DatabaseUnavailable; OutcomeUnknown of what writes."""
+        """Return all rows of a query.
+
+        Raises:
+            DatabaseUnavailable: If Postgres cannot answer.
+            OutcomeUnknown: If the connection was lost during a statement that writes.
+        """
         ...
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None. Raises: as `rows`."""
+        """Return the first row of a query, or None. Raises the errors of `rows`."""
         ...
 
     def suspend(self, reason: str) -> None:
-        """Read nothing for a moment, and then from connections that are made anew."""
+        """Fail queries for `RECONNECT_DELAY_S`, and replace all connections."""
         ...
 
 
 class ConnectionPool:
-    """Queries over a bounded number of connections.
+    """Runs queries over a bounded number of connections.
 
-    credentials: who asks, if that changes; connections of those before are given up as they come back. now: a clock,
-    in seconds. want: which of several servers to ask. A connection to a replica that becomes the primary goes on
-    until its age retires it: what it reads is newer than asked for. role: a reader can only read, and asks once more
-    when a connection breaks off; whatever else was sent is not sent again. pool: its bounds (default: those of the
-    settings for this role).
+    A reader repeats a query once if the connection is lost. Other roles never repeat a statement that may have been
+    executed. A connection to a replica that becomes the primary stays in use until it reaches its maximum age: a
+    primary's data is never older.
+
+    Args:
+        settings: The servers, and the default login.
+        credentials: Where the current login comes from, if it changes. Connections with an earlier login are closed
+            when they return to the pool.
+        now: A clock, in seconds.
+        target_role: Which server to query.
+        role: Who connects. The sessions of a reader are read-only.
+        pool: The bounds of the pool. The default is that of the settings for the role.
     """
 
     def __init__(
@@ -94,28 +112,31 @@ class ConnectionPool:
         self._now = now
         self._down: tuple[float, str] | None = None
         self._pool = QueuePool(
-            self._open,  # type: ignore[arg-type]  # its protocol asks for more than a pool uses
+            self._open,  # type: ignore[arg-type]  # the protocol has more members than a pool uses
             pool_size=bounds.size,
             max_overflow=0,
             timeout=bounds.wait_s,
             recycle=RECYCLE_S,
-            reset_on_return=None,  # one statement is one transaction: there is nothing to roll back
+            reset_on_return=None,  # autocommit: nothing to roll back
         )
-        event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())  # and those that follow it
+        # pools that `recreate` returns keep the listeners
+        event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())
         event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
         metrics.database_connections_max.inc(bounds.size)
 
     def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
-        """The first row of a query, or None. Raises: as `rows`."""
+        """Return the first row of a query, or None. Raises the errors of `rows`."""
         return next(iter(self.rows(query, parameters)), None)
 
     def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        """All rows of a query. A connection that turns out to be dead is replaced and asked once more.
+        """Return all rows of a query. A reader repeats the query once if the connection is lost.
 
-        Raises: DatabaseUnavailable; OutcomeUnknown when something that writes was sent, and no answer came.
+        Raises:
+            DatabaseUnavailable: If Postgres cannot answer.
+            OutcomeUnknown: If the connection was lost during a statement that writes.
         """
         for attempt in (1, 2):
-            asked: Connection | None = None
+            sent_over: Connection | None = None
             try:
                 with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
                     if self._role != "reader":
@@ -123,38 +144,42 @@ class ConnectionPool:
                     if isinstance(query, Prepared) and query.name not in pooled.info:
                         self._execute(cursor, query.definition)
                         pooled.info[query.name] = True
-                    asked = cursor.connection
+                    sent_over = cursor.connection
                     self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
                     return cursor.fetchall()  # type: ignore[no-any-return]
             except psycopg2.errors.InsufficientPrivilege as err:
                 failure: Exception = err
-                if not self._connector.refuse(self._generation):  # a session whose role has been dropped
+                # With changing credentials, the session's role was dropped, and a new one is on its way.
+                if not self._connector.refuse(self._generation):
                     denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
-                    raise _refusal("forbidden", f"{denied}: {first_line(err)}") from err
+                    raise _unavailable("forbidden", f"{denied}: {first_line(err)}") from err
             except psycopg2.errors.ReadOnlySqlTransaction as err:
                 if self._role == "reader":
                     raise
-                raise _refusal("forbidden", "Postgres takes nothing in now: it is read-only") from err
+                raise _unavailable("forbidden", "Postgres is read-only and cannot accept postings") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-                self._raise_if_outcome_unknown(asked, err)
-                raise _refusal("timeout", "Postgres took too long to answer") from err
+                self._raise_if_outcome_unknown(sent_over, err)
+                raise _unavailable("timeout", "the query took too long") from err
             except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.FeatureNotSupported) as err:
-                log.warning("Postgres broke off (attempt %d): %s", attempt, first_line(err))
-                self._raise_if_outcome_unknown(asked, err)
+                log.warning("lost the connection to Postgres (attempt %d of 2): %s", attempt, first_line(err))
+                self._raise_if_outcome_unknown(sent_over, err)
                 failure = err
-        raise _refusal("broken", "Postgres broke off the connection") from failure
+        raise _unavailable("broken", "lost the connection to Postgres") from failure
 
     def stream(self, query: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
-        """All rows of a query, some at a time: of one snapshot, and over a connection that is held until the last one.
-        The whole may take as long as a statement may. If nobody comes for the next ones for so long, Postgres ends it.
+        """Yield all rows of a query from one snapshot, `FETCH_ROWS` at a time.
 
-        Raises: DatabaseUnavailable, also in the middle.
+        The stream holds a connection until it ends. The statement timeout bounds the stream as a whole. If the caller
+        does not take the next rows within that time, Postgres ends the transaction.
+
+        Raises:
+            DatabaseUnavailable: If Postgres cannot answer, also between rows.
         """
-        self.row("SELECT 1")  # a connection that has died meanwhile is replaced
+        self.row("SELECT 1")  # replaces a dead connection
         deadline = self._now() + self._timeout_s
         try:
             with self._transaction() as cursor:
-                # a snapshot that is kept open keeps vacuum from every table
+                # an abandoned snapshot would keep vacuum from removing dead rows in any table
                 self._execute(
                     cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(self._timeout_s * 1000),)
                 )
@@ -168,37 +193,39 @@ class ConnectionPool:
                     if self._now() > deadline:
                         raise TimeoutError
         except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-            raise _refusal("timeout", "Postgres, or whoever was to be told, took too long") from err
+            raise _unavailable("timeout", "the query or the client took too long") from err
         except psycopg2.Error as err:
-            raise _refusal("broken", f"Postgres broke off: {first_line(err)}") from err
+            raise _unavailable("broken", f"reading from Postgres failed: {first_line(err)}") from err
 
     def recycle(self) -> None:
-        """Make every connection anew: those in use are given up as they come back."""
-        self._replace(self._pool)
+        """Replace every connection: idle ones immediately, those in use when they return to the pool."""
+        self._replace_pool(self._pool)
 
     def suspend(self, reason: str) -> None:
-        """Read nothing for a moment, and then from connections that are made anew."""
-        self._down = (self._now() + DOWN_S, reason)
+        """Fail queries for `RECONNECT_DELAY_S`, and replace all connections."""
+        self._down = (self._now() + RECONNECT_DELAY_S, reason)
         self.recycle()
 
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.dispose()
 
-    def _raise_if_outcome_unknown(self, asked: Connection | None, err: Exception) -> None:
-        """Raises: OutcomeUnknown when whatever was written over a lost connection may have been committed."""
-        answered = isinstance(err, _STALE_SESSION)  # then the connection is one that we have closed
-        if self._role != "reader" and asked is not None and asked.closed and not answered:
+    def _raise_if_outcome_unknown(self, sent_over: Connection | None, err: Exception) -> None:
+        """Raise OutcomeUnknown if a statement over a lost connection may have been committed."""
+        answered = isinstance(err, _STALE_SESSION)  # the server rejected the statement; the pool closed the connection
+        if self._role != "reader" and sent_over is not None and sent_over.closed and not answered:
             metrics.database_refusals.labels("unknown").inc()
-            raise OutcomeUnknown(f"Postgres did not say whether it was committed: {first_line(err)}") from err
+            raise OutcomeUnknown(
+                f"outcome unknown, lost the connection to Postgres before it confirmed: {first_line(err)}"
+            ) from err
 
     def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
         cursor.execute(sql, parameters or None)
-        wait(cursor.connection, self._timeout_s + GRACE_S)
+        wait(cursor.connection, self._timeout_s + TIMEOUT_MARGIN_S)
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        """A cursor in a transaction. If that is not brought to its end, its connection is of no use any more."""
+        """Yield a cursor in a transaction. Closes the connection unless the transaction commits."""
         with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
             try:
                 self._execute(cursor, "BEGIN")
@@ -211,13 +238,13 @@ class ConnectionPool:
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         if self._down is not None and self._now() < self._down[0]:
-            raise _refusal("down", self._down[1])
-        self._notice_credentials()
+            raise _unavailable("down", self._down[1])
+        self._refresh_credentials()
         pool = self._pool
         try:
             pooled: Any = pool.connect()
         except PoolTimeout as err:
-            raise _refusal("exhausted", "every connection to Postgres is in use") from err
+            raise _unavailable("exhausted", "every connection to Postgres is in use") from err
         metrics.database_connections_in_use.inc()
         try:
             yield pooled
@@ -227,15 +254,15 @@ class ConnectionPool:
         except psycopg2.Error:
             raise
         except BaseException:
-            pooled.dbapi_connection.close()  # it may still be busy with what nobody waits for any more
+            pooled.dbapi_connection.close()  # it may still be busy with an abandoned query
             raise
         finally:
             metrics.database_connections_in_use.dec()
             if pooled.dbapi_connection.closed:
                 pooled.invalidate()
-                self._replace(pool)
+                self._replace_pool(pool)
             elif self._pool is not pool:
-                pooled.invalidate()  # of credentials that are about to die
+                pooled.invalidate()  # its credentials or its server are outdated
             pooled.close()
 
     def _open(self) -> Connection:
@@ -243,27 +270,27 @@ class ConnectionPool:
             connection = self._connector.connect()
         except DatabaseUnavailable as err:
             metrics.database_refusals.labels("down").inc()
-            self._down = (self._now() + DOWN_S, str(err))
+            self._down = (self._now() + RECONNECT_DELAY_S, str(err))
             raise
         self._down = None
         return connection
 
-    def _notice_credentials(self) -> None:
+    def _refresh_credentials(self) -> None:
         if self._connector.generation != self._generation:
             self._generation = self._connector.generation
             self.recycle()
 
-    def _replace(self, pool: QueuePool) -> None:
-        """A connection was found dead, or is about to be; those that wait beside it are, too."""
+    def _replace_pool(self, pool: QueuePool) -> None:
+        """Close a pool's idle connections and go on with an empty pool, unless that has happened already."""
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
 
 
-def _in_brackets(parts: Sequence[str]) -> str:
+def _parenthesized(parts: Sequence[str]) -> str:
     return f"({', '.join(parts)})" if parts else ""
 
 
-def _refusal(reason: str, message: str) -> DatabaseUnavailable:
+def _unavailable(reason: str, message: str) -> DatabaseUnavailable:
     metrics.database_refusals.labels(reason).inc()
     return DatabaseUnavailable(message)

@@ -88,7 +88,7 @@ def build_app(
         clients=open_clients(tokens, strict=False),
         attempts=AttemptThrottle(shared and shared / ATTEMPTS),
         portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
-        poster=LedgerWriter(posting) if posting else None,
+        poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
         trusted_proxies=settings.server.trusted_proxies,
     )

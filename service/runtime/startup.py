@@ -25,7 +25,7 @@ from service.standalone.environment import (
     ensure_signing_key,
     single_instance_lock,
     standalone,
-    write_auth,
+    write_auth_file,
 )
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
@@ -119,7 +119,7 @@ def start_standalone(settings: Settings) -> None:
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
             lifetime = str(tokens.lifetime_s)  # for the commands, which do not know of the run
             shown = secret.get_secret_value()
-            write_auth(JWT=token, CLIENT_ID=tokens.client_id, SECRET=shown, ACCESS_TOKEN_EXPIRES=lifetime)
+            write_auth_file(JWT=token, CLIENT_ID=tokens.client_id, SECRET=shown, ACCESS_TOKEN_EXPIRES=lifetime)
             log.info("running standalone: no gateway is needed, and none is told")
             _greet(settings, token)
             serve(replace(settings, postgres=postgres, tokens=tokens), shared, stop_on_hangup=True)

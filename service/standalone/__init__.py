@@ -1,1 +1,1 @@
-"""A run that needs no other server."""
+"""Standalone runs, which bring PostgreSQL, keys and sample data along."""

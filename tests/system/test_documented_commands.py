@@ -33,8 +33,8 @@ def test_documented_commands_run_on_a_standalone_service():
     blocks = list(documented_commands())
     assert blocks[0][0].startswith("README.md")
     url = f"http://localhost:{(port := free_port())}"
-    with checkout() as clone, started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
-        wait_until_up(process, f"{url}/healthcheck", told)
+    with checkout() as clone, started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, read_log):
+        wait_until_up(process, f"{url}/healthcheck", read_log)
         for place, commands, output in blocks:
             script = _PREAMBLE + "\n".join(commands).replace(DOCUMENTED_URL, url)
             done = subprocess.run(["bash", "-c", script], cwd=clone, capture_output=True, text=True, timeout=30)

@@ -1,5 +1,6 @@
-"""A primary and its replica under load, with two services and two caches: the replica lags, it goes away and a cache
-with it, and it takes over without the last commits.
+"""A primary and its replica under load, with two services and two caches.
+
+The replica lags, stops together with a cache, and is promoted without the primary's last commits.
 """
 
 import os
@@ -37,7 +38,7 @@ SETTLED_S = 3.0  # after a failover
 
 @pytest.fixture
 def scene(keys_dir, bearer):
-    """Two services over a primary, its replica and a ring of two memcacheds; callers; and who may post."""
+    """Two services over a primary, its replica and two memcached servers, with callers."""
     with (
         primary_of_its_own() as primary,
         replica_of(primary) as replica,
@@ -55,13 +56,13 @@ def scene(keys_dir, bearer):
             "CACHE_SECRET": "a secret of the cache's",
         }  # fmt: skip
         with serving(settings, keys_dir, **place) as one, serving(settings, keys_dir, **place) as two:
-            origins, told = zip(one, two, strict=True)
+            origins, read_logs = zip(one, two, strict=True)
             callers = Callers(books, list(origins), bearer, lambda: random.choice(random.choice((LOANS, LOST))))
-            yield primary, replica, other, settings, callers, told
+            yield primary, replica, other, settings, callers, read_logs
 
 
 def _post_to_each(books, connection):
-    """An event to each of those loans. Returns: their new versions."""
+    """Post an event to each loan of LOST. Return their new versions."""
     versions: dict[int, int] = {}
     for loan in LOST:
         with books.posting(connection, [any_event(loan)]) as made:
@@ -70,13 +71,13 @@ def _post_to_each(books, connection):
 
 
 def posting(books, settings):
-    """Who posts to the other loans."""
+    """A writer that posts to the other loans."""
     return closing(LedgerWriter(books, settings, lambda: [any_event(random.choice(LOANS))]))
 
 
 @needs_memcached
-def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
-    primary, replica, cache, settings, callers, told = scene
+def test_no_reply_is_wrong_while_a_replica_lags_stops_and_is_promoted(scene, say):
+    primary, replica, cache, settings, callers, read_logs = scene
     books = callers.books
     with callers.at_work(*[callers.read] * 3):
         with posting(books, settings) as poster, callers.at_work(poster.post):
@@ -86,7 +87,7 @@ def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
             replica.pause()
             time.sleep(MAX_STALENESS_S + 0.7)
             replica.resume()
-            callers.phase = "the replica is away"
+            callers.phase = "the replica is stopped"
             replica.stop("immediate")
             cache.stop()
             time.sleep(1)
@@ -99,11 +100,11 @@ def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
         replica.detach()
         with closing(connect(settings, "posting")) as connection:
             lost = _post_to_each(books, connection)
-        time.sleep(1)  # they are read, and cached
+        time.sleep(1)  # services read and cache them
 
-        callers.phase = "there is no primary"
+        callers.phase = "without a primary"
         primary.stop("immediate")
-        time.sleep(MAX_STALENESS_S + 0.5)  # nothing that is cached counts any more
+        time.sleep(MAX_STALENESS_S + 0.5)  # cached timelines are too old by now
         later = books.without(lost)
         promoted = time.monotonic()
         replica.promote()
@@ -115,32 +116,32 @@ def test_replicas_lag_and_go_and_take_over_and_no_reply_is_wrong(scene, say):
             time.sleep(SETTLED_S)
             callers.phase = "in the end"
             time.sleep(1)
-    logs = [each() for each in told]
+    logs = [read_log() for read_log in read_logs]
 
     assert again == lost  # the same versions of the same loans
     first = [reply for reply in callers.replies if reply.asked + reply.took < promoted]
     then = [reply for reply in callers.replies if reply.asked > after]
     wrong = [*callers.broken, *books.faults(first), *later.faults(then)]
     assert wrong == [], f"{len(wrong)}: " + "\n".join(wrong[:20])
-    assert {phase for phase, _ in callers.refusals()} <= {"there is no primary", "after the failover"}
+    assert {phase for phase, _ in callers.refusals()} <= {"without a primary", "after the failover"}
     assert {status for _, status in callers.refusals()} <= {503}
     assert not any("Traceback" in log for log in logs)
     refused = [reply.asked for reply in then if reply.status == 503]
-    say(f"{len(callers.replies)} replies over a replica that lags, goes and takes over: none wrong; after it did, the")
-    say(f"    last of {len(refused)} 503 was asked for {max(refused, default=after) - after:.2f} s later")
+    say(f"{len(callers.replies)} replies while a replica lagged, stopped and was promoted; none was wrong. The last of")
+    say(f"    {len(refused)} replies with 503 was requested {max(refused, default=after) - after:.2f} s later")
 
 
-def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number():
-    """The new primary is asked before anybody has heard that it is another one."""
+def test_a_lost_version_is_not_mistaken_for_a_new_one_of_the_same_number():
+    """The new primary is read before the listener has noticed the failover."""
     with primary_of_its_own() as primary, replica_of(primary) as replica:
         settings, books, freshness = reaching(primary, replica), Books(0.1), Freshness(0.1)
-        with closing(ConnectionPool(settings, want="primary")) as database:
+        with closing(ConnectionPool(settings, target_role="primary")) as database:
             timelines = TimelineLookup(PostgresLedger(database), freshness, (TimelineLru(1_000_000),))
             with closing(connect(settings, "posting")) as connection:
                 books.create(connection, LOST)
                 replica.catch_up()
                 replica.detach()
-                freshness.listening(str(primary.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
+                freshness.on_listen(str(primary.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
                 lost = _post_to_each(books, connection)
                 before = {loan: timelines.get(loan).timeline.balance_at(DAY) for loan in LOST}
             primary.stop("immediate")
@@ -155,8 +156,8 @@ def test_a_version_that_was_lost_is_not_taken_for_another_one_of_the_same_number
     assert all(after[loan] != before[loan] for loan in LOST)
 
 
-def test_a_replica_that_has_gone_another_way_is_not_believed_and_one_that_follows_is():
-    """The old primary comes back as a replica, with commits that the new one never had, and cannot follow it."""
+def test_a_diverged_replica_is_not_trusted_and_a_following_one_is():
+    """The old primary returns as a replica with commits that the new one lacks, so it cannot follow."""
     with primary_of_its_own() as primary, replica_of(primary) as promoted, replica_of(primary) as follower:
         books, freshness = Books(2.0), Freshness(2.0)
         with closing(connect(reaching(primary), "posting")) as connection:
@@ -171,31 +172,31 @@ def test_a_replica_that_has_gone_another_way_is_not_believed_and_one_that_follow
         follower.follow(promoted)
         primary.come_back_as_replica_of(promoted)
 
-        def found_by(*servers):
+        def read_versions(*servers):
             settings = reaching(promoted, *servers)
-            with closing(ConnectionPool(settings, want="replica")) as database:
-                timelines = TimelineLookup(Unasked(), freshness, replica=PostgresLedger(database, strict=True))
+            with closing(ConnectionPool(settings, target_role="replica")) as database:
+                timelines = TimelineLookup(FailingPrimary(), freshness, replica=PostgresLedger(database, strict=True))
                 return [timelines.get(loan).timeline.version for loan in LOST]
 
-        freshness.listening(str(promoted.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
-        with pytest.raises(AskedThePrimary):
-            found_by(primary)
-        follower.ask("CHECKPOINT")  # what it has replayed is noted
-        freshness.heard(freshness.now())
-        assert found_by(follower) == [0] * len(LOST)
+        freshness.on_listen(str(promoted.ask(f"SELECT {CLUSTER_ID}")), 1, freshness.now())
+        with pytest.raises(PrimaryWasRead):
+            read_versions(primary)
+        follower.ask("CHECKPOINT")  # records the timeline that was replayed
+        freshness.on_heartbeat(freshness.now())
+        assert read_versions(follower) == [0] * len(LOST)
 
 
-class AskedThePrimary(Exception):
-    """Nobody else was believed."""
+class PrimaryWasRead(Exception):
+    """No replica was trusted."""
 
 
-class Unasked:
+class FailingPrimary:
     def timelines(self, loan_ids, cached=None, cluster=None):
-        raise AskedThePrimary
+        raise PrimaryWasRead
 
 
-def test_a_crash_begins_another_cluster_and_a_restart_does_not():
-    """Numbers of transactions that were not written down are given again after a crash."""
+def test_a_crash_changes_the_cluster_id_and_a_restart_does_not():
+    """After a crash, Postgres assigns unwritten transaction ids again."""
     with primary_of_its_own() as primary:
         names = [primary.ask(f"SELECT {CLUSTER_ID}")]
         primary.stop()
@@ -205,14 +206,14 @@ def test_a_crash_begins_another_cluster_and_a_restart_does_not():
         primary.start_again()
         names.append(primary.ask(f"SELECT {CLUSTER_ID}"))
         backend = primary.ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
-        os.kill(backend, signal.SIGKILL)  # all sessions end, and the server recovers without being started anew
-        names.append(_once_it_answers(primary, f"SELECT {CLUSTER_ID}"))
+        os.kill(backend, signal.SIGKILL)  # ends all sessions; the server recovers without a restart
+        names.append(_wait_for_answer(primary, f"SELECT {CLUSTER_ID}"))
     assert names[0] == names[1]
     assert len(set(names)) == 3
     assert all(re.fullmatch(r"\d+\.\d+\.0000000[12]\.\d+\.\d+", name) for name in names)
 
 
-def _once_it_answers(server, query):
+def _wait_for_answer(server, query):
     deadline = time.monotonic() + 20
     while True:
         try:
@@ -222,7 +223,7 @@ def _once_it_answers(server, query):
             assert time.monotonic() < deadline
 
 
-def test_a_replica_alone_is_not_taken_for_the_primary():
+def test_a_replica_alone_is_not_mistaken_for_the_primary():
     with (
         primary_of_its_own() as primary,
         replica_of(primary) as replica,

@@ -1,7 +1,6 @@
-"""Two services, and everything that may go wrong between them and their caches: no reply is wrong or older than
-promised.
+"""No reply is wrong or too old while caches and listeners of two services fail.
 
-LOANER_SOAK_S says for how many seconds; each fault comes once if it is not set.
+LOANER_SOAK_S is the minimum duration in seconds. Without it, each fault occurs once.
 """
 
 import os
@@ -25,11 +24,11 @@ from tests.support.processes import serving
 
 SOAK_S = float(os.environ.get("LOANER_SOAK_S", "0"))
 MAX_STALENESS_S = 2.0
-HELD_UP_S = 1.5  # more than a request takes, and less than a listener needs to notice that it hears nothing
+HELD_UP_S = 1.5  # longer than a request takes, shorter than a listener needs to notice a silent connection
 HOT = range(1, 6)
 BUSY = range(1, 21)
-SELDOM = range(101, 111)  # loans that are read more often than posted to, so that what is cached grows old
-CROWD = range(101, 701)  # so many that one notification stands for all
+RARELY_POSTED = range(101, 111)  # loans with rare postings, so cached timelines become old
+CROWD = range(101, 701)  # enough loans for a bulk notification
 LISTENS = b"LISTEN loaner"
 CUT = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -39,12 +38,12 @@ CUT = """
 
 
 def some_loan() -> int:
-    """Some are asked for more often than others, so that processes keep them and memcached is asked for the rest."""
-    return random.choice(random.choice((HOT, BUSY, SELDOM)))
+    """Return a loan; some are requested more often, so processes cache them, and memcached serves the rest."""
+    return random.choice(random.choice((HOT, BUSY, RARELY_POSTED)))
 
 
 class Writers:
-    """Who posts to the ledger, each on a connection of its own."""
+    """Posts to the ledger in three ways, each on a separate connection."""
 
     def __init__(self, callers: Callers, settings, stack: ExitStack) -> None:
         self.callers = callers
@@ -53,9 +52,9 @@ class Writers:
         self._connect = lambda: stack.enter_context(closing(connect(settings, "posting")))
         self._quick, self._slow, self._many = self._connect(), self._connect(), self._connect()
 
-    def post_and_ask(self) -> None:
-        """One event, asked for at once by who posted it, by its version."""
-        loan = random.choice(SELDOM if random.random() < 0.15 else BUSY)
+    def post_and_read(self) -> None:
+        """Post an event, and sometimes read its version immediately."""
+        loan = random.choice(RARELY_POSTED if random.random() < 0.15 else BUSY)
         with self.books.posting(self._quick, [any_event(loan)]) as versions:
             pass
         if random.random() < 0.3:
@@ -63,26 +62,26 @@ class Writers:
                 self.callers.ask(connection, loan, min_version=versions[loan])
         time.sleep(random.uniform(0.01, 0.06))
 
-    def take_long(self) -> None:
-        """A transaction that stays open while others post, and may come to nothing."""
+    def post_slowly(self) -> None:
+        """Keep a transaction open while others post, and sometimes roll it back."""
         events = [any_event(loan) for loan in random.choices(BUSY, k=random.randrange(1, 5))]
         with self.books.posting(self._slow, events, commits=random.random() < 0.7):
             time.sleep(random.uniform(0.05, 0.3))
 
     def post_to_all(self) -> None:
-        """Events of more loans than a notification names."""
+        """Post to so many loans that one bulk notification is sent."""
         with self.books.posting(self._many, [any_event(loan) for loan in CROWD]):
             pass
         time.sleep(random.uniform(1, 4))
 
 
 class Faults:
-    """What goes wrong, one thing after the other. Each is on its way back when it ends."""
+    """Faults, one after the other. When one ends, recovery has begun."""
 
-    def __init__(self, memcached: Memcached, before_memcached: TcpProxy, before_postgres: list[TcpProxy], admin):
+    def __init__(self, memcached: Memcached, memcached_proxy: TcpProxy, postgres_proxies: list[TcpProxy], admin):
         self.memcached = memcached
-        self.before_memcached = before_memcached
-        self.before_postgres = before_postgres
+        self.memcached_proxy = memcached_proxy
+        self.postgres_proxies = postgres_proxies
         self.admin = admin
         self.old: dict[str, bytes] = {}
 
@@ -106,15 +105,15 @@ class Faults:
         self.memcached.stop()
         time.sleep(0.5)
         self.memcached.start()
-        time.sleep(1.2)  # it is asked again
+        time.sleep(1.2)  # until the circuit breaker lets requests through
 
     def memcached_is_slow(self) -> None:
         for delay_s in (0.03, 0.2, 0):
-            self.before_memcached.delay_s = delay_s
+            self.memcached_proxy.delay_s = delay_s
             time.sleep(0.6)
 
-    def memcached_tells_old_things(self) -> None:
-        """Under their own keys and under others, whole, cut off and changed; again and again."""
+    def memcached_returns_old_values(self) -> None:
+        """Repeatedly store old values under their own and other keys, whole, truncated and corrupted."""
         with closing(self.memcached.client()) as client:
             for _ in range(15):
                 for key, value in self.old.items():
@@ -131,27 +130,27 @@ class Faults:
             assert sql(self.admin, CUT)[0][0] > 0
             time.sleep(1.2)
 
-    def old_things_after_a_cut(self) -> None:
-        """What is told while nobody listens, nobody is told of: only its age betrays what is cached."""
+    def old_values_after_a_cut(self) -> None:
+        """Notifications during a cut are lost: only their age exposes stale timelines."""
         self._remember()
         sql(self.admin, CUT)
-        self.memcached_tells_old_things()
+        self.memcached_returns_old_values()
 
     def one_listener_is_silent_for_a_second(self) -> None:
-        assert self.before_postgres[0].silence(LISTENS) == 2
+        assert self.postgres_proxies[0].silence(LISTENS) == 2
         time.sleep(1)
-        self.before_postgres[0].speak()
+        self.postgres_proxies[0].speak()
 
     def the_listeners_are_silent_for_long(self) -> None:
-        for proxy in self.before_postgres:
+        for proxy in self.postgres_proxies:
             proxy.silence(LISTENS)
         time.sleep(MAX_STALENESS_S + 2)
-        for proxy in self.before_postgres:
+        for proxy in self.postgres_proxies:
             proxy.speak()
         time.sleep(0.5)
 
     def _remember(self) -> None:
-        """Keep what memcached holds now, to be put back later."""
+        """Save the current contents of memcached, to store them again later."""
         with closing(self.memcached.client()) as client:
             for key in self.memcached.held_keys():
                 value = client.get(key)
@@ -159,44 +158,44 @@ class Faults:
                     self.old[key] = value
 
     def each(self):
-        """All of this, in an order in which one thing makes the next one worse."""
+        """Return all faults, in an order in which one makes the next one worse."""
         return (
-            self.nothing, self.memcached_is_flushed, self.the_listeners_are_cut, self.memcached_tells_old_things,
+            self.nothing, self.memcached_is_flushed, self.the_listeners_are_cut, self.memcached_returns_old_values,
             self.memcached_is_stopped, self.the_listeners_are_silent_for_long, self.memcached_is_slow,
-            self.old_things_after_a_cut, self.memcached_is_killed, self.one_listener_is_silent_for_a_second,
+            self.old_values_after_a_cut, self.memcached_is_killed, self.one_listener_is_silent_for_a_second,
         )  # fmt: skip
 
 
 @pytest.fixture
 def scene(settings, keys_dir, posting, admin, bearer):
-    """Two services over one Postgres and one memcached, with proxies between; what may go wrong; and callers."""
+    """Two services over one Postgres and one memcached, with proxies between them, faults and callers."""
     with ExitStack() as stack:
         cache = stack.enter_context(memcached())
-        before_memcached = stack.enter_context(running_proxy(TcpProxy(cache.port)))
-        before_postgres = [stack.enter_context(running_proxy(TcpProxy(settings.port))) for _ in range(2)]
+        memcached_proxy = stack.enter_context(running_proxy(TcpProxy(cache.port)))
+        postgres_proxies = [stack.enter_context(running_proxy(TcpProxy(settings.port))) for _ in range(2)]
         books = Books(MAX_STALENESS_S)
         books.create(posting, [*BUSY, *CROWD])
         memory = {
             "MAX_STALENESS_S": str(MAX_STALENESS_S), "CACHE_BYTES": "40000", "CACHE_SECRET": "a secret of the cache's",
-            "MEMCACHED_SERVERS": f"{HOST}:{before_memcached.port}",
+            "MEMCACHED_SERVERS": f"{HOST}:{memcached_proxy.port}",
         }  # fmt: skip
         origins, logs = zip(
             *(
                 stack.enter_context(serving(settings, keys_dir, **memory, PSQL_PORT=str(proxy.port), PSQL_HOST=HOST))
-                for proxy in before_postgres
+                for proxy in postgres_proxies
             ),
             strict=True,
         )
         callers = Callers(books, list(origins), bearer, some_loan)
         writers = Writers(callers, settings, stack)
-        yield callers, writers, Faults(cache, before_memcached, before_postgres, admin), logs
+        yield callers, writers, Faults(cache, memcached_proxy, postgres_proxies, admin), logs
 
 
 @needs_memcached
 @pytest.mark.timeout(120 + 2 * SOAK_S)
-def test_no_reply_is_wrong_or_older_than_promised_whatever_happens_to_caches_and_listeners(scene, say):
+def test_no_reply_is_wrong_or_too_old_while_caches_and_listeners_fail(scene, say):
     callers, writers, faults, logs = scene
-    work = [callers.read] * 4 + [writers.post_and_ask, writers.take_long, writers.post_to_all]
+    work = [callers.read] * 4 + [writers.post_and_read, writers.post_slowly, writers.post_to_all]
     begun = time.monotonic()
     with callers.at_work(*work):
         while True:
@@ -205,18 +204,18 @@ def test_no_reply_is_wrong_or_older_than_promised_whatever_happens_to_caches_and
                 fault()
             if time.monotonic() - begun >= SOAK_S:
                 break
-    lasted = time.monotonic() - begun
-    told = [reply for reply in callers.replies if reply.status == 200]
+    duration_s = time.monotonic() - begun
+    answered = [reply for reply in callers.replies if reply.status == 200]
     wrong = callers.faults()
-    say(f"{len(told)} replies in {lasted:.0f} s of faults held against {callers.books.events} events: "
-        f"{len(wrong)} wrong or older than promised")  # fmt: skip
+    say(f"{len(answered)} replies in {duration_s:.0f} s of faults held against {callers.books.events} events: "
+        f"{len(wrong)} wrong or too old")  # fmt: skip
     longest = max(reply.took for reply in callers.replies)
     say(f"    the longest request took {longest:.2f} s")
-    for phase, replies in Counter(reply.phase for reply in told).items():
+    for phase, replies in Counter(reply.phase for reply in answered).items():
         say(f"    {replies} while {phase}")
-    assert wrong == [], f"{len(wrong)} of {len(told)}: " + "\n".join(random.sample(wrong, min(len(wrong), 20)))
+    assert wrong == [], f"{len(wrong)} of {len(answered)}: " + "\n".join(random.sample(wrong, min(len(wrong), 20)))
     assert callers.refusals() == {}
-    assert longest < HELD_UP_S  # Postgres answers all the time, so there is nothing to wait for
-    assert len(told) > 1000
+    assert longest < HELD_UP_S  # Postgres was available all the time
+    assert len(answered) > 1000
     for log in logs:
         assert "Traceback" not in log()

@@ -1,4 +1,4 @@
-"""Instances that come and go: joining when ready, leaving before they stop, and nobody noticing."""
+"""Instances join the gateway when they are ready, leave it before they stop, and lose no request."""
 
 import os
 import shutil
@@ -30,51 +30,51 @@ def kong():
 
 @pytest.fixture
 def variables(served, kong):
-    """Variables of an instance; each needs a PORT of its own."""
+    """Settings of an instance without its PORT."""
     return {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
             "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "SERVICE_DISCOVERY": "upstream",
             "GATEWAY_INTERVAL_S": "1", "DRAIN_S": "2"}  # fmt: skip
 
 
-def until(condition, seconds: float = 30, told=lambda: "") -> None:
+def until(condition, seconds: float = 30, read_log=lambda: "") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline, read_log()
         time.sleep(0.02)
 
 
 def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, variables):
     port = free_port()
     target = f"127.0.0.1:{port}"
-    with started(**variables, PORT=str(port)) as (process, told):
-        until(lambda: target in kong.targets.get(UPSTREAM, {}), told=told)
+    with started(**variables, PORT=str(port)) as (process, read_log):
+        until(lambda: target in kong.targets.get(UPSTREAM, {}), read_log=read_log)
         url = f"http://{target}"
         assert ask(f"{url}/ready")[0] == 200
         assert kong.services["loaner"]["host"] == UPSTREAM
         assert kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]["http_path"] == "/ready"
         os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
-        until(lambda: target not in kong.targets[UPSTREAM], told=told)
+        until(lambda: target not in kong.targets[UPSTREAM], read_log=read_log)
         status, _, reply = ask(f"{url}/ready")
         assert (status, "leaving" in reply["message"]) == (503, True)
-        assert ask(f"{url}/version")[0] == 200  # and goes on answering meanwhile
+        assert ask(f"{url}/version")[0] == 200  # and it still serves requests
         assert process.wait(14) == 0  # workers that did not stop would be killed after 15 s
-        assert "Traceback" not in told()
+        assert "Traceback" not in read_log()
 
 
-def test_a_request_that_is_under_way_is_finished(kong, variables):
+def test_a_pending_request_is_completed_before_the_stop(kong, variables):
     port = free_port()
     body = b"grant_type=client_credentials&client_id=a&client_secret=b"
     head = (
         "POST /token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    with started(**{**variables, "DRAIN_S": "0", "SECRET": "x"}, PORT=str(port)) as (process, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**{**variables, "DRAIN_S": "0", "SECRET": "x"}, PORT=str(port)) as (process, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             client.sendall(head.encode() + body[:10])
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
-            time.sleep(5)  # longer than anything but this request takes to stop
+            time.sleep(5)  # everything but this request would have stopped by then
             client.sendall(body[10:])
             reply = b""
             while piece := client.recv(4096):
@@ -83,60 +83,60 @@ def test_a_request_that_is_under_way_is_finished(kong, variables):
         assert process.wait(20) == 0
 
 
-def test_whoever_asks_twice_to_stop_is_in_a_hurry(kong, variables):
+def test_a_second_signal_ends_draining(kong, variables):
     port = free_port()
-    with started(**{**variables, "DRAIN_S": "60"}, PORT=str(port)) as (process, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**{**variables, "DRAIN_S": "60"}, PORT=str(port)) as (process, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         process.send_signal(signal.SIGTERM)
         until(lambda: not kong.targets[UPSTREAM])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
 
-def test_what_others_change_on_the_gateway_is_put_right_and_logged(kong, variables):
+def test_foreign_changes_on_the_gateway_are_reverted_and_logged(kong, variables):
     port = free_port()
-    with started(**variables, PORT=str(port)) as (_, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**variables, PORT=str(port)) as (_, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         before = len(kong.writes)
         time.sleep(2.5)
-        assert kong.writes[before:] == []  # nothing differs, nothing is written
+        assert kong.writes[before:] == []  # no difference, no write
         kong.routes["loaner"]["paths"] = ["/elsewhere"]
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.routes["loaner"]["paths"] == ["/loaner"] and kong.targets[UPSTREAM], told=told)
-        until(lambda: "repaired a difference on the gateway: ~ route loaner" in told())
+        until(lambda: kong.routes["loaner"]["paths"] == ["/loaner"] and kong.targets[UPSTREAM], read_log=read_log)
+        until(lambda: "repaired a difference on the gateway: ~ route loaner" in read_log())
 
 
-def test_a_file_of_plugins_that_is_broken_for_a_moment_ends_nothing(kong, variables, tmp_path):
+def test_a_broken_plugins_file_does_not_stop_the_instance(kong, variables, tmp_path):
     path = tmp_path / "plugins.yaml"
     path.write_text("plugins: []")
-    with started(**variables, GATEWAY_PLUGINS=str(path), PORT=str(free_port())) as (_, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**variables, GATEWAY_PLUGINS=str(path), PORT=str(free_port())) as (_, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         path.write_text("plugins: [")
-        until(lambda: "neither YAML nor JSON" in told(), told=told)
+        until(lambda: "neither YAML nor JSON" in read_log(), read_log=read_log)
         path.write_text("plugins: [{name: rate-limiting, config: {minute: 60}}]")
-        until(lambda: kong.entities["plugins"], told=told)
+        until(lambda: kong.entities["plugins"], read_log=read_log)
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.targets[UPSTREAM], told=told)
+        until(lambda: kong.targets[UPSTREAM], read_log=read_log)
 
 
-def test_an_instance_of_an_address_of_ipv6_leaves_as_well(kong, variables):
+def test_an_instance_with_an_ipv6_address_leaves_the_gateway(kong, variables):
     port = free_port()
-    written = f"[fd00:0000:0000:0000:0000:0000:0000:0005]:{port}"  # as a gateway keeps it
-    with started(**variables, INSTANCE_HOST="[fd00::5]", PORT=str(port)) as (process, told):
-        until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], told=told)
+    written = f"[fd00:0000:0000:0000:0000:0000:0000:0005]:{port}"  # the gateway's notation
+    with started(**variables, INSTANCE_HOST="[fd00::5]", PORT=str(port)) as (process, read_log):
+        until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: not kong.targets[UPSTREAM], told=told)
+        until(lambda: not kong.targets[UPSTREAM], read_log=read_log)
         assert process.wait(30) == 0
 
 
-def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
+def test_replacing_workers_loses_no_request(kong, variables, bearer):
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
     answers: list[int | str] = []
     stop = threading.Event()
 
     def call() -> None:
-        # as a gateway does: a connection that was just made, and closed before it was read from, is made again
+        # like a gateway, repeat a request whose new connection was closed before the reply
         gateway = requests.adapters.HTTPAdapter(max_retries=Retry(total=1, connect=0, status=0, backoff_factor=0))
         while not stop.is_set():
             with requests.Session() as session:
@@ -149,15 +149,15 @@ def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
     def workers(parent: int) -> set[str]:
         return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
-    with started(**variables, PORT=str(port)) as (process, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**variables, PORT=str(port)) as (process, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         before = workers(process.pid)
         callers = [threading.Thread(target=call) for _ in range(2)]
         for caller in callers:
             caller.start()
         process.send_signal(signal.SIGHUP)
         begun = time.monotonic()
-        until(lambda: not before & workers(process.pid), told=told)
+        until(lambda: not before & workers(process.pid), read_log=read_log)
         assert time.monotonic() - begun < 14  # or they were killed after 15 s
         stop.set()
         for caller in callers:
@@ -167,9 +167,9 @@ def test_workers_are_renewed_without_losing_a_request(kong, variables, bearer):
         assert process.wait(30) == 0
 
 
-def test_a_gateway_that_does_not_answer_does_not_hold_up_the_end(kong, variables):
-    with started(**variables, PORT=str(free_port())) as (process, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+def test_an_unresponsive_gateway_does_not_delay_the_stop(kong, variables):
+    with started(**variables, PORT=str(free_port())) as (process, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         kong.database_up = False
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -177,57 +177,57 @@ def test_a_gateway_that_does_not_answer_does_not_hold_up_the_end(kong, variables
         assert time.monotonic() - begun < 5 + 2 + 10  # leaving, draining, stopping
 
 
-def test_a_gateway_that_goes_away_is_told_of_once_and_harms_nobody(kong, variables):
+def test_a_gateway_outage_is_logged_once_and_does_not_affect_requests(kong, variables):
     port = free_port()
-    with started(**variables, PORT=str(port)) as (process, told):
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
+    with started(**variables, PORT=str(port)) as (process, read_log):
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         kong.database_up = False
         time.sleep(7)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         kong.database_up = True
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.targets[UPSTREAM], told=told)
-        assert told().count("cannot reach its database") <= 2
+        until(lambda: kong.targets[UPSTREAM], read_log=read_log)
+        assert read_log().count("cannot reach its database") <= 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
 
 
-def test_a_signal_while_the_gateway_is_waited_for_ends_it(variables):
+def test_a_signal_ends_the_wait_for_the_gateway(variables):
     unreachable = {**variables, "API_GATEWAY_URL": f"http://127.0.0.1:{free_port()}"}
-    with started(**unreachable, PORT=str(free_port())) as (process, told):
-        until(lambda: "retrying for up to" in told(), told=told)
+    with started(**unreachable, PORT=str(free_port())) as (process, read_log):
+        until(lambda: "retrying for up to" in read_log(), read_log=read_log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-        assert "Traceback" not in told()
+        assert "Traceback" not in read_log()
 
 
-def test_a_signal_between_registering_and_serving_ends_it_cleanly(kong, variables):
+def test_a_signal_between_registering_and_serving_stops_the_instance_cleanly(kong, variables):
     for wait_s in (0.1, 0.7):
         kong.targets.clear()
-        with started(**variables, PORT=str(free_port())) as (process, told):
-            until(lambda: "registered loaner" in told(), told=told)
+        with started(**variables, PORT=str(free_port())) as (process, read_log):
+            until(lambda: "registered loaner" in read_log(), read_log=read_log)
             time.sleep(wait_s)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, told()
-            assert "Traceback" not in told()
+            assert process.wait(30) == 0, read_log()
+            assert "Traceback" not in read_log()
         assert not kong.targets.get(UPSTREAM)
 
 
-def test_serving_begins_when_the_gateway_routes(kong, variables, tmp_path):
-    """The proxy answers as a gateway that learns of a route in its own time."""
+def test_serving_starts_when_the_gateway_routes_to_the_service(kong, variables, tmp_path):
+    """The proxy behaves like a gateway that applies a new route with a delay."""
     with proxying(tmp_path, 'return 404 \'{"message":"no Route matched with those values"}\';') as (proxy, reload_with):
         port = free_port()
-        with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy) as (process, told):
-            until(lambda: "loaner" in kong.routes, told=told)
+        with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy) as (process, read_log):
+            until(lambda: "loaner" in kong.routes, read_log=read_log)
             time.sleep(2)
-            assert "serving on" not in told()
+            assert "serving on" not in read_log()
             reload_with("add_header X-Kong-Upstream-Latency 1 always; return 502;")
-            until(lambda: "serving on" in told(), told=told)
+            until(lambda: "serving on" in read_log(), read_log=read_log)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
 
 
-def test_a_gateway_that_never_routes_stops_the_start(kong, variables, tmp_path):
+def test_the_start_fails_if_the_gateway_never_routes(kong, variables, tmp_path):
     with proxying(tmp_path, "return 404;") as (proxy, _):
         impatient = {**variables, "GATEWAY_PROXY_URL": proxy, "GATEWAY_TIMEOUT_S": "2"}
         done = run(**impatient, PORT=str(free_port()))
@@ -237,7 +237,7 @@ def test_a_gateway_that_never_routes_stops_the_start(kong, variables, tmp_path):
 
 @contextmanager
 def proxying(folder: Path, locations: str):
-    """nginx on a free port that answers with these locations. Yields its URL, and how to give it others."""
+    """Run nginx on a free port with these locations. Yield its URL and a function that replaces the locations."""
     nginx = shutil.which("nginx")
     if nginx is None:
         pytest.skip("nginx is not installed: apt-get install nginx-light")
@@ -275,8 +275,8 @@ def listens(port: int) -> bool:
 
 
 class GatewayProxy:
-    """nginx in the data path: it sends requests to the targets that the stand-in gateway has, a while after it learns
-    of them, as a gateway's workers do.
+    """nginx in the data path. It forwards requests to the fake gateway's targets, and learns of changes after DELAY_S,
+    like a gateway's workers.
     """
 
     DELAY_S = 0.6
@@ -331,7 +331,7 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
 
         def start(port: int):
             running_one = stack.enter_context(started(**{**variables, "DRAIN_S": "2"}, PORT=str(port)))
-            until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), told=running_one[1])
+            until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), read_log=running_one[1])
             time.sleep(GatewayProxy.DELAY_S + 0.5)
             return running_one
 
@@ -341,9 +341,9 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
         for caller in callers:
             caller.start()
         for index, port in enumerate(ports):
-            process, told = instances[index]
+            process, read_log = instances[index]
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, told()
+            assert process.wait(30) == 0, read_log()
             instances[index] = start(port)
         stop.set()
         for caller in callers:
@@ -358,9 +358,9 @@ def test_nothing_internal_is_reachable_through_the_gateway(kong, variables, bear
     with ExitStack() as stack:
         proxy, reload_with = stack.enter_context(proxying(tmp_path, "return 503;"))
         stack.enter_context(GatewayProxy(kong, reload_with))
-        _, told = stack.enter_context(started(**variables, PORT=str(port)))
-        until(lambda: kong.targets.get(UPSTREAM), told=told)
-        # the proxy's old worker answers for a moment yet
+        _, read_log = stack.enter_context(started(**variables, PORT=str(port)))
+        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        # the proxy's old worker still answers for a moment
         until(lambda: all(requests.get(f"{proxy}/loaner/version", timeout=5).status_code == 200 for _ in range(20)))
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         assert ask(f"{proxy}/loaner/ready")[0] == 404
@@ -374,7 +374,7 @@ def test_nothing_internal_is_reachable_through_the_gateway(kong, variables, bear
 
 @pytest.fixture
 def consul(tmp_path):
-    """A real Consul agent: its HTTP and DNS ports."""
+    """A real Consul agent: its URL and its DNS port."""
     program = shutil.which("consul")
     if program is None:
         pytest.skip("consul is not installed: put its program on the PATH")
@@ -402,7 +402,7 @@ def consul(tmp_path):
 
 
 def resolve(name: str, dns: int) -> list[str]:
-    """The addresses (A records) that a DNS server has for a name."""
+    """Return the addresses (A records) of a name."""
     question = (
         b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0" + struct.pack(">HH", 1, 1)
     )
@@ -416,7 +416,7 @@ def resolve(name: str, dns: int) -> list[str]:
     return [socket.inet_ntoa(rest[16 * n + 12 : 16 * n + 16]) for n in range(count)]
 
 
-def test_an_instance_is_known_to_consul_while_it_runs(kong, variables, consul):
+def test_an_instance_is_registered_with_consul_while_it_runs(kong, variables, consul):
     agent, dns = consul
     port = free_port()
     chosen = {**variables, "SERVICE_DISCOVERY": "consul", "CONSUL_AGENT_URL": agent, "INSTANCE_HOST": "127.0.0.1"}
@@ -425,30 +425,30 @@ def test_an_instance_is_known_to_consul_while_it_runs(kong, variables, consul):
         found = requests.get(f"{agent}/v1/health/checks/loaner", timeout=5).json()
         return found[0]["Status"] if found else None
 
-    with started(**chosen, PORT=str(port)) as (process, told):
-        until(lambda: check() == "passing", told=told)
+    with started(**chosen, PORT=str(port)) as (process, read_log):
+        until(lambda: check() == "passing", read_log=read_log)
         assert resolve("loaner.service.consul", dns) == ["127.0.0.1"]
         [service] = requests.get(f"{agent}/v1/catalog/service/loaner", timeout=5).json()
         assert (service["ServiceAddress"], service["ServicePort"]) == ("127.0.0.1", port)
         requests.put(f"{agent}/v1/agent/service/deregister/{service['ServiceID']}", timeout=5)
-        until(lambda: check() == "passing", told=told)  # put right
+        until(lambda: check() == "passing", read_log=read_log)  # registered again
         os.killpg(process.pid, signal.SIGSTOP)
-        until(lambda: check() == "critical", told=told)
+        until(lambda: check() == "critical", read_log=read_log)
         assert resolve("loaner.service.consul", dns) == []
         os.killpg(process.pid, signal.SIGCONT)
-        until(lambda: check() == "passing", told=told)
+        until(lambda: check() == "passing", read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: check() is None, told=told)
-        assert process.poll() is None  # known no more before it stops
+        until(lambda: check() is None, read_log=read_log)
+        assert process.poll() is None  # deregistered before it stops
         assert process.wait(30) == 0
 
 
-def test_an_agent_that_is_not_there_is_logged_and_harms_nobody(kong, variables):
+def test_an_unreachable_consul_agent_is_logged_and_does_not_affect_requests(kong, variables):
     port = free_port()
     chosen = {**variables, "CONSUL_AGENT_URL": f"http://127.0.0.1:{free_port()}"}
-    with started(**chosen, PORT=str(port)) as (process, told):
-        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
-        until(lambda: "the Consul agent at" in told(), told=told)
+    with started(**chosen, PORT=str(port)) as (process, read_log):
+        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
+        until(lambda: "the Consul agent at" in read_log(), read_log=read_log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-        assert "Traceback" not in told()
+        assert "Traceback" not in read_log()

@@ -1,4 +1,4 @@
-"""A whole service of two workers: keys rotated while callers come and go, and secrets guessed."""
+"""A service with two workers while keys are rotated and secrets are guessed."""
 
 import re
 import shutil
@@ -30,26 +30,26 @@ def place(tmp_path, keys_dir):
 
 @contextmanager
 def serving(served, place):
-    """A running service of two workers, its URL, and what it has logged."""
+    """Run a service with two workers. Yield its URL and a function that reads its log."""
     port = free_port()
     with running(StandInKong()) as kong:
         variables = {**reach(served.postgres), **place, "API_GATEWAY_URL": kong.url, "PORT": str(port), "WORKERS": "2",
                      "SECRET": "s3cret-of-the-client",
                      "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}  # fmt: skip
-        with started(**variables) as (process, told):
+        with started(**variables) as (process, read_log):
             url = f"http://127.0.0.1:{port}"
-            wait_until_up(process, f"{url}/healthcheck", told)
-            yield url, told
+            wait_until_up(process, f"{url}/healthcheck", read_log)
+            yield url, read_log
 
 
 class Load:
-    """Callers that show tokens, old and new, one after the other, on connections that come and go."""
+    """Callers that present old and new tokens in turn, on short connections."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.tokens: list[tuple[str, str]] = []  # key id, token
-        self.retired: dict[str, float] = {}  # key id, and since when
-        self.answers: list[tuple[float, float, str, int]] = []  # when it was asked and answered, key id, status
+        self.retired: dict[str, float] = {}  # key id, time of retirement
+        self.answers: list[tuple[float, float, str, int]] = []  # time of request, time of reply, key id, status
         self.stop = threading.Event()
         self._threads = [threading.Thread(target=run) for run in (self._fetch, self._call, self._call, self._call)]
 
@@ -91,17 +91,17 @@ class Load:
                     )
                     self.answers.append((asked, time.monotonic(), kid, reply.status_code))
 
-    def about_valid_tokens(self) -> list[int]:
-        """The answers to tokens whose key had not been retired yet."""
+    def statuses_of_valid_tokens(self) -> list[int]:
+        """Return the statuses for tokens whose key was not yet retired."""
         return [status for _, answered, kid, status in self.answers if answered < self.retired.get(kid, float("inf"))]
 
 
-def test_no_valid_token_is_refused_while_keys_are_rotated_and_a_retired_one_is_within_a_second(served, place, say):
+def test_rotation_rejects_no_valid_token_and_retired_keys_within_a_second(served, place, say):
     folder = place["KEYS_DIR"]
     ring = KeyRing(folder, "loaner", 3600)
 
     def retire(name: str, load: Load) -> float:
-        """Retire a key as an administrator does. Returns when its file was gone."""
+        """Retire a key by its command. Return the time when its file was gone."""
         load.retired[name] = time.monotonic()
         command = threading.Thread(target=run, args=("keys", "retire", name), kwargs=place)
         command.start()
@@ -111,7 +111,7 @@ def test_no_valid_token_is_refused_while_keys_are_rotated_and_a_retired_one_is_w
         command.join()
         return gone
 
-    with serving(served, place) as (url, told), Load(url) as load:
+    with serving(served, place) as (url, read_log), Load(url) as load:
         begun = time.monotonic()
         first = ring.own(State.ACTIVE)[0].name
         time.sleep(2)
@@ -121,14 +121,14 @@ def test_no_valid_token_is_refused_while_keys_are_rotated_and_a_retired_one_is_w
         time.sleep(2)
         gone = {first: retire(first, load)}
         time.sleep(2)
-        active = ring.own(State.ACTIVE)[0].name  # as if it had leaked
+        active = ring.own(State.ACTIVE)[0].name  # as after a leak
         gone[active] = retire(active, load)
         time.sleep(max(2, LOAD_S - (time.monotonic() - begun)))
-        lasted = time.monotonic() - begun
+        duration_s = time.monotonic() - begun
         signing = load.add()
-        log = told()
+        log = read_log()
 
-    valid = load.about_valid_tokens()
+    valid = load.statuses_of_valid_tokens()
     assert set(valid) == {200}
     assert len({kid for kid, _ in load.tokens}) == 4
     assert signing == ring.own(State.ACTIVE)[0].name
@@ -139,50 +139,50 @@ def test_no_valid_token_is_refused_while_keys_are_rotated_and_a_retired_one_is_w
         assert sum(status == 401 for _, status in later) > 20
         say(f"a retired key was last accepted {accepted:.2f} s after its file was gone (limit 1)")
     assert log.count(f"tokens are now signed with the key {active}") == 2  # in both workers
-    say(f"{len(load.answers)} requests in {lasted:.0f} s with tokens of 4 keys, {len(valid)} of them valid ones: "
-        f"{len(valid) - valid.count(200)} of these refused")  # fmt: skip
+    say(f"{len(load.answers)} requests in {duration_s:.0f} s with tokens of 4 keys, {len(valid)} of them valid: "
+        f"{len(valid) - valid.count(200)} of these rejected")  # fmt: skip
 
 
-def test_a_thousand_wrong_secrets_neither_succeed_nor_slow_another_clients_right_one(served, place, say):
+def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(served, place, say):
     def add(name: str) -> str:
         return re.search(r"client_secret  (\S+)", run("client", "add", name, **place).stdout)[1]
 
     secrets = {name: add(name) for name in ("reports", "billing", "third", "fourth")}
-    with serving(served, place) as (url, told), requests.Session() as session:
+    with serving(served, place) as (url, read_log), requests.Session() as session:
 
-        def ask(name: str, secret: str) -> requests.Response:
+        def request_token(name: str, secret: str) -> requests.Response:
             data = {"grant_type": "client_credentials", "client_id": name, "client_secret": secret}
             return session.post(f"{url}/token", data=data, timeout=10)
 
-        def right() -> float:
+        def valid_request_ms() -> float:
             begun = time.perf_counter()
-            assert ask("billing", secrets["billing"]).status_code == 200
+            assert request_token("billing", secrets["billing"]).status_code == 200
             return (time.perf_counter() - begun) * 1000
 
         first = []
         statuses, during = [], []
         for number in range(1000):
-            statuses.append(ask("reports", f"wrong-secret-{number}").status_code)
-        during.append(right())  # for the first time, and from the same address
+            statuses.append(request_token("reports", f"wrong-secret-{number}").status_code)
+        during.append(valid_request_ms())  # the first request of this client, from the same address
         for number in range(250):
-            statuses.append(ask("reports", f"wrong-secret-{number}").status_code)
+            statuses.append(request_token("reports", f"wrong-secret-{number}").status_code)
             if number % 50 == 0:
-                during.append(right())
-        last = ask("reports", secrets["reports"])
+                during.append(valid_request_ms())
+        last = request_token("reports", secrets["reports"])
         for number in range(100):
-            assert ask(f"nobody-{number}", "wrong-secret").status_code == 401
+            assert request_token(f"unknown-{number}", "wrong-secret").status_code == 401
         for name in ("third", "fourth"):
             begun = time.perf_counter()
-            assert ask(name, secrets[name]).status_code == 200
+            assert request_token(name, secrets[name]).status_code == 200
             first.append((time.perf_counter() - begun) * 1000)
-        log = told()
+        log = read_log()
     assert set(statuses) == {401, 429}
-    assert statuses.count(401) < 5 + 60 / 10 + 2  # for as long as this takes at most
-    # the right one has to wait as well, or guessing would not be slowed
+    assert statuses.count(401) < 5 + 60 / 10 + 2  # upper bound for the duration of the test
+    # the right secret is throttled as well, otherwise guessing would not be
     assert (last.status_code, last.json()["error"], last.headers["Cache-Control"]) == (429, "slow_down", "no-store")
     assert 1 <= int(last.headers["Retry-After"]) <= 10
     for secret in ("wrong-secret", *secrets.values(), "s3cret-of-the-client"):
         assert secret not in log
-    say(f"1,250 wrong secrets in a row: {statuses.count(401)} looked at, {statuses.count(429)} refused unseen; the")
-    say(f"right one of another client took {median(during):.0f} ms meanwhile, {during[0]:.0f} ms the first time,")
-    say(f"and {max(first):.0f} ms of two more, for the first time after 100 made-up clients from the same address")
+    say(f"1,250 wrong secrets in a row: {statuses.count(401)} checked, {statuses.count(429)} throttled. Another")
+    say(f"client's right secret took {median(during):.0f} ms at the same time, {during[0]:.0f} ms the first time,")
+    say(f"and those of two more clients at most {max(first):.0f} ms after 100 unknown clients from the same address")

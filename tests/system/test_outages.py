@@ -1,4 +1,4 @@
-"""Postgres and memcached go away under load: replies are right or 503, none takes long, and all is well afterwards."""
+"""Outages of Postgres and memcached under load: replies are correct or 503, in bounded time, and service recovers."""
 
 import random
 import time
@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from service.postgres.connect import connect
-from service.postgres.pool import GRACE_S
+from service.postgres.pool import TIMEOUT_MARGIN_S
 from service.standalone.embedded_postgres import HOST
 from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching
@@ -18,15 +18,15 @@ from tests.support.load_clients import Callers, LedgerWriter, any_event
 from tests.support.processes import serving
 
 MAX_STALENESS_S = 2.0
-TIMEOUT_S = 1  # each of the pool's, of connecting, and of a statement
+TIMEOUT_S = 1  # for the pool, for connecting, and for a statement
 MEMCACHED_TIMEOUT_S = 0.05
 HOT = 1
 COLD = range(2, 42)
-BUSY_MACHINE_S = 1.0  # what a request may take although nothing is wrong
-# A request waits for a connection of the pool, has to make one after all, and asks; it does not ask again, because
-# what is broken off is known at once, and after a failure to connect nobody tries for a second.
-POSTGRES_BOUND_S = TIMEOUT_S + TIMEOUT_S + (TIMEOUT_S + GRACE_S) + BUSY_MACHINE_S
-# It connects and asks, and connects and tells, until three have failed.
+BUSY_MACHINE_S = 1.0  # allowance for a busy machine
+# A request waits for a pooled connection, opens one, and sends its query. It does not repeat a timed-out query, a lost
+# connection is noticed immediately, and a failure to connect fails the following requests for a second.
+POSTGRES_BOUND_S = TIMEOUT_S + TIMEOUT_S + (TIMEOUT_S + TIMEOUT_MARGIN_S) + BUSY_MACHINE_S
+# Three failures, of connecting, reading or writing, open the circuit.
 MEMCACHED_BOUND_S = 4 * MEMCACHED_TIMEOUT_S + BUSY_MACHINE_S
 RETURN_S = 3.0
 
@@ -51,28 +51,28 @@ def cold_loan() -> int:
     return random.choice(COLD)
 
 
-def test_while_postgres_is_away_replies_are_right_or_503_and_soon(primary, keys_dir, bearer, say):
+def test_replies_are_correct_or_503_in_bounded_time_while_postgres_is_unavailable(primary, keys_dir, bearer, say):
     def crash() -> None:
         primary.stop("immediate")
 
     books, settings = primary.books, reaching(primary)
     poster = LedgerWriter(books, settings, lambda: [any_event(cold_loan())])
     outages = {"stopped": (primary.freeze, primary.thaw), "crashed": (crash, primary.start_again)}
-    away = {}
-    with serving(settings, keys_dir, **LIMITS) as (origin, told), closing(poster):
+    periods = {}
+    with serving(settings, keys_dir, **LIMITS) as (origin, read_log), closing(poster):
         hot = Callers(books, [origin], bearer, lambda: HOT)
         cold = Callers(books, [origin], bearer, cold_loan)
         with hot.at_work(hot.read, hot.read), cold.at_work(cold.read, cold.read, poster.post):
             time.sleep(2)
-            for phase, (leave, come_back) in outages.items():
+            for phase, (fail, recover) in outages.items():
                 hot.phase = cold.phase = phase
-                leave()
+                fail()
                 begun = time.monotonic()
                 time.sleep(MAX_STALENESS_S + 2)
-                come_back()
-                away[phase] = begun, time.monotonic()
+                recover()
+                periods[phase] = begun, time.monotonic()
                 time.sleep(RETURN_S + 0.2)
-        log = told()
+        log = read_log()
 
     replies = hot.replies + cold.replies
     assert hot.faults() + cold.faults() == []
@@ -81,21 +81,22 @@ def test_while_postgres_is_away_replies_are_right_or_503_and_soon(primary, keys_
     assert "Traceback" not in log
     longest = max(reply.took for reply in replies)
     assert longest < POSTGRES_BOUND_S
-    for phase, (begun, back) in away.items():
-        soon = begun + MAX_STALENESS_S * 2 / 3 - 0.2  # the last round trip began up to a third of it before
-        assert {reply.status for reply in hot.replies if begun <= reply.asked < soon} == {200}
+    for phase, (begun, back) in periods.items():
+        # the last round trip began up to a third of MAX_STALENESS_S earlier
+        fresh_until = begun + MAX_STALENESS_S * 2 / 3 - 0.2
+        assert {reply.status for reply in hot.replies if begun <= reply.asked < fresh_until} == {200}
         refused = [reply.asked for reply in replies if reply.phase == phase and reply.status == 503]
         assert refused
         returned = max(0.0, max(refused) - back)
         assert returned < RETURN_S
         served = sum(reply.status == 200 for reply in replies if begun <= reply.asked < back)
-        say(f"Postgres {phase} for {back - begun:.1f} s: {served} replies right, {len(refused)} 503; the last 503 was")
-        say(f"    asked for {returned:.2f} s after its return")
+        say(f"Postgres {phase} for {back - begun:.1f} s: {served} correct replies, {len(refused)} with 503; the last")
+        say(f"    503 was requested {returned:.2f} s after its return")
     say(f"    the longest request took {longest:.2f} s (bound {POSTGRES_BOUND_S})")
 
 
 @needs_memcached
-def test_while_memcached_is_away_nothing_fails_or_takes_long(primary, keys_dir, bearer, say):
+def test_no_request_fails_or_takes_long_while_memcached_is_unavailable(primary, keys_dir, bearer, say):
     books, settings = primary.books, reaching(primary)
     used = {}
     with (
@@ -108,20 +109,20 @@ def test_while_memcached_is_away_nothing_fails_or_takes_long(primary, keys_dir, 
             "killed": (cache.stop, cache.start),
         }  # fmt: skip
         place = {"MEMCACHED_SERVERS": f"{HOST}:{proxy.port}", "CACHE_SECRET": "a secret of the cache's"}
-        with serving(settings, keys_dir, **LIMITS, **place, CACHE_BYTES="0") as (origin, told):
+        with serving(settings, keys_dir, **LIMITS, **place, CACHE_BYTES="0") as (origin, read_log):
             callers = Callers(books, [origin], bearer, cold_loan)
             with callers.at_work(*[callers.read] * 4, poster.post):
                 time.sleep(1)
-                for phase, (leave, come_back) in outages.items():
+                for phase, (fail, recover) in outages.items():
                     callers.phase = phase
-                    leave()
+                    fail()
                     time.sleep(1.5)
-                    come_back()
-                    time.sleep(1.5)  # the breaker lets somebody try once a second
+                    recover()
+                    time.sleep(1.5)  # the circuit breaker probes once a second
                     before = cache.requests()
                     time.sleep(0.5)
                     used[phase] = cache.requests() - before
-            log = told()
+            log = read_log()
 
     assert callers.faults() == []
     assert callers.refusals() == {}
@@ -129,5 +130,5 @@ def test_while_memcached_is_away_nothing_fails_or_takes_long(primary, keys_dir, 
     assert min(used.values()) > 10, used
     longest = {phase: max(reply.took for reply in callers.replies if reply.phase == phase) for phase in used}
     assert max(longest.values()) < MEMCACHED_BOUND_S, longest
-    told_s = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in longest.items())
-    say(f"memcached away under load, {len(callers.replies)} replies, all right; the longest request: {told_s}")
+    durations = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in longest.items())
+    say(f"memcached unavailable under load: {len(callers.replies)} replies, all correct; longest request: {durations}")

@@ -1,4 +1,4 @@
-"""https: the certificate is looked at before it is used, and a new one is taken up without a lost request."""
+"""HTTPS: certificates are checked before use, and reloaded without losing a request."""
 
 import json
 import socket
@@ -38,14 +38,14 @@ def https(cert: Path | str, key: Path | str | None = None):
     return load_settings(tls_cert=str(cert), tls_key=str(key or cert))
 
 
-def test_a_certificate_and_its_key_are_one_pem_that_the_server_reads(pair):
+def test_certificate_and_key_become_one_pem(pair):
     found = read_certificate(https(pair).tls)
     assert x509.load_pem_x509_certificates(found.pem)[0].not_valid_after_utc == found.expires
     assert serialization.load_pem_private_key(found.pem, None)
     assert read_certificate(TlsSettings()) is None
 
 
-def test_one_without_the_other_is_named(pair):
+def test_a_certificate_without_a_key_or_the_reverse_is_rejected(pair):
     with pytest.raises(SettingsError, match=r"^TLS_KEY is not set, TLS_CERT is"):
         read_certificate(TlsSettings(cert=str(pair)))
     with pytest.raises(SettingsError, match=r"^TLS_CERT is not set, TLS_KEY is"):
@@ -53,7 +53,7 @@ def test_one_without_the_other_is_named(pair):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda folder: https(folder / "none.pem", folder / "pair.pem"), "^TLS_CERT: .* cannot be read: No such"),
         (lambda folder: https(folder / "pair.pem", folder), "^TLS_KEY: .* cannot be read: Is a directory"),
@@ -67,9 +67,9 @@ def test_one_without_the_other_is_named(pair):
         (lambda folder: https(of(folder, rsa.generate_private_key(65537, 1024))), "^TLS_KEY: expected RSA of 2048"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_named(pair, spoil, said):
+def test_an_unusable_certificate_or_key_is_named(pair, spoil, message):
     (pair.parent / "text").write_text("no PEM")
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         read_certificate(spoil(pair.parent).tls)
 
 
@@ -87,21 +87,21 @@ def encrypted(path: Path) -> Path:
     return path
 
 
-def test_a_wrong_certificate_stops_the_start_before_the_gateway_hears_of_it(pair):
+def test_an_invalid_certificate_stops_the_start_before_the_registration(pair):
     with running(StandInKong()) as kong:
         done = run(TLS_CERT=str(pair), API_GATEWAY_URL=kong.url, PORT=str(free_port()))
     assert (done.returncode, kong.requests) == (1, [])
     assert done.stderr.strip() == "Error: TLS_KEY is not set, TLS_CERT is: https needs both"
 
 
-def test_the_gateway_is_told_to_speak_https(pair):
+def test_the_declaration_depends_on_the_certificate(pair):
     assert build_definition(load_settings()).protocol == "http"
     assert build_definition(https(pair)).protocol == "https"
     assert build_definition(load_settings()).declaration_tag != build_definition(https(pair)).declaration_tag
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
-def test_each_gateway_is_told_to_speak_https(pair, version):
+def test_every_gateway_connects_over_https(pair, version):
     with running(StandInKong(version)) as kong:
         registrator = KongGatewayRegistrator(kong.url)
         for settings, protocol in ((https(pair), "https"), (load_settings(), "http")):
@@ -115,25 +115,28 @@ def test_each_gateway_is_told_to_speak_https(pair, version):
             assert registrator.reconcile(build_definition(settings)) == []
 
 
-def test_consul_is_told_to_check_with_https():
-    told = []
+def test_consul_checks_over_https():
+    registrations = []
 
     def answer(method, path, headers, body):
-        told.append(json.loads(body))
+        registrations.append(json.loads(body))
         return 200, b""
 
     with serving(answer) as url:
         for scheme in ("https", "http"):
             ConsulAgent(url).register("loaner", "loaner-1", "10.0.0.1", 5555, f"{scheme}://10.0.0.1:5555/healthcheck")
-    checks = [check for each in told for check in each["checks"]]
+    checks = [check for each in registrations for check in each["checks"]]
     assert [check["http"] for check in checks] == [f"{s}://10.0.0.1:5555/healthcheck" for s in ("https", "http")]
     assert [check.get("TLSSkipVerify") for check in checks] == [True, None]
 
 
 class Caller(threading.Thread):
-    """Asks over and over, as a gateway does: a new connection that was closed before it was used is made again.
+    """Sends requests in a loop. Like a gateway, it repeats a request whose new connection was closed before the reply.
 
-    trusted: a file of the certificates that may be shown.
+    Args:
+        url: The URL to request.
+        headers: Headers of each request.
+        trusted: A file of trusted certificates.
     """
 
     def __init__(self, url: str, headers: dict[str, str], trusted: Path) -> None:
@@ -145,7 +148,7 @@ class Caller(threading.Thread):
     def run(self) -> None:
         while not self._finished.wait(0.01):
             with requests.Session() as session:
-                session.trust_env = False  # or the environment's certificates would come first
+                session.trust_env = False  # the environment's certificates would take precedence
                 session.verify = str(self._trusted)
                 retries = Retry(total=1, connect=0, status=0, backoff_factor=0)
                 session.mount("https://", requests.adapters.HTTPAdapter(max_retries=retries))
@@ -160,14 +163,14 @@ class Caller(threading.Thread):
         return set(self.answers)
 
 
-def shown(port: int) -> str:
-    """The certificate that is shown by whoever answers."""
+def presented(port: int) -> str:
+    """Return the certificate that the server presents."""
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated")
-def test_a_new_certificate_is_taken_up_without_losing_a_request(served, bearer, tmp_path):
-    """Mounted as Kubernetes does: the files are links through another, which is replaced."""
+def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
+    """As in Kubernetes volumes, the files are links through a folder link, which is replaced."""
     port = free_port()
     mounted = tmp_path / "mounted"
     mounted.mkdir()
@@ -193,39 +196,41 @@ def test_a_new_certificate_is_taken_up_without_losing_a_request(served, bearer, 
             "PORT": str(port), "TLS_CERT": str(mounted / "tls.crt"), "TLS_KEY": str(mounted / "tls.key"),
             "TMPDIR": str(tmp_path),
         }  # fmt: skip
-        with started(**variables) as (process, told):
-            until(lambda: kong.targets.get(UPSTREAM), told=told)  # so it has found itself ready, over https
-            assert f"serving on https://127.0.0.1:{port}" in told()
+        with started(**variables) as (process, read_log):
+            until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)  # the readiness check over https has passed
+            assert f"serving on https://127.0.0.1:{port}" in read_log()
             assert kong.services["loaner"]["protocol"] == "https"
             active = kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]
             assert (active["type"], active["https_verify_certificate"]) == ("https", False)
-            assert shown(port) in first
-            assert speaks(port, ssl.TLSVersion.TLSv1_2)
-            assert not speaks(port, ssl.TLSVersion.TLSv1_1)
-            assert plainly(port) not in (b"HTTP/1.1 5", b"HTTP/1.0 5")
+            assert presented(port) in first
+            assert supports(port, ssl.TLSVersion.TLSv1_2)
+            assert not supports(port, ssl.TLSVersion.TLSv1_1)
+            assert plain_reply(port) not in (b"HTTP/1.1 5", b"HTTP/1.0 5")
             [kept] = tmp_path.glob("loaner-*/certificate-*.pem")
             assert kept.stat().st_mode & 0o777 == 0o600
             caller = Caller(f"https://127.0.0.1:{port}/1/2020-02-29", bearer, tmp_path / "both.pem")
             caller.start()
             before = children(process.pid)
             mount("broken")
-            until(lambda: "is not the key of the first certificate in TLS_CERT" in told(), told=told)
-            assert shown(port) in first
+            until(lambda: "is not the key of the first certificate in TLS_CERT" in read_log(), read_log=read_log)
+            assert presented(port) in first
             mount("second")
-            until(lambda: shown(port) in second, told=told)
-            until(lambda: not before & children(process.pid), told=told)  # until then some are answered by the old one
-            assert {shown(port) in second for _ in range(10)} == {True}
+            until(lambda: presented(port) in second, read_log=read_log)
+            until(
+                lambda: not before & children(process.pid), read_log=read_log
+            )  # old workers present the old certificate
+            assert {presented(port) in second for _ in range(10)} == {True}
             assert caller.finish() == {200}
-            assert "Traceback" not in told()
-            assert "panicked" not in told()
+            assert "Traceback" not in read_log()
+            assert "panicked" not in read_log()
 
 
 def children(parent: int) -> set[str]:
-    """Its workers."""
+    """Return the child processes of a process."""
     return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
 
-def speaks(port: int, newest: ssl.TLSVersion) -> bool:
+def supports(port: int, newest: ssl.TLSVersion) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
@@ -239,20 +244,20 @@ def speaks(port: int, newest: ssl.TLSVersion) -> bool:
             return False
 
 
-def plainly(port: int) -> bytes:
-    """What somebody is told who does not speak TLS."""
+def plain_reply(port: int) -> bytes:
+    """Return the start of the reply to a plain HTTP request."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"GET /healthcheck HTTP/1.1\r\nHost: x\r\n\r\n")
         return client.recv(10)
 
 
-def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
+def test_a_starting_worker_finds_the_previous_file(tmp_path):
     pair = write_certificate(tmp_path / "pair.pem")
     current = CertificateReloader(https(pair).tls, tmp_path)
     taken = [current.take()]
-    for _ in range(2):  # two new ones before workers are told of any
+    for _ in range(2):  # two changes before any worker starts
         write_certificate(pair)
-        assert [current._take_up() for _ in range(2)] == [False, True]  # it has to stand still
+        assert [current._take_up() for _ in range(2)] == [False, True]  # a change counts once it is stable
     assert taken[-1].exists()
     taken += [current.take(), current.take()]
     assert taken[1] == taken[2] != taken[0]
@@ -265,6 +270,6 @@ def test_a_worker_that_is_just_starting_finds_the_file_it_was_told_of(tmp_path):
     assert [path.exists() for path in taken[:2]] == [False, True]
 
 
-def test_without_tls_there_is_nothing_to_take(tmp_path):
+def test_without_tls_no_file_is_written(tmp_path):
     current = CertificateReloader(TlsSettings(), tmp_path)
     assert current.take() is None

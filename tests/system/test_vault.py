@@ -1,4 +1,4 @@
-"""A whole service of two workers whose credentials come from Vault."""
+"""A service with two workers whose credentials come from Vault."""
 
 import os
 import signal
@@ -18,13 +18,13 @@ from tests.support.processes import ask, free_port, reach, run, started, wait_un
 
 @pytest.fixture
 def variables(served):
-    """Variables of a service that is told no password."""
+    """Settings of a service without passwords."""
     plain = {name: value for name, value in reach(served.postgres).items() if name not in ("PSQL_USER", "PSQL_PW")}
     return {**plain, "KEYS_DIR": served.tokens.keys_dir, "LISTEN_HOST": "127.0.0.1", "WORKERS": "2", "DRAIN_S": "0",
             "VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret"}  # fmt: skip
 
 
-def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(served, variables, bearer, say):
+def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(served, variables, bearer, say):
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
     answers: list[int | str] = []
@@ -36,12 +36,12 @@ def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(ser
                 status, _, reply = ask(url, bearer)
                 answers.append(status if status != 200 or reply["balance"] == "899.50" else "a wrong balance")
             except OSError:
-                time.sleep(0.01)  # a connection of the worker that was killed
+                time.sleep(0.01)  # a connection to the killed worker
 
     with running(StandInVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port)}
-        with started(**variables) as (process, told):
-            wait_until_up(process, url, told)
+        with started(**variables) as (process, read_log):
+            wait_until_up(process, url, read_log)
             callers = [threading.Thread(target=call) for _ in range(3)]
             for caller in callers:
                 caller.start()
@@ -58,18 +58,18 @@ def test_credentials_rotate_under_load_through_an_outage_and_a_workers_death(ser
                 caller.join()
             assert roles(served)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, told()
-            log = told()
-        assert roles(served) == set()  # given back
+            assert process.wait(20) == 0, read_log()
+            log = read_log()
+        assert roles(served) == set()  # revoked
     assert set(answers) == {200}, {answer for answer in answers if answer != 200}
     assert len(answers) > 500
     assert "right-secret" not in log
     assert "Traceback" not in log
-    say(f"Vault behind two workers: {len(answers)} requests over {len(vault.made)} users, an outage and a worker's")
-    say("death: none failed")
+    say(f"Vault behind two workers: {len(answers)} requests with {len(vault.made)} users, an outage and a killed")
+    say("worker: none failed")
 
 
-def test_a_vault_that_refuses_stops_the_start_in_a_line(served, variables):
+def test_the_start_fails_with_one_line_if_vault_rejects_the_login(served, variables):
     with running(StandInVault(served.postgres)) as vault, running_kong(StandInKong()) as kong:
         place = {**variables, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(free_port())}
         done = run(**{**place, "VAULT_SECRET_ID": "wrong-secret"})
@@ -80,7 +80,7 @@ def test_a_vault_that_refuses_stops_the_start_in_a_line(served, variables):
         assert "USE_VAULT=false" in done.stderr
 
 
-def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, variables, make_token, say):
+def test_posting_credentials_come_from_a_separate_role_and_rotate(served, variables, make_token, say):
     port = free_port()
     headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
     event = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
@@ -89,8 +89,8 @@ def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, 
         plain = {name: value for name, value in variables.items() if not name.startswith("PSQL_POSTING")}
         place = {**plain, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port),
                  "VAULT_POSTING_ROLE": "posting"}  # fmt: skip
-        with started(**place) as (process, told), requests.Session() as session:
-            wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+        with started(**place) as (process, read_log), requests.Session() as session:
+            wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
             begun = time.monotonic()
             while time.monotonic() - begun < 12:
                 reply = session.post(f"http://127.0.0.1:{port}/api/v1/loan/1/events", json={"events": [event]},
@@ -99,8 +99,8 @@ def test_posting_has_a_role_of_its_own_whose_credentials_rotate_as_well(served, 
                 time.sleep(0.05)
             posters = {user for user in vault.made if user.startswith("v-approle-posting")}
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, told()
-    assert set(statuses) == {201}, told()
+            assert process.wait(20) == 0, read_log()
+    assert set(statuses) == {201}, read_log()
     assert len(posters) >= 2
     assert roles(served) == set()
-    say(f"{len(statuses)} postings as {len(posters)} users of a role of Vault's, none failed")
+    say(f"{len(statuses)} postings as {len(posters)} users of a Vault role, none failed")

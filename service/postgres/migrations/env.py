@@ -1,4 +1,4 @@
-"""Where Alembic runs the migrations: on the connection that `service.migrate` hands over."""
+"""Alembic's environment: runs migrations on the connection of `service.postgres.migrate`."""
 
 from alembic import context
 

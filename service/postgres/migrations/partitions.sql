@@ -1,14 +1,14 @@
--- Make loans and loan_events anew, partitioned by the hash of loan_id into as many parts as the setting
--- loaner.partitions says, with everything that they have: rows, keys, indexes, triggers, rights. What they have is read
--- from the catalogue, so that it is what the migrations have made until now.
+-- Recreates loans and loan_events, partitioned by the hash of loan_id, with their rows, keys, indexes, triggers and
+-- rights. The setting loaner.partitions is the number of partitions. Definitions are read from the catalog, so they
+-- match the migrations that have run.
 --
--- While rows are copied and indexed, in a schema aside, the ledger can be read and nothing can be posted; only the
--- exchange at the end keeps readers waiting. A later migration that adds a trigger of statements has to add it to the
--- parts as well.
+-- Rows are copied and indexed in a separate schema. Until then the ledger can be read, but not posted to. Only the
+-- exchange of the tables at the end blocks readers. A later migration that adds a statement trigger must also add it to
+-- the partitions.
 
-SET LOCAL search_path = pg_catalog;  -- so that definitions name their schemas
+SET LOCAL search_path = pg_catalog;  -- definitions then contain schema names
 
-SELECT pg_advisory_xact_lock(x'6C6F6164'::int);  -- no `load` meanwhile: it reads first, and would then wait for us
+SELECT pg_advisory_xact_lock(x'6C6F6164'::int);  -- excludes `load`, which would wait for the locks
 LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
 
 CREATE SCHEMA partitioning;
@@ -16,7 +16,7 @@ CREATE SCHEMA partitioning;
 DO $$
 DECLARE
     parts  CONSTANT int := current_setting('loaner.partitions');
-    tables CONSTANT text[] := ARRAY['loans', 'loan_events'];  -- as they refer to each other
+    tables CONSTANT text[] := ARRAY['loans', 'loan_events'];  -- referenced table first
     name   text;
     old    regclass;
     part   text;
@@ -33,7 +33,7 @@ BEGIN
         END LOOP;
         EXECUTE format('INSERT INTO partitioning.%I OVERRIDING SYSTEM VALUE SELECT * FROM %s', name, old);
 
-        -- primary key and unique constraints first: foreign keys lean on them
+        -- primary keys and unique constraints first: foreign keys depend on them
         FOR made IN
             SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', old, conname, pg_get_constraintdef(oid))
             FROM pg_constraint WHERE conrelid = old AND contype IN ('p', 'u', 'f') AND conparentid = 0
@@ -50,13 +50,13 @@ BEGIN
 
         SELECT later || coalesce(array_agg(pg_get_triggerdef(oid)), '{}') INTO later
         FROM pg_trigger WHERE tgrelid = old AND NOT tgisinternal;
-        -- PostgreSQL has triggers of rows fire in parts too; those of statements only where the statement names the table
+        -- Row triggers also fire in partitions. Statement triggers fire only on the table that the statement names.
         FOR n IN 0 .. parts - 1 LOOP
             SELECT later || coalesce(array_agg(replace(pg_get_triggerdef(oid), format(' ON public.%I ', name),
                                                        format(' ON public.%I ', name || '_p' || n))), '{}') INTO later
             FROM pg_trigger WHERE tgrelid = old AND NOT tgisinternal AND tgtype & 1 = 0;
         END LOOP;
-        -- on the whole only: nobody but the owner may use a part by its own name
+        -- Rights are granted on the parent table only: other users cannot access a partition directly.
         SELECT later || coalesce(array_agg(format('GRANT %s ON %s TO %s', privilege_type, old, grantee::regrole)), '{}')
         INTO later
         FROM pg_class, aclexplode(relacl) AS granted WHERE pg_class.oid = old AND grantee NOT IN (0, relowner);

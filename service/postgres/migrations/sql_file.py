@@ -1,4 +1,4 @@
-"""Migrations that are written in SQL, each in a file beside its revision."""
+"""Runs migrations that are written in SQL, each in a file beside its revision."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ from alembic import op
 
 
 def run_sql_beside(revision: str) -> None:
-    """Run the SQL of a revision. revision: its Python file."""
-    # straight to the driver: the text is full of percent signs that are no parameters
+    """Run the SQL file of a revision.
+
+    Args:
+        revision: The path of the revision's Python file.
+    """
+    # The driver's cursor: SQLAlchemy would take percent signs in the script for parameters.
     with op.get_bind().connection.cursor() as cursor:
         cursor.execute(Path(revision).with_suffix(".sql").read_text(encoding="utf-8"))

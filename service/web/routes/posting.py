@@ -15,15 +15,15 @@ from service.web.error_handlers import problem_response
 from service.web.routes.loan import LoanReply
 from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
-from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders
+from service.web.schemas.posting import ANY_VERSION, EventsBody, LoanBody, PostingHeaders
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
+from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
 from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
 
 REPLAYED_HEADER = "Idempotent-Replayed"
-_ERROR_RESPONSES = problems(400, 404, 409, 413, 415, 422, 503)
+_ERROR_RESPONSES = problems(400, 404, 409, 412, 413, 415, 422, 503)
 
 
 class PostedEvent(BaseModel):
@@ -43,6 +43,7 @@ class PostedReply(BaseModel):
     balance: Money
     currency: Currency
     version: Version = Field(description="The loan's version with these events. Use it as `min_version` to read them.")
+    recorded_at: RecordedAt
     events: list[PostedEvent]
 
 
@@ -50,6 +51,8 @@ class CreatedReply(LoanReply):
     """The created loan's terms and its balance today."""
 
     model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
+
+    recorded_at: RecordedAt
 
 
 def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: SecurityContext) -> APIBlueprint:
@@ -101,7 +104,10 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         """
         assert poster is not None
         key = fingerprint_of(header.idempotency_key, body)
-        posted = poster.post_events(path.loan_id, body.to_events(), calendar.today(), key)
+        expected = None if body.expected_version == ANY_VERSION else body.expected_version
+        posted = poster.post_events(
+            path.loan_id, body.to_events(), calendar.today(), key, posted_by=caller(), expected_version=expected
+        )
         verb = "already posted" if posted.replayed else "posted"
         log.info("%a %s %d events to loan %d: version %d", caller(), verb, len(body.events), path.loan_id,
                  posted.body["version"])  # fmt: skip
@@ -120,7 +126,7 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         """
         assert poster is not None
         key = fingerprint_of(header.idempotency_key, body)
-        posted = poster.create_loan(body.to_loan(), calendar.today(), key)
+        posted = poster.create_loan(body.to_loan(), calendar.today(), key, posted_by=caller())
         log.info("%a %s loan %d", caller(), "already created" if posted.replayed else "created", body.loan_id)
         return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 

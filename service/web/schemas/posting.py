@@ -1,12 +1,21 @@
 """Headers and bodies of posting requests. Unknown members are rejected."""
 
-import re
+from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from service.domain.money import to_cents, to_positive_cents
-from service.domain.parsing import EVENT_TYPES, parse_event_type
+from service.domain.currency import MINOR_DIGITS, minor_digits
+from service.domain.money import parse_amount, parse_positive_amount, to_minor_units
+from service.domain.parsing import (
+    EVENT_TYPES,
+    MAX_LOAN_ID,
+    MAX_MEMO_CHARS,
+    MAX_SOURCE_ID_CHARS,
+    parse_event_type,
+    parse_memo,
+    parse_source_id,
+)
 from service.errors import InvalidRequest
 from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
@@ -14,21 +23,33 @@ from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, parsed_s
 from service.web.schemas.common import Query, omit_default
 
 MAX_EVENTS_PER_REQUEST = 1000
-_AMOUNT = r"[0-9]{1,16}(\.[0-9]{1,2})?$"
+ANY_VERSION = -1
+_AMOUNT = r"[0-9]{1,18}(\.[0-9]{1,4})?$"
 _MONEY = {"type": "string", "pattern": f"^{_AMOUNT}", "example": "1000.00"}
+_MEMO = {
+    "type": "string",
+    "maxLength": MAX_MEMO_CHARS,
+    "pattern": r"^[^\x00-\x20\x7F-\xA0=+\-@][^\x00-\x1F\x7F-\x9F]*$",
+    "example": "corrects the receipt of 1 July",
+}
 _POSITIVE_MONEY = {"type": "string", "pattern": rf"^(?!0+(\.0+)?$){_AMOUNT}", "example": "110.50"}
 
 
-def _parse_source_id(text: str) -> str:
-    if not text.strip() or len(text) > 200 or not text.isprintable():
-        raise ValueError("expected 1 to 200 printable characters")
-    return text
-
-
 def _parse_currency(text: str) -> str:
-    if not re.fullmatch(r"[A-Z]{3}", text):
-        raise ValueError("expected three capital letters, such as USD")
+    minor_digits(text)
     return text
+
+
+def _to_digest_form(amount: Decimal) -> int | str:
+    """Return an amount as it enters the digest of a request.
+
+    Equal amounts have one form. For two decimals it is the form of release 1.0.0, whose keys are still valid.
+    """
+    cents = amount.scaleb(2)
+    return int(cents) if cents == cents.to_integral_value() else format(amount.normalize(), "f")
+
+
+_DigestForm = PlainSerializer(_to_digest_form, when_used="json")
 
 
 class PostingHeaders(Query):
@@ -58,11 +79,16 @@ class EventBody(BaseModel):
         str, parsed_string(parse_event_type), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})
     ]
     post_date: BodyDay = Field(description="The date from which the event counts, YYYY-MM-DD.")
-    amt: Annotated[int, parsed_string(to_positive_cents), WithJsonSchema(_POSITIVE_MONEY)] = Field(
-        description="The amount: above zero, with at most two decimals. A payment lowers the balance."
+    amt: Annotated[
+        Decimal, parsed_string(parse_positive_amount), _DigestForm, WithJsonSchema(_POSITIVE_MONEY, mode="validation")
+    ] = Field(
+        description="The amount: above zero, with at most as many decimals as the currency has. A payment lowers the "
+        "balance."
     )
     source_id: Annotated[
-        str, parsed_string(_parse_source_id), WithJsonSchema({"type": "string", "maxLength": 200, "pattern": r"\S"})
+        str,
+        parsed_string(parse_source_id),
+        WithJsonSchema({"type": "string", "maxLength": MAX_SOURCE_ID_CHARS, "pattern": r"\S"}),
     ] = Field(
         default="",
         description="The caller's own id of the event: printable characters, unique per loan.",
@@ -70,14 +96,27 @@ class EventBody(BaseModel):
     )
     reverses: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)] = Field(
         default=0,
-        description="The `tx_id` of the event that this one reverses. It must have the same type and amount, and can "
-        "be reversed once.",
+        description="The `tx_id` of the event that this one reverses. It must have the same type and amount, must not "
+        "be dated later than this one, and can be reversed once.",
+        json_schema_extra=omit_default,
+    )
+    memo: Annotated[str, parsed_string(parse_memo), WithJsonSchema(_MEMO)] = Field(
+        default="",
+        description="Why the event is posted: text without control characters that a spreadsheet does not take for a "
+        "formula.",
         json_schema_extra=omit_default,
     )
 
     def to_event(self) -> NewEvent:
         """Convert the body to an event of the ledger."""
-        return NewEvent(self.event_type, self.post_date, self.amt, self.source_id or None, self.reverses or None)
+        return NewEvent(
+            self.event_type,
+            self.post_date,
+            self.amt,
+            self.source_id or None,
+            self.reverses or None,
+            self.memo or None,
+        )
 
 
 class EventsBody(BaseModel):
@@ -91,6 +130,16 @@ class EventsBody(BaseModel):
     )
 
     events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS_PER_REQUEST)
+    expected_version: Annotated[
+        int,
+        Field(strict=True, ge=0, le=MAX_LOAN_ID),
+        WithJsonSchema({"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_LOAN_ID}),
+    ] = Field(
+        default=ANY_VERSION,
+        description="The version that the loan must have: nothing is posted to another one. A repeated request gets "
+        "its first reply nevertheless.",
+        json_schema_extra=omit_default,
+    )
 
     def to_events(self) -> list[NewEvent]:
         """Convert the body to events of the ledger.
@@ -123,11 +172,21 @@ class LoanBody(BaseModel):
 
     loan_id: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)]
     start_date: BodyDay
-    initial_amt: Annotated[int, parsed_string(to_cents), WithJsonSchema(_MONEY)]
+    initial_amt: Annotated[
+        Decimal, parsed_string(parse_amount), _DigestForm, WithJsonSchema(_MONEY, mode="validation")
+    ] = Field(description="The principal, with at most as many decimals as the currency has.")
     currency: Annotated[
-        str, parsed_string(_parse_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})
-    ] = "USD"
+        str, parsed_string(_parse_currency), WithJsonSchema({"type": "string", "enum": sorted(MINOR_DIGITS)})
+    ] = Field(default="USD", description="An ISO 4217 currency that has a minor unit.")
 
     def to_loan(self) -> NewLoan:
-        """Convert the body to a loan of the ledger."""
+        """Convert the body to a loan of the ledger.
+
+        Raises:
+            InvalidRequest: If the amount has more decimals than the currency, or is too large.
+        """
+        try:
+            to_minor_units(self.initial_amt, minor_digits(self.currency))
+        except ValueError as err:
+            raise InvalidRequest([("initial_amt", f"{err} ({self.currency})")]) from None
         return NewLoan(self.loan_id, self.start_date, self.initial_amt, self.currency)

@@ -42,7 +42,10 @@ _DESCRIPTIONS: dict[int, tuple[str, Headers]] = {
     403: ("The token lacks the required scope.", CHALLENGE),
     404: ("The resource does not exist.", {}),
     409: ("The loan or event already exists, or the `Idempotency-Key` was used for a different request.", {}),
-    412: ("The loan has not reached the requested version, or `known_at` is too recent.", {}),
+    412: (
+        "The loan has not reached the requested version, is not at the expected version, or `known_at` is too recent.",
+        {},
+    ),
     413: ("The body is too large.", {}),
     415: ("The body is not uncompressed `application/json`.", {}),
     422: ("The ledger rejects the events; `errors` names the fields.", {}),

@@ -37,8 +37,13 @@ BalanceDay = Annotated[
 ]
 Money = Annotated[
     str,
-    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "example": "10250.00"}),
-    Field(description="An amount: a decimal string with two decimals."),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,4})?$", "example": "10250.00"}),
+    Field(description="An amount: a decimal string with as many decimals as the currency has."),
+]
+RecordedAt = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00.000000Z"}),
+    Field(description="When this was recorded, in UTC with microseconds. Use it as `known_at` to include it."),
 ]
 Currency = Annotated[str, Field(description="The loan's currency.", json_schema_extra={"example": "USD"})]
 Version = Annotated[

@@ -1,4 +1,4 @@
-"""The ledger."""
+"""Creates the ledger: loans and events."""
 
 from service.postgres.migrations.sql_file import run_sql_beside
 
@@ -7,4 +7,5 @@ down_revision = None
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     run_sql_beside(__file__)

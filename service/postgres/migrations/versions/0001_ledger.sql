@@ -1,12 +1,12 @@
--- The ledger: loans and their events, append-only, written through two functions and no other way.
+-- The ledger: loans and their events. It is append-only and written only through two functions.
 
--- What the service's users are members of. Roles belong to the whole server, so another database may have made them.
+-- The groups of the service's users. Roles belong to the whole server, so another database may have created them.
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['loaner_reader', 'loaner_poster'] LOOP
-        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);  -- to create one needs CREATEROLE
+        CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = name);  -- creating one requires CREATEROLE
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         EXCEPTION
@@ -19,18 +19,18 @@ $$;
 CREATE TABLE public.loans (
     loan_id     bigint PRIMARY KEY CHECK (loan_id > 0),
     start_date  date NOT NULL CHECK (start_date BETWEEN '0001-01-01' AND '9999-12-31'),
-    -- 'NaN' is greater than every number, so it has to be named to be refused
+    -- 'NaN' is greater than every number, so it must be excluded explicitly
     initial_amt numeric(18, 2) NOT NULL CHECK (initial_amt >= 0 AND initial_amt <> 'NaN'),
     currency    text NOT NULL DEFAULT 'USD' CHECK (currency ~ '^[A-Z]{3}$'),
     version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
     turnover    numeric NOT NULL DEFAULT 0,
-    -- so that no order of events can lead a running balance beyond 64 bits of cents
+    -- keeps running balances within 64 bits of cents, in any order of events
     CONSTRAINT loans_turnover_fits CHECK (initial_amt + turnover <= 92233720368547758.07)
 );
 COMMENT ON COLUMN public.loans.version IS 'how many events the loan has';
-COMMENT ON COLUMN public.loans.turnover IS 'the sum of the amounts of its events, whatever their kind';
+COMMENT ON COLUMN public.loans.turnover IS 'the sum of the amounts of its events, of all types';
 
--- Every key begins with loan_id, so that both tables can be partitioned by it.
+-- Every key begins with loan_id, so both tables can be partitioned by it.
 CREATE TABLE public.loan_events (
     tx_id       bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     loan_id     bigint NOT NULL REFERENCES public.loans,
@@ -59,7 +59,7 @@ CREATE TABLE public.loaded_files (
 );
 COMMENT ON TABLE public.loaded_files IS 'the SHA-256 of each CSV file that was loaded';
 
--- Append-only. Row triggers would let TRUNCATE through, and statement triggers also speak up where no row matches.
+-- Append-only. Row triggers do not fire on TRUNCATE; statement triggers fire even if no row matches.
 CREATE FUNCTION public.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% of % is refused: the ledger is append-only', TG_OP, TG_TABLE_NAME
@@ -70,7 +70,7 @@ CREATE TRIGGER loan_events_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON pu
     FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 CREATE TRIGGER loans_append_only BEFORE DELETE OR TRUNCATE ON public.loans
     FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
--- A loan's terms stand; its version grows.
+-- A loan's terms are immutable; its version only grows.
 CREATE TRIGGER loans_terms_stand BEFORE UPDATE ON public.loans
     FOR EACH ROW WHEN ((OLD.loan_id, OLD.start_date, OLD.initial_amt, OLD.currency)
                        IS DISTINCT FROM (NEW.loan_id, NEW.start_date, NEW.initial_amt, NEW.currency)
@@ -102,13 +102,13 @@ DECLARE
                                        coalesce(cardinality(reversed_ids), cardinality(loan_ids))];
     wrong      text;
     recorded   timestamptz;
-    many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans CONSTANT int := 500;  -- above this, one notification for all: the queue is written one commit at a time
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
 
-    -- Locked in the order of ids, so that two batches wait for each other and never for ever.
+    -- Locks are taken in the order of ids, so concurrent batches cannot deadlock.
     PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
 
     SELECT string_agg(coalesce(u.id::text, 'null'), ', ') INTO wrong
@@ -118,7 +118,7 @@ BEGIN
         RAISE EXCEPTION 'unknown loan: %', wrong USING ERRCODE = 'foreign_key_violation', COLUMN = 'loan_id';
     END IF;
 
-    -- numeric(18, 2) would round silently
+    -- numeric(18, 2) would round without an error
     IF EXISTS (SELECT FROM unnest(amts) AS amt WHERE amt <> round(amt, 2)) THEN
         RAISE EXCEPTION 'an amt has more than two decimals' USING ERRCODE = 'check_violation', COLUMN = 'amt';
     END IF;
@@ -136,7 +136,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Under the locks: of two batches on one loan, the later version has the later time.
+    -- Read while the locks are held: of two batches for a loan, the later version has the later time.
     recorded := clock_timestamp();
     INSERT INTO public.loan_events
         (loan_id, event_type, post_date, amt, version, recorded_at, source_id, reverses)
@@ -154,7 +154,7 @@ BEGIN
         WHERE l.loan_id = b.id
         RETURNING l.loan_id, l.version;
 
-    -- loan, its new version, the transaction; "*" for many loans
+    -- payload: loan, its new version, transaction; "*" for many loans
     IF (SELECT count(*) FROM (SELECT DISTINCT unnest(loan_ids)) AS u) > many_loans THEN
         PERFORM pg_notify('loaner', format('* 0 %s', pg_current_xact_id()));
     ELSE

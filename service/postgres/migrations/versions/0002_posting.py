@@ -1,4 +1,4 @@
-"""Posting over HTTP."""
+"""Adds idempotent posting over HTTP."""
 
 from service.postgres.migrations.sql_file import run_sql_beside
 
@@ -7,4 +7,5 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     run_sql_beside(__file__)

@@ -1,4 +1,4 @@
--- Posting over HTTP: a request is answered in the transaction that posts, and one that is repeated, as it was before.
+-- Posting over HTTP. The reply is stored in the transaction that posts; a repeated request gets the stored reply.
 
 CREATE TABLE public.posted_requests (
     id      bytea PRIMARY KEY,
@@ -9,29 +9,30 @@ CREATE TABLE public.posted_requests (
 CREATE INDEX posted_requests_made_at ON public.posted_requests (made_at);
 COMMENT ON TABLE public.posted_requests IS 'what was replied to requests with an Idempotency-Key, for a day at least';
 COMMENT ON COLUMN public.posted_requests.id IS 'a digest of the caller and their key';
-COMMENT ON COLUMN public.posted_requests.digest IS 'of what was asked for: the same key may not ask for anything else';
+COMMENT ON COLUMN public.posted_requests.digest IS 'a digest of the request: a key is valid for one request only';
 
--- What was replied to this request before; else nulls, and the request is the caller's until the transaction ends.
+-- Returns the stored reply to a request. Without one, returns nulls and claims the request until the transaction ends.
 CREATE FUNCTION public.claim_request(request_id bytea, request_digest bytea) RETURNS public.posted_requests
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept    public.posted_requests;
     keep_s  CONSTANT interval := '1 day';
-    at_once CONSTANT int := 10;  -- more than comes in, so that the table shrinks after a rush
+    at_once CONSTANT int := 10;  -- more than one insert, so the table shrinks after a burst
 BEGIN
     LOOP
-        -- waits for whoever is posting it now
+        -- waits for a transaction that is posting the same request
         INSERT INTO public.posted_requests (id, digest, made_at)
         VALUES (request_id, request_digest, clock_timestamp()) ON CONFLICT DO NOTHING;
         EXIT WHEN FOUND;
         SELECT * INTO kept FROM public.posted_requests AS r WHERE r.id = request_id;
-        CONTINUE WHEN NOT FOUND;  -- it has just been removed for its age
+        CONTINUE WHEN NOT FOUND;  -- it has just expired
         IF kept.digest <> request_digest THEN
             RAISE EXCEPTION 'another request had this key' USING ERRCODE = 'unique_violation', COLUMN = 'key';
         END IF;
         RETURN kept;
     END LOOP;
-    -- Only now, when no other key is waited for any more: two that wait for what the other removes would do so for ever.
+    -- Expired rows are deleted last, when this transaction no longer waits for another key. Otherwise two transactions
+    -- could each wait for a row that the other deletes.
     DELETE FROM public.posted_requests WHERE id IN (
         SELECT r.id FROM public.posted_requests AS r WHERE r.made_at < clock_timestamp() - keep_s
         ORDER BY r.made_at LIMIT at_once FOR UPDATE SKIP LOCKED);
@@ -65,7 +66,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Locked as post_events will: what is found now still holds then, and the caller is told which events it is about.
+    -- Takes the lock of post_events early, so the conflicts found here are final, and the error can name the events.
     PERFORM FROM public.loans AS l WHERE l.loan_id = loan FOR NO KEY UPDATE;
     SELECT json_agg(json_build_array(c.position - 1, c.field, c.tx_id) ORDER BY c.position, c.field) INTO taken
     FROM (
@@ -101,7 +102,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION public.post_events_once IS
-    'Post events of one loan and give the reply to whoever asked for it, or the one that they were given before.';
+    'Post events of one loan and return the reply, or the stored reply to a repeated request.';
 
 CREATE FUNCTION public.create_loan_once(
     request_id bytea, request_digest bytea, today date, loan bigint,
@@ -132,7 +133,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS
-    'Create a loan and give the reply to whoever asked for it, or the one that they were given before.';
+    'Create a loan and return the reply, or the stored reply to a repeated request.';
 
 REVOKE ALL ON FUNCTION public.claim_request, public.balance_on, public.post_events_once, public.create_loan_once
     FROM PUBLIC;

@@ -1,4 +1,4 @@
-"""What was known at a time."""
+"""Adds recording times, for queries with `known_at`."""
 
 from service.postgres.migrations.sql_file import run_sql_beside
 
@@ -7,4 +7,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
+    """Apply the revision."""
     run_sql_beside(__file__)

@@ -1,6 +1,6 @@
--- What was known at a time: what had been recorded by then. An event is recorded before its transaction ends, so of a
--- time after which something may still be recorded nothing can be said. Whoever posts holds a lock whose number tells
--- when their transaction began, and everybody can see locks.
+-- Queries with known_at: what had been recorded by a time. An event's recording time precedes its commit, so a time is
+-- answerable only when no open transaction can still record an event before it. Each posting transaction holds an
+-- advisory lock whose key encodes the time when it began; pg_locks shows these locks to every session.
 
 ALTER TABLE public.loans ADD COLUMN recorded_at timestamptz;
 COMMENT ON COLUMN public.loans.recorded_at IS 'when the loan was created; null: before that was noted';
@@ -8,9 +8,9 @@ COMMENT ON COLUMN public.loans.recorded_at IS 'when the loan was created; null: 
 CREATE FUNCTION public.begin_recording() RETURNS timestamptz
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- First the lock, then the time: what it is given was recorded after the lock could be seen. Its number is of the
-    -- transaction's beginning, so that one which posts many times holds one lock: the server has room for some thousands,
-    -- of everybody. (Of now, if the clock was put back meanwhile.)
+    -- The lock comes first, so it is visible before the recording time. Its key is the transaction's start time: a
+    -- transaction that posts many times holds one lock, and the server's lock table has room for a few thousand. The
+    -- current time replaces it if the clock was set back.
     PERFORM pg_advisory_xact_lock_shared((19534::bigint << 44) | floor(
         extract(epoch FROM least(transaction_timestamp(), clock_timestamp())) * 1000)::bigint);
     RETURN clock_timestamp();
@@ -20,8 +20,8 @@ COMMENT ON FUNCTION public.begin_recording IS 'The time for what this transactio
 
 CREATE FUNCTION public.known_until() RETURNS timestamptz
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-    -- The time is that of the statement's beginning, and so before the locks are looked at: who takes theirs later, or
-    -- is gone by then, records after it, or is seen by every later statement.
+    -- The statement's start time precedes the reading of the locks. A transaction that takes its lock later records
+    -- after that time; one that has released it is visible to every later statement.
     SELECT least(statement_timestamp(), (
         SELECT to_timestamp(min(l.number & ((1::bigint << 44) - 1)) / 1000.0)
         FROM (SELECT classid::bigint << 32 | objid::bigint AS number FROM pg_locks
@@ -39,7 +39,7 @@ CREATE TRIGGER loans_terms_stand BEFORE UPDATE ON public.loans
                        OR NEW.version < OLD.version OR NEW.turnover < OLD.turnover)
     EXECUTE FUNCTION public.refuse_change();
 
--- As they were, but for the time.
+-- As before, and with recording times.
 CREATE OR REPLACE FUNCTION public.create_loans(loan_ids bigint[], start_dates date[], initial_amts numeric[], currencies text[])
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -67,13 +67,13 @@ DECLARE
                                        coalesce(cardinality(reversed_ids), cardinality(loan_ids))];
     wrong      text;
     recorded   timestamptz;
-    many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans CONSTANT int := 500;  -- above this, one notification for all: the queue is written one commit at a time
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
 
-    -- Locked in the order of ids, so that two batches wait for each other and never for ever.
+    -- Locks are taken in the order of ids, so concurrent batches cannot deadlock.
     PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
 
     SELECT string_agg(coalesce(u.id::text, 'null'), ', ') INTO wrong
@@ -83,7 +83,7 @@ BEGIN
         RAISE EXCEPTION 'unknown loan: %', wrong USING ERRCODE = 'foreign_key_violation', COLUMN = 'loan_id';
     END IF;
 
-    -- numeric(18, 2) would round silently
+    -- numeric(18, 2) would round without an error
     IF EXISTS (SELECT FROM unnest(amts) AS amt WHERE amt <> round(amt, 2)) THEN
         RAISE EXCEPTION 'an amt has more than two decimals' USING ERRCODE = 'check_violation', COLUMN = 'amt';
     END IF;
@@ -101,7 +101,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- Under the locks: of two batches on one loan, the later version has the later time.
+    -- Read while the locks are held: of two batches for a loan, the later version has the later time.
     recorded := public.begin_recording();
     INSERT INTO public.loan_events
         (loan_id, event_type, post_date, amt, version, recorded_at, source_id, reverses)
@@ -119,7 +119,7 @@ BEGIN
         WHERE l.loan_id = b.id
         RETURNING l.loan_id, l.version;
 
-    -- loan, its new version, the transaction; "*" for many loans
+    -- payload: loan, its new version, transaction; "*" for many loans
     IF (SELECT count(*) FROM (SELECT DISTINCT unnest(loan_ids)) AS u) > many_loans THEN
         PERFORM pg_notify('loaner', format('* 0 %s', pg_current_xact_id()));
     ELSE
@@ -132,5 +132,5 @@ $$;
 REVOKE ALL ON FUNCTION public.begin_recording, public.known_until FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.known_until TO loaner_reader;
 
--- A posting of one loan is planned alike whatever loan it is, and planning it anew each time costs more than it gains.
+-- One plan fits the postings of all loans; planning each execution costs more than it gains.
 ALTER FUNCTION public.post_events_once SET plan_cache_mode = force_generic_plan;

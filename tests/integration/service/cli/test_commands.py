@@ -292,7 +292,7 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         assert private.stat().st_mode & 0o777 == 0o600
         second = run("--standalone", cwd=clone, KEYS_DIR=str(clone / "elsewhere"), **variables)
         assert second.returncode == 1
-        assert f"a standalone run is active in {clone} (process {process.pid})" in second.stderr
+        assert f"a standalone service is already running in {clone} (process {process.pid})" in second.stderr
         assert not (clone / "elsewhere").exists()
         shown = shell(
             "source .auth && curl -s -d grant_type=client_credentials -u $CLIENT_ID:$SECRET $0/token", clone, url

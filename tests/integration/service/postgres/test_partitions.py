@@ -1,4 +1,4 @@
-"""The ledger's tables in parts, by the hash of loan_id: they hold, answer and refuse what they do whole."""
+"""Partitioned tables behave like unpartitioned ones."""
 
 import re
 from contextlib import closing
@@ -11,7 +11,7 @@ from service.postgres.migrate import migrate
 from tests.conftest import refused, sql
 from tests.integration.service.bulk_load.test_loader import test_large_files_are_posted_in_batches_to_the_same_ledger  # noqa: F401
 
-# What holds for whole tables, here over those of `settings` below.
+# These tests run again on the partitioned tables of `settings` below.
 from tests.integration.service.ledger.test_idempotency import (  # noqa: F401
     submit,
     test_a_repeated_request_is_posted_once_and_gets_the_same_reply,
@@ -21,15 +21,15 @@ from tests.integration.service.postgres.test_ledger_tables import (  # noqa: F40
     loans,
     post,
     test_a_batch_gives_each_loan_its_next_versions,
-    test_a_reversal_takes_an_event_back_once,
-    test_a_source_id_is_used_once_per_loan,
-    test_a_timeline_is_what_was_posted,
-    test_concurrent_batches_in_opposite_orders_neither_block_for_ever_nor_share_a_version,
+    test_a_source_id_is_unique_per_loan,
+    test_a_timeline_contains_the_posted_events,
+    test_an_event_can_be_reversed_once,
+    test_concurrent_batches_in_opposite_orders_neither_deadlock_nor_share_a_version,
 )
 
-PARTS = 4
+PARTITIONS = 4
 TABLES = ("loans", "loan_events")
-# names and definitions; that a table is in parts is the one thing that may differ
+# names and definitions, normalized so that partitioning makes no difference
 SHAPE = """
     SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND conparentid = 0
     UNION ALL SELECT indexrelid::regclass::text, replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
@@ -48,8 +48,8 @@ SHAPE = """
 
 @pytest.fixture
 def settings(settings, request):
-    """Settings of a database whose tables are in parts, so many as a parameter may say."""
-    migrate(settings, getattr(request, "param", PARTS))
+    """Settings of a database with partitioned tables; a parameter may change the number of partitions."""
+    migrate(settings, getattr(request, "param", PARTITIONS))
     return settings
 
 
@@ -66,28 +66,31 @@ def count(admin, found: str) -> int:
 
 
 @pytest.mark.parametrize("settings", [None, 3], indirect=True)
-def test_tables_with_rows_are_split_and_keep_all_they_have(settings, posting, admin, ledger):  # noqa: F811
+def test_partitioning_keeps_rows_and_definitions(settings, posting, admin, ledger):  # noqa: F811
     ids = list(range(1, 41))
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)",
         ids, ["2020-01-01"] * 40, ["1"] * 40, ["USD"] * 40)  # fmt: skip
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in ids])
     before = rows(admin), shape(admin)
-    assert ledger.timelines([7])[7].version == 1  # on a connection that stays, with what it has prepared
-    migrate(settings, PARTS)
+    assert ledger.timelines([7])[7].version == 1  # on a connection that keeps its prepared statement
+    migrate(settings, PARTITIONS)
     assert ledger.timelines([7])[7].version == 1
     assert (rows(admin), shape(admin)) == before
-    assert [count(admin, f"pg_inherits WHERE inhparent = '{table}'::regclass") for table in TABLES] == [PARTS, PARTS]
-    assert count(admin, "(SELECT DISTINCT tableoid FROM loan_events) AS used") == PARTS
+    assert [count(admin, f"pg_inherits WHERE inhparent = '{table}'::regclass") for table in TABLES] == [
+        PARTITIONS,
+        PARTITIONS,
+    ]
+    assert count(admin, "(SELECT DISTINCT tableoid FROM loan_events) AS used") == PARTITIONS
     post(posting, (7, "fee", "2020-03-01", "1"))
     assert sql(admin, "SELECT max(tx_id), count(*) FROM loan_events") == [(41, 41)]
-    split = sql(admin, "SELECT 'loan_events'::regclass::oid")
-    for again in (PARTS, None):
+    partitioned = sql(admin, "SELECT 'loan_events'::regclass::oid")
+    for again in (PARTITIONS, None):
         migrate(settings, again)
-        assert sql(admin, "SELECT 'loan_events'::regclass::oid") == split  # nothing was done
+        assert sql(admin, "SELECT 'loan_events'::regclass::oid") == partitioned  # nothing was done
 
 
 @pytest.mark.parametrize("table", ["loans_p0", "loan_events_p3"])
-def test_a_part_refuses_what_the_whole_does(loans, posting, admin, settings, table):  # noqa: F811
+def test_a_partition_rejects_the_changes_that_its_parent_rejects(loans, posting, admin, settings, table):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
     for statement in ("DELETE FROM {}", "TRUNCATE {} CASCADE", "DELETE FROM {} WHERE false"):
         assert refused(admin, statement.format(table)).pgcode == "23001"
@@ -97,8 +100,8 @@ def test_a_part_refuses_what_the_whole_does(loans, posting, admin, settings, tab
                 assert refused(connection, statement.format(table)).pgcode == "42501"
 
 
-def test_terms_stand_in_every_part(loans, admin):  # noqa: F811
-    for n in range(PARTS):
+def test_terms_are_immutable_in_every_partition(loans, admin):  # noqa: F811
+    for n in range(PARTITIONS):
         ids = [loan for (loan,) in sql(admin, f"SELECT loan_id FROM loans_p{n}")]
         for loan in ids:
             assert refused(admin, f"UPDATE loans_p{n} SET initial_amt = 9 WHERE loan_id = {loan}").pgcode == "23001"
@@ -108,7 +111,7 @@ def test_terms_stand_in_every_part(loans, admin):  # noqa: F811
 
 @pytest.mark.parametrize("query", [_TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN_AT])
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
-def test_a_timeline_is_read_from_one_part(loans, posting, admin, query, plans):  # noqa: F811
+def test_a_timeline_is_read_from_one_partition(loans, posting, admin, query, plans):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
     sql(admin, "SELECT set_config('loaner.cluster', 'x', false)")  # as every connection of the service does
     sql(admin, f"SET plan_cache_mode = {plans}")

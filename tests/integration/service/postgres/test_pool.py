@@ -1,4 +1,4 @@
-"""The pool: no connection is lost to a failure, none grows old, and whoever finds none is told so soon."""
+"""The pool: failures leak no connection, connections have a maximum age, and an exhausted pool fails fast."""
 
 import threading
 import time
@@ -23,13 +23,13 @@ READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 @pytest.fixture
 def single(settings):
-    """A pool of one connection, so that one that is lost is missed."""
+    """A pool of one connection, so a leak exhausts it."""
     database = ConnectionPool(settings, pool=PoolSettings(size=1, wait_s=0.2, timeout_s=0.1))
     yield database
     database.close()
 
 
-def test_a_connection_is_replaced_when_it_is_half_an_hour_old(single, admin, monkeypatch):
+def test_a_connection_is_replaced_after_half_an_hour(single, admin, monkeypatch):
     passed = [0.0]
     clock = SimpleNamespace(time=lambda: time.time() + passed[0])
     monkeypatch.setattr(sqlalchemy.pool.base, "time", clock)
@@ -47,38 +47,38 @@ def test_a_connection_is_replaced_when_it_is_half_an_hour_old(single, admin, mon
         time.sleep(0.01)
 
 
-def test_no_failure_loses_a_connection(single, admin):
-    def end_it():
+def test_failures_leak_no_connection(single, admin):
+    def terminate():
         sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
         assert single.row("SELECT 1") == (1,)
 
-    def fail_within():
+    def fail_in_use():
         with pytest.raises(ZeroDivisionError), single._connection():
             raise ZeroDivisionError
 
-    def refuse(error, query):
+    def fail(error, query):
         with pytest.raises(error):
             single.row(query, (1,))
 
     for _ in range(5):
-        end_it()
-        fail_within()
-        refuse(psycopg2.errors.DivisionByZero, "SELECT 1 / 0")
-        refuse(psycopg2.errors.SyntaxError, "SELEC")
-        refuse(psycopg2.errors.ReadOnlySqlTransaction, "CREATE TABLE t ()")
-        refuse(DatabaseUnavailable, "SELECT pg_sleep(5)")
-        refuse(DatabaseUnavailable, "SELECT * FROM loaded_files")
+        terminate()
+        fail_in_use()
+        fail(psycopg2.errors.DivisionByZero, "SELECT 1 / 0")
+        fail(psycopg2.errors.SyntaxError, "SELEC")
+        fail(psycopg2.errors.ReadOnlySqlTransaction, "CREATE TABLE t ()")
+        fail(DatabaseUnavailable, "SELECT pg_sleep(5)")
+        fail(DatabaseUnavailable, "SELECT * FROM loaded_files")
         assert single.row("SELECT 1") == (1,)
         assert single._pool.checkedout() == 0
     assert sql(admin, READERS, "loaner reader") == [(1,)]
 
 
-def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_none_is_lost(served, bearer):
+def test_an_exhausted_pool_is_503_within_a_second_and_leaks_no_connection(served, bearer):
     size = 2
     application = build_app(with_changes(served, psql_pool_size=size, psql_pool_timeout_s=0.5))
     replies = []
 
-    def ask(loan):  # each another one, because who asks for the same one shares its read
+    def request(loan):  # a different loan each, because concurrent requests for one loan share a read
         begun = time.monotonic()
         reply = application.test_client().get(f"/{loan}/2020-02-29", headers=bearer)
         replies.append((reply.status_code, reply.headers.get("Retry-After"), time.monotonic() - begun))
@@ -86,7 +86,7 @@ def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_
     with closing(connect(served.postgres, "admin")) as owner:
         with owner.cursor() as cursor:
             cursor.execute("LOCK TABLE loans, loan_events")
-        threads = [threading.Thread(target=ask, args=(loan,)) for loan in range(1, size + 4)]
+        threads = [threading.Thread(target=request, args=(loan,)) for loan in range(1, size + 4)]
         for thread in threads:
             thread.start()
         deadline = time.monotonic() + 5
@@ -99,14 +99,14 @@ def test_requests_that_find_every_connection_in_use_are_503_within_a_second_and_
             thread.join()
     assert {status for status, _, _ in replies[3:]} <= {200, 404}
     for _ in range(3 * size):
-        ask(1)
+        request(1)
         assert replies[-1][0] == 200
 
 
 NEXT = Prepared("next", ("bigint",), "SELECT $1 + 1")
 
 
-def test_a_prepared_query_is_prepared_again_when_the_session_has_lost_it(single):
+def test_a_query_is_prepared_again_after_the_session_lost_it(single):
     assert single.row(NEXT, (0,)) == (1,)
     with single._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
         single._execute(cursor, "DEALLOCATE ALL")
@@ -114,7 +114,7 @@ def test_a_prepared_query_is_prepared_again_when_the_session_has_lost_it(single)
     assert single.row(NEXT, (1,)) == (2,)
 
 
-def test_a_prepared_query_is_prepared_again_when_the_tables_have_changed(single, admin):
+def test_a_query_is_prepared_again_after_its_tables_changed(single, admin):
     query = Prepared("changing", ("bigint",), "SELECT * FROM changing WHERE $1 > 0")
     sql(admin, "CREATE TABLE changing AS SELECT 1::int AS number")
     sql(admin, "GRANT SELECT ON changing TO loaner_reader")

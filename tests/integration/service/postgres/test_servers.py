@@ -1,4 +1,4 @@
-"""Several servers of Postgres: the right one is found, whatever happens to the others, and in bounded time."""
+"""With several Postgres servers, the right one is found in bounded time, despite failures of the others."""
 
 import socket
 import time
@@ -9,12 +9,12 @@ import pytest
 from pydantic import SecretStr
 
 from service.errors import CredentialsRefused, DatabaseUnavailable
-from service.postgres.connect import connect, connect_bounded
+from service.postgres.connect import connect, connect_with_timeout
 from service.postgres.pool import ConnectionPool
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 
 IN_RECOVERY = "SELECT pg_is_in_recovery()"
-BOUND_S = 2.5  # two hosts share 3 s, and one that is stopped says so at once
+BOUND_S = 2.5  # two hosts share 3 s; a stopped one refuses connections immediately
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def pooled(settings, **options):
 
 @contextmanager
 def silent_host():
-    """A host that takes connections and says nothing, ever."""
+    """A host that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"127.0.0.1:{listener.getsockname()[1]}"
 
@@ -69,8 +69,8 @@ def seconds_below(bound):
     assert time.monotonic() - begun < bound
 
 
-def until_answered(database, sql, seconds=5):
-    """The row, as soon as the pool stops saying that there is no server."""
+def wait_for_row(database, sql, seconds=5):
+    """Return the row as soon as the pool finds a server."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -81,12 +81,12 @@ def until_answered(database, sql, seconds=5):
 
 
 def port_of(settings, target_role):
-    """The port of the server to which one connects."""
-    with closing(connect_bounded(settings, target_role)) as connection:
+    """Return the port of the server that a connection finds."""
+    with closing(connect_with_timeout(settings, target_role)) as connection:
         return connection.info.port
 
 
-def test_each_finds_the_server_it_wants_wherever_that_stands(primary, replica):
+def test_the_server_of_the_right_role_is_found_at_any_position(primary, replica):
     for servers in ((primary, replica), (replica, primary)):
         settings = reaching(*servers)
         for role in ("posting", "admin", "reader"):
@@ -96,7 +96,7 @@ def test_each_finds_the_server_it_wants_wherever_that_stands(primary, replica):
         assert port_of(settings, "replica") == replica.port
 
 
-def test_without_the_right_server_every_host_is_named_with_its_reason(primary, replica):
+def test_without_the_right_server_the_error_names_each_host_and_its_failure(primary, replica):
     only_replica = reaching(replica).replace(hosts=f"127.0.0.1:1, 127.0.0.1:{replica.port}")
     for role in ("posting", "admin"):
         with pytest.raises(DatabaseUnavailable) as caught:
@@ -104,14 +104,18 @@ def test_without_the_right_server_every_host_is_named_with_its_reason(primary, r
         assert str(caught.value).startswith(f"Postgres at 127.0.0.1:1, 127.0.0.1:{replica.port}: ")
         assert "Connection refused; " in str(caught.value)
         assert str(caught.value).endswith("session is read-only")
-    told = rf"no primary of Postgres: 127\.0\.0\.1:1: Connection refused; 127\.0\.0\.1:{replica.port} is a replica$"
-    with pytest.raises(DatabaseUnavailable, match=told):
-        connect_bounded(only_replica, "primary")
-    with pytest.raises(DatabaseUnavailable, match=rf"no replica of Postgres: 127\.0\.0\.1:{primary.port} is the pri"):
-        connect_bounded(reaching(primary), "replica")
+    message = (
+        rf"no Postgres primary found: 127\.0\.0\.1:1: Connection refused; 127\.0\.0\.1:{replica.port} is a replica$"
+    )
+    with pytest.raises(DatabaseUnavailable, match=message):
+        connect_with_timeout(only_replica, "primary")
+    with pytest.raises(
+        DatabaseUnavailable, match=rf"no Postgres replica found: 127\.0\.0\.1:{primary.port} is the pri"
+    ):
+        connect_with_timeout(reaching(primary), "replica")
 
 
-def test_a_replica_that_stops_is_noticed_and_found_again(primary, replica):
+def test_a_stopped_replica_is_noticed_and_found_again_after_its_restart(primary, replica):
     settings = reaching(primary, replica)
     with pooled(settings, target_role="replica") as database, pooled(settings, target_role="primary") as main:
         assert database.row(IN_RECOVERY) == (True,)
@@ -120,18 +124,18 @@ def test_a_replica_that_stops_is_noticed_and_found_again(primary, replica):
             database.row(IN_RECOVERY)
         assert main.row(IN_RECOVERY) == (False,)
         replica.start_again()
-        assert until_answered(database, IN_RECOVERY) == (True,)
+        assert wait_for_row(database, IN_RECOVERY) == (True,)
 
 
-def test_a_replica_whose_neighbour_stops_goes_on_alone(primary, replica):
+def test_one_of_two_replicas_may_stop(primary, replica):
     with (
-        replica_of(primary) as neighbour,
-        pooled(reaching(primary, replica, neighbour), target_role="replica") as database,
+        replica_of(primary) as other,
+        pooled(reaching(primary, replica, other), target_role="replica") as database,
     ):
         assert database.row(IN_RECOVERY) == (True,)
-        for stopped, left in ((replica, neighbour), (neighbour, replica)):
+        for stopped, left in ((replica, other), (other, replica)):
             stopped.stop("immediate")
-            assert until_answered(database, "SHOW port") == (str(left.port),)
+            assert wait_for_row(database, "SHOW port") == (str(left.port),)
             stopped.start_again()
 
 
@@ -145,7 +149,7 @@ def test_a_new_primary_is_found_after_a_failover(primary):
         with seconds_below(BOUND_S), pytest.raises(DatabaseUnavailable, match=f"{replica.port} is a replica"):
             database.row(IN_RECOVERY)
         replica.promote()
-        assert until_answered(database, IN_RECOVERY) == (False,)
+        assert wait_for_row(database, IN_RECOVERY) == (False,)
         with closing(connect(settings, "posting")) as connection:
             assert connection.info.port == replica.port
 
@@ -161,7 +165,7 @@ def test_a_replica_can_be_held_back(primary, replica):
     assert replica.ask("SELECT to_regclass('held')") is None
 
 
-def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
+def test_an_unresponsive_host_delays_one_connection_by_its_share_of_the_timeout(primary, say):
     with silent_host() as silent:
         several = reaching(primary).replace(hosts=f"{silent}, 127.0.0.1:{primary.port}", connect_timeout_s=2)
         with pooled(several, target_role="primary") as database:
@@ -169,32 +173,32 @@ def test_a_silent_host_costs_its_share_of_the_time_and_only_once(primary, say):
             assert database.row("SELECT 1") == (1,)
             taken = time.monotonic() - begun
             assert 0.9 < taken < 1.8
-            say(f"a silent host before the primary: {taken:.2f} s for the first connection of a share of 1 s")
+            say(f"an unresponsive host delayed the first connection by {taken:.2f} s (its share is 1 s)")
             with seconds_below(0.5), database._connection(), database._connection():
                 pass
 
 
-def test_hosts_that_all_fall_silent_are_given_up_in_bounded_time(primary):
+def test_connecting_fails_in_bounded_time_if_no_host_responds(primary):
     with silent_host() as one, silent_host() as other:
         several = reaching(primary).replace(hosts=f"{one}, {other}", connect_timeout_s=2)
-        with seconds_below(3), pytest.raises(DatabaseUnavailable, match=f"{one}: no answer; {other}: no answer"):
-            connect_bounded(several)
+        with seconds_below(3), pytest.raises(DatabaseUnavailable, match=f"{one}: no response; {other}: no response"):
+            connect_with_timeout(several)
 
 
-def test_credentials_are_refused_only_if_no_server_lets_them_in(primary, replica):
+def test_credentials_are_rejected_only_if_no_server_accepts_them(primary, replica):
     replica.pause()
     primary.ask("DROP ROLE IF EXISTS newcomer")
     primary.ask("CREATE ROLE newcomer LOGIN PASSWORD 'x' IN ROLE loaner_reader")
     newcomer = reaching(replica, primary).replace(user="newcomer", password=SecretStr("x"))
     assert port_of(newcomer, "primary") == primary.port
     with pytest.raises(DatabaseUnavailable, match="authentication failed") as caught:
-        connect_bounded(newcomer, "replica")
+        connect_with_timeout(newcomer, "replica")
     assert not isinstance(caught.value, CredentialsRefused)
     with pytest.raises(CredentialsRefused, match="authentication failed"):
-        connect_bounded(newcomer.replace(password=SecretStr("wrong")))
+        connect_with_timeout(newcomer.replace(password=SecretStr("wrong")))
 
 
-def test_what_reads_cannot_write_wherever_it_reads(primary, replica):
+def test_a_reader_cannot_write_on_any_server(primary, replica):
     for target_role in ("primary", "replica"):
         with (
             pooled(reaching(primary, replica), target_role=target_role) as database,

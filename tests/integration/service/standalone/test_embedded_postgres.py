@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL: what it holds survives stops and kills, and it runs as an ordinary user."""
+"""The embedded PostgreSQL: data survives stops and kills, and the server runs as an ordinary user."""
 
 import os
 import pwd
@@ -20,7 +20,7 @@ from tests.conftest import sql
 
 @pytest.fixture
 def home():
-    """A folder that an ordinary user can reach."""
+    """A folder that an ordinary user can access."""
     folder = Path(tempfile.mkdtemp(prefix="loaner-embedded-"))
     folder.chmod(0o755)
     yield folder / "postgres"
@@ -45,7 +45,7 @@ def test_data_survives_a_stop_and_a_kill(home):
             sql(connection, "CREATE TABLE kept (value int)")
             sql(connection, "INSERT INTO kept VALUES (1)")
         server.stop()
-        assert not server.find()
+        assert not server.attach()
         server.start()
         with closing(connect(server)) as connection:
             sql(connection, "INSERT INTO kept VALUES (2)")
@@ -58,7 +58,7 @@ def test_data_survives_a_stop_and_a_kill(home):
         server.stop()
 
 
-def test_a_server_that_a_killed_run_left_behind_is_taken_over(home):
+def test_the_server_of_a_killed_run_is_used_again(home):
     server = EmbeddedPostgres(home)
     server.start()
     try:
@@ -66,19 +66,19 @@ def test_a_server_that_a_killed_run_left_behind_is_taken_over(home):
         successor.start()
         assert (successor.port, postmaster(successor)) == (server.port, postmaster(server))
         successor.stop()
-        assert not server.find()
+        assert not server.attach()
     finally:
         server.stop()
 
 
-def test_a_port_that_is_somebody_elses_by_now_is_not_taken_for_ours(home):
+def test_a_stale_port_that_another_program_uses_is_not_mistaken_for_the_server(home):
     server = EmbeddedPostgres(home)
     server.start()
     server.stop()
-    with socket.create_server((HOST, 0)) as stranger:
-        stale = ["999999", str(server.data), "1", str(stranger.getsockname()[1]), "", HOST, "0", "ready"]
+    with socket.create_server((HOST, 0)) as other_program:
+        stale = ["999999", str(server.data), "1", str(other_program.getsockname()[1]), "", HOST, "0", "ready"]
         (server.data / "postmaster.pid").write_text("\n".join(stale) + "\n")
-        threading.Thread(target=lambda: stranger.accept()[0].close()).start()
+        threading.Thread(target=lambda: other_program.accept()[0].close()).start()
         server.start()
     try:
         assert server.port != stale[3]
@@ -88,8 +88,8 @@ def test_a_port_that_is_somebody_elses_by_now_is_not_taken_for_ours(home):
         server.stop()
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "missing"), ('{"postgres": ', "cannot be read")])
-def test_passwords_that_are_lost_are_named(home, content, said):
+@pytest.mark.parametrize(("content", "problem"), [(None, "missing"), ('{"postgres": ', "cannot be read")])
+def test_a_lost_file_of_passwords_is_named(home, content, problem):
     server = EmbeddedPostgres(home)
     server.start()
     server.stop()
@@ -97,11 +97,11 @@ def test_passwords_that_are_lost_are_named(home, content, said):
     passwords.unlink()
     if content is not None:
         passwords.write_text(content)
-    with pytest.raises(EmbeddedPostgresError, match=f"passwords.json {'is ' if content is None else ''}{said}"):
+    with pytest.raises(EmbeddedPostgresError, match=f"passwords.json {'is ' if content is None else ''}{problem}"):
         _ = server.password
 
 
-def test_it_listens_on_loopback_alone_and_wants_a_password(postgres):
+def test_the_server_listens_on_loopback_only_and_requires_a_password(postgres):
     with closing(connect(postgres)) as connection:
         assert sql(connection, "SHOW listen_addresses") == [(HOST,)]
         assert sql(connection, "SHOW unix_socket_directories") == [("",)]
@@ -112,21 +112,21 @@ def test_it_listens_on_loopback_alone_and_wants_a_password(postgres):
         connect(postgres, "wrong")
 
 
-def test_the_passwords_are_for_their_owner_only(postgres):
+def test_only_the_owner_can_read_the_passwords(postgres):
     assert stat.S_IMODE((postgres.home / "passwords.json").stat().st_mode) == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
-def test_for_root_it_runs_as_somebody_else(postgres):
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root switches to an ordinary user")
+def test_root_runs_the_server_as_an_ordinary_user(postgres):
     owner = Path(f"/proc/{postmaster(postgres)}").stat().st_uid
     assert owner != 0
     assert postgres.data.stat().st_uid == owner
     assert pwd.getpwuid(owner).pw_name in ("postgres", "nobody")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root works in folders that others cannot reach")
-def test_a_folder_that_only_root_can_reach_stays_closed():
-    closed = Path(tempfile.mkdtemp(prefix="loaner-closed-"))  # made with mode 0700
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can use folders that others cannot access")
+def test_a_folder_that_only_root_can_access_keeps_its_mode():
+    closed = Path(tempfile.mkdtemp(prefix="loaner-closed-"))  # mkdtemp creates it with mode 0700
     server = EmbeddedPostgres(closed / "postgres")
     try:
         server.start()
@@ -140,7 +140,7 @@ def test_a_folder_that_only_root_can_reach_stays_closed():
         shutil.rmtree(closed)
 
 
-def test_data_of_another_major_version_is_left_alone_and_named(home):
+def test_data_of_another_major_version_is_rejected_with_its_version(home):
     server = EmbeddedPostgres(home)
     server.start()
     server.stop()
@@ -149,7 +149,7 @@ def test_data_of_another_major_version_is_left_alone_and_named(home):
         server.start()
 
 
-def test_an_initdb_that_was_interrupted_is_done_again(home):
+def test_an_interrupted_initdb_is_repeated(home):
     server = EmbeddedPostgres(home)
     (home / "data").mkdir(parents=True)
     (home / "data" / "half").touch()
@@ -161,12 +161,12 @@ def test_an_initdb_that_was_interrupted_is_done_again(home):
         server.stop()
 
 
-def test_a_server_that_does_not_start_shows_the_end_of_its_log(home, monkeypatch):
+def test_the_error_of_a_failed_start_has_the_end_of_the_log(home, monkeypatch):
     server = EmbeddedPostgres(home)
     server.start()
     server.stop()
     with (server.data / "postgresql.conf").open("a") as file:
         file.write("no_such_setting = 1\n")
-    monkeypatch.setattr("service.standalone.embedded_postgres.START_PATIENCE_S", 0)
+    monkeypatch.setattr("service.standalone.embedded_postgres.START_RETRY_S", 0)
     with pytest.raises(EmbeddedPostgresError, match="no_such_setting"):
         server.start()

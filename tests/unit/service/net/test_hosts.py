@@ -5,7 +5,7 @@ import pytest
 from service.errors import SettingsError
 from service.net.hosts import Host
 from service.postgres.connect import has_replicas, parse_configured_hosts
-from service.postgres.host_ranking import LATELY_S, HostRanking
+from service.postgres.host_ranking import FAILURE_MEMORY_S, HostRanking
 from service.settings import PostgresSettings, load_settings
 from tests.fakes.clocks import Clock
 
@@ -67,20 +67,20 @@ def test_no_hosts_means_no_replicas():
 def test_hosts_are_tried_in_order_with_recent_failures_last():
     clock = Clock(0)
     order = HostRanking(now=clock)
-    assert order.of([A, B, C]) == [A, B, C]
-    order.failed(A)
-    assert order.of([A, B, C]) == [B, C, A]
+    assert order.ranked([A, B, C]) == [A, B, C]
+    order.report_failure(A)
+    assert order.ranked([A, B, C]) == [B, C, A]
     clock.now = 1
-    order.failed(B)
-    assert order.of([A, B, C]) == [C, A, B]
-    clock.now = LATELY_S
-    assert order.of([A, B, C]) == [A, C, B]
-    clock.now = LATELY_S + 1
-    assert order.of([A, B, C]) == [A, B, C]
+    order.report_failure(B)
+    assert order.ranked([A, B, C]) == [C, A, B]
+    clock.now = FAILURE_MEMORY_S
+    assert order.ranked([A, B, C]) == [A, C, B]
+    clock.now = FAILURE_MEMORY_S + 1
+    assert order.ranked([A, B, C]) == [A, B, C]
 
 
 def test_load_is_spread_over_hosts_without_recent_failures():
     order = HostRanking(shuffled=True)
-    assert {order.of([A, B, C])[0] for _ in range(200)} == {A, B, C}
-    order.failed(B)
-    assert {tuple(order.of([A, B, C])) for _ in range(200)} == {(A, C, B), (C, A, B)}
+    assert {order.ranked([A, B, C])[0] for _ in range(200)} == {A, B, C}
+    order.report_failure(B)
+    assert {tuple(order.ranked([A, B, C])) for _ in range(200)} == {(A, C, B), (C, A, B)}
