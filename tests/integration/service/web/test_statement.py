@@ -207,8 +207,9 @@ def test_a_long_csv_is_streamed_in_constant_memory():
     peaks = []
     for count in (2_000, 20_000):
         timeline = Timeline.build(
-            loan_id=1, version=count, horizon=1, start_day=0, initial=0, currency="USD",
+            loan_id=1, version=count, horizon=1, start_day=0, initial=0, currency="USD", exponent=2,
             days=[day_number(YEAR.first)] * count, kinds=[FEE] * count, amounts=[1] * count, tx_ids=range(count),
+            versions=range(1, count + 1), recorded_at=[0] * count, reverses=[0] * count,
         )  # fmt: skip
         tracemalloc.start()
         rows = sum(chunk.count(b"\r\n") for chunk in statement_csv(Statement(timeline, YEAR), YEAR))

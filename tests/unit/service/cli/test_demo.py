@@ -20,7 +20,7 @@ from service.cli.demo import CHART_HEIGHT, chart
 def test_a_chart_is_drawn_at_any_date(start, day):
     timeline = Timeline.build(
         loan_id=1, version=0, horizon=0, start_day=day_number(date.fromisoformat(start)), initial=100_00,
-        currency="USD", days=[], kinds=[], amounts=[], tx_ids=[],
+        currency="USD", exponent=2, days=[], kinds=[], amounts=[], tx_ids=[], versions=[], recorded_at=[], reverses=[],
     )  # fmt: skip
     drawn = chart(timeline, date.fromisoformat(day))
     assert len(drawn.splitlines()) == CHART_HEIGHT
