@@ -79,6 +79,9 @@ class Provenance(NamedTuple):
     memo: str | None = None
 
 
+NO_PROVENANCE = Provenance()
+
+
 class EventLog:
     """The events in the ledger's tables.
 

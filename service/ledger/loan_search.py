@@ -165,7 +165,7 @@ class LoanSearch:
                 expected = "expected a cursor of this database server: begin again with the first page"
                 raise InvalidRequest([("cursor", expected)])
             if loan_id is not None:
-                yield loan_id, _to_loan(loan_id, *columns, position.filter.day) if existed else None
+                yield loan_id, _to_loan(position.filter.day, loan_id, *columns) if existed else None
 
 
 def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, object]]:
@@ -182,13 +182,14 @@ def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, obj
     days = (chosen.start_to - chosen.start_from).days if chosen.start_from and chosen.start_to else 0
     if by_day and days < MAX_DAYS_BY_INDEX:
         conditions.append("start_date = %(start_from)s::date + days.number")
-        of_each_day = f"SELECT loan_id FROM loans WHERE {' AND '.join(conditions)} ORDER BY loan_id LIMIT %(size)s"  # noqa: S608
-        ids = f"SELECT l.loan_id FROM generate_series(0, %(days)s) AS days (number) CROSS JOIN LATERAL ({of_each_day}) AS l"  # noqa: S608
+        of_one_day = f"SELECT loan_id FROM loans WHERE {' AND '.join(conditions)} ORDER BY loan_id LIMIT %(size)s"  # noqa: S608
+        days_of_range = "generate_series(0, %(days)s) AS days (number)"
+        ids = f"SELECT l.loan_id FROM {days_of_range} CROSS JOIN LATERAL ({of_one_day}) AS l"  # noqa: S608
     else:
         conditions += ["start_date >= %(start_from)s"] if chosen.start_from is not None else []
         conditions += ["start_date <= %(start_to)s"] if chosen.start_to is not None else []
         ids = f"SELECT loan_id FROM loans WHERE {' AND '.join(conditions)}"  # noqa: S608
-    parameters = {
+    parameters: dict[str, object] = {
         "after": position.after,
         "last_id": chosen.last_id,
         "currency": chosen.currency,
@@ -226,6 +227,7 @@ _PAGE = f"""
 
 
 def _to_loan(
+    day: date,
     loan_id: int,
     start_date: date,
     currency: str,
@@ -233,7 +235,6 @@ def _to_loan(
     initial: int,
     version: int,
     balance: int,
-    day: date,
 ) -> FoundLoan:
     if start_date > day:
         return FoundLoan(loan_id, start_date, currency, exponent, initial, version, 0, "not_started")

@@ -132,9 +132,7 @@ def parse_search_cursor(text: str) -> SearchPosition:
         moment, days = _to_time(known_until), [_to_day(each) for each in (day, start_from, start_to)]
         if moment is None or days[0] is None or not isinstance(cluster, str) or distances != sorted(set(distances)):
             raise ValueError
-        chosen = LoanFilter(
-            days[0], ids[0], ids[1], _to_text(currency), days[1], days[2], _to_choice(state, STATES)
-        )
+        chosen = LoanFilter(days[0], ids[0], ids[1], _to_text(currency), days[1], days[2], _to_choice(state, STATES))
         snapshot = Snapshot(moment, xmin, xmin + width, tuple(xmin + each for each in distances), cluster)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None

@@ -13,7 +13,7 @@ from service.ledger.posting import LedgerWriter, PostResult
 from service.web.access import WRITE, requires_scope
 from service.web.error_handlers import problem_response
 from service.web.routes.loan import LoanReply
-from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
+from service.web.schemas.headers import LOAN_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
 from service.web.schemas.posting import ANY_VERSION, EventsBody, LoanBody, PostingHeaders
 from service.web.schemas.problem import problems
@@ -36,7 +36,7 @@ class PostedEvent(BaseModel):
 class PostedReply(BaseModel):
     """The posted events, in the order of the request, and the loan's balance today."""
 
-    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED})
+    model_config = with_headers({**LOAN_HEADERS, **REPLAYED})
 
     loan_id: LoanId
     date: Day = Field(description="Today, in the service's time zone.")
@@ -50,7 +50,7 @@ class PostedReply(BaseModel):
 class CreatedReply(LoanReply):
     """The created loan's terms and its balance today."""
 
-    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
+    model_config = with_headers({**LOAN_HEADERS, **REPLAYED, **LOCATION})
 
     recorded_at: RecordedAt
 
@@ -79,7 +79,7 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         return fingerprint(caller(), key, {"path": request.path, **members})
 
     def created(posted: PostResult, **headers: str) -> Response:
-        body, ledger_headers = to_json(posted.body, posted.as_of)
+        body, ledger_headers = to_json(posted.body, posted.as_of, posted.body["version"])
         response = Response(body, 201, ledger_headers)
         response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.replayed else headers)
         return response
