@@ -171,5 +171,9 @@ def _reason(error: Any) -> str:
         if error["loc"][-1] in _PLAINTEXT_FIELDS:
             return "plaintext secrets are not allowed; create and hash one with: python service.py client add"
         return f"unknown field; expected {', '.join(Client.model_fields)}"
-    reasons = {"model_type": "expected an object", "too_short": "expected at least one", "tuple_type": "expected a list"}
+    reasons = {
+        "model_type": "expected an object",
+        "too_short": "expected at least one",
+        "tuple_type": "expected a list",
+    }
     return reasons.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")

@@ -53,7 +53,7 @@ def check_keys(settings: TokenSettings) -> None:
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     for name in set(own_key_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
-        log.warning("KEYS_DIR: %s is not used for signing because it has no public key; run: service.py keys check", name)
+        log.warning("KEYS_DIR: %s has no public key, so it does not sign; run: service.py keys check", name)
 
 
 def warn_about_permissions(settings: TokenSettings) -> None:
