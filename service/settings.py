@@ -1,8 +1,7 @@
 """Every setting of the service, declared once, in one group for each package that reads them.
 
 Settings come from the environment, from `.env` and `.auth` if present, and from files in /run/secrets that are named
-like a setting. A factory takes the group of its package; only service.runtime and service.cli
-see `Settings`.
+like a setting. A factory takes the group of its package; only service.runtime and service.cli see `Settings`.
 """
 
 import ipaddress
