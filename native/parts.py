@@ -207,7 +207,7 @@ def portfolio_parts(day, *, start_days, initials, offsets, days, kinds, running,
         threads: The maximum number of threads.
 
     Returns:
-        An array of 3 x n int64, in minor units: the parts of loan i, in the order of `ORDER`, begin at 3 * i. They are 0
+        An array of 3 x n int64, in minor units. The parts of loan i begin at 3 * i, in the order of `ORDER`. They are 0
         for a loan that starts later.
 
     Raises:

@@ -72,7 +72,7 @@ class Statement:
             yield to_entry(event)
 
 
-def to_entry(event: tuple[int, int, int, int, int]) -> StatementEntry:
+def to_entry(event: tuple[int, ...]) -> StatementEntry:
     """Convert an event of a timeline to an entry."""
-    day, kind, signed, balance, tx_id = event
+    day, kind, signed, balance, tx_id, *_ = event
     return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], to_date(day), signed, kind >= REVERSAL, balance)

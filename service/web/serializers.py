@@ -18,7 +18,7 @@ def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
     return {
         "loan_id": timeline.loan_id,
         "date": day,
-        "balance": to_decimal_string(timeline.balance_at(day_number(day))),
+        "balance": to_decimal_string(timeline.balance_at(day_number(day)), timeline.exponent),
         "currency": timeline.currency,
         "version": timeline.version,
     }
@@ -31,7 +31,7 @@ def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
         timeline: The loan's events.
         day: The balance's day, as a day number.
     """
-    parts = map(to_decimal_string, balance_parts(timeline, day))
+    parts = (to_decimal_string(part, timeline.exponent) for part in balance_parts(timeline, day))
     return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
 
 
