@@ -499,9 +499,9 @@ class Timeline:
         """Return columns of the events dated on or before a day.
 
         Returns:
-            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of the
-            event that it reverses, is 1 + the position of the other; it is 0 for any other event. The buffer of links is
-            empty if the ledger has no reversals.
+            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of
+            the event that it reverses, is 1 + the position of the other; that of any other event is 0. The buffer of
+            links is empty if the ledger has no reversals.
         """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
         return memoryview(self._kinds[:count]), memoryview(self._running[:count]), memoryview(self._links[:count])

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import psycopg2
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
-from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
+from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
+from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database, Prepared
 from service.postgres.sql_fragments import EPOCH, MINOR_UNITS
 
@@ -74,9 +75,6 @@ _TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _build_quer
 _TIMELINE_KNOWN_AT = Prepared(
     "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT, _UP_TO)
 )
-# Readers' transactions are read-only by default, but the time has to be noted in the database. Both statements are sent
-# together and form one transaction.
-_KNOWN_UNTIL = "SET TRANSACTION READ WRITE; SELECT known_until()"
 
 
 class Ledger(Protocol):
@@ -162,10 +160,7 @@ class PostgresLedger:
 
     def timeline_known_at(self, loan_id: int, moment: datetime) -> Timeline:
         """Return the timeline of the events that had been recorded by a time; see `Ledger`."""
-        [(until,)] = self._database.rows(_KNOWN_UNTIL)
-        if moment >= until:
-            raise TimeNotReached(until)
-        # A snapshot taken after the check includes everything that was recorded by then.
+        check_time_reached(self._database, moment)
         rows = self._rows(_TIMELINE_KNOWN_AT, (loan_id, moment, ""))
         if not rows:
             raise UnknownLoan(loan_id)

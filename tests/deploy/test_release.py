@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from security import KeyStore
 from security.keys.generation import write_key_pair
 from security.keys.permissions import find_loose_permissions
-from service.cli.probe_client import ProbeFailed, probe
+from service.cli.probe import ProbeFailed, probe
 from service.errors import SettingsError
 from service.settings import TokenSettings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
@@ -216,8 +216,8 @@ def test_helm_test_verifies_the_certificate(manifests, secrets, migrated, volume
     ("url_template", "message"),
     [
         ("{url}/nothing/is/here", "/here/token: 404 "),
-        ("http://127.0.0.1:1", "http://127.0.0.1:1/token: cannot be asked"),
-        ("http://[", "URL: expected one such as http://loaner:5555"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/token: request failed: ConnectionError"),
+        ("http://[", "URL: expected a URL such as http://loaner:5555"),
     ],
 )
 def test_probe_names_the_url_that_fails(url, url_template, message):

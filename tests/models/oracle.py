@@ -10,7 +10,7 @@ from native import FEE, INTEREST, PAYMENT, REVERSAL
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it is posted. amount: minor units, positive. reverses: the tx_id of an event, or 0."""
+    """A posted event; `amount` is in minor units and positive, and `reverses` the tx_id of an event or 0."""
 
     day: int
     kind: int
@@ -27,7 +27,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Ledger:
-    """A loan with its events, in any order. The tx_ids say in which order they were posted."""
+    """A loan with its events in any order, posted in the order of their tx_ids."""
 
     start_day: int
     initial: int
@@ -65,11 +65,11 @@ class Ledger:
         return owed[FEE], owed[INTEREST], owed[PAYMENT]
 
     def versions(self) -> dict[int, int]:
-        """The version that each event made, by its tx_id."""
+        """Return the version that each event made, by its tx_id."""
         return {tx_id: version for version, tx_id in enumerate(sorted(e.tx_id for e in self.events), 1)}
 
     def reversals(self) -> dict[int, int]:
-        """The tx_ids of reversals by those of the events that they reverse."""
+        """Return the tx_ids of reversals by those of the events that they reverse."""
         return {event.reverses: event.tx_id for event in self.events if event.reverses}
 
     def build(self, core, **changes):
@@ -97,12 +97,13 @@ class Ledger:
 
 KINDS = [FEE, INTEREST, PAYMENT]
 DAYS = st.integers(-1000, 1000)  # close together, so that many fall on one day
+AMOUNTS = st.integers(1, 10**15)
 TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999
 
 
 @st.composite
-def ledgers(draw, max_events: int = 30, days=DAYS, amounts=st.integers(1, 10**15)) -> Ledger:
-    """Ledgers with shared days, events before the start, and reversals dated before, on and after their events."""
+def ledgers(draw, max_events: int = 30, days=DAYS, amounts=AMOUNTS) -> Ledger:
+    """Generate ledgers with shared days, events before the start, and reversals dated before and after their events."""
     count = draw(st.integers(0, max_events))
     posted = draw(st.lists(st.integers(1, 2**63 - 1), min_size=count, max_size=count, unique=True))
     events: list[Event] = []

@@ -55,7 +55,7 @@ def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, var
         os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
         until(lambda: target not in kong.targets[UPSTREAM], read_log=read_log)
         status, _, reply = ask(f"{url}/ready")
-        assert (status, "leaving" in reply["message"]) == (503, True)
+        assert (status, "draining" in reply["message"]) == (503, True)
         assert ask(f"{url}/version")[0] == 200  # and it still serves requests
         assert process.wait(14) == 0  # workers that did not stop would be killed after 15 s
         assert "Traceback" not in read_log()
