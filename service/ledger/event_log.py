@@ -6,10 +6,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
-from service.errors import TimeNotReached, UnknownLoan, VersionNotReached
+from service.errors import UnknownLoan, VersionNotReached
+from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database
 
-_KNOWN_UNTIL = "SET TRANSACTION READ WRITE; SELECT known_until()"
 _LOAN = "SELECT l.currency, l.exponent, l.version FROM loans AS l WHERE l.loan_id = %s"
 # As for balances: an event that follows one with a later recording time counts as recorded later, too.
 _LOAN_KNOWN_AT = """
@@ -102,9 +102,7 @@ class EventLog:
             DatabaseUnavailable: If the database cannot be read.
         """
         if known_at is not None:
-            [(until,)] = self._database.rows(_KNOWN_UNTIL)
-            if known_at >= until:
-                raise TimeNotReached(until)
+            check_time_reached(self._database, known_at)
             row = self._database.row(_LOAN_KNOWN_AT, {"loan_id": loan_id, "moment": known_at})
         else:
             row = self._database.row(_LOAN, (loan_id,))

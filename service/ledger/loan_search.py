@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from service.domain.parsing import MAX_LOAN_ID
 from service.errors import InvalidRequest
+from service.postgres.known_until import read_known_until
 from service.postgres.pool import Database
 from service.postgres.sql_fragments import MINOR_UNITS, SIGNED_AMT
 
@@ -29,8 +30,6 @@ MAX_DAYS_BY_INDEX = 366
 STATES = ("not_started", "open", "closed")
 _MIN_BATCH, _MAX_BATCH = 100, 1000
 
-# Both statements are sent together and form one transaction, in which the time can be noted.
-_KNOWN_UNTIL = "SET TRANSACTION READ WRITE; SELECT known_until()"
 _SNAPSHOT = "SELECT pg_current_snapshot()::text, current_setting('loaner.cluster')"
 
 
@@ -123,7 +122,7 @@ class LoanSearch:
         Raises:
             DatabaseUnavailable: If the database cannot be read.
         """
-        [(known_until,)] = self._database.rows(_KNOWN_UNTIL)
+        known_until = read_known_until(self._database)
         # The snapshot comes second, so that it has everything that was recorded before that time.
         [(snapshot, cluster)] = self._database.rows(_SNAPSHOT)
         xmin, xmax, still_open = snapshot.split(":")

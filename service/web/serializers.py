@@ -35,8 +35,13 @@ def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
         timeline: The loan's events.
         day: The balance's day, as a day number.
     """
+    return {"parts": parts_of(timeline, day), "allocation": PARTS}
+
+
+def parts_of(timeline: Timeline, day: int) -> dict[str, str]:
+    """Return the parts of a balance by their names."""
     parts = (to_decimal_string(part, timeline.exponent) for part in balance_parts(timeline, day))
-    return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
+    return dict(zip(PARTS, parts, strict=True))
 
 
 def entry_members(entry: StatementEntry, digits: int) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from typing import Literal
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
-from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
@@ -15,6 +14,7 @@ from service.web.explanation import explain
 from service.web.schemas.common import only_if
 from service.web.schemas.event import EventReply
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
+from service.web.schemas.parts import Parts
 from service.web.schemas.query_fields import (
     BalanceDay,
     Currency,
@@ -42,14 +42,6 @@ class BalanceQuery(LoanQuery):
     explain: Explain = False
     parts: PartsFlag = False
     provenance: ProvenanceFlag = False
-
-
-class Parts(BaseModel):
-    """The unpaid amount of each part. They sum to the balance. An overpayment makes the principal negative."""
-
-    fees: Money
-    interest: Money
-    principal: Money
 
 
 class BalanceReply(LoanLedgerReply):

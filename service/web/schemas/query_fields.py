@@ -93,6 +93,16 @@ KnownAt = Annotated[
         json_schema_extra=omit_default,
     ),
 ]
+ReportKnownAt = Annotated[
+    datetime | None,
+    BeforeValidator(parse_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    Field(
+        description="Answers from the loans and events that had been recorded by this time (RFC 3339). The answer is "
+        "immutable. A time that is too recent is 412.",
+        json_schema_extra=omit_default,
+    ),
+]
 FirstDay = Annotated[
     date | None,
     BeforeValidator(parse_date),
@@ -230,8 +240,8 @@ State = Annotated[
     WithJsonSchema({"type": "string", "enum": list(STATES)}),
     Field(
         description="Finds loans in this state on `date`: `not_started`, `open` (the balance is above zero) or "
-        "`closed` (started, and the balance is not above zero). A page then examines at most 10,000 loans, so it may be "
-        "short.",
+        "`closed` (started, and the balance is not above zero). A page then examines at most 10,000 loans, so it may "
+        "be short.",
         json_schema_extra=omit_default,
     ),
 ]

@@ -144,7 +144,9 @@ def test_pages_continue_in_the_order_of_ids(find, walk):
 
 @pytest.mark.shared_ledger
 def test_parameters_beside_a_cursor_must_agree_with_it(find):
-    first = "currency=USD&start_from=2019-01-01&start_to=2020-12-31&id_from=1&id_to=9&date=2020-07-01&state=open&limit=1"
+    first = (
+        "currency=USD&start_from=2019-01-01&start_to=2020-12-31&id_from=1&id_to=9&date=2020-07-01&state=open&limit=1"
+    )
     cursor = find(first).json["next_cursor"]
     assert ids(find(f"{first}&cursor={cursor}").json["loans"]) == [3]
     for other in (
