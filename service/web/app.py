@@ -49,8 +49,9 @@ class _Application(OpenAPI):
         super().register_api(api, **options)
         for path, item in earlier.items():
             for method in ("get", "post"):
-                if getattr(self.paths[path], method) is None:
-                    setattr(self.paths[path], method, getattr(item, method))
+                operation = getattr(item, method)
+                if operation is not None:
+                    setattr(self.paths[path], method, operation)
 
 
 def create_app(
