@@ -28,6 +28,9 @@ def test_an_explanation_contains_the_terms_and_events(client, bearer, path):
     assert len(digest) == 64
     tx_ids = [event.pop("tx_id") for event in events]
     assert tx_ids == sorted(tx_ids)
+    assert [event.pop("version") for event in events] == [1, 2]
+    assert all(event.pop("recorded_at").endswith("Z") for event in events)
+    assert {event.pop(name) for event in events for name in ("reverses", "reversed_by")} == {None}
     assert events == [
         {"event_type": "interest", "post_date": "2020-01-31", "amt": "10.00", "reversal": False,
          "signed_amt": "10.00", "balance": "1010.00"},
