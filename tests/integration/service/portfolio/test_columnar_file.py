@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+import struct
+from array import array
 from contextlib import closing, suppress
 from datetime import date
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from service.cli.main import main
 from service.portfolio.columnar import ColumnarPortfolio
 from service.portfolio.columnar_file import ColumnarFile, UnusableFile, write_columnar_file
+from service.portfolio.loan_columns import LoanColumns
 from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
 from service.postgres.connect import connect
@@ -52,15 +56,19 @@ def by_sql(settings):
 
 
 @FEW
-@given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=4), again=EVENTS, day=DAYS)
-def test_answers_equal_those_of_sql_before_and_after_further_postings(posting, refreshed, by_sql, loans, again, day):
+@given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=3), again=EVENTS, day=DAYS, parts=st.booleans())
+def test_answers_equal_those_of_sql_before_and_after_further_postings(
+    posting, refreshed, by_sql, loans, again, day, parts
+):
     for loan in loans:
         post(posting, *loan)
     for _ in (1, 2):
         columnar = ColumnarPortfolio(refreshed()[0])
         for one in (FIRST, day, END):
-            assert columnar.totals(one) == by_sql.totals(one)
-            assert list(columnar.loans(one)) == [row for piece in by_sql.loans(one) for row in piece]
+            assert columnar.totals(one, parts) == by_sql.totals(one, parts=parts)
+            assert list(columnar.loans(one, parts)) == [
+                row for piece in by_sql.loans(one, parts=parts) for row in piece
+            ]
         newest = post(posting, day, "7.00", again).loan_id
         if newest > 1:
             sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [newest - 1], ["fee"], [FIRST], [1])
@@ -83,7 +91,7 @@ def test_only_changed_loans_are_read_again(posting, refreshed, path, monkeypatch
     assert (is_rewritten, requested) == (True, [[2, 4, 6, 3000]])
     assert list(second.columns.loan_ids) == [1, 2, 3, 4, 5, 6, 3000]
     assert list(second.columns.versions) == [0, 1, 0, 1, 0, 0, 0]
-    assert second.currencies() == ["USD"] * 5 + ["EUR", "USD"]
+    assert second.currencies() == [("USD", 2)] * 5 + [("EUR", 2), ("USD", 2)]
     assert list(first.columns.versions) == [0] * 5  # an open file does not change
     assert os.listdir(path.parent) == [path.name]
 
@@ -98,36 +106,68 @@ def test_an_empty_ledger_has_no_totals_and_no_loans(refreshed):
 
 
 def test_a_damaged_or_foreign_file_is_recreated(posting, refreshed, path, admin, caplog):
-    post(posting, FIRST, "5.00", [])
+    caplog.set_level("INFO")
+    post(posting, FIRST, "5.00", [("fee", FIRST, "1.00", -1)])
     refreshed()
     whole = path.read_bytes()
     for content, message in (
         (b"", "damaged"),
         (whole[:3], "damaged"),
         (whole[:-1], "damaged"),
-        (whole[:4] + b"\x63" + whole[5:], "another release"),
-        (whole[:22] + b"9.9.9" + whole[27:], "another database"),
-        (whole[:22] + b"\xff" + whole[23:], "another database"),
+        (whole[:4] + b"\x63" + whole[5:], "damaged"),
+        (b"LNPF\1" + whole[5:252] + bytes(4), "another release"),
+        (sign_header(whole[:24] + b"9.9.9" + whole[29:]), "another database"),
+        (flip(whole, 0), "damaged"),
+        (flip(whole, 30), "damaged: the checksum of its header"),
+        (flip(whole, 256 + 8), "damaged: the checksum of its column versions"),
+        (flip(whole, len(whole) - 1), "damaged: the checksum of its column kinds"),
     ):
         path.write_bytes(content)
         caplog.clear()
         ledger, is_rewritten = refreshed()
         assert (is_rewritten, path.read_bytes(), len(ledger)) == (True, whole, 1)
-        assert (message in caplog.text) or message == "another database"
+        [record] = [record for record in caplog.records if record.name == "service.portfolio.sync"]
+        assert message in record.getMessage()
+        assert str(path) in record.getMessage()
     for content in (b"", whole[:100], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(UnusableFile):
             ColumnarFile.open(path)
 
 
-def test_contradicting_columns_are_reported(command, path):
-    command("--date", "2020-03-01")
-    content = bytearray(path.read_bytes())
-    content[256 + 8 * 3 * 3 + 7] ^= 0x80  # the first offset of three loans
-    path.write_bytes(content)
-    ran = command("--date", "2020-03-01")
-    assert (ran.exit_code, type(ran.exception)) == (1, SystemExit)
-    assert f"{path} is damaged; remove it" in ran.output
+def test_every_changed_byte_is_detected(path):
+    day = 18_000
+    with write_columnar_file(path, "cluster", 2, 3) as file:
+        links = array("I", [0, 0])
+        file.add(LoanColumns(1, 2, day, 100, "JPY", 0, array("i", [day] * 2), array("q", [101, 99]), b"\1\3", links))
+        file.add(LoanColumns(2, 1, day, 100, "USD", 2, array("i", [day]), array("q", [101]), b"\1", links[:1]))
+    whole = path.read_bytes()
+    assert len(ColumnarFile.open(path)) == 2
+    for position in range(len(whole)):
+        for bit in (0, 7):
+            path.write_bytes(flip(whole, position, bit))
+            with pytest.raises(UnusableFile, match=f"{path} is damaged"):
+                ColumnarFile.open(path)
+    path.write_bytes(whole)
+    assert ColumnarPortfolio(ColumnarFile.open(path)).totals(END) == [("JPY", 1, "99", ()), ("USD", 1, "1.01", ())]
+
+
+def test_the_command_replaces_a_damaged_file(command, path):
+    before = command("--date", "2020-03-01", "--csv")
+    whole = path.read_bytes()
+    path.write_bytes(flip(whole, 256 + 8 * 3 * 3 + 8 * 4 + 1))  # the first running balance of three loans
+    ran = command("--date", "2020-03-01", "--csv")
+    assert (ran.exit_code, ran.stdout) == (0, before.stdout)
+    assert path.read_bytes() == whole
+
+
+def flip(content: bytes, position: int, bit: int = 0) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+def sign_header(content: bytes) -> bytes:
+    """Return a file with the right checksum of its changed header."""
+    return content[:252] + struct.pack("=I", crc32(content[:252])) + content[256:]
 
 
 def test_a_foreign_file_is_not_changed(command, path):
@@ -216,4 +256,4 @@ def test_invalid_options_are_named(command, tmp_path):
 def test_one_file_answers_any_number_of_days(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
     columnar = ColumnarPortfolio(refreshed()[0])
-    assert all(columnar.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))
+    assert all(columnar.totals(day) == [("USD", 1, "100.00", ())] for day in days(loan.start_date, date(2020, 3, 1)))
