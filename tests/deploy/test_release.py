@@ -25,7 +25,7 @@ from service.tokens.issuer import READ, Subject
 from tests.conftest import ROOT
 from tests.deploy.chart import environment_of, helm, one, pods, rendered
 from tests.fakes.certificates import write_certificate
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.processes import ask, free_port, run, shell, started
 from tests.system.test_instance import until
@@ -98,7 +98,7 @@ def secrets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kong():
-    with running_kong(StandInKong()) as gateway:
+    with running_kong(FakeKong()) as gateway:
         yield gateway
 
 

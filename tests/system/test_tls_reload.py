@@ -21,7 +21,7 @@ from service.runtime.tls import CertificateReloader, read_certificate
 from service.settings import TlsSettings, load_settings
 from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import free_port, reach, run, started
 from tests.system.test_instance import UPSTREAM, until
 
@@ -88,7 +88,7 @@ def encrypted(path: Path) -> Path:
 
 
 def test_an_invalid_certificate_stops_the_start_before_the_registration(pair):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(TLS_CERT=str(pair), API_GATEWAY_URL=kong.url, PORT=str(free_port()))
     assert (done.returncode, kong.requests) == (1, [])
     assert done.stderr.strip() == "Error: TLS_KEY is not set; HTTPS requires it together with TLS_CERT"
@@ -102,7 +102,7 @@ def test_the_declaration_depends_on_the_certificate(pair):
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
 def test_every_gateway_connects_over_https(pair, version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         registrator = KongGatewayRegistrator(kong.url)
         for settings, protocol in ((https(pair), "https"), (load_settings(), "http")):
             registrator.reconcile(build_definition(settings))
@@ -189,7 +189,7 @@ def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
         (mounted / file).symlink_to(Path("..data") / file)
     first, second = ((tmp_path / name / "tls.crt").read_text() for name in ("first", "second"))
     (tmp_path / "both.pem").write_text(first + second)
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {
             **reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
             "LISTEN_HOST": "127.0.0.1", "WORKERS": "1", "SERVICE_DISCOVERY": "upstream", "DRAIN_S": "0",

@@ -17,7 +17,7 @@ import pytest
 
 from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 
@@ -37,7 +37,7 @@ def test_invalid_settings_are_one_line_and_status_1():
 
 
 def test_a_start_without_a_database_fails(keys_dir):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: PSQL_HOST is not set")
@@ -56,7 +56,7 @@ def test_a_start_without_a_gateway_fails_after_the_timeout():
 
 
 def test_the_start_registers_before_it_checks_keys_and_postgres(tmp_path):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(tmp_path / "none"))
         assert "loaner" in kong.routes
     assert done.returncode == 1
@@ -75,7 +75,7 @@ def test_an_unusable_key_stops_the_start(keys_dir, tmp_path, name, content, mess
     folder = tmp_path / "keys"
     shutil.copytree(keys_dir, folder)
     (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
                    PORT=str(free_port()))  # fmt: skip
     assert done.returncode == 1
@@ -85,7 +85,7 @@ def test_an_unusable_key_stops_the_start(keys_dir, tmp_path, name, content, mess
 
 
 def test_an_unreachable_postgres_stops_the_start(keys_dir):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         place = {"API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys_dir), "USE_VAULT": "false"}
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", **place)
     assert done.returncode == 1
@@ -93,7 +93,7 @@ def test_an_unreachable_postgres_stops_the_start(keys_dir):
 
 
 def start_on(settings, keys_dir, **variables: str) -> subprocess.CompletedProcess[str]:
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir), **variables)
 
 
@@ -174,7 +174,7 @@ def test_loading_as_a_user_who_may_not_post_fails(settings, tmp_path):
 def test_a_production_start_registers_serves_and_stops(served, bearer):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
                      "PORT": str(port), "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
                      "DRAIN_S": "0"}  # fmt: skip
@@ -196,7 +196,7 @@ def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer
     keys = shutil.copytree(served.tokens.keys_dir, tmp_path / "keys")
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
                      "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
                      "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),
@@ -270,6 +270,13 @@ def clone():
         yield folder
 
 
+@pytest.fixture
+def used_clone(clone, cluster_seed):
+    """A clone with an existing PostgreSQL cluster, so that its start needs no `initdb`."""
+    cluster_seed.copy_to(clone / ".local" / "postgres")
+    return clone
+
+
 def test_a_standalone_run_sets_up_everything_and_keeps_its_data(clone):
     port = free_port()
     url = f"http://localhost:{port}"
@@ -328,14 +335,14 @@ def test_a_standalone_run_sets_up_everything_and_keeps_its_data(clone):
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_the_last_command_that_uses_the_embedded_postgres_stops_it(clone):
+def test_the_last_command_that_uses_the_embedded_postgres_stops_it(used_clone):
     def demo() -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "service.py", "demo"], cwd=clone, env=environment(), stdin=subprocess.PIPE,
+            [sys.executable, "service.py", "demo"], cwd=used_clone, env=environment(), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=0,
         )  # fmt: skip
 
-    pid_file = clone / ".local" / "postgres" / "data" / "postmaster.pid"
+    pid_file = used_clone / ".local" / "postgres" / "data" / "postmaster.pid"
     first = demo()
     assert first.stdout.read(10)  # it prompts, so its PostgreSQL is running
     second = demo()
@@ -346,23 +353,23 @@ def test_the_last_command_that_uses_the_embedded_postgres_stops_it(clone):
     assert not pid_file.exists()
 
 
-def test_closing_the_terminal_stops_a_standalone_run(clone):
+def test_closing_the_terminal_stops_a_standalone_run(used_clone):
     port = free_port()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, read_log):
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, read_log):
         wait_until_up(process, f"http://localhost:{port}/healthcheck", read_log)
         process.send_signal(signal.SIGHUP)
         assert process.wait(20) == 0
-    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (used_clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_an_incomplete_key_pair_is_kept_and_another_one_signs(clone):
+def test_an_incomplete_key_pair_is_kept_and_another_one_signs(used_clone):
     port = free_port()
-    (clone / "keys").mkdir(exist_ok=True)
-    write_key_pair(clone / "keys", "loaner")
-    (clone / "keys" / "loaner.pub").unlink()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, read_log):
+    (used_clone / "keys").mkdir(exist_ok=True)
+    write_key_pair(used_clone / "keys", "loaner")
+    (used_clone / "keys" / "loaner.pub").unlink()
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, read_log):
         wait_until_up(process, f"http://localhost:{port}/healthcheck", read_log)
-        token = shell("source .auth && echo $JWT", clone).strip()
+        token = shell("source .auth && echo $JWT", used_clone).strip()
         assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200
         assert "loaner has no public key, so it does not sign" in read_log()
-    assert (clone / "keys" / "loaner").exists()
+    assert (used_clone / "keys" / "loaner").exists()

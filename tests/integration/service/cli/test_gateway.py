@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
 PLUGINS = """
@@ -18,7 +18,7 @@ plugins:
 
 @pytest.fixture
 def kong():
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         yield gateway
 
 

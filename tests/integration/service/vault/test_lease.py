@@ -17,14 +17,14 @@ from service.vault.lease import VaultLease
 from service.vault.login import VaultUnavailable, vault_url
 from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import ROOT, sql
-from tests.fakes.vault.fake_vault import DENIED, StandInVault, running
+from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
 
 RECORDING = ROOT / "tests/fakes/vault/recordings/vault-1.8.json"
 
 
 @pytest.fixture
 def vault(settings):
-    with running(StandInVault(settings)) as server:
+    with running(FakeVault(settings)) as server:
         yield server
 
 
@@ -62,9 +62,9 @@ def roles(settings) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def test_the_fake_answers_like_the_recorded_server(settings, say):
+def test_the_fake_answers_like_the_recorded_server(settings, report_measurement):
     """Compares the status, the errors, and the members that the service reads, in every recorded exchange."""
-    vault, tokens, leases, compared = StandInVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
+    vault, tokens, leases, compared = FakeVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
     for scenario in json.loads(RECORDING.read_text())["scenarios"]:
         vault.sealed = scenario["name"] == "sealed"
         for step in scenario["steps"]:
@@ -94,7 +94,7 @@ def test_the_fake_answers_like_the_recorded_server(settings, say):
                 assert members["lease_duration"] == expected["lease_duration"]
     for lease_id in list(vault.leases):
         vault.revoke(lease_id)
-    say(f"vault-1.8: {compared} recorded exchanges answered identically")
+    report_measurement(f"vault-1.8: {compared} recorded exchanges answered identically")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_every_login_method_gets_credentials_that_can_read(settings, vault, tmp_
     assert roles(settings) == set()  # revoked
 
 
-def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, say):
+def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, report_measurement):
     vault.lease_s, vault.max_s = 2.0, 5.0
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
@@ -156,7 +156,9 @@ def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, sa
     assert len(users) >= 3
     assert least > 0.2
     assert vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
-    say(f"Vault: {reads[0]} reads in 12 s with {len(users)} users that each lived at most 5 s, none failed")
+    report_measurement(
+        f"Vault: {reads[0]} reads in 12 s with {len(users)} users that each lived at most 5 s, none failed"
+    )
 
 
 def test_reads_continue_during_an_outage_of_vault(settings, vault, caplog):

@@ -14,6 +14,8 @@ from tests.conftest import sql
 from tests.support.processes import free_port
 from tests.support.settings import with_changes
 
+pytestmark = pytest.mark.shared_ledger
+
 
 def test_status_is_returned_to_a_client_with_a_token(client, bearer):
     expected = {"status": "running", "version": __version__, "core": IMPLEMENTATION, "database": "ok",
