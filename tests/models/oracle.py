@@ -1,4 +1,4 @@
-"""What a ledger means, in Decimals and in the plainest way: nothing is shared with the core."""
+"""A reference implementation of the ledger with Decimals that shares no code with the core."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +10,7 @@ from native import FEE, INTEREST, PAYMENT, REVERSAL
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it is posted. amount: cents, positive."""
+    """A posted event; `amount` is in cents and positive."""
 
     day: int
     kind: int
@@ -37,7 +37,7 @@ class Ledger:
         return Decimal(self.initial) / 100 + sum((e.signed for e in self.events if e.day <= day), Decimal(0))
 
     def parts_at(self, day: int) -> tuple[Decimal, Decimal, Decimal]:
-        """Fees, interest and principal."""
+        """Return what is owed of fees, interest and principal."""
         if day < self.start_day:
             return Decimal(0), Decimal(0), Decimal(0)
         standing: list[Event] = []
@@ -63,7 +63,7 @@ class Ledger:
         return owed[FEE], owed[INTEREST], owed[PAYMENT]
 
     def build(self, core, **changes):
-        """The core's timeline of the same ledger."""
+        """Build the core's timeline of the same ledger."""
         ordered = sorted(self.events, key=lambda event: (event.day, event.tx_id))
         columns = {
             "loan_id": 7,
@@ -86,7 +86,7 @@ DAYS = st.integers(-1000, 1000)  # close together, so that many fall on one day
 
 @st.composite
 def ledgers(draw, max_events: int = 30) -> Ledger:
-    """Ledgers with shared days, events before the start, and reversals."""
+    """Generate ledgers with shared days, events before the start, and reversals."""
     count = draw(st.integers(0, max_events))
     tx_ids = draw(st.lists(st.integers(0, 2**63 - 1), min_size=count, max_size=count, unique=True))
     events = tuple(

@@ -12,7 +12,7 @@ from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.pool import ConnectionPool
-from tests.conftest import refused, sql
+from tests.conftest import expect_error, sql
 
 GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"
 GOOD_EVENTS = "1,interest,2020-01-31,10.00\n2,payment,2020-02-01,500.5\n1,payment,2020-02-02,100\n"
@@ -230,7 +230,7 @@ def test_a_first_line_that_is_too_long_counts_as_one_line(posting, files):
 
 def test_a_reader_may_not_load(settings, files):
     with closing(connect(settings, "reader")) as connection:
-        assert refused(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
+        assert expect_error(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
 
 
 def test_the_sample_is_ten_loans_of_december_2019_with_a_hundred_events_in_2020():
