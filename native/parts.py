@@ -15,6 +15,7 @@ from native.columns import check_columns, run_in_threads
 ORDER = ("fees", "interest", "principal")
 
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
+_NO_LINKS = array("I")
 
 
 @cython.cfunc
@@ -109,7 +110,7 @@ def balance_parts(timeline, day):
     kinds, running, links = timeline.columns(day)
     kind_of: cython.const[cython.uchar][::1] = kinds
     running_after: cython.const[cython.longlong][::1] = running
-    link_of: cython.const[cython.uint][::1] = links
+    link_of: cython.const[cython.uint][::1] = _NO_LINKS if links is None else links
     fees, interest, principal, overflows = _allocate(
         timeline.initial, kind_of, running_after, link_of, links is not None, 0, len(kinds)
     )
