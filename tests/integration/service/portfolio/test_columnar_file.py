@@ -7,6 +7,7 @@ import struct
 from array import array
 from contextlib import closing, suppress
 from datetime import date
+from decimal import Decimal
 from zlib import crc32
 
 import pytest
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from service.cli.main import main
 from service.portfolio.columnar import ColumnarPortfolio
 from service.portfolio.columnar_file import ColumnarFile, UnusableFile, write_columnar_file
+from service.portfolio.csv import portfolio_csv
 from service.portfolio.loan_columns import LoanColumns
 from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
@@ -257,3 +259,121 @@ def test_one_file_answers_any_number_of_days(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
     columnar = ColumnarPortfolio(refreshed()[0])
     assert all(columnar.totals(day) == [("USD", 1, "100.00", ())] for day in days(loan.start_date, date(2020, 3, 1)))
+
+
+# Currencies, parts and times
+
+
+@pytest.fixture
+def mixed(posting, admin):
+    """Loans in currencies with 0, 2 and 3 decimals, and one in yen with 2, as releases before 1.1 created it."""
+    post(posting, FIRST, "1000", [("fee", FIRST, "7", -1), ("payment", FIRST, "100", -1)], "JPY")
+    post(posting, FIRST, "1.234", [("interest", FIRST, "0.005", -1)], "KWD")
+    post(posting, FIRST, "10.50", [], "USD")
+    sql(
+        admin,
+        "INSERT INTO loans (loan_id, start_date, initial_amt, currency, exponent) VALUES (4, %s, 1000.50, 'JPY', 2)",
+        FIRST,
+    )
+    post(posting, FIRST, "5", [("fee", FIRST, "2", -1), ("fee", FIRST, "2", 0)], "JPY")
+
+
+def test_amounts_have_the_decimals_of_each_loan_and_sums_are_exact(mixed, refreshed, by_sql):
+    expected_totals = [
+        ("JPY", 3, "1912.50", ("0.00", "0.00", "1912.50")),
+        ("KWD", 1, "1.239", ("0.000", "0.005", "1.234")),
+        ("USD", 1, "10.50", ("0.00", "0.00", "10.50")),
+    ]
+    expected_loans = [
+        (1, "907", "JPY", 2, ("0", "0", "907")),
+        (2, "1.239", "KWD", 1, ("0.000", "0.005", "1.234")),
+        (3, "10.50", "USD", 0, ("0.00", "0.00", "10.50")),
+        (4, "1000.50", "JPY", 0, ("0.00", "0.00", "1000.50")),
+        (5, "5", "JPY", 2, ("0", "0", "5")),
+    ]
+    columnar = ColumnarPortfolio(refreshed()[0])
+    assert columnar.totals(END, True) == by_sql.totals(END, parts=True) == expected_totals
+    assert list(columnar.loans(END, True)) == [row for piece in by_sql.loans(END, parts=True) for row in piece]
+    assert list(columnar.loans(END, True)) == expected_loans
+    without = [row[:3] + ((),) for row in expected_totals]
+    assert columnar.totals(END) == by_sql.totals(END) == without
+    rows = "".join(portfolio_csv(END, by_sql.loans(END, parts=True))).splitlines()
+    assert rows[-3:] == [
+        "9999-12-31,,1912.50,JPY,,0.00,0.00,1912.50",
+        "9999-12-31,,1.239,KWD,,0.000,0.005,1.234",
+        "9999-12-31,,10.50,USD,,0.00,0.00,10.50",
+    ]
+
+
+@FEW
+@given(
+    loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), min_size=1, max_size=3),
+    later=EVENTS,
+    day=DAYS,
+    parts=st.booleans(),
+)
+def test_a_reported_day_is_reproduced_exactly(posting, admin, refreshed, by_sql, loans, later, day, parts):
+    known = [post(posting, *loan) for loan in loans]
+    [(moment,)] = sql(admin, "SELECT known_until() - interval '1 microsecond'")
+    totals = ColumnarPortfolio(refreshed()[0]).totals(day, parts)
+    rows = list(ColumnarPortfolio(refreshed()[0]).loans(day, parts))
+    sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [known[0].loan_id], ["fee"], [FIRST], [1])
+    post(posting, day, "7.00", later)
+    assert by_sql.totals(day, moment, parts) == totals
+    assert [row for piece in by_sql.loans(day, moment, parts) for row in piece] == rows
+    if parts:
+        ours = {row.loan_id: tuple(map(Decimal, row.parts)) for row in rows}
+        for loan in known:
+            assert ours.get(loan.loan_id, (0, 0, 0)) == loan.parts(day)
+
+
+def test_parts_are_read_in_batches(posting, by_sql, refreshed, monkeypatch):
+    monkeypatch.setattr("service.portfolio.sql.LOANS_PER_BATCH", 2)
+    for number in range(5):
+        post(posting, FIRST, f"{number}.00", [("fee", FIRST, "1.00", -1)] * number)
+    pieces = list(by_sql.loans(END, parts=True))
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    assert [row for piece in pieces for row in piece] == list(ColumnarPortfolio(refreshed()[0]).loans(END, True))
+
+
+def test_the_command_with_parts_and_a_time_equals_the_service(command, client, bearer, posting, admin):
+    [(moment,)] = sql(admin, "SELECT to_rfc3339(known_until() - interval '1 microsecond')")
+    options = ("--date", "2020-03-01", "--csv", "--parts")
+    before = command(*options)
+    assert before.exit_code == 0, before.output
+    assert before.stdout.startswith("date,loan_id,balance,currency,version,fees,interest,principal\n")
+    sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2020-01-01'::date], ARRAY[5.00])")
+    assert command(*options).stdout != before.stdout
+    again = command(*options, "--known-at", moment)
+    assert (again.exit_code, again.stdout) == (0, before.stdout)
+    query = {"format": "csv", "parts": "true", "known_at": moment}
+    reply = client.get("/api/v1/portfolio/2020-03-01", query_string=query, headers=bearer)
+    assert reply.data == before.stdout_bytes
+    totals = command("--date", "2020-03-01", "--known-at", moment, "--parts")
+    [row] = [line.split() for line in totals.stdout.splitlines() if line.strip("│┃ ").startswith("20")]
+    sums = before.stdout.splitlines()[-1].split(",")
+    assert [cell for cell in row if cell not in ("│", "┃")] == [sums[0], sums[3], "2", sums[2], *sums[5:]]
+
+
+@pytest.mark.parametrize(
+    ("known_at", "message"),
+    [
+        ("yesterday", "expected a time"),
+        ("2026-01-01", "expected a time"),
+        ("2026-01-01T00:00:00", "expected a time"),
+        ("2026-02-30T00:00:00Z", "expected a time"),
+        ("9000-01-01T00:00:00Z", "known_at is too recent"),
+    ],
+)
+def test_an_invalid_time_is_named(command, path, known_at, message):
+    ran = command("--date", "2020-03-01", "--known-at", known_at)
+    assert ran.exit_code != 0
+    assert "known" in ran.output
+    assert message in ran.output
+    assert "Traceback" not in ran.output
+    assert not path.exists()
+
+
+def test_before_the_first_recording_the_ledger_is_empty(command):
+    ran = command("--date", "2020-03-01", "--known-at", "2001-01-01t00:00:00z", "--csv")
+    assert (ran.exit_code, ran.stdout) == (0, "date,loan_id,balance,currency,version\n")
