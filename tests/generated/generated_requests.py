@@ -30,6 +30,8 @@ BEYOND_SCHEMA = re.compile(
     r"\w+: cannot be combined with `\w+`"  # two parameters
     r"|from: expected a date that is not after `to`.*"
     r"|(recorded_from|id_from|start_from): expected a (time|value) that is not .*"
+    r"|(.*\.)?(amt|initial_amt): expected (at most [0-4] decimals|an amount of at most [0-9.]+) \([A-Z]{3}\)"
+    r"|If-Match: contradicts `expected_version`"
     r"|provenance: expected only with `explain=true`"
     r"|cursor: (expected .*|past the last page)"  # contains a checksum
     r"|(limit|cursor): not allowed with CSV.*"

@@ -21,7 +21,7 @@ from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
 from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, parsed_string
 from service.web.schemas.common import Query, omit_default
-from service.web.schemas.if_match import MAX_IF_MATCH_CHARS, IfMatch, parse_if_match
+from service.web.schemas.if_match import IF_MATCH_SCHEMA, IfMatch, parse_if_match
 
 MAX_EVENTS_PER_REQUEST = 1000
 ANY_VERSION = -1
@@ -77,7 +77,7 @@ class EventsHeaders(PostingHeaders):
     if_match: Annotated[
         InstanceOf[IfMatch] | None,
         parsed_string(parse_if_match),
-        WithJsonSchema({"type": "string", "maxLength": MAX_IF_MATCH_CHARS, "example": '"2-0f1e2d3c4b5a69788796a5b4"'}),
+        WithJsonSchema(IF_MATCH_SCHEMA),
     ] = Field(
         default=None,
         alias="If-Match",
