@@ -109,22 +109,25 @@ COMMENT ON FUNCTION public.close_period IS
     'Close the ledger until a day, or reopen what is later, and return until when it was closed; until null reopens '
     'everything. For the owner of the tables. closed_by: a name beside that of the database''s user.';
 
+-- The functions that follow are called only by functions that set search_path.
+
 -- Waits while a period is being closed, and keeps one from being closed until the transaction ends.
-CREATE FUNCTION public.begin_posting() RETURNS date
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.begin_posting() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         -- its snapshot may be older than the latest closing
         RAISE EXCEPTION 'posting requires the isolation level READ COMMITTED' USING ERRCODE = 'feature_not_supported';
     END IF;
     PERFORM pg_advisory_xact_lock_shared(1819242340);
-    RETURN (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1);
 END
 $$;
-COMMENT ON FUNCTION public.begin_posting IS 'The day until which the ledger is closed; null if every day is open.';
 
-CREATE FUNCTION public.advance_recording_clock(at_least bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The day until which the ledger is closed; null if every day is open.
+CREATE FUNCTION public.closed_until() RETURNS date LANGUAGE sql STABLE AS $$
+    SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1
+$$;
+
+CREATE FUNCTION public.advance_recording_clock(at_least bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     advanced bigint;
 BEGIN
@@ -144,8 +147,7 @@ $$;
 COMMENT ON FUNCTION public.advance_recording_clock IS
     'A time later than every one given out before, in microseconds since 1970: now, if the clock allows.';
 
-CREATE OR REPLACE FUNCTION public.begin_recording() RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION public.begin_recording() RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
     clock CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
     latest bigint;
@@ -189,8 +191,7 @@ COMMENT ON FUNCTION public.known_until IS
     'Nothing will be recorded before this time any more, and a later statement sees all that was. Only the primary '
     'knows, in a transaction that may write: the time is noted, so that it holds even if the clock is put back.';
 
-CREATE FUNCTION public.to_rfc3339(at timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.to_rfc3339(at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
@@ -200,10 +201,12 @@ CREATE FUNCTION public.create_loans(
 )
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    closed_until CONSTANT date := public.begin_posting();
+    closed_until date;
     recorded     timestamptz;
     refused      json;
 BEGIN
+    PERFORM public.begin_posting();
+    closed_until := public.closed_until();
     SELECT json_agg(json_build_array(r.position - 1, r.loan_id)) INTO refused FROM (
         SELECT u.position, u.loan_id FROM unnest(currencies, loan_ids) WITH ORDINALITY AS u (code, loan_id, position)
         WHERE NOT EXISTS (SELECT FROM public.currencies AS c WHERE c.code = u.code)
@@ -248,10 +251,11 @@ COMMENT ON FUNCTION public.create_loans IS
 -- Why a batch is refused: the first rule that it breaks, with the positions in DETAIL. Returns if it breaks none.
 CREATE FUNCTION public.refuse_events(
     loan_ids bigint[], event_types text[], post_dates date[], amts numeric[], reversed_ids bigint[],
-    closed_until date, latest_date date
+    latest_date date
 )
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    closed_until CONSTANT date := public.closed_until();
     most    CONSTANT int := 1000;  -- positions that an error names
     refused json;
     ids     text;
@@ -358,33 +362,35 @@ DECLARE
                                        coalesce(cardinality(reversed_ids), cardinality(loan_ids)),
                                        coalesce(cardinality(memos), cardinality(loan_ids))];
     any_reversal CONSTANT boolean := coalesce(array_remove(reversed_ids, NULL) <> '{}', false);
-    closed_until date;
     loans        bigint;
     refused      boolean;
     recorded     timestamptz;
-    many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans   CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    -- by the number of decimals: what an amt is below, and how many minor units 1 has
+    limits       CONSTANT numeric[] := '{1e18,1e17,1e16,1e15,1e14}';
+    factors      CONSTANT numeric[] := '{1,10,100,1000,10000}';
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
-    closed_until := public.begin_posting();
+    PERFORM public.begin_posting();
 
     -- Locked in the order of ids, so that two batches wait for each other without a deadlock.
     PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
 
-    SELECT count(*), bool_or(
-        (g.fits AND g.first > coalesce(closed_until, '-infinity') AND g.last <= coalesce(latest_date, 'infinity')
-         AND (l.initial_amt + l.turnover + g.amt) * 10::numeric ^ l.exponent <= 9223372036854775807) IS NOT TRUE)
-    INTO loans, refused
-    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, sum(u.amt) AS amt,
-                 bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < 10::numeric ^ (18 - l.exponent))
-                          IS TRUE) AS fits
+    -- One pass that finds out whether to look closer. IS NOT TRUE: nulls and NaN are refused, too.
+    SELECT count(*), bool_or(g.fits IS NOT TRUE) INTO loans, refused
+    FROM (SELECT bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < limits[l.exponent + 1]) IS TRUE)
+                 AND max(u.post_date) <= coalesce(latest_date, 'infinity')
+                 AND min(u.post_date) > coalesce(
+                     (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
+                 AND (max(l.initial_amt + l.turnover) + sum(u.amt)) * max(factors[l.exponent + 1])
+                     <= 9223372036854775807 AS fits
           FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
           LEFT JOIN public.loans AS l USING (loan_id)
-          GROUP BY u.loan_id) AS g
-    LEFT JOIN public.loans AS l USING (loan_id);
+          GROUP BY u.loan_id) AS g;
     IF refused OR any_reversal THEN
-        PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, closed_until, latest_date);
+        PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, latest_date);
     END IF;
 
     -- Under the locks: of two batches on one loan, the later version has the later time.
@@ -555,7 +561,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS 'open_loan_once, as release 1.0.0 calls it.';
 
-REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.advance_recording_clock, public.to_rfc3339,
+REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock, public.to_rfc3339,
     public.trim_scales, public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once,

@@ -267,11 +267,11 @@ def test_the_balance_before_the_start_date_is_zero_despite_postings(client, writ
 def test_a_loan_is_created(client, writer, bearer):
     reply = client.post("/api/v1/loan", json={**LOAN, "currency": "EUR"}, headers=writer)
     assert (reply.status_code, reply.headers["Location"]) == (201, "/api/v1/loan/50")
-    loan = reply.json
-    recorded_at = loan.pop("recorded_at")
-    assert loan == {**LOAN, "date": loan["date"], "balance": "100.00", "currency": "EUR", "version": 0}
+    created = dict(reply.json)
+    recorded_at = created.pop("recorded_at")
+    assert created == {**LOAN, "date": created["date"], "balance": "100.00", "currency": "EUR", "version": 0}
     assert abs(datetime.fromisoformat(recorded_at).timestamp() - time.time()) < 60
-    assert client.get(reply.headers["Location"], headers=bearer).json == loan
+    assert client.get(reply.headers["Location"], headers=bearer).json == created
 
 
 def test_the_location_keeps_the_prefix_of_a_gateway(client, writer):
