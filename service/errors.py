@@ -105,6 +105,10 @@ class VersionChanged(LoanerError):
         self.version = version
 
 
+class PeriodNotClosed(LoanerError):
+    """The ledger was not closed until the day that was requested."""
+
+
 class TimeNotReached(LoanerError):
     """Events may still be recorded before the requested `known_at`.
 

@@ -11,6 +11,7 @@ import psycopg2
 from security import KeyException
 from service import __version__
 from service.cli.clients import client_group, token_command
+from service.cli.close import close_command
 from service.cli.gateway import gateway_group, register_command, unregister_command
 from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
@@ -69,6 +70,7 @@ for command in (
     sample_command,
     demo_command,
     portfolio_command,
+    close_command,
     keys_group,
     client_group,
     token_command,

@@ -8,8 +8,8 @@ import iso4217
 
 def _read_table() -> dict[str, int]:
     # N.A. marks precious metals, units of account and codes for tests: they have no minor unit.
-    units = {code: entry["CcyMnrUnts"] for code, entry in iso4217.raw_table.items() if code is not None}
-    return {code: int(text) for code, text in units.items() if text is not None and text.isdecimal()}
+    units = {code: str(entry["CcyMnrUnts"]) for code, entry in iso4217.raw_table.items() if code is not None}
+    return {code: int(text) for code, text in units.items() if text.isdecimal()}
 
 
 MINOR_DIGITS: Mapping[str, int] = MappingProxyType(_read_table())

@@ -4,10 +4,11 @@ Each raises a ValueError whose message says what is expected.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
+
+from service.domain.provenance import has_control_characters
 
 MAX_LOAN_ID = 2**63 - 1  # also the highest version
 MAX_LIMIT = 1000
@@ -15,9 +16,7 @@ EVENT_TYPES = ("fee", "interest", "payment")
 MAX_SOURCE_ID_CHARS = 200
 MAX_MEMO_CHARS = 200
 # What spreadsheets take for the beginning of a formula, in their Asian forms, too.
-_FORMULA_PREFIXES = "=+-@＝＋－＠"
-# Categories of Unicode: control characters, surrogates, separators of lines and paragraphs.
-_CONTROL = ("Cc", "Cs", "Zl", "Zp")
+_FORMULA_PREFIXES = "=+-@\uff1d\uff0b\uff0d\uff20"
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:\.([0-9]+))?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))"
@@ -110,7 +109,7 @@ def parse_memo(text: str) -> str:
     A memo that a spreadsheet would take for a formula is rejected instead of changed: the ledger stores what it was
     given.
     """
-    if not text.strip() or len(text) > MAX_MEMO_CHARS or any(unicodedata.category(c) in _CONTROL for c in text):
+    if not text.strip() or len(text) > MAX_MEMO_CHARS or has_control_characters(text):
         raise ValueError(f"expected 1 to {MAX_MEMO_CHARS} characters, without control characters such as line breaks")
     if text.lstrip()[0] in _FORMULA_PREFIXES:
         raise ValueError("expected a memo that does not begin with =, +, - or @: spreadsheets take it for a formula")

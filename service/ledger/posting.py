@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
 from service.domain.money import to_minor_units
+from service.domain.provenance import to_printable
 from service.errors import (
     EventsExist,
     InvalidRequest,
@@ -199,11 +200,6 @@ class LedgerWriter:
 def to_rfc3339(moment: datetime) -> str:
     """Write a time in UTC with microseconds, such as 2020-07-01T12:00:00.000000Z."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def to_printable(identity: str) -> str:
-    """Return an identity with every character escaped that is not printable: Postgres does not store all of them."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in identity) or "(empty)"
 
 
 def _positions(err: psycopg2.Error) -> list[list[Any]]:

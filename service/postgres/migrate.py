@@ -15,12 +15,15 @@ from sqlalchemy.pool import NullPool
 
 from service.errors import SettingsError
 from service.postgres.connect import connect
+from service.postgres.currencies import sync_currencies
+from service.postgres.earlier_rows import find_earlier_rows
 from service.settings import PostgresSettings
 
 log = logging.getLogger(__name__)
 
 _LOCK = 0x6C6F616E  # key of the advisory lock under which one migration runs at a time
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_TWO_DECIMALS_ONLY = ("0001", "0002", "0003")  # revisions before loans had the decimals of their currencies
 _PARTITIONS = _MIGRATIONS / "partitions.sql"
 
 
@@ -43,7 +46,8 @@ def revisions() -> list[str]:
 def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
     """Apply the missing migrations as the admin user, in one transaction.
 
-    A schema of a newer release stays unchanged; this release works with it.
+    A schema of a newer release stays unchanged; this release works with it. Rows of an earlier release that the new
+    rules would refuse stay as they are, and are logged.
 
     Args:
         settings: The database and its admin user.
@@ -61,8 +65,7 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
         config.attributes["connection"] = connection
         try:
             with connection.begin():
-                if not _is_newer(connection):
-                    command.upgrade(config, "head")
+                earlier_rows = [] if _is_newer(connection) else _upgrade(connection, config)
                 if partitions is not None:
                     _partition(connection, partitions)
         except (DBAPIError, psycopg2.Error) as err:
@@ -72,6 +75,17 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
                 raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.database}: {reason}") from err
             raise SettingsError(f"migrating {settings.database} failed, nothing was changed: {reason}") from err
     engine.dispose()
+    for line in earlier_rows:
+        log.warning("%s", line)
+
+
+def _upgrade(connection: Connection, config: Config) -> list[str]:
+    """Apply the missing migrations, and return a line about each row that the rules of a new one would refuse."""
+    before = MigrationContext.configure(connection).get_current_revision()
+    command.upgrade(config, "head")
+    cursor = connection.connection.cursor()
+    sync_currencies(cursor)
+    return list(find_earlier_rows(cursor)) if before in _TWO_DECIMALS_ONLY else []
 
 
 def _is_newer(connection: Connection) -> bool:

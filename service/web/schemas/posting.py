@@ -96,8 +96,8 @@ class EventBody(BaseModel):
     )
     reverses: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)] = Field(
         default=0,
-        description="The `tx_id` of the event that this one reverses. It must have the same type and amount, must not be "
-        "dated later than this one, and can be reversed once.",
+        description="The `tx_id` of the event that this one reverses. It must have the same type and amount, must not "
+        "be dated later than this one, and can be reversed once.",
         json_schema_extra=omit_default,
     )
     memo: Annotated[str, parsed_string(parse_memo), WithJsonSchema(_MEMO)] = Field(

@@ -21,6 +21,7 @@ _CURRENCIES = """
 
 
 def upgrade() -> None:
+    """Apply the migration."""
     with op.get_bind().connection.cursor() as cursor:
         cursor.execute(_CURRENCIES)
         sync_currencies(cursor)

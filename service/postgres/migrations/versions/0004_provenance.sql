@@ -36,7 +36,7 @@ ALTER TABLE public.loan_events
     ADD COLUMN posted_by text CHECK (posted_by <> ''),
     -- neither control characters nor what a spreadsheet takes for a formula
     ADD COLUMN memo text CONSTRAINT loan_events_memo_check
-        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@＝＋－＠]');
+        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@\uff1d\uff0b\uff0d\uff20]');
 COMMENT ON COLUMN public.loan_events.amt IS 'above zero, in whole minor units of the currency of its loan';
 COMMENT ON COLUMN public.loan_events.recorded_at IS
     'when it was recorded: later than everything that was recorded, or given out as known_until, before';
@@ -88,8 +88,10 @@ CREATE TRIGGER closed_periods_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON
     FOR EACH STATEMENT EXECUTE FUNCTION public.refuse_change();
 GRANT SELECT ON public.closed_periods TO loaner_reader, loaner_poster;
 
-CREATE FUNCTION public.close_period(until date, why text, today date DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.close_period(until date, why text, today date DEFAULT NULL, closed_by text DEFAULT NULL)
+RETURNS date LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before date;
 BEGIN
     IF until >= coalesce(today, current_date) THEN
         RAISE EXCEPTION 'a period can be closed until yesterday at the latest, not until %', until
@@ -97,12 +99,15 @@ BEGIN
     END IF;
     -- Waits for open postings and blocks new ones: each of them holds this lock, shared.
     PERFORM pg_advisory_xact_lock(1819242340);
+    SELECT c.closed_until INTO before FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1;
     INSERT INTO public.closed_periods (closed_until, why, closed_by, closed_at)
-    VALUES (until, why, session_user, clock_timestamp());
+    VALUES (until, why, session_user || coalesce(' (' || close_period.closed_by || ')', ''), clock_timestamp());
+    RETURN before;
 END
 $$;
 COMMENT ON FUNCTION public.close_period IS
-    'Close the ledger until a day, or reopen what is later; until null reopens everything. For the owner of the tables.';
+    'Close the ledger until a day, or reopen what is later, and return until when it was closed; until null reopens '
+    'everything. For the owner of the tables. closed_by: a name beside that of the database''s user.';
 
 -- Waits while a period is being closed, and keeps one from being closed until the transaction ends.
 CREATE FUNCTION public.begin_posting() RETURNS date
