@@ -155,7 +155,9 @@ class Rows:
             return False
         wrong = [f"unknown column {name!r}" for name in names if name not in format]
         wrong += [f"column {name} occurs twice" for name in format if names.count(name) > 1]
-        wrong += [f"column {name} is missing" for name, column in format.items() if column.required and name not in names]
+        wrong += [
+            f"column {name} is missing" for name, column in format.items() if column.required and name not in names
+        ]
         self.columns = {} if wrong else {name: format[name] for name in names}
         for reason in wrong:
             self._reject(1, "header", f"{reason} (the columns are {', '.join(format)})")

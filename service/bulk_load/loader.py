@@ -124,7 +124,7 @@ def load(
     events: Path,
     *,
     again: bool = False,
-    on_behalf_of: str | None = None,
+    name: str | None = None,
     latest_date: date | None = None,
     on_progress: OnProgress = lambda step, amount: None,
 ) -> LoadResult:
@@ -135,7 +135,7 @@ def load(
         loans: CSV file of loans.
         events: CSV file of events.
         again: Whether to load events without source ids from a file that was loaded before.
-        on_behalf_of: A name that is recorded beside the database's session user.
+        name: A name that is recorded beside the database's session user.
         latest_date: The latest date of an event, except of a reversal on its event's date; None for any.
         on_progress: Receives ("read", number of bytes since the last call), then ("post", number of events so far).
 
@@ -154,7 +154,7 @@ def load(
         event_rows = _stage(cursor, events, "staged_events", EVENTS, on_progress)
         if not again:
             _reject_loaded(cursor, event_rows)
-        provenance = _read_provenance(cursor, on_behalf_of, latest_date)
+        provenance = _read_provenance(cursor, name, latest_date)
         skipped = _check(cursor, loan_rows, event_rows, provenance)
         try:
             cursor.execute(_CREATE_LOANS, (provenance.posted_by,))
@@ -196,13 +196,13 @@ def _reject_loaded(cursor: Any, rows: Rows) -> None:
         )
 
 
-def _read_provenance(cursor: Any, on_behalf_of: str | None, latest_date: date | None) -> _Provenance:
+def _read_provenance(cursor: Any, name: str | None, latest_date: date | None) -> _Provenance:
     cursor.execute(_CLOSED_UNTIL)
     (closed_until,) = cursor.fetchone() or (None,)
     posted_by = None
-    if on_behalf_of is not None:
+    if name is not None:
         cursor.execute("SELECT session_user")
-        posted_by = f"{cursor.fetchone()[0]} as {on_behalf_of}"
+        posted_by = f"{cursor.fetchone()[0]} ({name})"
     return _Provenance(posted_by, closed_until, latest_date)
 
 
@@ -235,7 +235,7 @@ def _check(cursor: Any, loans: Rows, events: Rows, provenance: _Provenance) -> i
     bad = sorted(dict.fromkeys(bad_loans), key=_line) + sorted(dict.fromkeys(bad_events), key=_line)
     if bad:
         count = len({(row.file, row.line) for row in bad})
-        raise LoadRejected(f"{len(bad)} error(s) in {count} row(s); nothing was loaded", bad)
+        raise LoadRejected(f"refused {count} row(s) with {len(bad)} error(s); nothing was loaded", bad)
     return skipped
 
 

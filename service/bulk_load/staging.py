@@ -49,7 +49,7 @@ BAD_LOANS = f"""
         ('currency', CASE WHEN l.loan_id IS NULL AND c.code IS NULL THEN
             format('expected an ISO 4217 currency with minor units, such as USD, found ''%%s''', s.currency) END),
         ('initial_amt', CASE WHEN l.loan_id IS NULL THEN
-            {_AMOUNT_REASON.format(amt="s.initial_amt", digits="c.exponent", currency="c.code", excess="x.excess")} END),
+            {_AMOUNT_REASON.format(amt="s.initial_amt", digits="x.digits", currency="c.code", excess="x.excess")} END),
         ('start_date', CASE WHEN l.loan_id IS NULL AND s.start_date <= %(closed_until)s THEN {_CLOSED} END)
     ) AS reason (field, text)
     WHERE (s.first_line < s.line
@@ -57,7 +57,7 @@ BAD_LOANS = f"""
            OR l.loan_id IS NULL AND (c.code IS NULL OR scale(s.initial_amt) > c.exponent OR s.initial_amt >= x.excess
                                      OR s.start_date <= %(closed_until)s))
       AND reason.text IS NOT NULL
-"""
+"""  # noqa: S608  (constants of this module)
 
 # Events whose source_id the ledger or an earlier row of the file has, and how they differ from that event.
 MATCH_EVENTS = """
@@ -69,7 +69,8 @@ MATCH_EVENTS = """
                CASE WHEN known.post_date <> s.post_date
                     THEN format('post_date %s, not %s', known.post_date, s.post_date) END,
                CASE WHEN known.amt <> s.amt THEN format('amt %s, not %s', known.amt, s.amt) END,
-               CASE WHEN known.reversed IS DISTINCT FROM s.reverses_source_id OR r.tx_id IS NOT NULL AND r.source_id IS NULL
+               CASE WHEN known.reversed IS DISTINCT FROM s.reverses_source_id
+                      OR r.tx_id IS NOT NULL AND r.source_id IS NULL
                     THEN format('reverses_source_id %s, not %s',
                                 coalesce(quote_literal(known.reversed), 'tx_id ' || r.tx_id, 'none'),
                                 coalesce(quote_literal(s.reverses_source_id), 'none')) END) AS differences
@@ -111,12 +112,13 @@ BAD_REVERSALS = """
         e.reverses IS NOT NULL OR t.reverses_source_id IS NOT NULL AS is_reversal) AS reversed
     CROSS JOIN LATERAL (SELECT CASE
         WHEN reversed.amt IS NULL THEN
-            format('loan %%s has no event ''%%s'', neither in the ledger nor in this file', s.loan_id, s.reverses_source_id)
+            format('loan %%s has no event ''%%s'' in the ledger or in this file', s.loan_id, s.reverses_source_id)
         WHEN reversed.is_reversal THEN format('event ''%%s'' is a reversal itself', s.reverses_source_id)
         WHEN (reversed.event_type, reversed.amt) <> (s.event_type, s.amt) THEN
             format('expected the type and amount of event ''%%s'': %%s %%s', s.reverses_source_id, reversed.event_type,
                    reversed.amt)
-        WHEN x.tx_id IS NOT NULL THEN format('event ''%%s'' is already reversed by tx_id %%s', s.reverses_source_id, x.tx_id)
+        WHEN x.tx_id IS NOT NULL THEN
+            format('event ''%%s'' is already reversed by tx_id %%s', s.reverses_source_id, x.tx_id)
         WHEN s.first_line < s.line THEN
             format('event ''%%s'' is already reversed on line %%s', s.reverses_source_id, s.first_line)
         WHEN s.post_date < reversed.post_date THEN
@@ -170,4 +172,4 @@ BAD_EVENTS = f"""
                 THEN 'expected a date up to ' || %(latest_date)s || ' (MAX_FUTURE_DAYS)' END)
     ) AS reason (field, text)
     WHERE reason.text IS NOT NULL
-"""
+"""  # noqa: S608  (constants of this module)
