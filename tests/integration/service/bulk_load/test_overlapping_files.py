@@ -10,7 +10,7 @@ from service.bulk_load import loader
 from service.bulk_load.loader import LoadRejected, load
 from service.postgres.connect import connect
 from tests.conftest import sql
-from tests.integration.service.bulk_load.conftest import GOOD_EVENTS, GOOD_LOANS, bad_rows, counts
+from tests.integration.service.bulk_load.conftest import GOOD_EVENTS, bad_rows, counts
 
 WITH_IDS = "loan_id,event_type,post_date,amt,source_id\n"
 WITH_REVERSALS = "loan_id,event_type,post_date,amt,source_id,reverses_source_id\n"

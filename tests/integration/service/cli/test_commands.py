@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -268,7 +268,7 @@ def test_rows_that_break_a_rule_of_the_ledger_are_named_by_the_command(settings,
     loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
     sql(admin, "SELECT close_period('2020-01-31', 'reported')")
     loans.write_text("loan_id,start_date,initial_amt,currency\n1,2020-02-01,0,JPY\n2,2020-02-01,0,USD\n")
-    ahead = date.today() + timedelta(days=30)
+    ahead = datetime.now(UTC).date() + timedelta(days=30)
     lines = [
         "loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo",
         "1,fee,2020-02-01,1000.50,,,", "1,fee,2020-01-31,1,,,", f"1,fee,{ahead},1,,,", "1,fee,2020-02-01,1,,A9,",
