@@ -11,7 +11,7 @@ run: .venv/run ## start a standalone service on http://localhost:5555
 	@$(BIN)/python service.py --standalone
 
 test: .venv/test core ## run the tests (PYTEST=... passes arguments)
-	@$(BIN)/python -m pytest -m "not engine" -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest -m "not engine" -n 3 --dist worksteal $(PYTEST)
 
 test-engine: .venv/test core ## build and run the image: needs Docker, or root with dockerd, and debootstrap
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
@@ -71,9 +71,9 @@ bench-scale: .venv/test core ## benchmark instances, replicas, caches and partit
 soak: .venv/test core ## inject faults for LOANER_SOAK_S seconds (default 60) and check every reply
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/system/test_freshness_under_faults.py
 
-fuzz: .venv/test core ## generate valid and malformed requests (LOANER_MADE_UP=... per route) and check the replies
-	@LOANER_MADE_UP=$${LOANER_MADE_UP:-1000} $(BIN)/python -m pytest -q -s tests/generated/test_generated_requests.py \
-	  tests/generated/test_malformed_requests.py
+fuzz: .venv/test core ## generate valid and malformed requests (LOANER_GENERATED=... per route) and check the replies
+	@LOANER_GENERATED=$${LOANER_GENERATED:-1000} $(BIN)/python -m pytest -q -s \
+	  tests/generated/test_generated_requests.py tests/generated/test_malformed_requests.py
 
 clean: ## remove build results and .venv; keep .local and keys
 	rm -rf .venv build native/*.c native/*.so

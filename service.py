@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Loaner: what a loan owed, on any day. `python service.py` serves; `python service.py --help` tells the rest."""
+"""Starts Loaner. `python service.py` serves; `python service.py --help` lists the other commands."""
 
 from service.cli.main import main
 

@@ -26,6 +26,7 @@ __all__ = [
     "day_number",
     "load",
     "portfolio_balances",
+    "portfolio_parts",
     "to_date",
 ]
 
@@ -80,4 +81,5 @@ Timeline = _timeline.Timeline
 _parts = load("parts", IMPLEMENTATION)
 PARTS: tuple[str, str, str] = _parts.ORDER
 balance_parts = _parts.balance_parts
+portfolio_parts = _parts.portfolio_parts
 portfolio_balances = load("portfolio", IMPLEMENTATION).portfolio_balances

@@ -6,13 +6,12 @@ since 1970-01-01, amounts signed 64-bit minor units. The compiled build releases
 """
 
 from array import array
-from concurrent.futures import ThreadPoolExecutor
 from operator import index
 
 import cython
 
-# With fewer events for each thread, starting a thread costs more than it saves.
-_MIN_EVENTS_PER_THREAD = 100_000
+from native.columns import check_columns, run_in_threads
+
 # Binary search stops at this many days, and a linear count finishes: it vectorizes and has no mispredicted branches.
 _LINEAR_SCAN_SIZE = cython.declare(cython.Py_ssize_t, 64)
 
@@ -104,39 +103,23 @@ def portfolio_balances(day, *, start_days, initials, offsets, days, running, out
         raise OverflowError(f"day {day} does not fit 32 bits")
     if out is None:
         out = array("q", bytes(8 * len(initials)))
-    columns = {}
-    for name, column, code in (
-        ("start_days", start_days, "i"),
-        ("initials", initials, "q"),
-        ("offsets", offsets, "q"),
-        ("days", days, "i"),
-        ("running", running, "q"),
-        ("out", out, "q"),
-    ):
-        view = memoryview(column)
-        # NumPy's format code for a 64-bit integer is "l", that of the array module "q".
-        if view.ndim != 1 or not view.c_contiguous or view.format not in (code, "l" if code == "q" else code):
-            raise ValueError(f"{name} must be a contiguous column of {'int32' if code == 'i' else 'int64'}")
-        if view.itemsize != array(code).itemsize:
-            raise ValueError(f"{name} must have items of {array(code).itemsize} bytes, not {view.itemsize}")
-        columns[name] = view.cast("B").cast(code)
+    columns = check_columns(
+        start_days=(start_days, "i"),
+        initials=(initials, "q"),
+        offsets=(offsets, "q"),
+        days=(days, "i"),
+        running=(running, "q"),
+        out=(out, "q"),
+    )
     loans = len(columns["initials"])
     if len(columns["start_days"]) != loans or len(columns["out"]) != loans or len(columns["offsets"]) != loans + 1:
         raise ValueError(f"for {loans} initials, start_days and out must have {loans} items, and offsets {loans + 1}")
     if len(columns["running"]) != len(columns["days"]):
         raise ValueError("days and running must have the same length")
 
-    chunks = max(1, min(threads, len(columns["days"]) // _MIN_EVENTS_PER_THREAD))
-    bounds = [loans * chunk // chunks for chunk in range(chunks + 1)]
-    if chunks == 1:
-        bad_loans = [_fill_chunk(day, *columns.values(), 0, loans)]
-    else:
-        with ThreadPoolExecutor(chunks) as pool:
-            bad_loans = list(
-                pool.map(
-                    lambda chunk: _fill_chunk(day, *columns.values(), bounds[chunk], bounds[chunk + 1]), range(chunks)
-                )
-            )
+    bad_loans = run_in_threads(
+        lambda first, last: _fill_chunk(day, *columns.values(), first, last), loans, len(columns["days"]), threads
+    )
     for loan in bad_loans:
         if loan >= 0:
             raise ValueError(f"the offsets of loan {loan} point outside the event columns")

@@ -4,7 +4,8 @@
 This file runs as Python and, compiled by Cython, as C. LAYOUT.md documents the serialized form.
 
 Units: a *day* is a signed 32-bit count of days since 1970-01-01. An *amount* is a signed 64-bit count of minor units
-(cents). No value is a float, and no arithmetic wraps: a value that does not fit raises OverflowError.
+of the loan's currency, and a *time* is a signed 64-bit count of microseconds since 1970-01-01 UTC. No value is a float,
+and no arithmetic wraps: a value that does not fit raises OverflowError.
 """
 
 import struct
@@ -20,13 +21,18 @@ PAYMENT = 3
 REVERSAL = 0x80  # flag added to the kind: the event counts with the opposite sign
 
 MAGIC = b"LNTL"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HEADER = struct.Struct("<4sHHqqQqi4sQQ")
 HORIZON = struct.Struct("<Q")
 HORIZON_OFFSET = 24
-EVENT_SIZE = 29  # 3 columns of 8 bytes, one of 4, one of 1
+EVENT_SIZE = 45  # 4 columns of 8 bytes, 3 of 4, one of 1
+MAX_EXPONENT = 4  # ISO 4217's largest
 
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
+# The years 1 to 9999, which Python's datetime can represent.
+_MIN_TIME = cython.declare(cython.longlong, -62135596800000000)
+_MAX_TIME = cython.declare(cython.longlong, 253402300799999999)
+_NO_LINKS = array("I")
 
 
 @cython.cfunc
@@ -79,6 +85,17 @@ def _read_column(view, offset, count, code):
     return memoryview(column).toreadonly()
 
 
+def _to_positions(tx_ids, reverses):
+    """Return 1 + the position of each transaction id in `reverses` among `tx_ids`; 0 for 0."""
+    if not any(reverses):
+        return reverses
+    positions = {tx_id: position for position, tx_id in enumerate(tx_ids, 1)}
+    try:
+        return [positions[index(tx_id)] if tx_id else 0 for tx_id in reverses]
+    except KeyError as err:
+        raise ValueError(f"the reversed event with transaction id {err} is not in the timeline") from err
+
+
 def _to_little_endian(code, values):
     column = array(code, values)
     if sys.byteorder != "little":
@@ -98,7 +115,7 @@ def _is_misaligned(view) -> cython.bint:
 @cython.final
 @cython.cclass
 class Timeline:
-    """The immutable ledger of one loan: days, kinds, signed amounts, running balances and transaction ids.
+    """The immutable ledger of one loan: its terms, and columns with the events' days, amounts, versions and links.
 
     `Timeline(data)` is the inverse of `bytes(timeline)`. It validates every byte, so an accepted value is a
     well-formed ledger.
@@ -117,12 +134,19 @@ class Timeline:
     _initial: cython.longlong
     _start_day: cython.int
     _currency: str
+    _exponent: cython.int
     _count: cython.Py_ssize_t
     _running: cython.const[cython.longlong][::1]
     _amounts: cython.const[cython.longlong][::1]
     _tx_ids: cython.const[cython.longlong][::1]
+    _recorded_at: cython.const[cython.longlong][::1]
+    _versions: cython.const[cython.uint][::1]
+    _reverses: cython.const[cython.uint][::1]
     _days: cython.const[cython.int][::1]
     _kinds: cython.const[cython.uchar][::1]
+    # For a reversal and for the event that it reverses, 1 + the position of the other; 0 for any other event. Empty if
+    # the ledger has no reversals.
+    _links: cython.const[cython.uint][::1]
 
     def __init__(self, data):
         view = memoryview(data)
@@ -132,15 +156,17 @@ class Timeline:
             view = memoryview(view.tobytes())
         if _is_misaligned(view):
             view = memoryview(bytes(view))
-        magic, layout, reserved, loan_id, version, horizon, initial, start_day, currency, count, reserved_end = (
+        magic, layout, exponent, loan_id, version, horizon, initial, start_day, currency, count, reserved = (
             HEADER.unpack_from(view)
         )
         if magic != MAGIC:
             raise ValueError(f"not a timeline: expected the magic {MAGIC!r}, not {magic!r}")
         if layout != LAYOUT_VERSION:
             raise ValueError(f"unsupported timeline layout {layout}: expected {LAYOUT_VERSION}")
-        if reserved or reserved_end:
-            raise ValueError("timeline header: reserved fields must be 0")
+        if reserved:
+            raise ValueError("timeline header: the reserved field must be 0")
+        if exponent > MAX_EXPONENT:
+            raise ValueError(f"timeline exponent {exponent} is above {MAX_EXPONENT}")
         if view.nbytes != HEADER.size + count * EVENT_SIZE:
             raise ValueError(
                 f"timeline of {count} events: expected {HEADER.size + count * EVENT_SIZE} bytes, not {view.nbytes}"
@@ -156,23 +182,33 @@ class Timeline:
         self._initial = initial
         self._start_day = start_day
         self._currency = currency[:3].decode("ascii")
+        self._exponent = exponent
         self._count = count
         offset = HEADER.size
         self._running = _read_column(view, offset, count, "q")
         self._amounts = _read_column(view, offset + 8 * count, count, "q")
         self._tx_ids = _read_column(view, offset + 16 * count, count, "q")
-        self._days = _read_column(view, offset + 24 * count, count, "i")
-        self._kinds = _read_column(view, offset + 28 * count, count, "B")
+        self._recorded_at = _read_column(view, offset + 24 * count, count, "q")
+        self._versions = _read_column(view, offset + 32 * count, count, "I")
+        self._reverses = _read_column(view, offset + 36 * count, count, "I")
+        self._days = _read_column(view, offset + 40 * count, count, "i")
+        self._kinds = _read_column(view, offset + 44 * count, count, "B")
+        self._links = _NO_LINKS
         try:
-            self._validate()
+            if self._validate():
+                self._links = self._link()
         except OverflowError as err:
             raise ValueError(f"malformed timeline: {err}") from err
 
     @cython.cfunc
-    @cython.exceptval(check=True)
-    def _validate(self) -> cython.void:
-        """Check every event against the rules of LAYOUT.md, in one pass and without a copy."""
+    @cython.exceptval(-1, check=True)
+    def _validate(self) -> cython.int:
+        """Check every event against the rules of LAYOUT.md except those about links, and return whether links exist."""
         balance: cython.longlong = self._initial
+        links: cython.int = 0
+        seen: cython.uchar[::1] = bytearray(self._count)
+        above = set()  # the versions beyond the number of events
+        version: cython.uint
         i: cython.Py_ssize_t
         for i in range(self._count):
             amount: cython.longlong = self._amounts[i]
@@ -186,9 +222,65 @@ class Timeline:
                 or (self._days[i] == self._days[i - 1] and self._tx_ids[i] <= self._tx_ids[i - 1])
             ):
                 raise ValueError(f"event {i}: events must be ordered by (day, transaction id)")
+            version = self._versions[i]
+            if version == 0 or version > self._version:
+                raise ValueError(f"event {i}: version {version} is not from 1 to the loan's version {self._version}")
+            if version > self._count:
+                if version in above:
+                    raise ValueError(f"event {i}: another event has version {version}")
+                above.add(version)
+            elif seen[version - 1]:
+                raise ValueError(f"event {i}: another event has version {version}")
+            else:
+                seen[version - 1] = 1
+            if self._recorded_at[i] < _MIN_TIME or self._recorded_at[i] > _MAX_TIME:
+                raise ValueError(f"event {i}: the time of recording {self._recorded_at[i]} is out of range")
+            if (self._kinds[i] >= 0x80) != (self._reverses[i] != 0):
+                raise ValueError(f"event {i}: a reversal, and no other event, must reverse an event")
+            if self._reverses[i] != 0:
+                links = 1
+        return links
+
+    @cython.cfunc
+    def _link(self):
+        """Check the links of the reversals against the rules of LAYOUT.md, and return them in both directions."""
+        column = array("I", bytes(4 * self._count))
+        links: cython.uint[::1] = column
+        target: cython.uint
+        i: cython.Py_ssize_t
+        for i in range(self._count):
+            target = self._reverses[i]
+            if target == 0:
+                continue
+            if target > self._count:
+                raise ValueError(f"event {i}: the reversed event does not exist")
+            if self._kinds[target - 1] != (self._kinds[i] ^ 0x80) or self._amounts[target - 1] + self._amounts[i] != 0:
+                raise ValueError(f"event {i}: the reversed event is a reversal, or has another type or amount")
+            if links[target - 1] != 0:
+                raise ValueError(f"event {i}: the reversed event is already reversed")
+            links[target - 1] = cython.cast(cython.uint, i + 1)
+            links[i] = target
+        return column
 
     @classmethod
-    def build(cls, *, loan_id, version, horizon, start_day, initial, currency, days, kinds, amounts, tx_ids):
+    def build(
+        cls,
+        *,
+        loan_id,
+        version,
+        horizon,
+        start_day,
+        initial,
+        currency,
+        exponent,
+        days,
+        kinds,
+        amounts,
+        tx_ids,
+        versions,
+        recorded_at,
+        reverses,
+    ):
         """Build a timeline from columns of events, ordered by (day, transaction id).
 
         Args:
@@ -198,18 +290,23 @@ class Timeline:
             start_day: The day on which the loan starts.
             initial: The principal, in minor units.
             currency: Three capital letters.
+            exponent: The number of decimals of the currency's minor unit, from 0 to 4.
             days: The day of each event.
             kinds: FEE, INTEREST or PAYMENT of each event, with the flag REVERSAL for a reversal.
             amounts: The amount of each event as posted: positive, in minor units. The kind determines the sign.
             tx_ids: The transaction id of each event.
+            versions: The version of the loan that each event made.
+            recorded_at: The time at which each event was recorded, in microseconds since 1970-01-01 UTC.
+            reverses: The transaction id of the event that a reversal reverses; 0 for any other event.
 
         Raises:
-            ValueError: If the columns differ in length, are out of order or contain an unknown kind.
+            ValueError: If the columns differ in length, are out of order, contain an unknown kind or repeat a version,
+                or if a reversal does not reverse exactly one event of its type and amount.
             OverflowError: If a value or a running balance does not fit.
             TypeError: If a value is not an integer.
         """
         count = len(days)
-        if not len(kinds) == len(amounts) == len(tx_ids) == count:
+        if {len(column) for column in (kinds, amounts, tx_ids, versions, recorded_at, reverses)} != {count}:
             raise ValueError("the columns of a timeline must have the same length")
         code = currency.encode("ascii") if currency.isascii() else b""
         if len(code) != 3:
@@ -219,7 +316,7 @@ class Timeline:
         running = array("q", signed)
         # index() rejects floats, which C would truncate for some of these and struct would reject for others.
         loan_id, version, horizon = index(loan_id), index(version), index(horizon)
-        start_day, initial = index(start_day), index(initial)
+        start_day, initial, exponent = index(start_day), index(initial), index(exponent)
         balance: cython.longlong = initial
         amount: cython.longlong
         for i in range(count):
@@ -232,7 +329,7 @@ class Timeline:
             running[i] = balance
         try:
             header = HEADER.pack(
-                MAGIC, LAYOUT_VERSION, 0, loan_id, version, horizon, initial, start_day, code + b"\0", count, 0
+                MAGIC, LAYOUT_VERSION, exponent, loan_id, version, horizon, initial, start_day, code + b"\0", count, 0
             )
         except struct.error as err:
             raise OverflowError(f"timeline header: a value does not fit its field: {err}") from err
@@ -241,6 +338,9 @@ class Timeline:
             + _to_little_endian("q", running)
             + _to_little_endian("q", signed)
             + _to_little_endian("q", tx_ids)
+            + _to_little_endian("q", recorded_at)
+            + _to_little_endian("I", versions)
+            + _to_little_endian("I", _to_positions(tx_ids, reverses))
             + _to_little_endian("i", days)
             + _to_little_endian("B", kinds)
         )
@@ -306,6 +406,11 @@ class Timeline:
         """The currency's code, three capital letters."""
         return self._currency
 
+    @property
+    def exponent(self):
+        """The number of decimals of the currency's minor unit."""
+        return self._exponent
+
     @cython.cfunc
     @cython.inline
     def _count_through(self, day: cython.int) -> cython.Py_ssize_t:
@@ -351,8 +456,9 @@ class Timeline:
         """Return the events dated from one day to another, both included.
 
         Returns:
-            A list of (day, kind, signed amount, running balance, transaction id); empty if the last day precedes the
-            first.
+            A list of (day, kind, signed amount, running balance, transaction id, version, time of recording, reverses,
+            reversed by); empty if the last day precedes the first. The last two are transaction ids: of the event that
+            this one reverses, and of its own reversal. Either is 0 if no such event exists.
         """
         first: cython.int = _to_day(first_day)
         low: cython.Py_ssize_t = self._count_through(first - 1) if first > -2147483648 else 0
@@ -369,15 +475,36 @@ class Timeline:
         """
         low: cython.Py_ssize_t = max(first, 0)
         high: cython.Py_ssize_t = min(last, self._count)
-        return [
-            (self._days[i], self._kinds[i], self._amounts[i], self._running[i], self._tx_ids[i])
-            for i in range(low, high)
-        ]
+        return [self._event(i) for i in range(low, high)]
+
+    @cython.cfunc
+    @cython.inline
+    def _event(self, i: cython.Py_ssize_t):
+        link: cython.uint = self._links[i] if len(self._links) else 0
+        other = self._tx_ids[link - 1] if link else 0
+        is_reversal: cython.bint = self._kinds[i] >= 0x80
+        return (
+            self._days[i],
+            self._kinds[i],
+            self._amounts[i],
+            self._running[i],
+            self._tx_ids[i],
+            self._versions[i],
+            self._recorded_at[i],
+            other if is_reversal else 0,
+            0 if is_reversal else other,
+        )
 
     def columns(self, day):
-        """Return the kinds (uint8) and signed amounts (int64) of the events dated on or before a day, as buffers."""
+        """Return columns of the events dated on or before a day.
+
+        Returns:
+            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of the
+            event that it reverses, is 1 + the position of the other; it is 0 for any other event. The buffer of links is
+            empty if the ledger has no reversals.
+        """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
-        return memoryview(self._kinds[:count]), memoryview(self._amounts[:count])
+        return memoryview(self._kinds[:count]), memoryview(self._running[:count]), memoryview(self._links[:count])
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.

@@ -1,3 +1,3 @@
-"""What a loan is, where it is stored, how it is served."""
+"""Loaner: exact balances of loans on any date."""
 
 __version__ = "1.0.0"

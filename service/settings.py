@@ -1,7 +1,7 @@
-"""Every setting of the service, declared once, in one group for each room that reads them.
+"""Every setting of the service, declared once, in one group for each package that reads them.
 
 Settings come from the environment, from `.env` and `.auth` if present, and from files in /run/secrets that are named
-like a setting. A room's factory takes its group; only the composition root and the command line see `Settings`.
+like a setting. A factory takes the group of its package; only service.runtime and service.cli see `Settings`.
 """
 
 import ipaddress
@@ -62,7 +62,7 @@ def _networks(text: str) -> str:
     try:
         networks = [str(ipaddress.ip_network(part.strip())) for part in text.split(",") if part.strip()]
     except ValueError as err:
-        raise ValueError("expected addresses or networks with commas between, such as 10.0.0.0/8, ::1") from err
+        raise ValueError("expected comma-separated addresses or networks, such as 10.0.0.0/8, ::1") from err
     return ", ".join(networks)
 
 
@@ -86,14 +86,14 @@ def _memcached_hosts(text: str) -> str:
 
 
 def _file_name(text: str) -> str:
-    if "\n" in text:  # the log names a file that cannot be read, and a private key must not get there
-        raise ValueError("expected the name of a file, not what is in it")
+    if "\n" in text:  # logs name unreadable files, and must not show a private key
+        raise ValueError("expected the name of a file, not its content")
     return text
 
 
 def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret) < MIN_SECRET_CHARS:
-        raise ValueError(f"expected {MIN_SECRET_CHARS} characters or more")
+        raise ValueError(f"expected at least {MIN_SECRET_CHARS} characters")
     return secret
 
 
@@ -114,7 +114,7 @@ def _setting(name: str, default: Any, description: str, **bounds: Any) -> Any:
 
 
 class Group(BaseModel):
-    """Settings that one room reads. A field's alias is its name in the environment."""
+    """Settings that one package reads. A field's alias is its name in the environment."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True
@@ -271,7 +271,7 @@ class PoolSettings:
 class PostgresSettings(Group):
     """The database, who connects to it, and for how long."""
 
-    # Before the hosts, whose validation needs it: two hosts are equal if their ports are.
+    # Declared before the hosts, whose validation needs it to find duplicates.
     port: Port = _setting("PSQL_PORT", 5432, "Port of PostgreSQL hosts that do not name one.")
     hosts: Annotated[str, AfterValidator(_postgres_hosts)] | None = _setting(
         "PSQL_HOST",
@@ -496,7 +496,7 @@ def all_settings() -> Iterator[tuple[str, FieldInfo, type[Group]]]:
 
 
 def given_settings(settings: Settings) -> dict[str, object]:
-    """Return the settings that are not left to their defaults, by name in lower case."""
+    """Return the settings that were given explicitly, by name in lower case."""
     groups: list[Group] = [getattr(settings, name) for name in _GROUPS]
     return {
         str(info.validation_alias).lower(): getattr(group, name)
@@ -523,7 +523,7 @@ class _Sources(BaseSettings):
     )
 
 
-# The values as their sources give them: the groups validate them.
+# The unvalidated values of all sources. The groups validate them.
 _Given = create_model("_Given", __base__=_Sources, **{name.lower(): (Any, None) for name, _, _ in all_settings()})  # type: ignore[call-overload]
 
 
@@ -535,19 +535,21 @@ def load_settings(defaults: Mapping[str, object] | None = None, /, **overrides: 
         overrides: Values that win over the environment, by name in lower case.
 
     Raises:
-        SettingsError: If a setting is wrong. The message names each one and what was expected, and shows no value.
+        SettingsError: If a setting is invalid. The message names each one and what was expected, but shows no value.
     """
     values = {**(defaults or {}), **_read_sources(overrides)}
     groups: dict[str, Any] = {}
-    wrong: list[str] = []
-    for room, group in _GROUPS.items():
+    errors: list[str] = []
+    for group_name, group in _GROUPS.items():
         names = [str(info.validation_alias) for info in group.model_fields.values()]
         try:
-            groups[room] = group.model_validate({it: values[it.lower()] for it in names if it.lower() in values})
+            groups[group_name] = group.model_validate(
+                {name: values[name.lower()] for name in names if name.lower() in values}
+            )
         except ValidationError as err:
-            wrong += [f"{e['loc'][0]}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
-    if wrong:
-        raise SettingsError("; ".join(wrong))
+            errors += [f"{e['loc'][0]}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
+    if errors:
+        raise SettingsError("; ".join(errors))
     return Settings(**groups)
 
 

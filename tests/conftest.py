@@ -1,11 +1,12 @@
-"""What the tests share: a real PostgreSQL, key pairs, tokens, an application over them."""
+"""Fixtures of all tests: a real PostgreSQL, key pairs, tokens, an application."""
 
-import shutil
-import tempfile
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cache
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,20 +15,26 @@ import jwt
 import psycopg2
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
 
 import native
 from security import SecurityChain
+from security.keys import key_file
 from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.runtime.bootstrap import build_app
-from service.settings import PostgresSettings, load_settings
+from service.settings import PostgresSettings, Settings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
+from service.tokens import client_registry
 from service.web.app import create_app
+from tests.support.clusters import QUICK, ClusterSeed
+from tests.support.run_folder import run_folder
 
+TEMPLATE = "template_loaner"
 ROOT = Path(__file__).parent.parent
 LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000.00\n3,2020-06-01,50.00\n"
 EVENTS = (
@@ -35,39 +42,62 @@ EVENTS = (
 )
 
 
+def pytest_configure() -> None:
+    """Treat SIGTERM like an interrupt, so that fixtures stop what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the system tests first: they take longest, and a long test at the end would run alone."""
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/system/"))
+
+
 def pytest_report_header() -> str:
     return f"core under test: {native.IMPLEMENTATION}"
 
 
-_SAID: list[str] = []
+_MEASUREMENTS: list[str] = []
 
 
 @pytest.fixture
-def say() -> Callable[[str], None]:
-    """Puts a line of what was measured behind the tests' report."""
-    return _SAID.append
+def report_measurement() -> Callable[[str], None]:
+    """Append a line to the section `measured` of the report."""
+    return _MEASUREMENTS.append
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    if hasattr(session.config, "workeroutput"):  # one of several processes: the first one tells
-        session.config.workeroutput["said"] = _SAID
+    if hasattr(session.config, "workeroutput"):  # a worker process: the main process prints
+        session.config.workeroutput["measurements"] = _MEASUREMENTS
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    _SAID.extend(getattr(node, "workeroutput", {}).get("said", ()))
+    _MEASUREMENTS.extend(getattr(node, "workeroutput", {}).get("measurements", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _SAID:
+    if _MEASUREMENTS:
         terminalreporter.section("measured")
-        for line in _SAID:
+        for line in _MEASUREMENTS:
             terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_keys_and_secrets() -> Iterator[None]:
+    """Parse each private key once and hash each client's secret once in a run.
+
+    OpenSSL proves the numbers of a private key consistent whenever it parses one, and Argon2 is slow by design; most
+    of an application's start would go into both.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_file, "load_pem_private_key", cache(key_file.load_pem_private_key))
+        patch.setattr(client_registry, "hash_secret", cache(client_registry.hash_secret))
+        yield
 
 
 @pytest.fixture(scope="session")
 def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key directory with the service's own pair and a platform's (`default`)."""
+    """A key directory with the service's pair and the platform's (`default`)."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("loaner", "default"):
         write_key_pair(folder, name)
@@ -76,7 +106,7 @@ def keys_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make_token(keys_dir: Path) -> Callable[..., str]:
-    """Signs claims as the platform does. Claims given as None are left out."""
+    """Return a function that signs claims as the platform does. Claims that are None are omitted."""
 
     def make(key: str = "default", algorithm: str = "RS256", headers: dict | None = None, **claims: object) -> str:
         now = int(time.time())
@@ -90,13 +120,13 @@ def make_token(keys_dir: Path) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def bearer(make_token: Callable[..., str]) -> dict[str, str]:
-    """Headers that may read."""
+    """Headers with a token that may read."""
     return {"Authorization": f"Bearer {make_token()}"}
 
 
 @pytest.fixture(scope="session")
 def bare_app() -> Flask:
-    """An application that knows its routes, and has nothing to answer from."""
+    """An application with all routes and without any backend."""
     return create_app(
         lookup=None,
         calendar=None,
@@ -109,74 +139,154 @@ def bare_app() -> Flask:
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of this process's temporary files. It is removed at the end, with every server started in it."""
+    tmp_path_factory.getbasetemp()  # `tmp_path` stays outside, so that a failed test's files can be read
+    with run_folder() as folder:
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[EmbeddedPostgres]:
-    """A real PostgreSQL of this test run's own, on a free loopback port."""
-    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
-    folder.chmod(0o755)
-    server = EmbeddedPostgres(folder / "postgres")
+def cluster_seed(own_folder: Path) -> ClusterSeed:
+    """A new PostgreSQL cluster to copy."""
+    seed = ClusterSeed(own_folder / "seed")
+    seed.create()
+    return seed
+
+
+@pytest.fixture(scope="session")
+def postgres(own_folder: Path, cluster_seed: ClusterSeed) -> Iterator[EmbeddedPostgres]:
+    """A running PostgreSQL on a free loopback port, with the service's users."""
+    server = EmbeddedPostgres(cluster_seed.copy_to(own_folder / "postgres"), QUICK)
     server.start()
     yield server
     server.stop("immediate")
-    shutil.rmtree(server.home)
-    shutil.rmtree(folder)
+
+
+class Databases:
+    """Creates databases as copies of a migrated template, and drops them.
+
+    Args:
+        connection: A superuser's connection, in autocommit mode.
+        base: Settings that reach the server.
+    """
+
+    def __init__(self, connection: Connection, base: PostgresSettings) -> None:
+        self._connection = connection
+        self._base = base
+        self._numbers = count(1)
+
+    @contextmanager
+    def create(self) -> Iterator[PostgresSettings]:
+        """Settings for a new database, which exists until the end of the block."""
+        name = f"test_{next(self._numbers)}"
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+            yield self._base.replace(database=name)
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
+    """Creates migrated, empty databases."""
+    base = settings_of(postgres)
+    template = base.replace(database=TEMPLATE)
+    create_database(postgres, TEMPLATE)
+    migrate(template)
+    create_users(template, postgres)
+    with closing(connect(base.replace(database="postgres"), "admin")) as connection:
+        connection.autocommit = True
+        yield Databases(connection, base)
 
 
 @pytest.fixture
-def settings(postgres: EmbeddedPostgres) -> PostgresSettings:
-    """Settings of Postgres for a fresh, migrated, empty database."""
-    number = next(_numbers)
-    name = f"test_{number}"
-    create_database(postgres, name)
-    chosen = settings_of(postgres).replace(database=name)
-    migrate(chosen)
-    create_users(chosen, postgres)
-    return chosen
-
-
-_numbers = iter(range(1, 100_000))
+def settings(databases: Databases) -> Iterator[PostgresSettings]:
+    """Settings for a migrated, empty database that no other test uses."""
+    with databases.create() as chosen:
+        yield chosen
 
 
 @pytest.fixture
 def posting(settings: PostgresSettings) -> Iterator[Connection]:
-    """A connection that may post."""
+    """A connection of the posting user."""
     with closing(connect(settings, "posting")) as connection:
         yield connection
 
 
 @pytest.fixture
 def admin(settings: PostgresSettings) -> Iterator[Connection]:
-    """A connection of the tables' owner."""
+    """A connection of the owner of the tables."""
     with closing(connect(settings, "admin")) as connection:
         yield connection
 
 
 @pytest.fixture
-def served(settings, posting, tmp_path, keys_dir):
-    """Settings for an application whose ledger holds LOANS and EVENTS."""
-    paths = tmp_path / "loans.csv", tmp_path / "events.csv"
-    for path, content in zip(paths, (LOANS, EVENTS), strict=True):
-        path.write_text(content)
-    load(posting, *paths)
-    chosen = load_settings(keys_dir=str(keys_dir), secret="s3cret-of-the-client", threads=2)
-    return replace(chosen, postgres=settings)
+def served(request: pytest.FixtureRequest) -> Settings:
+    """Settings for an application whose ledger holds LOANS and EVENTS.
+
+    Tests marked `shared_ledger` share one ledger, unless they also use its database directly.
+    """
+    if _shares_ledger(request):
+        return request.getfixturevalue("shared_served")
+    load_ledger(request.getfixturevalue("posting"), request.getfixturevalue("tmp_path"))
+    return serving(request.getfixturevalue("settings"), request.getfixturevalue("keys_dir"))
 
 
 @pytest.fixture
-def client(served):
-    """Flask's test client."""
-    return build_app(served).test_client()
+def client(request: pytest.FixtureRequest) -> FlaskClient:
+    """Flask's test client of an application over `served`."""
+    if _shares_ledger(request):
+        return request.getfixturevalue("shared_app").test_client()
+    return build_app(request.getfixturevalue("served")).test_client()
+
+
+def _shares_ledger(request: pytest.FixtureRequest) -> bool:
+    return request.node.get_closest_marker("shared_ledger") is not None and not (
+        {"settings", "posting", "admin"} & set(request.fixturenames)
+    )
+
+
+@pytest.fixture(scope="session")
+def shared_served(databases: Databases, keys_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The settings `served`, shared by tests that only read."""
+    with databases.create() as chosen:
+        with closing(connect(chosen, "posting")) as connection:
+            load_ledger(connection, tmp_path_factory.mktemp("ledger"))
+        yield serving(chosen, keys_dir)
+        with closing(connect(chosen, "admin")) as connection:
+            written = [sql(connection, f"SELECT count(*) FROM {table}")[0][0] for table in ("loans", "loan_events")]
+    assert written == [3, 4], "a test that is marked shared_ledger has written to it"
+
+
+@pytest.fixture(scope="session")
+def shared_app(shared_served: Settings) -> Flask:
+    """An application over the shared ledger."""
+    return build_app(shared_served)
+
+
+def load_ledger(connection: Connection, folder: Path) -> None:
+    """Load LOANS and EVENTS by way of files in a folder."""
+    paths = folder / "loans.csv", folder / "events.csv"
+    for path, content in zip(paths, (LOANS, EVENTS), strict=True):
+        path.write_text(content)
+    load(connection, *paths)
+
+
+def serving(settings: PostgresSettings, keys_dir: Path) -> Settings:
+    """Settings of an application over a test's database."""
+    return replace(load_settings(keys_dir=str(keys_dir), secret="s3cret-of-the-client", threads=2), postgres=settings)
 
 
 def sql(connection: Connection, query: str, *parameters: object) -> list[tuple]:
-    """Run one statement in a transaction of its own and give its rows."""
+    """Run one statement in its own transaction and return its rows."""
     with connection, connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return cursor.fetchall() if cursor.description else []
 
 
-def refused(connection: Connection, query: str, *parameters: object) -> psycopg2.Error:
-    """The error with which Postgres refuses a statement."""
+def expect_error(connection: Connection, query: str, *parameters: object) -> psycopg2.Error:
+    """Return the error with which PostgreSQL rejects a statement."""
     with pytest.raises(psycopg2.Error) as caught:
         sql(connection, query, *parameters)
     return caught.value

@@ -1,4 +1,4 @@
-"""Commands about who gets tokens."""
+"""Commands for clients and tokens."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import click
 
 from service.settings import TokenSettings
 from service.tokens.client_registry import open_clients
-from service.tokens.clients_file import add_client, checked_words, remove_client
+from service.tokens.clients_file import add_client, check_words, remove_client
 from service.tokens.issuer import READ, Subject
 from service.tokens.key_setup import open_issuer
 
@@ -15,7 +15,7 @@ from service.tokens.key_setup import open_issuer
 @click.group("client")
 @click.pass_context
 def client_group(ctx: click.Context) -> None:
-    """The clients that may ask for tokens at /token (CLIENTS_FILE)."""
+    """Manage the clients of /token (CLIENTS_FILE)."""
     settings, _ = ctx.obj
     ctx.obj = settings.tokens
 
@@ -23,11 +23,11 @@ def client_group(ctx: click.Context) -> None:
 @client_group.command("add")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, default=READ, show_default=True, help="What it may ask for; repeatable."
+    "--scope", "scopes", multiple=True, default=READ, show_default=True, help="Scope it may request. Repeatable."
 )
-@click.option("--role", "roles", multiple=True, help="A Microkubes role that its tokens carry; repeatable.")
-@click.option("--organization", "organizations", multiple=True, help="An organization; repeatable.")
-@click.option("--namespace", "namespaces", multiple=True, help="A namespace; repeatable.")
+@click.option("--role", "roles", multiple=True, help="Microkubes role in its tokens. Repeatable.")
+@click.option("--organization", "organizations", multiple=True, help="Organization in its tokens. Repeatable.")
+@click.option("--namespace", "namespaces", multiple=True, help="Namespace in its tokens. Repeatable.")
 @click.pass_obj
 def add_command(
     settings: TokenSettings,
@@ -37,19 +37,22 @@ def add_command(
     organizations: tuple[str, ...],
     namespaces: tuple[str, ...],
 ) -> None:
-    """Make a client and show its secret, once: only a hash of it is kept."""
+    """Create the client NAME and print its secret.
+
+    The secret is printed only once: the clients file has its hash.
+    """
     if name == settings.client_id:
-        raise click.BadParameter(f"{name} is the client of the settings (CLIENT_ID)", param_hint="NAME")
+        raise click.BadParameter(f"{name} is already defined by CLIENT_ID", param_hint="NAME")
     path = Path(settings.clients_file)
     secret = add_client(path, Subject(name, scopes, roles, organizations, namespaces))
     click.echo(f"client_id      {name}\nclient_secret  {secret}")
-    click.echo(f"It is not shown again: {path} keeps only its hash.", err=True)
+    click.echo(f"Store the secret now; {path} has only its hash.", err=True)
 
 
 @client_group.command("list")
 @click.pass_obj
 def list_command(settings: TokenSettings) -> None:
-    """Every client and what it may ask for."""
+    """List all clients and their scopes."""
     for client in open_clients(settings).by_name().values():
         click.echo(f"{client.client_id}  {' '.join(client.scopes)}")
 
@@ -58,24 +61,31 @@ def list_command(settings: TokenSettings) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove_command(settings: TokenSettings, name: str) -> None:
-    """Remove a client. Tokens that it has stay valid until they expire."""
+    """Remove the client NAME.
+
+    Its tokens stay valid until they expire.
+    """
     remove_client(Path(settings.clients_file), name)
-    click.echo(f"{name} gets no more tokens")
+    click.echo(f"removed {name}; its tokens stay valid until they expire")
 
 
 @click.command("token")
 @click.argument("name")
-@click.option("--scope", "scopes", multiple=True, help="What it is for; repeatable.  [default: all that NAME may]")
+@click.option("--scope", "scopes", multiple=True, help="Scope of the token. Repeatable.  [default: all of NAME]")
 @click.pass_context
 def token_command(ctx: click.Context, name: str, scopes: Sequence[str]) -> None:
-    """Mint a token, without asking for a secret: for the client NAME, or for a person of that name, who may read."""
+    """Issue a token for the client or person NAME.
+
+    No secret is required. A client's token has the client's scopes and roles; a person's token has the scope api:read
+    unless --scope says otherwise.
+    """
     settings, _ = ctx.obj
     if not name.strip() or not name.isprintable():
-        raise click.BadParameter("expected somebody's name", param_hint="NAME")
-    known = open_clients(settings.tokens).by_name().get(name)
-    subject = known.subject() if known else Subject(name, checked_words("scope", scopes) or READ)
-    if not known:
-        click.echo(f"{name} is no client of {settings.tokens.clients_file}: this is a token for a person", err=True)
+        raise click.BadParameter("expected the name of a client or person", param_hint="NAME")
+    client = open_clients(settings.tokens).by_name().get(name)
+    subject = client.subject() if client else Subject(name, check_words("scope", scopes) or READ)
+    if not client:
+        click.echo(f"{name} is not in {settings.tokens.clients_file}; issuing a token for a person", err=True)
     if not set(scopes) <= set(subject.scopes):
-        raise click.BadParameter(f"the client {name} may ask for {' '.join(subject.scopes)} only", param_hint="--scope")
+        raise click.BadParameter(f"client {name} may only request {' '.join(subject.scopes)}", param_hint="--scope")
     click.echo(open_issuer(settings.tokens, settings.service.name).issue(subject, scopes or None))

@@ -9,7 +9,7 @@ import psycopg2
 from rich.console import Console
 from rich.table import Table
 
-from service.cli.database import database_of
+from service.cli.database import open_postgres
 from service.cli.parsed_value import ParsedValue
 from service.domain.calendar import Calendar
 from service.domain.parsing import parse_date
@@ -44,7 +44,7 @@ def close_command(
     if not listed and why is None:
         raise click.UsageError("--why is missing: the reason is recorded")
     settings, _ = ctx.obj
-    with database_of(ctx) as database, closing(connect(database, "admin")) as connection:
+    with open_postgres(ctx) as database, closing(connect(database, "admin")) as connection:
         if listed:
             _print(connection)
             return

@@ -1,4 +1,4 @@
-"""Which Postgres a command works on."""
+"""Selects the Postgres that a command uses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,13 +9,18 @@ from service.settings import PostgresSettings
 
 
 @contextmanager
-def database_of(ctx: click.Context, alone: bool = False) -> Iterator[PostgresSettings]:
-    """Yield the settings of a running Postgres: the production one, or that of a standalone run."""
-    settings, asked_alone = ctx.obj
-    if asked_alone or alone:
+def open_postgres(ctx: click.Context, embedded: bool = False) -> Iterator[PostgresSettings]:
+    """Yield the settings of a running Postgres.
+
+    Args:
+        ctx: The context of the command.
+        embedded: Whether to run the embedded PostgreSQL even without `--standalone`.
+    """
+    settings, is_standalone = ctx.obj
+    if is_standalone or embedded:
         from service.standalone.environment import standalone
 
-        with standalone(settings.postgres) as chosen:
-            yield chosen
+        with standalone(settings.postgres) as postgres:
+            yield postgres
     else:
         yield settings.postgres

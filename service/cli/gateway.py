@@ -1,4 +1,4 @@
-"""Commands about the gateway: what registering would change, doing it, undoing it, and how things stand."""
+"""Commands for the gateway: register, unregister, and show the state."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,35 @@ from service.errors import SettingsError
 from service.gateway.diff import Change
 from service.runtime.gateway_setup import build_definition, build_registrator, check_routed
 
-TIMEOUT_S = 5  # a person waits
+TIMEOUT_S = 5  # shorter than at a start, because a person waits
 
-_DRY_RUN = click.option("--dry-run", is_flag=True, help="Only show what would change.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Show the changes without applying them.")
 
 
 @click.command("register")
 @_DRY_RUN
-@click.option("--adopt", is_flag=True, help="Take over a service or route of this name that somebody else owns.")
+@click.option("--adopt", is_flag=True, help="Take over a service or route of this name that has another owner.")
 @click.pass_context
 def register_command(ctx: click.Context, dry_run: bool, adopt: bool) -> None:
-    """Register with the gateway, as a start does (API_GATEWAY_URL)."""
+    """Register the service with the gateway (API_GATEWAY_URL).
+
+    A start of the service does the same. Without changes, nothing is written.
+    """
     settings, _ = ctx.obj
     registrator = build_registrator(settings.gateway).with_timeout(TIMEOUT_S)
-    _show(registrator.reconcile(build_definition(settings), dry_run=dry_run, adopt=adopt))
+    _print_changes(registrator.reconcile(build_definition(settings), dry_run=dry_run, adopt=adopt))
 
 
 @click.command("unregister")
 @_DRY_RUN
 @click.pass_context
 def unregister_command(ctx: click.Context, dry_run: bool) -> None:
-    """Remove from the gateway all that is ours."""
+    """Remove the service from the gateway (API_GATEWAY_URL).
+
+    Removes only what this service owns.
+    """
     settings, _ = ctx.obj
-    _show(
+    _print_changes(
         build_registrator(settings.gateway)
         .with_timeout(TIMEOUT_S)
         .unregister(build_definition(settings), dry_run=dry_run)
@@ -39,18 +45,22 @@ def unregister_command(ctx: click.Context, dry_run: bool) -> None:
 
 @click.group("gateway")
 def gateway_group() -> None:
-    """The gateway (API_GATEWAY_URL)."""
+    """Inspect the registration with the gateway (API_GATEWAY_URL)."""
 
 
 @gateway_group.command("status")
 @click.pass_context
 def status_command(ctx: click.Context) -> None:
-    """Which gateway it is, whether it has what we declare, and whether it routes here. Status 1 if not."""
+    """Show whether the service is registered.
+
+    Compares the gateway with the declaration and, with GATEWAY_PROXY_URL, checks that the proxy routes to the service.
+    Exits with status 1 if something differs or is not routed.
+    """
     settings, _ = ctx.obj
     registrator, definition = build_registrator(settings.gateway).with_timeout(TIMEOUT_S), build_definition(settings)
     click.echo(f"gateway   {registrator.redacted_url}, Kong {registrator.version()}")
     changes = registrator.reconcile(definition, dry_run=True)
-    click.echo(f"declared  {'as it should be' if not changes else 'differs:'}")
+    click.echo(f"declared  {'up to date' if not changes else 'differs:'}")
     for change in changes:
         click.echo(str(change))
     for target in registrator.targets(definition):
@@ -59,7 +69,7 @@ def status_command(ctx: click.Context) -> None:
     try:
         url = check_routed(settings, TIMEOUT_S)
         if url is not None:
-            click.echo(f"proxy     {url} is routed here")
+            click.echo(f"proxy     {url} is routed to this service")
     except SettingsError as err:
         routed = False
         click.echo(f"proxy     {err}")
@@ -67,8 +77,8 @@ def status_command(ctx: click.Context) -> None:
         ctx.exit(1)
 
 
-def _show(changes: Sequence[Change]) -> None:
+def _print_changes(changes: Sequence[Change]) -> None:
     for change in changes:
         click.echo(str(change))
     if not changes:
-        click.echo("nothing to change")
+        click.echo("no changes")

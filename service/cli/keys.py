@@ -1,4 +1,4 @@
-"""Commands about this service's own keys."""
+"""Commands for this service's own keys."""
 
 import time
 from collections.abc import Sequence
@@ -16,13 +16,16 @@ from security.keys.key_file import Key
 from security.keys.rotation import PUBLISH_S, Entry, KeyRing, State
 from service.tokens.key_setup import open_key_ring
 
-WIDTH = 100
+MIN_TABLE_WIDTH = 100  # names of keys are never truncated; a narrow terminal wraps the lines
 
 
 @click.group("keys")
 @click.pass_context
 def keys_group(ctx: click.Context) -> None:
-    """This service's own keys: see keys/README.md (KEYS_DIR)."""
+    """Manage this service's signing keys (KEYS_DIR).
+
+    docs/guides/keys.md explains how to rotate them.
+    """
     settings, _ = ctx.obj
     ctx.obj = open_key_ring(settings.tokens)
 
@@ -30,26 +33,31 @@ def keys_group(ctx: click.Context) -> None:
 @keys_group.command("list")
 @click.pass_obj
 def list_command(ring: KeyRing) -> None:
-    """Every key of the directory: kind, size, age, state, and when its last token expires."""
+    """List all keys.
+
+    Prints the state, kind and age of each key, and when its last token expires.
+    """
     table = Table(box=None, pad_edge=False)
     for title in ("KEY", "STATE", "KIND", "AGE", "LAST TOKEN EXPIRES"):
         table.add_column(title, no_wrap=True)
     for entry in ring.entries():
         texts = (entry.name, str(entry.state), _kind(entry), _age(ring.now() - entry.created_at), _expires(entry, ring))
         table.add_row(*(Text(text) for text in texts))
-    # names are never cut short: a narrow terminal breaks the lines itself
-    Console(width=max(Console().width, WIDTH)).print(table)
+    Console(width=max(Console().width, MIN_TABLE_WIDTH)).print(table)
 
 
 @keys_group.command("generate")
 @click.pass_obj
 def generate_command(ring: KeyRing) -> None:
-    """Make a key pair: the first one signs at once, another one is next."""
-    _reject_while_unread(ring)
+    """Generate a key pair.
+
+    The first pair signs immediately. A further one is published, and signs after the next rotation.
+    """
+    _reject_unusable_public_keys(ring)
     name = ring.generate()
     state = next(entry.state for entry in ring.entries() if entry.name == name)
-    click.echo(f"made {name}, which is {state}")
-    _tell(check(ring))
+    click.echo(f"generated {name} ({state})")
+    _print_findings(check(ring))
 
 
 @keys_group.command("rotate")
@@ -59,64 +67,76 @@ def generate_command(ring: KeyRing) -> None:
     default=PUBLISH_S,
     show_default=True,
     type=click.FloatRange(0),
-    help="Seconds that the next key has to have been published.",
+    help="Seconds that the next key must have been published.",
 )
 @click.pass_obj
 def rotate_command(ring: KeyRing, wait_s: float) -> None:
-    """Sign with the next key from now on; what is signed already stays valid.
+    """Sign with the next key from now on.
 
-    Without a next key one is published first, and signs when everybody has had the time to see it.
+    Tokens that are already signed stay valid. If no next key is published, one is generated, and the command waits
+    until all services have had time to load it.
     """
-    _reject_while_unread(ring)
+    _reject_unusable_public_keys(ring)
     active, following, published_s = ring.prepare()
     left_s = min(wait_s, wait_s - published_s)
     if left_s > 0:
-        click.echo(f"{following} is published; it signs in {left_s:.0f} s, when whoever keeps a copy has seen it")
+        click.echo(f"published {following}; it signs in {left_s:.0f} s, once cached key sets contain it")
         time.sleep(left_s)
     expires = ring.rotate(active, following)
-    click.echo(f"{following} signs from now on; {active} verifies until {_shown(expires)}, when its last token expires")
-    _tell(check(ring))
+    click.echo(f"{following} signs from now on; {active} verifies until its last token expires, {_to_text(expires)}")
+    _print_findings(check(ring))
 
 
 @keys_group.command("retire")
 @click.argument("names", metavar="KEY...", nargs=-1, required=True)
 @click.pass_obj
 def retire_command(ring: KeyRing, names: Sequence[str]) -> None:
-    """Remove keys at once, as when they have leaked, and say what that breaks."""
+    """Remove keys immediately, for example after a leak.
+
+    Prints the consequences of each removal.
+    """
     for name, breaks in ring.retire(names):
-        click.echo(f"{name} is out; that breaks: {breaks}")
+        click.echo(f"removed {name}; consequences: {breaks}")
     active = ring.own(State.ACTIVE)
-    click.echo(f"{active[0].name} signs" if active else "no key signs: /token is 404")
-    _tell(check(ring))
+    click.echo(f"{active[0].name} signs" if active else "no signing key is left, so /token returns 404")
+    _print_findings(check(ring))
 
 
 @keys_group.command("check")
 @click.pass_context
 def check_command(ctx: click.Context) -> None:
-    """Verify pairs, permissions, sizes and leftovers, and say what to do. Status 1 if something has to be done."""
+    """Check the key directory.
+
+    Checks pairs, permissions, sizes, and files of interrupted changes, and prints what to do about each problem. Exits
+    with status 1 if any is found.
+    """
     findings = check(ctx.obj)
     for finding in findings:
-        click.echo(_line(finding))
+        click.echo(_format_finding(finding))
     if any(finding.is_problem for finding in findings):
         ctx.exit(1)
-    click.echo(f"{ctx.obj.directory}: {'nothing is wrong' if findings else 'all is well'}")
+    click.echo(f"{ctx.obj.directory}: {'OK, with notes' if findings else 'OK'}")
 
 
-def _reject_while_unread(ring: KeyRing) -> None:
-    """Raises: KeyException while a public key keeps running services from taking up any change."""
+def _reject_unusable_public_keys(ring: KeyRing) -> None:
+    """Check that running services can load a change.
+
+    Raises:
+        KeyException: If a public key is unusable.
+    """
     for finding in check(ring):
         if finding.name.endswith(".pub") and finding.is_problem:
-            raise KeyException(finding.name, f"{finding.advice}; mend that first, nothing was done")
+            raise KeyException(finding.name, f"{finding.advice}; fix that first. Nothing was changed")
 
 
-def _tell(findings: Sequence[Finding]) -> None:
-    """Say after a change what else there is to do."""
+def _print_findings(findings: Sequence[Finding]) -> None:
+    """Print findings as warnings after a change."""
     for finding in findings:
-        click.echo(_line(finding), err=True)
+        click.echo(_format_finding(finding), err=True)
 
 
-def _line(finding: Finding) -> str:
-    return f"{'wrong' if finding.is_problem else 'note'}: {finding.name}: {finding.advice}"
+def _format_finding(finding: Finding) -> str:
+    return f"{'problem' if finding.is_problem else 'note'}: {finding.name}: {finding.advice}"
 
 
 def _kind(entry: Entry) -> str:
@@ -125,10 +145,10 @@ def _kind(entry: Entry) -> str:
         if entry.state is not State.PLATFORM or not halves:
             halves += [Key(file).private_key().public_key() for file in entry.private]
     except KeyException:
-        return "cannot be used"
+        return "unusable"
     key = halves[0]
     if any(other != key for other in halves):
-        return "no pair"
+        return "not a pair"
     return f"RSA {key.key_size}" if isinstance(key, RSAPublicKey) else f"EC {key.curve.name}"
 
 
@@ -143,13 +163,13 @@ def _age(age: timedelta) -> str:
 def _expires(entry: Entry, ring: KeyRing) -> str:
     match entry.state:
         case State.ACTIVE:
-            return f"{ring.lifetime_s:.0f} s after it is rotated"
+            return f"{ring.lifetime_s:.0f} s after rotation"
         case State.RETIRING:
-            return _shown(entry.expires) if entry.expires else "unknown"
+            return _to_text(entry.expires) if entry.expires else "unknown"
         case State.PLATFORM:
-            return "as the platform has it"
-    return "it has signed none"
+            return "set by the platform"
+    return "no tokens signed"
 
 
-def _shown(moment: datetime) -> str:
+def _to_text(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -1,4 +1,4 @@
-"""Commands about loans: their tables, loading them, made-up ones, a demonstration."""
+"""Commands for loans: migrate, load, sample and demo."""
 
 import sys
 from contextlib import closing
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.bulk_load.loader import LoadRejected, load
 from service.bulk_load.sample import write_sample
-from service.cli.database import database_of
+from service.cli.database import open_postgres
 from service.cli.parsed_value import ParsedValue
 from service.domain.calendar import Calendar, latest_post_date
 from service.domain.provenance import parse_name
@@ -23,14 +23,16 @@ _FILE = click.Path(path_type=Path)
 
 @click.command("migrate")
 @click.option(
-    "--partitions", type=click.IntRange(2, 256), help="Split the ledger by the hash of loan_id, see docs/guides."
+    "--partitions",
+    type=click.IntRange(2, 256),
+    help="Partition the ledger by hash of loan_id. See docs/guides/replicas.md.",
 )
 @click.pass_context
 def migrate_command(ctx: click.Context, partitions: int | None) -> None:
     """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
     from service.postgres.migrate import migrate
 
-    with database_of(ctx) as settings:
+    with open_postgres(ctx) as settings:
         migrate(settings, partitions)
     click.echo("the tables are up to date")
 
@@ -42,17 +44,17 @@ def migrate_command(ctx: click.Context, partitions: int | None) -> None:
 @click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who loads, beside the user of the database.")
 @click.pass_context
 def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, name: str | None) -> None:
-    """Load loans and events from CSV files: all of them, or none (PSQL_POSTING_USER).
+    """Load loans and events from CSV files (PSQL_POSTING_USER).
 
     LOANS has the columns loan_id,start_date,initial_amt and optionally currency. EVENTS has the columns
-    loan_id,event_type,post_date,amt and optionally source_id, reverses_source_id and memo. A first row with the names
-    is required for other columns than the first three and four, or for another order. Loans that exist with the same
-    terms are skipped, and so are events whose source_id their loan already has.
+    loan_id,event_type,post_date,amt and optionally source_id, reverses_source_id and memo. Optional columns require a
+    header row. Loans that exist with the same terms are skipped, and so are events whose source_id their loan already
+    has. If any row is invalid, nothing is loaded.
     """
     application, _ = ctx.obj
     today = Calendar(application.server.timezone).today()
     latest_date = latest_post_date(today, application.ledger.max_future_days)
-    with database_of(ctx) as settings, closing(connect(settings, "posting")) as connection:
+    with open_postgres(ctx) as settings, closing(connect(settings, "posting")) as connection:
         amount_column = TextColumn("{task.fields[shown]}")
         columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -85,14 +87,16 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
 @click.command("sample")
 @click.argument("loans_file", metavar="LOANS", type=_FILE)
 @click.argument("events_file", metavar="EVENTS", type=_FILE)
-@click.option("--loans", default=10, show_default=True, type=click.IntRange(1), help="How many loans.")
-@click.option("--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="How many events each.")
+@click.option("--loans", default=10, show_default=True, type=click.IntRange(1), help="Number of loans.")
+@click.option(
+    "--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="Number of events of each loan."
+)
 @click.option("--first-id", default=1, show_default=True, type=click.IntRange(1), help="The id of the first loan.")
-@click.option("--seed", default=1, show_default=True, help="The same seed makes the same files.")
+@click.option("--seed", default=1, show_default=True, help="The same seed gives the same files.")
 def sample_command(
     loans_file: Path, events_file: Path, loans: int, events_per_loan: int, first_id: int, seed: int
 ) -> None:
-    """Write made-up loans and events as CSV files that `load` reads."""
+    """Write random loans and events as CSV files for `load`."""
     try:
         write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id)
     except OSError as err:
@@ -103,15 +107,18 @@ def sample_command(
 @click.command("demo")
 @click.pass_context
 def demo_command(ctx: click.Context) -> None:
-    """Ask for a loan and a date, say what was owed, and draw it. Without PSQL_HOST, on standalone sample data."""
+    """Show the balance of a loan as a chart.
+
+    Prompts for a loan and a date. Without PSQL_HOST, it uses the sample data of a standalone run.
+    """
     settings, _ = ctx.obj
-    alone = settings.postgres.hosts is None
-    if alone:
+    embedded = settings.postgres.hosts is None
+    if embedded:
         from service.standalone.environment import build_core
 
         build_core()
-    with database_of(ctx, alone) as chosen:
+    with open_postgres(ctx, embedded) as postgres:
         from service.cli.demo import run_demo
         from service.runtime.bootstrap import build_lookup
 
-        run_demo(build_lookup(replace(settings, postgres=chosen)), colours=sys.stdout.isatty())
+        run_demo(build_lookup(replace(settings, postgres=postgres)), color=sys.stdout.isatty())

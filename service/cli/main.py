@@ -1,6 +1,6 @@
-"""The command line: `python service.py` serves; sub-commands are for people.
+"""The command line: `python service.py` serves; sub-commands are for operators.
 
-What takes long to import is imported by the commands that need it: people wait for each of them.
+Commands import what is slow to import only when they run, so that each starts quickly.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from service.settings import load_settings
 
 
 class _Group(click.Group):
-    """Turns the errors that people can do something about into one line and a non-zero status."""
+    """Prints errors that users can fix as a single line, and exits with status 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -36,29 +36,34 @@ class _Group(click.Group):
                 raise
             raise click.ClickException(str(err)) from err
         except psycopg2.errors.UndefinedTable as err:
-            raise click.ClickException("the tables are not there; make them with: python service.py migrate") from err
+            raise click.ClickException("the tables do not exist; create them with: python service.py migrate") from err
         except psycopg2.Error as err:
-            raise click.ClickException(f"Postgres refused: {str(err).strip().partition(chr(10))[0]}") from err
+            raise click.ClickException(f"Postgres: {str(err).strip().partition(chr(10))[0]}") from err
 
 
 @click.group(cls=_Group, invoke_without_command=True)
-@click.option("--standalone", "alone", is_flag=True, help="Bring PostgreSQL, keys and sample data along; no gateway.")
+@click.option(
+    "--standalone", "is_standalone", is_flag=True, help="Run with embedded PostgreSQL, generated keys and sample data."
+)
 @click.version_option(__version__, prog_name="loaner")
 @click.pass_context
-def main(ctx: click.Context, alone: bool) -> None:
-    """Loaner: what a loan owed, on any day. Without a command, serve."""
+def main(ctx: click.Context, is_standalone: bool) -> None:
+    """Loaner answers what a loan owed on any date.
+
+    Without a command, it registers with the gateway and serves requests. With --standalone, it needs no other server.
+    """
     defaults: Mapping[str, object] = {}
-    if alone:
+    if is_standalone:
         from service.standalone.environment import STANDALONE_DEFAULTS
 
         defaults = STANDALONE_DEFAULTS
     settings = load_settings(defaults)
     configure_logging(settings.server.log_level)
-    ctx.obj = (settings, alone)
+    ctx.obj = (settings, is_standalone)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone
 
-        if alone:
+        if is_standalone:
             start_standalone(settings)
         else:
             start_in_production(settings)

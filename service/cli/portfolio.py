@@ -1,4 +1,4 @@
-"""The command that tells what all loans together owed, from a ledger in columns."""
+"""The command that prints portfolios, from a columnar copy of the ledger."""
 
 import signal
 import sys
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from service.cli.database import database_of
+from service.cli.database import open_postgres
 from service.domain.parsing import parse_date
 from service.postgres.connect import connect
 
@@ -31,30 +31,31 @@ class _Day(click.ParamType[date]):
 
 
 @click.command("portfolio")
-@click.option("--date", "days", type=_Day(), multiple=True, required=True, help="A date, YYYY-MM-DD; or several.")
-@click.option("--csv", "as_csv", is_flag=True, help="A row for each loan instead of totals.")
+@click.option("--date", "days", type=_Day(), multiple=True, required=True, help="Date, YYYY-MM-DD. Repeatable.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a CSV row for each loan instead of totals.")
 @click.option(
     "--file",
     "path",
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path(".local", "portfolio"),
     show_default=True,
-    help="Where the ledger is kept for the next time.",
+    help="File that caches the ledger between runs.",
 )
 @click.pass_context
 def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, path: Path) -> None:
-    """Tell what all loans together owed on days: how many had started, and the sum by currency (PSQL_USER).
+    """Print the totals of all loans on given dates.
 
-    The ledger is read once into a file; the next time only loans that have changed are read again.
+    Totals are the number of loans and the sum of their balances, by currency. The first run copies the ledger into a
+    file as PSQL_USER. Later runs only read the loans that have changed since.
     """
     from service.portfolio.columnar import ColumnarPortfolio
     from service.portfolio.columnar_file import ForeignFile
     from service.portfolio.csv import HEAD, portfolio_csv
     from service.portfolio.sync import refresh
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no half-written file stays
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes an incomplete file
     with (
-        database_of(ctx) as settings,
+        open_postgres(ctx) as settings,
         closing(connect(settings, "reader")) as connection,
         Progress(console=Console(stderr=True), transient=True) as progress,
     ):
@@ -65,21 +66,21 @@ def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, 
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
         except ForeignFile as err:
             raise click.ClickException(f"--file: {err}") from err
-    told = ColumnarPortfolio(ledger)
+    portfolio = ColumnarPortfolio(ledger)
     if as_csv:
         click.echo(HEAD, nl=False)
         for day in days:
-            for piece in portfolio_csv(day, [told.loans(day)]):
+            for piece in portfolio_csv(day, [portfolio.loans(day)]):
                 click.echo(piece, nl=False)
     else:
-        Console().print(_table(told, days))
+        Console().print(_to_table(portfolio, days))
 
 
-def _table(told: "ColumnarPortfolio", days: tuple[date, ...]) -> Table:
+def _to_table(portfolio: "ColumnarPortfolio", days: tuple[date, ...]) -> Table:
     table = Table("date", "currency")
     for name in ("loans", "balance"):
         table.add_column(name, justify="right")
     for day in days:
-        for total in told.totals(day):
+        for total in portfolio.totals(day):
             table.add_row(day.isoformat(), total.currency, str(total.loans), total.balance)
     return table

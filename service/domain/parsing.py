@@ -4,6 +4,7 @@ Each raises a ValueError whose message says what is expected.
 """
 
 import re
+from calendar import monthrange
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
@@ -93,7 +94,7 @@ def parse_time(text: str) -> datetime:
 
 
 def _ends_month(moment: datetime) -> bool:
-    return (moment.hour, moment.minute) == (23, 59) and (moment.date() + timedelta(days=1)).day == 1
+    return (moment.hour, moment.minute) == (23, 59) and moment.day == monthrange(moment.year, moment.month)[1]
 
 
 def parse_source_id(text: str) -> str:

@@ -16,27 +16,27 @@ class KongDialect(Dialect):
 
     def register(self, own_declarations: Collection[str] | None = None) -> Iterator[Change]:
         """Create missing entities and change those that differ; see `Reconciler.register`."""
-        wanted = self.definition
-        name = wanted.name
-        if wanted.plugins and not self.version.has_tags:
+        definition = self.definition
+        name = definition.name
+        if definition.plugins and not self.version.has_tags:
             # Without tags the service's own plugins cannot be distinguished from those of other owners.
             raise RegistrationException(
                 f"{self.describe_gateway()} does not support GATEWAY_PLUGINS; use Kong 1.1 or later"
             )
         if own_declarations is not None and self._declared_by_another_release(own_declarations):
             return
-        if wanted.upstream is not None:
-            upstream = f"/upstreams/{wanted.upstream}"
-            _, change = self._ensure(f"upstream {wanted.upstream}", upstream, upstream, self._upstream())
+        if definition.upstream is not None:
+            upstream = f"/upstreams/{definition.upstream}"
+            _, change = self._ensure(f"upstream {definition.upstream}", upstream, upstream, self._upstream())
             yield from change
         service, change = self._ensure(
             f"service {name}",
             f"/services/{name}",
             f"/services/{name}",
             {
-                "protocol": wanted.protocol,
-                "host": wanted.target_host,
-                "port": wanted.port,
+                "protocol": definition.protocol,
+                "host": definition.target_host,
+                "port": definition.port,
                 "retries": 5,
                 **self._with_declaration_tag(),
             },
@@ -59,14 +59,14 @@ class KongDialect(Dialect):
             },
         )
         yield from change
-        if wanted.upstream is None:
-            yield from self._remove_if_own(f"upstreams/{wanted.name}.upstream")
-        if wanted.plugins is not None:
-            yield from self._plugins(wanted.plugins)
-            if any(plugin.name == "jwt" for plugin in wanted.plugins):
+        if definition.upstream is None:
+            yield from self._remove_if_own(f"upstreams/{definition.name}.upstream")
+        if definition.plugins is not None:
+            yield from self._plugins(definition.plugins)
+            if any(plugin.name == "jwt" for plugin in definition.plugins):
                 yield from self._jwt_keys()
             else:
-                yield from self._remove_if_own(f"consumers/{wanted.name}")
+                yield from self._remove_if_own(f"consumers/{definition.name}")
 
     def unregister(self) -> Iterator[Change]:
         """Remove all own entities, or none if one belongs to another owner; see `Reconciler.unregister`."""
@@ -200,14 +200,14 @@ class KongDialect(Dialect):
             details.append(f"service: {entity['service'].get('id')}")
         return ", ".join(details)
 
-    def _plugins(self, wanted: Sequence[Plugin]) -> Iterator[Change]:
+    def _plugins(self, plugins: Sequence[Plugin]) -> Iterator[Change]:
         path = f"/services/{self.definition.name}/plugins"
         found = {
             str(entity.get("name")): entity
             for entity in self.api.list(path)
             if not entity.get("route") and not entity.get("consumer")
         }
-        for plugin in wanted:
+        for plugin in plugins:
             what = f"plugin {plugin.name}"
             declared = {**plugin.fields, **self.tags}
             entity = found.pop(plugin.name, None)

@@ -50,7 +50,7 @@ def created(what: str, declared: Mapping[str, Any]) -> Change:
 
 
 def diff(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the declared fields that differ, each as (value on the gateway, wanted value).
+    """Return the declared fields that differ, each as (value on the gateway, value after the change).
 
     Fields that are not declared are ignored, in nested objects too. Declared tags are added to the existing ones, and
     replace the tag of another declaration.
@@ -61,9 +61,9 @@ def diff(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tup
         if name == "tags":
             tags = [str(tag) for tag in current] if isinstance(current, list) else []
             kept = [tag for tag in tags if tag in value or not tag.startswith(DECLARATION_TAG_PREFIX)]
-            wanted = kept + [tag for tag in value if tag not in kept]
-            if wanted != tags:
-                differing[name] = (current, wanted)
+            merged = kept + [tag for tag in value if tag not in kept]
+            if merged != tags:
+                differing[name] = (current, merged)
         elif isinstance(value, Mapping) and isinstance(current, Mapping):
             inner = diff(current, value)
             if inner:

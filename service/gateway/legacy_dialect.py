@@ -14,25 +14,25 @@ class LegacyDialect(Dialect):
 
     def register(self, own_declarations: Collection[str] | None = None) -> Iterator[Change]:
         """Create the API, or change what differs; see `Reconciler.register`."""
-        wanted = self.definition
-        if wanted.upstream is not None or wanted.plugins:
+        definition = self.definition
+        if definition.upstream is not None or definition.plugins:
             raise RegistrationException(
                 f"{self.describe_gateway()} does not support SERVICE_DISCOVERY=upstream or GATEWAY_PLUGINS;"
                 " use Kong 1.1 or later"
             )
-        what = f"api {wanted.name}"
+        what = f"api {definition.name}"
         declared = {
             "uris": self.paths,
-            "upstream_url": f"{wanted.protocol}://{wanted.host}:{wanted.port}",
+            "upstream_url": f"{definition.protocol}://{definition.host}:{definition.port}",
             "strip_uri": True,
             "preserve_host": False,
         }
-        found = self.api.get(f"/apis/{wanted.name}")
+        found = self.api.get(f"/apis/{definition.name}")
         if found is None:
             if not self.dry_run:
-                status, answer = self.api.write("POST", "/apis/", {"name": wanted.name, **_to_legacy(declared)})
+                status, answer = self.api.write("POST", "/apis/", {"name": definition.name, **_to_legacy(declared)})
                 if status == 409:  # another instance created it first, or another API has one of the paths
-                    found = self.api.get(f"/apis/{wanted.name}")
+                    found = self.api.get(f"/apis/{definition.name}")
                     if found is None:
                         raise RegistrationException(f"POST {self.api.redacted_url}/apis/ answered 409: {answer}")
             if found is None:
@@ -42,7 +42,7 @@ class LegacyDialect(Dialect):
         fields = diff(found, declared)
         if fields:
             if not self.dry_run:
-                self.write("PATCH", f"/apis/{wanted.name}", _to_legacy(patch_for(found, declared)))
+                self.write("PATCH", f"/apis/{definition.name}", _to_legacy(patch_for(found, declared)))
             yield Change("change", what, fields)
 
     def unregister(self) -> Iterator[Change]:

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from service.clock import running_clock
+from service.clock import boot_clock
 
 MAX_TRACKED_LOANS = 100_000  # about 20 MB
 _NO_CHANGE = (0, 0)
@@ -66,7 +66,7 @@ class Freshness:
         self,
         max_staleness_s: float,
         max_tracked_loans: int = MAX_TRACKED_LOANS,
-        now: Callable[[], float] = running_clock,
+        now: Callable[[], float] = boot_clock,
     ) -> None:
         self.max_staleness_s = max_staleness_s
         self.now = now

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 import psycopg2
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
-from service.errors import DatabaseUnavailable, TimeNotReached, UnknownLoan, VersionNotReached, first_line
+from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
+from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database, Prepared
 from service.postgres.sql_fragments import EPOCH, MINOR_UNITS
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
-_DAYS_COLUMN = 4  # counted from the version
+_DAYS_COLUMN = 5  # counted from the version
 _ONE, _MANY = "(SELECT $1, $2)", "unnest($1, $2)"
 
 
@@ -22,8 +23,7 @@ def _build_query(requested: str, events: str) -> str:
     """Return the query for timelines. Both arguments are SQL and inserted unchanged.
 
     It is one statement, so that versions, terms, events and horizon belong to one snapshot. Days count from 1970-01-01.
-    Amounts are exact minor units of the
-    loan's currency: integers below 10^18. After a failover the new primary may
+    Amounts are exact: minor units of the loan's currency, integers below 10^18. After a failover the new primary may
     assign a version to another event, so the cluster of the session is compared with $3 (see
     service/postgres/connect.py).
 
@@ -34,22 +34,24 @@ def _build_query(requested: str, events: str) -> str:
     return f"""
     SELECT session.same_cluster, cached.is_current, l.loan_id, l.version,
            pg_snapshot_xmin(pg_current_snapshot())::text,
-           l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency,
-           e.days, e.kinds, e.amounts, e.tx_ids
+           l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency, l.exponent,
+           e.days, e.kinds, e.amounts, e.tx_ids, e.versions, e.recorded_at, e.reverses
     FROM {requested} AS requested (loan_id, version)
     JOIN loans AS l ON l.loan_id = requested.loan_id
     CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS same_cluster) AS session
     CROSS JOIN LATERAL (SELECT l.version = requested.version AND session.same_cluster AS is_current) AS cached
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,
-               array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids
+               array_agg(amount) AS amounts, array_agg(tx_id) AS tx_ids, array_agg(version) AS versions,
+               array_agg(recorded_at) AS recorded_at, array_agg(reverses) AS reverses
         FROM (
             SELECT post_date - {EPOCH} AS day,
                    CASE event_type
                        WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT}
                    END + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END AS kind,
                    (amt * {MINOR_UNITS})::bigint AS amount,
-                   tx_id
+                   tx_id, version, (extract(epoch FROM recorded_at) * 1000000)::bigint AS recorded_at,
+                   coalesce(reverses, 0) AS reverses
             FROM loan_events
             WHERE loan_id = l.loan_id AND {events}
             ORDER BY post_date, tx_id
@@ -73,9 +75,6 @@ _TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _build_quer
 _TIMELINE_KNOWN_AT = Prepared(
     "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT, _UP_TO)
 )
-# Readers' transactions are read-only by default, but the time has to be noted in the database. Both statements are sent
-# together and form one transaction.
-_KNOWN_UNTIL = "SET TRANSACTION READ WRITE; SELECT known_until()"
 
 
 class Ledger(Protocol):
@@ -161,10 +160,7 @@ class PostgresLedger:
 
     def timeline_known_at(self, loan_id: int, moment: datetime) -> Timeline:
         """Return the timeline of the events that had been recorded by a time; see `Ledger`."""
-        [(until,)] = self._database.rows(_KNOWN_UNTIL)
-        if moment >= until:
-            raise TimeNotReached(until)
-        # A snapshot taken after the check includes everything that was recorded by then.
+        check_time_reached(self._database, moment)
         rows = self._rows(_TIMELINE_KNOWN_AT, (loan_id, moment, ""))
         if not rows:
             raise UnknownLoan(loan_id)
@@ -192,10 +188,14 @@ def _build_timeline(
     start_day: int,
     initial: int,
     currency: str,
+    exponent: int,
     days: list[int] | None,
     kinds: list[int] | None,
     amounts: list[int] | None,
     tx_ids: list[int] | None,
+    versions: list[int] | None,
+    recorded_at: list[int] | None,
+    reverses: list[int] | None,
 ) -> Timeline:
     return Timeline.build(
         loan_id=loan_id,
@@ -204,8 +204,12 @@ def _build_timeline(
         start_day=start_day,
         initial=initial,
         currency=currency,
+        exponent=exponent,
         days=days or [],
         kinds=kinds or [],
         amounts=amounts or [],
         tx_ids=tx_ids or [],
+        versions=versions or [],
+        recorded_at=recorded_at or [],
+        reverses=reverses or [],
     )

@@ -1,7 +1,8 @@
 """Stores the whole ledger in columns, in a memory-mapped file for the portfolio kernel.
 
-A header of 256 bytes is followed by the columns of `Columns`, in their order. Numbers have the byte order of the
-machine that wrote the file; other machines reject it.
+A header of 256 bytes is followed by the columns of `Columns`, in their order, without padding. Numbers have the byte
+order of the machine that wrote the file; other machines reject it. The header holds the CRC-32 of each column, and ends
+with that of its own other bytes. Opening the file checks all of them, so that a file damaged on disk is not used.
 """
 
 import mmap
@@ -11,23 +12,32 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Literal, NamedTuple
+from zlib import crc32
 
-from native import portfolio_balances
+from native import portfolio_balances, portfolio_parts
 from service.errors import LoanerError
+from service.portfolio.loan_columns import LoanColumns
 
 _MAGIC = b"LNPF"
-_LAYOUT_VERSION = 1
+_LAYOUT_VERSION = 2
 _BYTE_ORDER = ("little", "big").index(sys.byteorder)
-_HEADER = struct.Struct("=4sBBqq200s")  # magic, layout version, byte order, loans, events, cluster
-_HEADER_BYTES = 256
+_HEADER = struct.Struct("=4sBB2xqq188s10I")  # magic, layout version, byte order, loans, events, cluster, checksums
+_CHECKSUM = struct.Struct("=I")  # of the header
+_HEADER_BYTES = _HEADER.size + _CHECKSUM.size
+_EVENT_COLUMNS = ("days", "running", "links", "kinds")
 
 
 class UnusableFile(LoanerError):
-    """The file is damaged, or was written by another release or on another kind of machine."""
+    """The file is damaged, or does not match the ledger."""
+
+
+class OutdatedFile(UnusableFile):
+    """The file was written by another release or on another kind of machine."""
 
 
 class ForeignFile(LoanerError):
@@ -38,7 +48,8 @@ class Columns(NamedTuple):
     """The columns of n loans, sorted by id, and of their m events, sorted by (day, tx_id) within a loan.
 
     Units are days since 1970-01-01 and minor units. Loan i has the events [offsets[i], offsets[i + 1]). `running` is
-    the balance after an event. A currency is three letters and a zero byte.
+    the balance after an event. A currency is three letters and a byte with the number of decimals of the loan's amounts.
+    For kinds and links see `LoanColumns`.
     """
 
     loan_ids: memoryview  # n x int64
@@ -49,6 +60,8 @@ class Columns(NamedTuple):
     start_days: memoryview  # n x int32
     currencies: memoryview  # n x int32
     days: memoryview  # m x int32
+    links: memoryview  # m x uint32
+    kinds: memoryview  # m x uint8
 
     @classmethod
     def from_buffer(cls, data: mmap.mmap, loans: int, events: int) -> "Columns":
@@ -65,24 +78,19 @@ class Columns(NamedTuple):
         """Return the size of the file in bytes."""
         return _HEADER_BYTES + sum(count * array(code).itemsize for code, count in cls._layout(loans, events))
 
+    def checksums(self) -> list[int]:
+        """Return the CRC-32 of each column."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return list(pool.map(crc32, self))
+
     @staticmethod
-    def _layout(loans: int, events: int) -> list[tuple[Literal["q", "i"], int]]:
+    def _layout(loans: int, events: int) -> list[tuple[Literal["q", "i", "I", "B"], int]]:
         return [
             *(("q", count) for count in (loans, loans, loans, loans + 1, events)),
             *(("i", count) for count in (loans, loans, events)),
+            ("I", events),
+            ("B", events),
         ]
-
-
-class LoanColumns(NamedTuple):
-    """One loan's ledger, with the units of `Columns`. `days` is int32, `running` is int64."""
-
-    loan_id: int
-    version: int
-    start_day: int
-    initial: int
-    currency: str
-    days: "array[int]"
-    running: "array[int]"
 
 
 class ColumnarFile:
@@ -101,26 +109,27 @@ class ColumnarFile:
 
     @classmethod
     def open(cls, path: Path) -> "ColumnarFile":
-        """Map a file.
+        """Map a file, and check every byte of it.
 
         Raises:
             OSError: If it cannot be read.
-            UnusableFile: If it is damaged, or written by another release or machine.
+            UnusableFile: If it is damaged.
+            OutdatedFile: If it was written by another release or machine.
             ForeignFile: If it was not written by this module.
         """
         with path.open("rb") as file:
             head = file.read(_HEADER_BYTES)
-            if not path.is_file() or not _MAGIC.startswith(head[: len(_MAGIC)]):
-                raise ForeignFile(f"{path} is not a portfolio file, and was not changed; choose another path")
-            if len(head) < _HEADER_BYTES:
-                raise UnusableFile(f"{path} is damaged: its header is incomplete")
-            _, layout, order, loans, events, cluster = _HEADER.unpack_from(head)
-            if (layout, order) != (_LAYOUT_VERSION, _BYTE_ORDER):
-                raise UnusableFile(f"{path} was written by another release or on another kind of machine")
-            if min(loans, events) < 0 or os.fstat(file.fileno()).st_size != Columns.size(loans, events):
+            if not path.is_file():
+                raise _foreign(path)
+            _check_header(path, head)
+            _, _, _, loans, events, cluster, *checksums = _HEADER.unpack_from(head)
+            if os.fstat(file.fileno()).st_size != Columns.size(loans, events):
                 raise UnusableFile(f"{path} is damaged: its size does not match its header")
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return cls(path, cluster.rstrip(b"\0").decode(errors="replace"), Columns.from_buffer(data, loans, events))
+            columns = Columns.from_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), loans, events)
+        for name, stored, actual in zip(Columns._fields, checksums, columns.checksums(), strict=True):
+            if stored != actual:
+                raise UnusableFile(f"{path} is damaged: the checksum of its column {name} does not match")
+        return cls(path, cluster.rstrip(b"\0").decode(), columns)
 
     def __len__(self) -> int:
         """Return the number of loans."""
@@ -136,22 +145,28 @@ class ColumnarFile:
         Args:
             day: Days since 1970-01-01.
             threads: Threads of the kernel.
-
-        Raises:
-            UnusableFile: If the columns contradict each other.
         """
-        _, _, initials, offsets, running, start_days, _, days = self.columns
-        columns = {"start_days": start_days, "initials": initials, "offsets": offsets, "days": days, "running": running}
-        try:
-            balances: array[int] = portfolio_balances(day, **columns, threads=threads)
-        except ValueError as err:
-            raise UnusableFile(f"{self.path} is damaged; remove it: {err}") from err
+        balances: array[int] = portfolio_balances(day, **self._kernel_columns(), threads=threads)
         return balances
 
-    def currencies(self) -> list[str]:
-        """Return the currency of each loan."""
-        names = {code: _currency_name(code) for code in set(self.columns.currencies)}
-        return [names[code] for code in self.columns.currencies]
+    def parts(self, day: int, threads: int) -> "array[int]":
+        """Return the parts of the balance of each loan at the end of a day, as `native.portfolio_parts` does.
+
+        Args:
+            day: Days since 1970-01-01.
+            threads: Threads of the kernel.
+        """
+        columns = {**self._kernel_columns(), "kinds": self.columns.kinds, "links": self.columns.links}
+        parts: array[int] = portfolio_parts(day, **columns, threads=threads)
+        return parts
+
+    def currencies(self) -> list[tuple[str, int]]:
+        """Return the currency of each loan, and the number of decimals of its amounts."""
+        decoded = {code: _decode_currency(code) for code in set(self.columns.currencies)}
+        return [decoded[code] for code in self.columns.currencies]
+
+    def _kernel_columns(self) -> dict[str, memoryview]:
+        return {name: getattr(self.columns, name) for name in ("start_days", "initials", "offsets", "days", "running")}
 
 
 class ColumnarWriter:
@@ -171,9 +186,9 @@ class ColumnarWriter:
         index, target, end = self._loans, self._columns, self._events + len(loan.days)
         target.loan_ids[index], target.versions[index] = loan.loan_id, loan.version
         target.initials[index], target.start_days[index] = loan.initial, loan.start_day
-        target.currencies[index] = _currency_code(loan.currency)
-        target.days[self._events : end] = loan.days
-        target.running[self._events : end] = loan.running
+        target.currencies[index] = _encode_currency(loan.currency, loan.exponent)
+        for name in _EVENT_COLUMNS:
+            getattr(target, name)[self._events : end] = getattr(loan, name)
         target.offsets[index + 1] = end
         self._loans, self._events = index + 1, end
 
@@ -185,7 +200,7 @@ class ColumnarWriter:
         target, shift = self._columns, events_start - source_start
         for name in ("loan_ids", "versions", "initials", "start_days", "currencies"):
             getattr(target, name)[start:end] = getattr(source, name)[first:last]
-        for name in ("days", "running"):
+        for name in _EVENT_COLUMNS:
             getattr(target, name)[events_start:events_end] = getattr(source, name)[source_start:source_end]
         offsets = (offset + shift for offset in source.offsets[first + 1 : last + 1])
         target.offsets[start + 1 : end + 1] = array("q", offsets)
@@ -214,10 +229,13 @@ def write_columnar_file(path: Path, cluster: str, loans: int, events: int) -> It
         try:
             _allocate(file.fileno(), Columns.size(loans, events))
             data = mmap.mmap(file.fileno(), 0)
-            _HEADER.pack_into(data, 0, _MAGIC, _LAYOUT_VERSION, _BYTE_ORDER, loans, events, cluster.encode())
-            writer = ColumnarWriter(Columns.from_buffer(data, loans, events))
+            columns = Columns.from_buffer(data, loans, events)
+            writer = ColumnarWriter(columns)
             yield writer
             writer.check_complete()
+            prefix = (_MAGIC, _LAYOUT_VERSION, _BYTE_ORDER)
+            header = _HEADER.pack(*prefix, loans, events, cluster.encode(), *columns.checksums())
+            data[:_HEADER_BYTES] = header + _CHECKSUM.pack(crc32(header))
             data.flush()
             os.fsync(file.fileno())
             os.replace(file.name, path)
@@ -234,9 +252,33 @@ def _allocate(descriptor: int, size: int) -> None:
         os.truncate(descriptor, size)
 
 
-def _currency_code(currency: str) -> int:
-    return int.from_bytes(currency.encode("ascii") + b"\0", sys.byteorder, signed=True)
+def _check_header(path: Path, head: bytes) -> None:
+    """Check that a header was written by this module, release and kind of machine, and is undamaged.
+
+    A header whose first bytes are damaged is recognized by its checksum.
+    """
+    prefix = struct.pack("=4sBB", _MAGIC, _LAYOUT_VERSION, _BYTE_ORDER)
+    content = head[len(prefix) : _HEADER.size]
+    is_intact = head[_HEADER.size :] == _CHECKSUM.pack(crc32(prefix + content))
+    if is_intact and head.startswith(prefix):
+        return
+    if not is_intact and not _MAGIC.startswith(head[: len(_MAGIC)]):
+        raise _foreign(path)
+    if len(head) < _HEADER_BYTES:
+        raise UnusableFile(f"{path} is damaged: its header is incomplete")
+    if not is_intact and not head.startswith(prefix):
+        raise OutdatedFile(f"{path} was written by another release or on another kind of machine")
+    raise UnusableFile(f"{path} is damaged: the checksum of its header does not match")
 
 
-def _currency_name(code: int) -> str:
-    return code.to_bytes(4, sys.byteorder, signed=True)[:3].decode("ascii")
+def _foreign(path: Path) -> ForeignFile:
+    return ForeignFile(f"{path} is not a portfolio file, and was not changed; choose another path")
+
+
+def _encode_currency(currency: str, exponent: int) -> int:
+    return int.from_bytes(currency.encode("ascii") + bytes([exponent]), sys.byteorder, signed=True)
+
+
+def _decode_currency(code: int) -> tuple[str, int]:
+    encoded = code.to_bytes(4, sys.byteorder, signed=True)
+    return encoded[:3].decode("ascii"), encoded[3]

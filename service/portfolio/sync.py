@@ -1,36 +1,29 @@
 """Brings a columnar file up to date: only loans whose versions differ are read again."""
 
 import logging
-import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.portfolio.columnar_file import ColumnarFile, ColumnarWriter, LoanColumns, UnusableFile, write_columnar_file
+from service.portfolio.columnar_file import (
+    ColumnarFile,
+    ColumnarWriter,
+    OutdatedFile,
+    UnusableFile,
+    write_columnar_file,
+)
+from service.portfolio.loan_columns import LoanColumns, build_query, read_columns
 from service.postgres.connect import CLUSTER_ID
-from service.postgres.sql_fragments import EPOCH, SIGNED_AMT
 
 log = logging.getLogger(__name__)
 
 LOANS_PER_BATCH = 2000
 _SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version), 0)::bigint FROM loans"  # noqa: S608
-# One index scan per loan avoids sorting all events. Numbers are sent in network byte order.
-_LEDGERS = f"""
-    SELECT l.loan_id, l.version, l.start_date - {EPOCH}, (l.initial_amt * 100)::bigint, l.currency, e.days, e.changes
-    FROM loans AS l
-    CROSS JOIN LATERAL (
-        SELECT string_agg(int4send(post_date - {EPOCH}), '' ORDER BY post_date, tx_id) AS days,
-               string_agg(int8send(({SIGNED_AMT} * 100)::bigint), '' ORDER BY post_date, tx_id) AS changes
-        FROM loan_events WHERE loan_id = l.loan_id
-    ) AS e
-"""  # noqa: S608  (built from constants, not from input)
-_SELECTED = f"{_LEDGERS} WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id"
-_ALL = f"{_LEDGERS} ORDER BY l.loan_id"
+_SELECTED = build_query("WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id")
+_ALL = build_query("ORDER BY l.loan_id")
 
 
 def refresh(
@@ -60,7 +53,7 @@ def refresh(
             existing = None
         if existing is None:
             with write_columnar_file(path, cluster, loans, events) as file:
-                for loan in _report_progress(_to_columns(_stream(connection, _ALL)), loans, on_progress):
+                for loan in _report_progress(read_columns(_stream(connection, _ALL)), loans, on_progress):
                     file.add(loan)
             return ColumnarFile.open(path)
         changed = _find_changed(connection, existing)
@@ -75,6 +68,9 @@ def _open_existing(path: Path) -> ColumnarFile | None:
     try:
         return ColumnarFile.open(path)
     except FileNotFoundError:
+        return None
+    except OutdatedFile as err:
+        log.info("%s; reading the whole ledger", err)
         return None
     except UnusableFile as err:
         log.warning("%s; recreating it", err)
@@ -109,7 +105,7 @@ def _read_loans(connection: Connection, loan_ids: list[int]) -> Iterator[LoanCol
     with connection.cursor() as cursor:
         for first in range(0, len(loan_ids), LOANS_PER_BATCH):
             cursor.execute(_SELECTED, (loan_ids[first : first + LOANS_PER_BATCH],))
-            yield from _to_columns(cursor)
+            yield from read_columns(cursor)
 
 
 def _stream(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
@@ -117,20 +113,6 @@ def _stream(connection: Connection, query: str) -> Iterator[tuple[Any, ...]]:
         cursor.itersize = LOANS_PER_BATCH
         cursor.execute(query)
         yield from cursor
-
-
-def _to_columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[LoanColumns]:
-    for loan_id, version, start_day, initial, currency, days, changes in rows:
-        running = array("q", islice(accumulate(_to_array("q", changes), initial=initial), 1, None))
-        yield LoanColumns(loan_id, version, start_day, initial, currency, _to_array("i", days), running)
-
-
-def _to_array(code: str, data: bytes | None) -> "array[int]":
-    column = array(code)
-    column.frombytes(data or b"")
-    if sys.byteorder == "little":
-        column.byteswap()
-    return column
 
 
 def _report_progress(

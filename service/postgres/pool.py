@@ -166,8 +166,10 @@ class ConnectionPool:
                 failure = err
         raise _unavailable("broken", "lost the connection to Postgres") from failure
 
-    def stream(self, query: str, parameters: tuple[Any, ...] = ()) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield all rows of a query from one snapshot, `FETCH_ROWS` at a time.
+    def stream(
+        self, query: str, parameters: tuple[Any, ...] = (), batch_rows: int = FETCH_ROWS
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield all rows of a query from one snapshot, `batch_rows` at a time.
 
         The stream holds a connection until it ends. The statement timeout bounds the stream as a whole. If the caller
         does not take the next rows within that time, Postgres ends the transaction.
@@ -185,7 +187,7 @@ class ConnectionPool:
                 )
                 self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
                 while True:
-                    self._execute(cursor, f"FETCH {FETCH_ROWS} FROM streamed")
+                    self._execute(cursor, f"FETCH {batch_rows} FROM streamed")
                     rows = cursor.fetchall()
                     if not rows:
                         return

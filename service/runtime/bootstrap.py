@@ -1,4 +1,4 @@
-"""From settings to a working application: the one place where everything is wired together."""
+"""Wires the parts of the application together."""
 
 import logging
 from collections.abc import Mapping
@@ -29,37 +29,42 @@ from service.web.health import Health
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = "attempts"  # the database of failed attempts
-DRAIN_FILE = "leaving"  # the file that says so
+ATTEMPTS_FILE = "attempts"  # in the run directory: the throttle's database
+DRAIN_FILE = "draining"  # in the run directory: exists once this instance drains
 
 
 def build_lookup(settings: Settings) -> TimelineLookup:
-    """Answers from Postgres, without the web and without caches."""
+    """Build a lookup that reads from Postgres without caches, for use outside the web application."""
     freshness = Freshness(settings.cache.max_staleness_s)
     return TimelineLookup(PostgresLedger(ConnectionPool(settings.postgres)), freshness)
 
 
 def build_app(
     settings: Settings,
-    shared: Path | None = None,
+    run_directory: Path | None = None,
     credentials: Mapping[Role, CurrentCredentials] | None = None,
-    listens: bool = False,
+    listen: bool = False,
 ) -> Flask:
-    """The application over Postgres, its caches and the key directory.
+    """Build the application with Postgres, its caches and the key directory.
 
-    shared: a folder for what this process shares with others: failed attempts at /token, and the sign to leave.
-    credentials: who reads from Postgres, and who posts, as far as Vault says so. listens: whether to hear of new
-    events, in a thread that goes on for as long as the process; without, nothing that is cached counts.
+    An unusable key or client file is logged and skipped: the start has already checked all files, and a replacement
+    worker must not fail while the others keep serving.
 
-    A file of keys or clients that cannot be used is named in the log and left out: a start has looked at them before,
-    and a worker that is replaced later must not fail where those that run go on.
+    Args:
+        settings: The settings of this process.
+        run_directory: A directory that the processes of this service share, for failed attempts at /token and for the
+            drain file.
+        credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
+        listen: Whether to listen for new events in a background thread, for as long as the process runs. Without it,
+            nothing is served from a cache.
 
-    Raises: SettingsError.
+    Raises:
+        SettingsError: If a part cannot be set up.
     """
     database, tokens = settings.postgres, settings.tokens
     keys = open_keys(tokens, strict=False)
     if not tokens.secure_loans:
-        log.warning("SECURE_LOANS=false: loan routes are open to everybody")
+        log.warning("SECURE_LOANS=false: anyone can read loans without a token")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
     primary = ConnectionPool(database, reader)
     replica = ConnectionPool(database, reader, target_role="replica") if has_replicas(database) else None
@@ -72,21 +77,21 @@ def build_app(
         caches=(recent, memcached) if memcached else (recent,),
         replica=PostgresLedger(replica, strict=True) if replica else None,
     )
-    if listens and settings.cache.max_staleness_s:
+    if listen and settings.cache.max_staleness_s:
         ChangeListener(freshness, Connector(database, reader), [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
     posting = ConnectionPool(database, poster, role="posting") if may_post else None
     reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
     issuer = open_issuer(tokens, settings.service.name, keys)
-    issuer.can_sign()  # so that the key is known as it is now, whatever becomes of its file
+    issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
     return create_app(
         lookup=lookup,
         calendar=Calendar(settings.server.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
-        health=Health(primary, freshness, memcached, shared and shared / DRAIN_FILE),
+        health=Health(primary, freshness, memcached, run_directory and run_directory / DRAIN_FILE),
         issuer=issuer,
         clients=open_clients(tokens, strict=False),
-        attempts=AttemptThrottle(shared and shared / ATTEMPTS),
+        attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
         portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,

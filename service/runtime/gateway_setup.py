@@ -1,14 +1,11 @@
-"""From settings to a member of the platform: how the gateway is reached, and what it is asked for."""
+"""Builds the registration with the gateway from the settings."""
 
 import socket
-import ssl
 from collections.abc import Callable
-from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
+import requests
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.errors import SettingsError
@@ -18,8 +15,9 @@ from service.gateway.definition import Definition
 from service.gateway.instance import Instance
 from service.gateway.plugins_file import read_plugins
 from service.gateway.routed import wait_until_routed
+from service.net.session import direct_session
 from service.net.urls import without_password
-from service.runtime.listen_address import own_url, scheme
+from service.runtime.listen_address import local_url, scheme
 from service.settings import GatewaySettings, Settings
 from service.tokens.key_setup import open_issuer
 
@@ -27,7 +25,11 @@ READY_TIMEOUT_S = 5
 
 
 def build_registrator(settings: GatewaySettings) -> KongGatewayRegistrator:
-    """Who registers with this gateway."""
+    """Build the client that registers the service with the gateway.
+
+    Raises:
+        SettingsError: If API_GATEWAY_CA does not name a file.
+    """
     headers = {}
     if settings.token:
         headers["Kong-Admin-Token"] = settings.token.get_secret_value()
@@ -40,7 +42,11 @@ def build_registrator(settings: GatewaySettings) -> KongGatewayRegistrator:
 
 
 def build_definition(settings: Settings) -> Definition:
-    """What this service wants of the gateway. Raises: SettingsError for a file of plugins that cannot be used."""
+    """Build the declaration of this service on the gateway.
+
+    Raises:
+        SettingsError: If the plugins file or a key cannot be used.
+    """
     plugins = None
     if settings.gateway.plugins is not None:
         try:
@@ -60,8 +66,12 @@ def build_definition(settings: Settings) -> Definition:
 
 
 def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:
-    """This process as a member of the platform."""
-    from service.observability import metrics  # here, because commands that do not serve need none
+    """Build the membership of this process in the platform.
+
+    Raises:
+        SettingsError: If a setting is wrong, or if this machine's address cannot be determined.
+    """
+    from service.observability import metrics  # only serving needs metrics; other commands start faster without
 
     consul = None
     if settings.consul.agent_url is not None:
@@ -74,9 +84,9 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
     return Instance(
         registrator,
         lambda: build_definition(settings),
-        (settings.service.instance_host or _address_towards(settings.gateway.url)).strip("[]"),
+        (settings.service.instance_host or _address_facing(settings.gateway.url)).strip("[]"),
         settings.service.port or settings.server.port,
-        ready=_readiness_probe(f"{own_url(settings.server, settings.tls)}/ready"),
+        ready=_readiness_probe(f"{local_url(settings.server, settings.tls)}/ready"),
         interval_s=settings.gateway.interval_s,
         consul=consul,
         on_state=metrics.gateway_registered.set,
@@ -84,9 +94,17 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
 
 
 def check_routed(settings: Settings, timeout_s: float) -> str | None:
-    """Wait until the gateway's proxy routes here, if it is known where it is. Returns: what was asked.
+    """Wait until the gateway's proxy routes requests to this service.
 
-    Raises: SettingsError when the time is over.
+    Args:
+        settings: Names the proxy in GATEWAY_PROXY_URL.
+        timeout_s: Seconds to wait.
+
+    Returns:
+        The URL that was requested, or None if GATEWAY_PROXY_URL is not set.
+
+    Raises:
+        SettingsError: If the time is over.
     """
     if settings.gateway.proxy_url is None:
         return None
@@ -99,26 +117,23 @@ def check_routed(settings: Settings, timeout_s: float) -> str | None:
 
 
 def _readiness_probe(url: str) -> Callable[[], bool]:
-    # No proxy stands between us and ourselves, and our certificate need not name the address we reach ourselves at.
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=context))
-
     def is_ready() -> bool:
         try:
-            with opener.open(url, timeout=READY_TIMEOUT_S) as reply:
-                return bool(reply.status == 200)
-        except HTTPError as err:
-            err.close()
-        except (OSError, HTTPException):
-            pass
-        return False
+            # The service's own certificate need not name the address that this machine uses. A new session for each
+            # request reaches any worker, not only the one that answered before.
+            with (
+                direct_session(verify=False) as session,
+                session.get(url, timeout=READY_TIMEOUT_S, allow_redirects=False, stream=True) as reply,
+            ):
+                return reply.status_code == 200
+        except requests.RequestException:
+            return False
 
     return is_ready
 
 
-def _address_towards(url: str) -> str:
-    """The address of this machine from which a server is reached. Nothing is sent."""
+def _address_facing(url: str) -> str:
+    """Return the local address that connections to a server use. Sends nothing."""
     parts = urlsplit(url)
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -128,7 +143,7 @@ def _address_towards(url: str) -> str:
             probe.connect(address)
             return str(probe.getsockname()[0])
     except OSError as err:
-        raise SettingsError(f"INSTANCE_HOST: cannot be found out ({err.strerror}); set it") from err
+        raise SettingsError(f"INSTANCE_HOST is not set and cannot be determined: {err.strerror}") from err
 
 
 def _public_keys(settings: Settings) -> dict[str, tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The address the service listens on."""
+"""The address that the service listens on."""
 
 import errno
 import socket
@@ -9,29 +9,32 @@ from service.errors import SettingsError
 from service.net.urls import with_port
 from service.settings import ServerSettings, TlsSettings
 
-PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to leave the port
+PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent need a moment to release the port
 
 
 def scheme(tls: TlsSettings) -> Literal["http", "https"]:
-    """What is spoken at this address."""
+    """Return the scheme of the service's URLs."""
     return "http" if tls.cert is None else "https"
 
 
-def shown(settings: ServerSettings) -> str:
-    """host:port, as it stands in a URL."""
+def host_and_port(settings: ServerSettings) -> str:
+    """Return the address as it appears in a URL."""
     return with_port(settings.listen_host, settings.port)
 
 
-def own_url(settings: ServerSettings, tls: TlsSettings) -> str:
-    """Where this machine itself reaches the service."""
-    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
-    return f"{scheme(tls)}://{with_port(anywhere.get(settings.listen_host, settings.listen_host), settings.port)}"
+def local_url(settings: ServerSettings, tls: TlsSettings) -> str:
+    """Return the URL of the service on this machine."""
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    return f"{scheme(tls)}://{with_port(wildcards.get(settings.listen_host, settings.listen_host), settings.port)}"
 
 
 def check_address(settings: ServerSettings) -> None:
-    """Raises: SettingsError when the address cannot be listened on.
+    """Check that the service can listen on its address.
 
-    The server itself would share its port with whoever else does, and answer only some of the requests.
+    The server itself would share a port that is already in use, and receive only some of the requests.
+
+    Raises:
+        SettingsError: If the address is in use, or does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
     deadline = time.monotonic() + PREDECESSOR_TIMEOUT_S
@@ -43,7 +46,9 @@ def check_address(settings: ServerSettings) -> None:
                 return
             except OSError as err:
                 if err.errno == errno.EADDRNOTAVAIL:
-                    raise SettingsError(f"LISTEN_HOST: {settings.listen_host} is no address of this machine") from err
+                    raise SettingsError(
+                        f"LISTEN_HOST: {settings.listen_host} is not an address of this machine"
+                    ) from err
                 if err.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                    raise SettingsError(f"PORT: {shown(settings)} cannot be used: {err.strerror}") from err
+                    raise SettingsError(f"PORT: cannot listen on {host_and_port(settings)}: {err.strerror}") from err
         time.sleep(0.1)

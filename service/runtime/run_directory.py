@@ -1,4 +1,4 @@
-"""A folder for what a parent process and its workers share while they run."""
+"""A temporary directory that the parent process and its workers share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,19 +8,20 @@ from tempfile import TemporaryDirectory
 from service.errors import SettingsError
 from service.observability.multiprocess import enable_multiprocess
 
-METRICS = "metrics"  # the folder of what they count
+METRICS_DIRECTORY = "metrics"  # in the run directory
 
 
 @contextmanager
-def run_directory() -> Iterator[Path]:
-    """The folder, which is gone afterwards. What this process counts meanwhile is told by its workers.
+def open_run_directory() -> Iterator[Path]:
+    """Create the run directory, and remove it at the end. Until then, workers also report this process's metrics.
 
-    Raises: SettingsError.
+    Raises:
+        SettingsError: If the directory cannot be created.
     """
     try:
-        made = TemporaryDirectory(prefix="loaner-", ignore_cleanup_errors=True)
+        temporary = TemporaryDirectory(prefix="loaner-", ignore_cleanup_errors=True)
     except OSError as err:
-        raise SettingsError(f"TMPDIR: no temporary folder can be made: {err.strerror}") from err
-    with made as folder:
-        enable_multiprocess(Path(folder) / METRICS)
-        yield Path(folder)
+        raise SettingsError(f"TMPDIR: cannot create a temporary directory: {err.strerror}") from err
+    with temporary as path:
+        enable_multiprocess(Path(path) / METRICS_DIRECTORY)
+        yield Path(path)

@@ -1,4 +1,4 @@
-"""The running service: a parent process that supervises, and workers that answer."""
+"""The running service: a parent process that supervises, and workers that answer requests."""
 
 import gc
 import logging
@@ -22,9 +22,9 @@ from service.observability.access_log import buffer_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import enable_multiprocess
 from service.postgres.connect import Role
-from service.runtime.bootstrap import ATTEMPTS, DRAIN_FILE, build_app
-from service.runtime.listen_address import scheme, shown
-from service.runtime.run_directory import METRICS
+from service.runtime.bootstrap import ATTEMPTS_FILE, DRAIN_FILE, build_app
+from service.runtime.listen_address import host_and_port, scheme
+from service.runtime.run_directory import METRICS_DIRECTORY
 from service.runtime.tls import CertificateReloader
 from service.settings import ServerSettings, Settings
 from service.tokens.throttle import AttemptThrottle
@@ -32,61 +32,70 @@ from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
-# What a request makes goes when nobody refers to it any more. The collector looks for cycles, of which there are few,
-# and walks over every cached timeline for that: as often as it does by itself, that takes as long as to answer.
-COLLECT_AFTER = (50_000, 20, 20)
-STOP_FILE = "stopping"  # the file that lets workers stop
-RELOAD_FILE = "renewing"  # the file that lets those stop which have begun before it was written
-BEGINNING_S = 2  # a worker needs less than this until it can be told to stop
-LEAVE_S = 5  # how long a gateway that does not answer may hold up the end
-STOP_TIMEOUT_S = 15  # requests that are under way get this long when the service stops
+# Reference counting frees almost everything that a request allocates. The collector only finds cycles, and scans every
+# cached timeline for them; at its default thresholds that takes as much time as answering the requests.
+GC_THRESHOLDS = (50_000, 20, 20)
+STOP_FILE = "stopping"  # in the run directory: workers may stop
+RELOAD_FILE = "reloading"  # in the run directory: workers older than the file may stop
+WORKER_START_S = 2  # a worker handles signals within this time after its start
+DEREGISTER_TIMEOUT_S = 5  # an unresponsive gateway delays the shutdown by at most this long
+STOP_TIMEOUT_S = 15  # requests in progress may take this long when the service stops
 
 
-def load_worker(settings: Settings, shared: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
-    """What each worker does first: its own log, its own connections, its own application."""
+def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
+    """Set up a worker process: its logging, metrics, signals and application."""
     configure_logging(settings.server.log_level)
-    enable_multiprocess(shared / METRICS)
-    # Blocked here, and so in every thread that is started later, the server's own included: see _stop_once.
+    enable_multiprocess(run_directory / METRICS_DIRECTORY)
+    # Threads inherit the mask, including the server's own, so that only _forward_one_stop receives these signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     buffer_access_log()
-    threading.Thread(target=_stop_once, args=(shared,), name="stop-once", daemon=True).start()
-    threading.Thread(target=_follow_parent, name="follow-parent", daemon=True).start()
-    app = build_app(settings, shared, credentials, listens=True)
+    threading.Thread(target=_forward_one_stop, args=(run_directory,), name="forward-stop", daemon=True).start()
+    threading.Thread(target=_stop_after_parent, name="stop-after-parent", daemon=True).start()
+    app = build_app(settings, run_directory, credentials, listen=True)
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
     return app
 
 
-def _stop_once(shared: Path) -> None:
-    # Ctrl-C in a terminal, or a service manager, signals every process, and the parent then tells its workers as well,
-    # once it has left the gateway: until then requests come in. Of two signals at once the kernel gives one to another
-    # thread than the main one, where nobody acts on it and the worker hangs. So one thread takes them, and the server's
-    # handler hears of it once.
+def _forward_one_stop(run_directory: Path) -> None:
+    """Wait until this worker should stop, then call the server's handler exactly once.
+
+    Ctrl-C in a terminal, or a service manager, signals every process. The parent signals its workers as well, but only
+    after it has left the gateway; until then requests still arrive, so earlier signals are ignored. If two signals
+    arrive together, the kernel may deliver one to a thread other than the main one, and the worker would hang.
+    """
     parent = multiprocessing.parent_process()
-    begun = time.time()
+    started = time.time()
     while True:
         signal.sigwait({signal.SIGTERM})
-        if parent is None or not parent.is_alive() or not shared.exists() or (shared / STOP_FILE).exists():
+        is_orphan = parent is None or not parent.is_alive() or not run_directory.exists()
+        if is_orphan or (run_directory / STOP_FILE).exists():
             break
-        if (shared / RELOAD_FILE).exists() and (shared / RELOAD_FILE).stat().st_mtime > begun:
+        reload_file = run_directory / RELOAD_FILE
+        if reload_file.exists() and reload_file.stat().st_mtime > started:
             break
-    time.sleep(max(0.0, begun + BEGINNING_S - time.time()))  # while it begins, the server does not hear
+    time.sleep(max(0.0, started + WORKER_START_S - time.time()))  # a starting server ignores the signal
     handler = signal.getsignal(signal.SIGTERM)
     if not callable(handler):
-        os._exit(0)  # the server has not begun
-    handler(signal.SIGTERM, None)  # once: at a second time it drops the requests that are under way
+        os._exit(0)  # the server has not started
+    handler(signal.SIGTERM, None)  # a second call would drop the requests in progress
 
 
-def _follow_parent() -> None:
-    # A parent that was killed stops nobody, and workers that outlive it would keep the port from its successor.
+def _stop_after_parent() -> None:
+    # A killed parent cannot stop its workers, and surviving workers would hold the port of its successor.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def new_server(settings: ServerSettings, certificate: Path | None = None) -> Any:
-    """The server that `serve` runs, without an application. certificate: what it shows, with its key, in one file."""
+def build_server(settings: ServerSettings, certificate: Path | None = None) -> Any:
+    """Build the server that `serve` runs, without an application.
+
+    Args:
+        settings: The address, and the numbers of workers and threads.
+        certificate: PEM file with the certificate and its private key, for HTTPS.
+    """
     return Server(
         "loaner",
         address=settings.listen_host,
@@ -105,109 +114,126 @@ def new_server(settings: ServerSettings, certificate: Path | None = None) -> Any
     )
 
 
-def _show(server: Any, certificate: Path | None) -> None:
-    """Have workers that start from now on show this certificate."""
+def _set_certificate(server: Any, certificate: Path | None) -> None:
+    """Set the certificate of workers that start from now on."""
     server.build_ssl_context(certificate, certificate, None, SSLProtocols.tls12, None, [], False)
 
 
 def serve(
     settings: Settings,
-    shared: Path,
+    run_directory: Path,
     *,
     instance: Instance | None = None,
     credentials: Mapping[Role, SharedCredentials] | None = None,
     stop_on_hangup: bool = False,
 ) -> None:
-    """Answer requests until SIGINT or SIGTERM. A worker that dies is replaced.
+    """Serve requests until SIGINT or SIGTERM. Workers that die are replaced.
 
-    shared: a folder for this process and its workers. instance: this process as a member of a platform, which joins
-    when it can answer, and leaves before it stops. credentials: who reads from Postgres, and who posts, as far as Vault
-    says so. stop_on_hangup: whether to stop as well when the terminal is closed; otherwise SIGHUP renews the workers.
+    Args:
+        settings: The settings of the service.
+        run_directory: A directory that this process shares with its workers.
+        instance: The membership in a platform: joins when the service is ready, and leaves before it stops.
+        credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
+        stop_on_hangup: Whether SIGHUP, which a closed terminal sends, stops the service. Otherwise it restarts the
+            workers one by one.
 
-    Raises: SettingsError; SystemExit when workers keep dying.
+    Raises:
+        SettingsError: If the certificate cannot be used.
+        SystemExit: If workers keep dying.
     """
-    certificate = CertificateReloader(settings.tls, shared)
-    server = new_server(settings.server, certificate.take())
-    AttemptThrottle(shared / ATTEMPTS).close()  # made by one, before many open it
-    farewell = GracefulShutdown(server, shared, instance, settings.server.drain_s)
-    server.on_startup(lambda: farewell.listen(stop_on_hangup))
-    server.on_startup(lambda: certificate.follow(farewell.renew))
-    server.on_reload(lambda: _show(server, certificate.take()))
+    certificate = CertificateReloader(settings.tls, run_directory)
+    server = build_server(settings.server, certificate.current())
+    AttemptThrottle(run_directory / ATTEMPTS_FILE).close()  # creates the database before several workers open it
+    shutdown = GracefulShutdown(server, run_directory, instance, settings.server.drain_s)
+    server.on_startup(lambda: shutdown.install_handlers(stop_on_hangup))
+    server.on_startup(lambda: certificate.watch(shutdown.reload))
+    server.on_reload(lambda: _set_certificate(server, certificate.current()))
     if instance is not None:
         instance.start()
     log.info(
-        "serving on %s://%s with %d workers", scheme(settings.tls), shown(settings.server), settings.server.workers
+        "serving on %s://%s with %d workers",
+        scheme(settings.tls),
+        host_and_port(settings.server),
+        settings.server.workers,
     )
+    load = partial(load_worker, settings, run_directory, credentials or {})
     try:
-        server.serve(target_loader=partial(load_worker, settings, shared, credentials or {}), wrap_loader=False)
+        server.serve(target_loader=load, wrap_loader=False)
     except SystemExit:
-        if not farewell.begun:
+        if not shutdown.has_begun:
             raise
-        log.warning("workers died while this instance was leaving")
+        log.warning("workers died during the shutdown")
     finally:
-        farewell.leave()
+        shutdown.deregister()
     log.info("stopped")
 
 
 class GracefulShutdown:
-    """From the first signal to stop until the workers are told: nobody sends requests here any more by then."""
+    """Stops the service without failing requests: leaves the gateway, keeps serving, then stops the workers.
 
-    def __init__(self, server: Any, shared: Path, instance: Instance | None, drain_s: float) -> None:
+    Args:
+        server: The server to stop.
+        run_directory: A directory that workers watch for signal files.
+        instance: The membership in a platform, if any.
+        drain_s: Seconds to keep serving after leaving.
+    """
+
+    def __init__(self, server: Any, run_directory: Path, instance: Instance | None, drain_s: float) -> None:
         self._server = server
-        self._shared = shared
+        self._run_directory = run_directory
         self._instance = instance
         self._drain_s = drain_s
-        self._at_once = threading.Event()
-        self._left = False
-        self.begun = False
+        self._stop_now = threading.Event()
+        self._has_deregistered = False
+        self.has_begun = False
 
-    def listen(self, on_hangup: bool) -> None:
-        """Take the signals that the server has just taken."""
+    def install_handlers(self, stop_on_hangup: bool) -> None:
+        """Replace the signal handlers that the server has just installed."""
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
-        if not on_hangup:
-            signal.signal(signal.SIGHUP, self.renew)
-        elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        if not stop_on_hangup:
+            signal.signal(signal.SIGHUP, self.reload)
+        elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, self._on_signal)
 
-    def leave(self) -> None:
-        """Leave the platform, once, within a bound."""
-        if self._instance is not None and not self._left:
-            self._left = True
-            leaving = threading.Thread(target=self._instance.deregister, name="leave", daemon=True)
-            leaving.start()
-            deadline = time.monotonic() + LEAVE_S
-            while leaving.is_alive() and time.monotonic() < deadline and not self._at_once.is_set():
-                leaving.join(0.05)
+    def deregister(self) -> None:
+        """Leave the platform. Waits at most DEREGISTER_TIMEOUT_S; further calls do nothing."""
+        if self._instance is not None and not self._has_deregistered:
+            self._has_deregistered = True
+            thread = threading.Thread(target=self._instance.deregister, name="deregister", daemon=True)
+            thread.start()
+            deadline = time.monotonic() + DEREGISTER_TIMEOUT_S
+            while thread.is_alive() and time.monotonic() < deadline and not self._stop_now.is_set():
+                thread.join(0.05)
 
-    def renew(self, *_: object) -> None:
-        """Replace the workers one by one, unless they are about to stop."""
-        if not self.begun:
-            self._tell(RELOAD_FILE)
+    def reload(self, *_: object) -> None:
+        """Restart the workers one by one, unless the service is stopping."""
+        if not self.has_begun:
+            self._signal(RELOAD_FILE)
             self._server.signal_handler_reload()
 
     def _on_signal(self, *_: object) -> None:
-        if self.begun:
-            self._at_once.set()  # whoever asks twice is in a hurry
+        if self.has_begun:
+            self._stop_now.set()  # a second signal ends the drain
         else:
-            self.begun = True
-            threading.Thread(target=self._drain, name="farewell").start()
+            self.has_begun = True
+            threading.Thread(target=self._drain, name="drain").start()
 
     def _drain(self) -> None:
         try:
-            self._tell(DRAIN_FILE)  # /ready is 503 from now on
+            self._signal(DRAIN_FILE)  # /ready returns 503 from now on
             if self._drain_s:
-                log.info("leaving; requests are answered for another %.0f s", self._drain_s)
-            self.leave()
-            # a gateway, those who ask /ready, and whoever has looked up our name, hear of it in their own time
-            self._at_once.wait(self._drain_s)
+                log.info("draining: leaving the gateway, and serving requests for another %.0f s", self._drain_s)
+            self.deregister()
+            # Gateways, health checks and DNS caches notice the change with a delay.
+            self._stop_now.wait(self._drain_s)
         finally:
-            self._tell(STOP_FILE)
+            self._signal(STOP_FILE)
             self._server.signal_handler_interrupt()
 
-    def _tell(self, sign: str) -> None:
+    def _signal(self, file: str) -> None:
         try:
-            self._shared.mkdir(exist_ok=True)  # somebody may have cleaned up
-            (self._shared / sign).touch()
+            self._run_directory.mkdir(exist_ok=True)  # a cleanup job may have removed it
+            (self._run_directory / file).touch()
         except OSError as err:
-            log.error("the workers cannot be told: %s", err)
+            log.error("cannot signal the workers: %s", err)

@@ -1,4 +1,4 @@
-"""The two ways in which the service starts: as a member of the platform, or standalone."""
+"""The two ways to start the service: in production, as a member of a platform, or standalone."""
 
 import logging
 import signal
@@ -29,78 +29,91 @@ from service.standalone.environment import (
 )
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
-from service.tokens.key_setup import check_keys, open_issuer, warn_of_exposure
+from service.tokens.key_setup import check_keys, open_issuer, warn_about_permissions
 from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
 
 def start_in_production(settings: Settings) -> None:
-    """Register with the gateway first, then look at keys and Postgres, then serve. What fails ends the start. Only the
-    certificate is looked at before, since the gateway is told whether to speak https.
+    """Register with the gateway, check keys, credentials and Postgres, then serve.
 
-    Raises: SettingsError; DatabaseUnavailable; ImportError for a core that is asked for and missing.
+    The certificate is checked before the registration, which declares whether the service speaks HTTPS.
+
+    Raises:
+        SettingsError: If a setting, a key, the certificate or the registration is unusable.
+        DatabaseUnavailable: If Postgres cannot be reached.
+        ImportError: If LOANER_NATIVE requires a compiled core and it is missing.
     """
-    # here, because they bring the core along, which a standalone run may yet compile
+    # Imported late, because they import the core, which a standalone run compiles first.
     from service.cache import open_memcached
-    from service.runtime.run_directory import run_directory
+    from service.runtime.run_directory import open_run_directory
     from service.runtime.server import serve
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server takes the signals
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server installs its handlers
     read_certificate(settings.tls)
-    instance = None if settings.service.discovery == "none" else _join(settings)
+    instance = None if settings.service.discovery == "none" else _register(settings)
     check_keys(settings.tokens)
-    warn_of_exposure(settings.tokens)
+    warn_about_permissions(settings.tokens)
     open_clients(settings.tokens)
     open_memcached(settings.memcached)
-    with run_directory() as shared, _credentials(settings) as credentials:
+    with open_run_directory() as run_directory, _lease_credentials(settings) as credentials:
         Connector(settings.postgres, credentials.get("reader")).connect().close()
         if "posting" in credentials:
             Connector(settings.postgres, credentials["posting"], role="posting").connect().close()
         check_address(settings.server)
-        serve(settings, shared, instance=instance, credentials=credentials)
+        serve(settings, run_directory, instance=instance, credentials=credentials)
 
 
-def _join(settings: Settings) -> Instance:
-    """This process as a member of the platform, whose gateway knows the service. Raises: SettingsError."""
+def _register(settings: Settings) -> Instance:
+    """Register the service with the gateway, and return the membership of this process.
+
+    Raises:
+        SettingsError: If the registration fails.
+    """
     registrator = build_registrator(settings.gateway)
     try:
         registrator.declare(build_definition(settings))
     except RegistrationException as err:
-        raise SettingsError(f"API_GATEWAY_URL: not registered with the gateway: {err}") from err
+        raise SettingsError(f"API_GATEWAY_URL: registration failed: {err}") from err
     check_routed(settings, settings.gateway.timeout_s)
     return build_instance(settings, registrator)
 
 
 @contextmanager
-def _credentials(settings: Settings) -> Iterator[dict[Role, SharedCredentials]]:
-    """Who reads from Postgres, and who posts, kept alive meanwhile, as far as Vault says so.
+def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredentials]]:
+    """Yield credentials from Vault by role, and renew them until the block ends. Empty if Vault is not used.
 
-    Raises: SettingsError; VaultUnavailable.
+    Raises:
+        SettingsError: If a setting is wrong.
+        VaultUnavailable: If Vault does not issue credentials.
     """
     vault, postgres = settings.vault, settings.postgres
-    unasked = vault.enabled is None and postgres.password is not None
-    if vault.enabled is False or unasked or postgres.hosts is None:  # without a host, connecting says so
+    uses_password = vault.enabled is None and postgres.password is not None
+    if vault.enabled is False or uses_password or postgres.hosts is None:  # connecting reports a missing host
         yield {}
         return
     from service.vault.lease import VaultLease
 
     roles: dict[Role, str | None] = {"reader": vault.role, "posting": vault.posting_role}
-    kept: dict[Role, SharedCredentials] = {}
+    credentials: dict[Role, SharedCredentials] = {}
     with ExitStack() as leases:
         for role, name in roles.items():
             if name is not None:
-                kept[role] = SharedCredentials()
-                lease = VaultLease(vault, name, kept[role])
+                credentials[role] = SharedCredentials()
+                lease = VaultLease(vault, name, credentials[role])
                 lease.start(vault.timeout_s)
                 leases.callback(lease.stop)
-        yield kept
+        yield credentials
 
 
 def start_standalone(settings: Settings) -> None:
-    """Bring everything along, and serve without a gateway.
+    """Set up everything that the service needs on this machine, then serve without a gateway.
 
-    Raises: SettingsError; EmbeddedPostgresError; ImportError for a core that is asked for and missing.
+    Raises:
+        SettingsError: If a setting is wrong, or if another standalone service is running.
+        EmbeddedPostgresError: If PostgreSQL does not start.
+        ImportError: If LOANER_NATIVE requires a compiled core and it is missing.
     """
     with single_instance_lock():
         check_address(settings.server)
@@ -108,30 +121,33 @@ def start_standalone(settings: Settings) -> None:
         ensure_signing_key(settings.tokens)
         build_core()
         from service.cache import open_memcached
-        from service.runtime.run_directory import run_directory
+        from service.runtime.run_directory import open_run_directory
         from service.runtime.server import serve
 
-        with run_directory() as shared, standalone(settings.postgres) as postgres:
+        with open_run_directory() as run_directory, standalone(settings.postgres) as postgres:
             secret = settings.tokens.client_secret or client_secret()
             tokens = settings.tokens.replace(client_secret=secret)
             open_clients(tokens)
             open_memcached(settings.memcached)
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
-            lifetime = str(tokens.lifetime_s)  # for the commands, which do not know of the run
-            shown = secret.get_secret_value()
-            write_auth_file(JWT=token, CLIENT_ID=tokens.client_id, SECRET=shown, ACCESS_TOKEN_EXPIRES=lifetime)
-            log.info("running standalone: no gateway is needed, and none is told")
-            _greet(settings, token)
-            serve(replace(settings, postgres=postgres, tokens=tokens), shared, stop_on_hangup=True)
+            write_auth_file(
+                JWT=token,
+                CLIENT_ID=tokens.client_id,
+                SECRET=secret.get_secret_value(),
+                ACCESS_TOKEN_EXPIRES=str(tokens.lifetime_s),  # for commands, which lack the standalone defaults
+            )
+            log.info("running standalone, without a gateway")
+            _print_greeting(settings, token)
+            serve(replace(settings, postgres=postgres, tokens=tokens), run_directory, stop_on_hangup=True)
 
 
-def _greet(settings: Settings, token: str) -> None:
+def _print_greeting(settings: Settings, token: str) -> None:
     url = f"{scheme(settings.tls)}://localhost:{settings.server.port}"
     curl = "curl -s" if settings.tls.cert is None else f"curl -s --cacert {quote(settings.tls.cert)}"
     click.echo(
         f"\n  Documentation   {url}/api/v1\n"
-        f"  A first answer  {curl} -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
-        f'  In a shell      source .auth   (then: -H "Authorization: Bearer $JWT")\n'
-        f'  A token anew    {curl} -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'
-        f"  To stop         Ctrl-C\n"
+        f"  Try it          {curl} -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
+        f'  In a shell      source .auth, then use -H "Authorization: Bearer $JWT"\n'
+        f'  New token       {curl} -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'
+        f"  Stop            Ctrl-C\n"
     )

@@ -1,4 +1,4 @@
-"""The certificate that the service shows, and its key: looked at before they are used, and again when they change."""
+"""The server's TLS certificate: checked before use, and reloaded when its files change."""
 
 import logging
 import threading
@@ -27,27 +27,36 @@ from service.settings import TlsSettings
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0  # between two looks at the files
+CHECK_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate, those that lead from it to an authority, and its key, as one PEM. expires: when it does."""
+    """A certificate that the server can use.
+
+    Args:
+        pem: The certificate, its intermediates and its private key.
+        expires: When the certificate expires.
+    """
 
     pem: bytes
     expires: datetime
 
 
 def read_certificate(settings: TlsSettings) -> Certificate | None:
-    """What TLS_CERT and TLS_KEY hold, or None if they are not set. What is returned is what the server can use.
+    """Read and check TLS_CERT and TLS_KEY.
 
-    Raises: SettingsError naming the setting that is wrong.
+    Returns:
+        A certificate that the server can use, or None if the settings are not set.
+
+    Raises:
+        SettingsError: If the files cannot be used. The message names the setting.
     """
     if settings.cert is None and settings.key is None:
         return None
     if settings.cert is None or settings.key is None:
-        missing, there = ("TLS_CERT", "TLS_KEY") if settings.cert is None else ("TLS_KEY", "TLS_CERT")
-        raise SettingsError(f"{missing} is not set, {there} is: https needs both")
+        missing, present = ("TLS_CERT", "TLS_KEY") if settings.cert is None else ("TLS_KEY", "TLS_CERT")
+        raise SettingsError(f"{missing} is not set; HTTPS requires it together with {present}")
     chain = _certificates(settings.cert)
     key = _key(settings.key)
     public = [each.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -65,12 +74,12 @@ def _certificates(path: str) -> list[x509.Certificate]:
         for each in chain:
             each.public_key()
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise SettingsError(f"TLS_CERT: {path} holds no certificate in PEM that can be read") from err
+        raise SettingsError(f"TLS_CERT: {path} contains no readable PEM certificate") from err
     first, now = chain[0], datetime.now(UTC)
     if first.version != x509.Version.v3:
-        raise SettingsError(f"TLS_CERT: the certificate in {path} is of an old version; expected X.509 v3")
+        raise SettingsError(f"TLS_CERT: the certificate in {path} has an old format; expected X.509 v3")
     if first.not_valid_after_utc < now:
-        raise SettingsError(f"TLS_CERT: the certificate in {path} has expired at {first.not_valid_after_utc}")
+        raise SettingsError(f"TLS_CERT: the certificate in {path} expired at {first.not_valid_after_utc}")
     if first.not_valid_before_utc > now:
         raise SettingsError(f"TLS_CERT: the certificate in {path} is not valid before {first.not_valid_before_utc}")
     return chain
@@ -78,13 +87,13 @@ def _certificates(path: str) -> list[x509.Certificate]:
 
 def _key(path: str) -> RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey:
     try:
-        # unsafe for keys of strangers: to look for the factors of a long one takes seconds, and this one is ours
+        # Validating a long RSA key takes seconds. Skipping it is unsafe only for keys from untrusted sources.
         key = load_pem_private_key(_content("TLS_KEY", path), None, unsafe_skip_rsa_key_validation=True)
     except TypeError as err:
-        raise SettingsError(f"TLS_KEY: {path} is encrypted; expected a key without a password") from err
+        raise SettingsError(f"TLS_KEY: {path} is encrypted; expected a key without a passphrase") from err
     except (ValueError, UnsupportedAlgorithm) as err:
-        raise SettingsError(f"TLS_KEY: {path} holds no private key in PEM that can be read") from err
-    # the server's workers end at once with any other
+        raise SettingsError(f"TLS_KEY: {path} contains no readable PEM private key") from err
+    # With any other key, the server's workers exit immediately.
     if isinstance(key, RSAPrivateKey) and 2048 <= key.key_size <= 4096:
         return key
     if isinstance(key, EllipticCurvePrivateKey) and isinstance(key.curve, SECP256R1 | SECP384R1):
@@ -102,82 +111,91 @@ def _content(setting: str, path: str) -> bytes:
 
 
 class CertificateReloader:
-    """The certificate in use, in a file of its own: workers read what was looked at, whatever becomes of TLS_CERT and
-    TLS_KEY meanwhile. Each has another name, so that a worker which is just starting finds the one it was told of.
+    """Reloads TLS_CERT and TLS_KEY when they change.
 
-    folder: where these files are made, for this user only.
+    Workers read a copy that was checked, so changes of the original files cannot break them. Each version has another
+    file name, so a worker that is starting still finds the version that was current before.
+
+    Args:
+        settings: Names the certificate and the key.
+        directory: Where the copies are written. Only this user may have access.
+
+    Raises:
+        SettingsError: If the certificate cannot be used.
     """
 
-    def __init__(self, settings: TlsSettings, folder: Path) -> None:
+    def __init__(self, settings: TlsSettings, directory: Path) -> None:
         self._settings = settings
-        self._folder = folder
-        self._marks = self._seen = self._look()
-        self._used = read_certificate(settings)
-        self._number = 0
-        self._taken: list[Path] = []
+        self._directory = directory
+        self._loaded_fingerprints = self._last_fingerprints = self._read_fingerprints()
+        self._certificate = read_certificate(settings)
+        self._version = 0
+        self._in_use: list[Path] = []
         self._last_error = ""
-        if self._used is not None:
-            self._write(self._used)
+        if self._certificate is not None:
+            self._write(self._certificate)
 
-    def take(self) -> Path | None:
-        """The file of certificates and key for workers that start from now on, or None without TLS."""
-        if self._used is not None and self._file(self._number) not in self._taken:
-            self._taken.append(self._file(self._number))
-            for old in self._taken[:-2]:  # no worker is starting any more with the one before the last
+    def current(self) -> Path | None:
+        """Return the PEM file for workers that start from now on; None without TLS. Removes files out of use."""
+        if self._certificate is not None and self._path(self._version) not in self._in_use:
+            self._in_use.append(self._path(self._version))
+            for old in self._in_use[:-2]:  # starting workers use one of the last two
                 old.unlink(missing_ok=True)
-                self._taken.remove(old)
-        return self._taken[-1] if self._taken else None
+                self._in_use.remove(old)
+        return self._in_use[-1] if self._in_use else None
 
-    def follow(self, changed: Callable[[], object]) -> None:
-        """Look for a new one, in the background, for as long as the process runs. changed: is called when there is
-        another file to take.
+    def watch(self, on_change: Callable[[], object]) -> None:
+        """Check for changes in a background thread for as long as the process runs.
+
+        Args:
+            on_change: Called when `current` has a new certificate.
         """
-        if self._used is not None:
-            threading.Thread(target=self._follow, args=(changed,), name="certificate", daemon=True).start()
+        if self._certificate is not None:
+            threading.Thread(target=self._run, args=(on_change,), name="certificate", daemon=True).start()
 
-    def _follow(self, changed: Callable[[], object]) -> None:
+    def _run(self, on_change: Callable[[], object]) -> None:
         pause = threading.Event()
-        while not pause.wait(LOOK_S):
+        while not pause.wait(CHECK_INTERVAL_S):
             try:
-                if self._take_up():
-                    changed()
+                if self._reload():
+                    on_change()
             except Exception:
-                log.exception("TLS_CERT and TLS_KEY cannot be looked at; what was read before stays in use")
+                log.exception("cannot check TLS_CERT and TLS_KEY; keeping the current certificate")
 
-    def _take_up(self) -> bool:
-        """Whether there is a new one."""
-        marks = self._look()
-        still, self._seen = marks == self._seen, marks
-        if marks == self._marks or not still:  # whoever replaces two files is not done after the first
+    def _reload(self) -> bool:
+        """Load the files if they have changed, and return whether the certificate is a new one."""
+        fingerprints = self._read_fingerprints()
+        is_stable, self._last_fingerprints = fingerprints == self._last_fingerprints, fingerprints
+        if fingerprints == self._loaded_fingerprints or not is_stable:  # both files are replaced one after the other
             return False
         try:
             found = read_certificate(self._settings)
             assert found is not None
-            if found != self._used:
+            if found != self._certificate:
                 self._write(found)
         except (SettingsError, OSError) as err:
             if str(err) != self._last_error:
-                log.error("%s; the certificate that was read before stays in use", err)
+                log.error("keeping the current certificate: %s", err)
                 self._last_error = str(err)
             return False
-        new, self._used = found != self._used, found
-        self._marks, self._last_error = marks, ""
-        return new
+        is_new, self._certificate = found != self._certificate, found
+        self._loaded_fingerprints, self._last_error = fingerprints, ""
+        return is_new
 
-    def _file(self, number: int) -> Path:
-        return self._folder / f"certificate-{number}.pem"
+    def _path(self, version: int) -> Path:
+        return self._directory / f"certificate-{version}.pem"
 
-    def _look(self) -> tuple[Fingerprint | None, ...]:
-        return tuple(_mark(path) for path in (self._settings.cert, self._settings.key))
+    def _read_fingerprints(self) -> tuple[Fingerprint | None, ...]:
+        return tuple(_read_fingerprint(path) for path in (self._settings.cert, self._settings.key))
 
     def _write(self, certificate: Certificate) -> None:
-        write_atomic(self._file(self._number + 1), certificate.pem, 0o600)
-        self._number += 1
+        write_atomic(self._path(self._version + 1), certificate.pem, 0o600)
+        self._version += 1
         metrics.certificate_expiry.set(certificate.expires.timestamp())
-        log.info("TLS_CERT: its certificate is used until %s", certificate.expires)
+        log.info("loaded the certificate of TLS_CERT, which expires at %s", certificate.expires)
 
 
-def _mark(path: str | None) -> Fingerprint | None:
+def _read_fingerprint(path: str | None) -> Fingerprint | None:
     try:
         return None if path is None else fingerprint(Path(path))
     except OSError:

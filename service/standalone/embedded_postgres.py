@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
@@ -71,9 +72,11 @@ class EmbeddedPostgres:
     Args:
         home: The folder that holds the cluster. For root, a folder under /var/lib/loaner replaces one that an ordinary
             user cannot access; the attribute `home` is the folder in use.
+        options: Server settings for each start, such as `{"fsync": "off"}`.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, options: Mapping[str, str] | None = None) -> None:
+        self._options = dict(options or {})
         self._user = _unprivileged_user()
         self.requested_home = self.home = home.resolve()
         if not self._is_accessible(_nearest_existing(self.home)):
@@ -213,9 +216,10 @@ class EmbeddedPostgres:
             )
 
     def _pg_ctl_start(self) -> bool:
+        options = "".join(f" -c {name}={value}" for name, value in self._options.items())
         started = self._run(
             "pg_ctl", "start", "-D", str(self.data), "-w", "-t", str(START_TIMEOUT_S),
-            "-l", str(self.data / "server.log"), "-o", f"-p {self.port}",
+            "-l", str(self.data / "server.log"), "-o", f"-p {self.port}{options}",
         )  # fmt: skip
         return started.returncode == 0
 

@@ -1,4 +1,4 @@
-"""The clients that may ask for tokens: those of a file that may change while it is in use, and the one of SECRET."""
+"""The clients that may request tokens: those in the clients file, which may change, and CLIENT_ID."""
 
 import logging
 import threading
@@ -20,12 +20,17 @@ CHECK_INTERVAL_S = 0.5
 
 
 class ClientRegistry:
-    """Clients by name. A change of the file is taken up whole or not at all; what is wrong with it is logged.
+    """The clients by name. A changed file is loaded completely or not at all; errors are logged.
 
-    path: the file, or None. It need not exist. client_id, secret: one more client, when there is a secret; it may
-    read. now: a clock, in seconds. strict: whether a file that cannot be used is an error at first, or only logged.
+    Args:
+        path: The clients file, if any. It need not exist.
+        client_id: Name of an additional client, which may read. Requires `secret`.
+        secret: Its secret.
+        now: A monotonic clock, in seconds.
+        strict: Whether an unusable file is an error at first. Otherwise it is only logged.
 
-    Raises: SettingsError for a file that cannot be used.
+    Raises:
+        SettingsError: If the file is unusable and `strict` is set.
     """
 
     def __init__(
@@ -39,49 +44,53 @@ class ClientRegistry:
         self._path = path
         self._now = now
         self._own = [Client(client_id=client_id, secret_hash=hash_secret(secret.get_secret_value()))] if secret else []
-        self._nobody = Client(client_id="-", secret_hash=hash_secret("-"))
+        self._dummy = Client(client_id="-", secret_hash=hash_secret("-"))
         self._lock = threading.Lock()
-        self._mark: Fingerprint | None = None
+        self._fingerprint: Fingerprint | None = None
         self._last_error = ""
         self._clients: Mapping[str, Client] = {client.client_id: client for client in self._own}
-        self._looked_at = now()
+        self._checked_at = now()
         if strict:
-            self._take_up(self._look())
+            self._reload(self._read_fingerprint())
         else:
-            self._notice_changes()
+            self._reload_if_changed()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Return whether any client exists."""
         return bool(self.by_name())
 
     def by_name(self) -> Mapping[str, Client]:
-        """Every client by its name, as the file is now."""
-        if self._now() - self._looked_at >= CHECK_INTERVAL_S:
+        """Return the clients by name, from the current file."""
+        if self._now() - self._checked_at >= CHECK_INTERVAL_S:
             with self._lock:
-                self._looked_at = self._now()
-                self._notice_changes()
+                self._checked_at = self._now()
+                self._reload_if_changed()
         return self._clients
 
-    def proved(self, client_id: str, secret: str) -> Client | None:
-        """The client of this name, if this is its secret. Takes as long for a name that nobody has."""
+    def authenticate(self, client_id: str, secret: str) -> Client | None:
+        """Return the client if the secret is right. An unknown name takes as long as a wrong secret."""
         client = self.by_name().get(client_id)
-        right = matches(secret, (client or self._nobody).secret_hash)
-        return client if right else None
+        is_right = matches(secret, (client or self._dummy).secret_hash)
+        return client if is_right else None
 
-    def _notice_changes(self) -> None:
+    def _reload_if_changed(self) -> None:
         try:
-            found = self._look()
-            if found != self._mark:
-                self._take_up(found)
-                log.info("the clients have changed; there are %d", len(self._clients))
+            found = self._read_fingerprint()
+            if found != self._fingerprint:
+                self._reload(found)
+                log.info("loaded %d clients", len(self._clients))
             self._last_error = ""
         except SettingsError as err:
             if str(err) != self._last_error:
-                log.error("the clients stay as they were: %s", err)
+                log.error("keeping the current clients; reload failed: %s", err)
                 self._last_error = str(err)
 
-    def _look(self) -> Fingerprint | None:
-        """What changes when the file does; None while there is none. Raises: SettingsError."""
+    def _read_fingerprint(self) -> Fingerprint | None:
+        """Return a value that changes with the file; None if it does not exist.
+
+        Raises:
+            SettingsError: If the file cannot be read.
+        """
         try:
             return None if self._path is None else fingerprint(self._path)
         except FileNotFoundError:
@@ -89,19 +98,31 @@ class ClientRegistry:
         except OSError as err:
             raise SettingsError(f"CLIENTS_FILE: {self._path} cannot be read: {err.strerror}") from err
 
-    def _take_up(self, found: Fingerprint | None) -> None:
-        """Raises: SettingsError; the clients and what they were read from stay as they were then."""
+    def _reload(self, found: Fingerprint | None) -> None:
+        """Replace the clients by those in the file with this fingerprint.
+
+        Raises:
+            SettingsError: If the file is unusable. Nothing changes then.
+        """
         clients = {client.client_id: client for client in self._own}
         for client in read_clients(self._path) if self._path and found else ():
             if client.client_id in clients:
-                raise SettingsError(f"CLIENTS_FILE: {self._path}: {client.client_id} is the client of CLIENT_ID")
+                raise SettingsError(f"CLIENTS_FILE: {self._path}: {client.client_id} is already defined by CLIENT_ID")
             clients[client.client_id] = client
-        self._clients, self._mark = clients, found
+        self._clients, self._fingerprint = clients, found
 
 
 def open_clients(settings: TokenSettings, strict: bool = True) -> ClientRegistry:
-    """The clients of these settings. strict: see Clients. Raises: SettingsError for a file that cannot be used."""
+    """Open the registry of the clients in the settings.
+
+    Args:
+        settings: Names the clients file and the additional client.
+        strict: Whether an unusable file is an error. Otherwise it is only logged.
+
+    Raises:
+        SettingsError: If the file is unusable and `strict` is set.
+    """
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
-        log.warning("CLIENTS_FILE: %s does not exist; make it: service.py client add NAME", path)
+        log.warning("CLIENTS_FILE: %s does not exist; create it with: service.py client add NAME", path)
     return ClientRegistry(path, settings.client_id, settings.client_secret, strict=strict)

@@ -1,4 +1,4 @@
-"""The file of clients: who may ask for tokens, what for, and the hashes of their secrets."""
+"""The clients file: names of clients, hashes of their secrets, and what their tokens may contain."""
 
 import json
 import re
@@ -18,47 +18,51 @@ from service.errors import SettingsError
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
 
-_PLAIN = ("secret", "client_secret", "password", "pw")
+_PLAINTEXT_FIELDS = ("secret", "client_secret", "password", "pw")
 
 
-def _word(text: str) -> str:
-    # RFC 6749, appendix A.4; Microkubes joins several with commas or spaces
+def _check_word(text: str) -> str:
+    # RFC 6749, appendix A.4. Microkubes joins several words with commas or spaces.
     if not re.fullmatch(r"[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+", text):
-        raise ValueError("expected printable ASCII without spaces, commas, quotes and backslashes")
+        raise ValueError("expected printable ASCII without spaces, commas, quotes or backslashes")
     return text
 
 
-def _hash(text: str) -> str:
+def _check_hash(text: str) -> str:
     if not PATTERN.fullmatch(text):
-        raise ValueError("expected a hash as `python service.py client add` makes it, never the secret itself")
+        raise ValueError("expected a hash from `python service.py client add`, not the secret itself")
     return text
 
 
-def checked_words(field: str, words: Sequence[str]) -> tuple[str, ...]:
-    """Words that a token can carry in a list. Raises: SettingsError naming the field."""
+def check_words(field: str, words: Sequence[str]) -> tuple[str, ...]:
+    """Check that a token can contain these words in a list, and return them.
+
+    Raises:
+        SettingsError: If a word has other characters. The message names the field.
+    """
     try:
-        return tuple(_word(word) for word in words)
+        return tuple(_check_word(word) for word in words)
     except ValueError as err:
         raise SettingsError(f"{field}: {err}") from None
 
 
-Words = tuple[Annotated[str, AfterValidator(_word)], ...]
+Words = tuple[Annotated[str, AfterValidator(_check_word)], ...]
 
 
 class Client(BaseModel):
-    """A client, and what the tokens that it gets may say at most."""
+    """A client, and the most that its tokens may contain."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     client_id: Name
-    secret_hash: Annotated[str, AfterValidator(_hash)]
+    secret_hash: Annotated[str, AfterValidator(_check_hash)]
     scopes: Words = Field(default=READ, min_length=1)
     roles: Words = ()
     organizations: Words = ()
     namespaces: Words = ()
 
     def subject(self) -> Subject:
-        """Whom its tokens speak of."""
+        """Return the subject of its tokens."""
         return Subject(self.client_id, self.scopes, self.roles, self.organizations, self.namespaces)
 
 
@@ -69,29 +73,40 @@ class _File(BaseModel):
 
 
 def read_clients(path: Path) -> list[Client]:
-    """The clients of a file. Raises: SettingsError naming each wrong field; none of them is repeated."""
+    """Read a clients file.
+
+    Raises:
+        SettingsError: If the file is unusable. The message names each wrong field, but shows no value.
+    """
     try:
         document = json.loads(path.read_bytes(), object_pairs_hook=reject_duplicate_names)
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
     except (ValueError, RecursionError) as err:
-        said = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
-        raise SettingsError(f"CLIENTS_FILE: {path} is not JSON: {said}") from None
+        reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
+        raise SettingsError(f"CLIENTS_FILE: {path} is not JSON: {reason}") from None
     try:
         clients = list(_File.model_validate(document).clients)
     except ValidationError as err:
-        wrong = "; ".join(f"{_where(e['loc'])}: {_what(e)}" for e in err.errors(include_input=False))
-        raise SettingsError(f"CLIENTS_FILE: {path}: {wrong}") from None
-    twice = [name for name, times in Counter(client.client_id for client in clients).items() if times > 1]
-    if twice:
-        raise SettingsError(f"CLIENTS_FILE: {path}: client_id: {', '.join(twice)} is there twice")
+        raise SettingsError(f"CLIENTS_FILE: {path}: {_to_message(err)}") from None
+    duplicates = [name for name, times in Counter(client.client_id for client in clients).items() if times > 1]
+    if duplicates:
+        raise SettingsError(f"CLIENTS_FILE: {path}: client_id: duplicate {', '.join(duplicates)}")
     return clients
 
 
 def add_client(path: Path, subject: Subject) -> str:
-    """Add a client. Returns its secret, which is kept nowhere else.
+    """Add a client.
 
-    Raises: SettingsError, also when there is one of this name.
+    Args:
+        path: The clients file. It is created if it does not exist.
+        subject: The client's name, and what its tokens may contain.
+
+    Returns:
+        The client's secret. The file has only its hash.
+
+    Raises:
+        SettingsError: If a client with this name exists, or if the file cannot be changed.
     """
     secret = secrets.token_urlsafe(32)
     try:
@@ -104,26 +119,34 @@ def add_client(path: Path, subject: Subject) -> str:
             namespaces=subject.namespaces,
         )
     except ValidationError as err:
-        raise SettingsError("; ".join(f"{_where(e['loc'])}: {_what(e)}" for e in err.errors())) from None
-    with _changing(path) as clients:
+        raise SettingsError(_to_message(err)) from None
+    with _edit(path) as clients:
         if any(other.client_id == client.client_id for other in clients):
-            raise SettingsError(f"{path}: there is a client {client.client_id} already")
+            raise SettingsError(f"{path}: client {client.client_id} already exists")
         clients.append(client)
     return secret
 
 
 def remove_client(path: Path, name: str) -> None:
-    """Remove a client. Tokens that it has are valid until they expire. Raises: SettingsError."""
-    with _changing(path) as clients:
+    """Remove a client. Its tokens stay valid until they expire.
+
+    Raises:
+        SettingsError: If the client does not exist, or if the file cannot be changed.
+    """
+    with _edit(path) as clients:
         kept = [client for client in clients if client.client_id != name]
         if len(kept) == len(clients):
-            raise SettingsError(f"{path}: there is no client {name}")
+            raise SettingsError(f"{path}: no such client: {name}")
         clients[:] = kept
 
 
 @contextmanager
-def _changing(path: Path) -> Iterator[list[Client]]:
-    """The clients of the file, which is written anew with what becomes of them. Raises: SettingsError."""
+def _edit(path: Path) -> Iterator[list[Client]]:
+    """Yield the clients in the file, and write the list back at the end. One process edits the file at a time.
+
+    Raises:
+        SettingsError: If the file is unusable or cannot be written.
+    """
     try:
         with locked(path.with_name(f".{path.name}.lock")):
             clients = read_clients(path) if path.exists() else []
@@ -135,14 +158,22 @@ def _changing(path: Path) -> Iterator[list[Client]]:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be changed: {err.strerror}") from err
 
 
-def _where(location: tuple[int | str, ...]) -> str:
+def _to_message(err: ValidationError) -> str:
+    return "; ".join(f"{_field(error['loc'])}: {_reason(error)}" for error in err.errors(include_input=False))
+
+
+def _field(location: tuple[int | str, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".") or "file"
 
 
-def _what(error: Any) -> str:
+def _reason(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        if error["loc"][-1] in _PLAIN:
-            return "a secret in plain text has no place here; have one made and hashed: python service.py client add"
-        return f"is not known; expected {', '.join(Client.model_fields)}"
-    known = {"model_type": "expected an object", "too_short": "expected at least one", "tuple_type": "expected a list"}
-    return known.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")
+        if error["loc"][-1] in _PLAINTEXT_FIELDS:
+            return "plaintext secrets are not allowed; create and hash one with: python service.py client add"
+        return f"unknown field; expected {', '.join(Client.model_fields)}"
+    reasons = {
+        "model_type": "expected an object",
+        "too_short": "expected at least one",
+        "tuple_type": "expected a list",
+    }
+    return reasons.get(error["type"]) or str(error["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""Tokens of this service's own, signed with its own key and never with the platform's."""
+"""Issues access tokens, signed with this service's own key and never with the platform's."""
 
 import time
 import uuid
@@ -10,13 +10,13 @@ import jwt
 from security.keys.signing_key import SigningKeys
 from service.errors import NoSigningKey
 
-READ = ("api:read",)  # what a holder may do unless it is said otherwise
+READ = ("api:read",)  # the default scopes of a token
 READ_AND_WRITE = (*READ, "api:write")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whom a token speaks of, and what they may do."""
+    """The person or client that a token identifies, and what they may do."""
 
     name: str
     scopes: tuple[str, ...] = READ
@@ -26,10 +26,13 @@ class Subject:
 
 
 class TokenIssuer:
-    """Signs tokens with the claims of Microkubes' jwt-issuer (integer seconds), plus a `kid`.
+    """Signs tokens with the claims of Microkubes' jwt-issuer (times in whole seconds) and a `kid` header.
 
-    keys: this service's own. issuer: the claim `iss`. lifetime_s: how long a token is valid. now: the clock, in
-    seconds.
+    Args:
+        keys: This service's signing keys.
+        issuer: The claim `iss`.
+        lifetime_s: Seconds for which a token is valid.
+        now: The clock, in seconds since the epoch.
     """
 
     def __init__(self, keys: SigningKeys, issuer: str, lifetime_s: int, now: Callable[[], float] = time.time) -> None:
@@ -39,13 +42,18 @@ class TokenIssuer:
         self._now = now
 
     def can_sign(self) -> bool:
-        """Whether there is a key to sign with now."""
+        """Return whether a signing key is available."""
         return self.keys.current() is not None
 
     def issue(self, subject: Subject, scopes: Sequence[str] | None = None) -> str:
-        """A token that says who the holder is and that they may do this (default: all they may).
+        """Return a signed token.
 
-        Raises: NoSigningKey.
+        Args:
+            subject: The person or client that the token identifies.
+            scopes: The scopes of the token; by default all of the subject.
+
+        Raises:
+            NoSigningKey: If no signing key is available.
         """
         signing = self.keys.current()
         if signing is None:

@@ -1,4 +1,4 @@
-"""The key directory as the service uses it: what it trusts, and what it signs with."""
+"""Opens the key directory: the keys that the service trusts, and those that it signs with."""
 
 import logging
 from pathlib import Path
@@ -13,11 +13,19 @@ from service.tokens.issuer import TokenIssuer
 
 log = logging.getLogger(__name__)
 
-OWN_KEY = "loaner"  # what the names of the key pairs begin with that this service signs with
+OWN_KEY = "loaner"  # prefix of the names of this service's own key pairs
 
 
 def open_keys(settings: TokenSettings, strict: bool = True) -> KeyStore:
-    """The key store. strict: see KeyStore. Raises: SettingsError when it cannot be used, naming the file."""
+    """Open the key store.
+
+    Args:
+        settings: Names the key directory.
+        strict: Whether an unusable key is an error. Otherwise it is logged and skipped.
+
+    Raises:
+        SettingsError: If a key is unusable, or if the directory has no public key.
+    """
     try:
         keys = KeyStore(settings.keys_dir, strict=strict)
         keys.verification_keys()
@@ -25,16 +33,17 @@ def open_keys(settings: TokenSettings, strict: bool = True) -> KeyStore:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     if strict and not keys.public_keys():
         raise SettingsError(
-            f"KEYS_DIR: {settings.keys_dir} holds no public key (*.pub), so no token could be verified; "
-            "put the platform's there, or make a pair: python service.py keys generate"
+            f"KEYS_DIR: {settings.keys_dir} has no public key (*.pub), so no token can be verified; "
+            "add the platform's key, or create a pair with: python service.py keys generate"
         )
     return keys
 
 
 def check_keys(settings: TokenSettings) -> None:
-    """Look at the whole key directory before serving from it.
+    """Check every key in the directory.
 
-    Raises: SettingsError for a key that cannot be used, naming its file.
+    Raises:
+        SettingsError: If a key cannot be used. The message names its file.
     """
     keys = open_keys(settings)
     signing = SigningKeys(keys, OWN_KEY)
@@ -44,11 +53,11 @@ def check_keys(settings: TokenSettings) -> None:
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     for name in set(own_key_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
-        log.warning("KEYS_DIR: %s is not signed with: it has no public half; see: service.py keys check", name)
+        log.warning("KEYS_DIR: %s has no public key, so it does not sign; run: service.py keys check", name)
 
 
-def warn_of_exposure(settings: TokenSettings) -> None:
-    """Say in the log what of the key directory lies open to others."""
+def warn_about_permissions(settings: TokenSettings) -> None:
+    """Log a warning for each private key, or its directory, that other users can access."""
     private = [Path(key.key_file) for key in open_keys(settings).private_keys().values()]
     for loose in find_loose_permissions(Path(settings.keys_dir), private):
         log.warning("KEYS_DIR: %s %s", loose.file, loose.remedy)
@@ -70,5 +79,5 @@ def open_issuer(settings: TokenSettings, name: str, keys: KeyStore | None = None
 
 
 def open_key_ring(settings: TokenSettings) -> KeyRing:
-    """This service's own keys, to be changed."""
+    """Open this service's own keys for administration."""
     return KeyRing(settings.keys_dir, OWN_KEY, settings.lifetime_s)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from service.runtime.run_directory import run_directory
+from service.runtime.run_directory import open_run_directory
 from service.runtime.server import serve
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import HOST
@@ -27,8 +27,8 @@ STOP_S = 30
 
 def serve_loans(settings: Settings) -> None:
     """Run the service, without a gateway."""
-    with run_directory() as shared:
-        serve(with_changes(settings, drain_s=0), shared)
+    with open_run_directory() as run_directory:
+        serve(with_changes(settings, drain_s=0), run_directory)
 
 
 @dataclass(frozen=True)

@@ -32,10 +32,11 @@ def main(loans: int, events: int, rounds: int) -> None:
 def _measure_balance(events: int) -> None:
     source = random.Random(1)
     timeline = native.Timeline.build(
-        loan_id=1, version=events, horizon=1, start_day=FIRST, initial=10**9, currency="USD",
+        loan_id=1, version=events, horizon=1, start_day=FIRST, initial=10**9, currency="USD", exponent=2,
         days=sorted(source.randrange(FIRST, FIRST + SPAN) for _ in range(events)),
         kinds=source.choices((native.FEE, native.INTEREST, native.PAYMENT), k=events),
         amounts=[source.randrange(1, 10**6) for _ in range(events)], tx_ids=range(events),
+        versions=range(1, events + 1), recorded_at=[0] * events, reverses=[0] * events,
     )  # fmt: skip
     days = [source.randrange(FIRST, FIRST + SPAN) for _ in range(1000)]
     calls = 200

@@ -23,6 +23,7 @@ def measure_timelines(count: int = 1000, events: int = 20) -> int:
 def build_timeline(loan_id: int, events: int) -> native.Timeline:  # type: ignore[valid-type]
     """Return the timeline of a loan with one event a day."""
     return native.Timeline.build(
-        loan_id=loan_id, version=events, horizon=1, start_day=DAY, initial=10**6, currency="USD",
+        loan_id=loan_id, version=events, horizon=1, start_day=DAY, initial=10**6, currency="USD", exponent=2,
         days=range(DAY, DAY + events), kinds=[native.FEE] * events, amounts=[100] * events, tx_ids=range(events),
+        versions=range(1, events + 1), recorded_at=[0] * events, reverses=[0] * events,
     )  # fmt: skip

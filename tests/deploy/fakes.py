@@ -18,9 +18,9 @@ import requests
 from pydantic import SecretStr
 
 from service.settings import PostgresSettings
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
-from tests.fakes.vault.fake_vault import StandInVault
+from tests.fakes.vault.fake_vault import FakeVault
 from tests.fakes.vault.fake_vault import running as running_vault
 
 ALL_ADDRESSES = "0.0.0.0"
@@ -59,7 +59,7 @@ def kong(stack: ExitStack) -> None:
 
     The proxy sets X-Forwarded-* as Kong does for trusted clients.
     """
-    gateway = stack.enter_context(running_kong(StandInKong("3.9.3"), 8001, host=ALL_ADDRESSES))
+    gateway = stack.enter_context(running_kong(FakeKong("3.9.3"), 8001, host=ALL_ADDRESSES))
     turn = count()
 
     def forward(request: BaseHTTPRequestHandler, body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -87,7 +87,7 @@ def vault(stack: ExitStack) -> None:
     """Serve Vault as deploy/vault/bootstrap.sh configures it; it creates users as the database user `vault`."""
     password = SecretStr((SECRETS / "vault_psql_pw").read_text())
     settings = PostgresSettings(hosts="database:5432", admin_user="vault", admin_password=password)
-    server = StandInVault(settings, lease_s=3600, max_s=86_400, token_s=3600)
+    server = FakeVault(settings, lease_s=3600, max_s=86_400, token_s=3600)
     server.secret_id = (SECRETS / "vault_secret_id").read_text()
     stack.enter_context(running_vault(server, ALL_ADDRESSES, 8200))
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from service import __version__
 from service.gateway.plugins_file import read_plugins
-from service.runtime.server import LEAVE_S, STOP_TIMEOUT_S
+from service.runtime.server import DEREGISTER_TIMEOUT_S, STOP_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, all_settings, given_settings, load_settings
 from service.vault.lease import STOP_S
 from tests.deploy.chart import (
@@ -406,7 +406,8 @@ def test_startup_probe_allows_enough_time(values):
 @every_case
 def test_grace_period_allows_enough_time_to_stop(values):
     manifests = rendered(values)
-    needs = float(one(manifests, "ConfigMap")["data"]["DRAIN_S"]) + LEAVE_S + STOP_TIMEOUT_S + 2 * STOP_S
+    drain_s = float(one(manifests, "ConfigMap")["data"]["DRAIN_S"])
+    needs = drain_s + DEREGISTER_TIMEOUT_S + STOP_TIMEOUT_S + 2 * STOP_S
     grace = serving(manifests)["terminationGracePeriodSeconds"]
     assert needs + 5 <= grace <= math.ceil(needs) + 15
 

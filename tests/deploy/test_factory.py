@@ -390,7 +390,7 @@ def test_the_real_service_is_deployed_and_a_failed_start_is_explained(site, loan
         "PSQL_DB": settings.database, "PSQL_USER": settings.user, "PSQL_PW": settings.password.get_secret_value(),
         "WORKERS": "1", "PATIENCE_S": "90",
     }  # fmt: skip
-    with fake_kong.running(fake_kong.StandInKong()) as kong, ExitStack() as proxies:
+    with fake_kong.running(fake_kong.FakeKong()) as kong, ExitStack() as proxies:
         ports = {"PSQL_HOST": settings.port, "API_GATEWAY_URL": urlsplit(kong.url).port}
         addresses = {
             name: proxies.enter_context(reachable_by_containers(site.engine, port)) for name, port in ports.items()

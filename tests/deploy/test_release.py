@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from security import KeyStore
 from security.keys.generation import write_key_pair
 from security.keys.permissions import find_loose_permissions
-from service.cli.probe_client import ProbeFailed, probe
+from service.cli.probe import ProbeFailed, probe
 from service.errors import SettingsError
 from service.settings import TokenSettings
 from service.standalone.embedded_postgres import SUPERUSER, EmbeddedPostgres
@@ -25,7 +25,7 @@ from service.tokens.issuer import READ, Subject
 from tests.conftest import ROOT
 from tests.deploy.chart import environment_of, helm, one, pods, rendered
 from tests.fakes.certificates import write_certificate
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.processes import ask, free_port, run, shell, started
 from tests.system.test_instance import until
@@ -98,7 +98,7 @@ def secrets(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kong():
-    with running_kong(StandInKong()) as gateway:
+    with running_kong(FakeKong()) as gateway:
         yield gateway
 
 
@@ -216,8 +216,8 @@ def test_helm_test_verifies_the_certificate(manifests, secrets, migrated, volume
     ("url_template", "message"),
     [
         ("{url}/nothing/is/here", "/here/token: 404 "),
-        ("http://127.0.0.1:1", "http://127.0.0.1:1/token: cannot be asked"),
-        ("http://[", "URL: expected one such as http://loaner:5555"),
+        ("http://127.0.0.1:1", "http://127.0.0.1:1/token: request failed: ConnectionError"),
+        ("http://[", "URL: expected a URL such as http://loaner:5555"),
     ],
 )
 def test_probe_names_the_url_that_fails(url, url_template, message):

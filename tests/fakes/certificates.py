@@ -12,12 +12,18 @@ DAY = timedelta(1)
 
 
 def write_certificate(path: Path, key=None, valid: tuple[timedelta, timedelta] = (-DAY, DAY)) -> Path:
-    """Write a certificate of 127.0.0.1 and localhost that only itself vouches for, and its key, into one file.
+    """Write a self-signed certificate of 127.0.0.1 and localhost, and its key, into one file.
 
-    valid: from when until when, from now on. Returns: the path.
+    Args:
+        path: The file.
+        key: A private key; a new one by default.
+        valid: Start and end of the validity, relative to now.
+
+    Returns:
+        The path.
     """
     key = key or ec.generate_private_key(ec.SECP256R1())
-    number = x509.random_serial_number()  # in its name too, or of two that are trusted one could not be told
+    number = x509.random_serial_number()  # part of the name, so that two trusted certificates can be distinguished
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"a test {number}")])
     now = datetime.now(UTC)
     addresses = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1")), x509.DNSName("localhost")])

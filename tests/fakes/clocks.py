@@ -1,8 +1,8 @@
-"""Clocks for what takes one: time that passes when a test says so."""
+"""Clocks whose time a test sets."""
 
 
 class Clock:
-    """Stands still until its `now` is moved. Seconds."""
+    """A clock, in seconds, that stands still until a test changes `now`."""
 
     def __init__(self, now: float = 1000.0) -> None:
         self.now = now
@@ -12,7 +12,7 @@ class Clock:
 
 
 class Ticking(Clock):
-    """Moves on by `step` whenever it is looked at, so that every look is late enough for what is done now and then."""
+    """A clock that advances by `step` at each call, so that periodic work is always due."""
 
     step = 1.0
 

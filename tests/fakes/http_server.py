@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback that answers what a test tells it to."""
+"""A small HTTP server on loopback with scripted replies."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ Answer = tuple[int, bytes]
 
 @contextmanager
 def serving(answer: Callable[[str, str, dict, bytes], Answer]) -> Iterator[str]:
-    """Serve `answer(method, path, headers, body) -> (status, content)`; gives the URL."""
+    """Serve `answer(method, path, headers, body) -> (status, content)` and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:

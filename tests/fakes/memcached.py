@@ -1,4 +1,4 @@
-"""A real memcached of one's own, on a free loopback port."""
+"""A real memcached on a free loopback port."""
 
 import os
 import shutil
@@ -20,7 +20,12 @@ needs_memcached = pytest.mark.skipif(shutil.which("memcached") is None, reason="
 
 
 class Memcached:
-    """One server, which may be stopped and started again at the same port. options: more of its command line."""
+    """A server that can be stopped and started again on the same port.
+
+    Args:
+        options: Further command-line options.
+        port: The port, or None for a free one.
+    """
 
     def __init__(self, *options: str, port: int | None = None) -> None:
         self.port = port or _free_port()
@@ -29,7 +34,7 @@ class Memcached:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the server and wait until it accepts connections."""
         user = ["-u", "nobody"] if os.geteuid() == 0 else []  # it refuses to be root
         command = ["memcached", "-l", HOST, "-p", str(self.port), "-U", "0", *user, *self._options]
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -43,28 +48,28 @@ class Memcached:
         raise RuntimeError("memcached did not start")
 
     def stop(self) -> None:
-        """End it at once; what it held is gone."""
+        """Kill the server; its contents are lost."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
     def pause(self) -> None:
-        """Have it take connections and say nothing."""
+        """Suspend the process: it accepts connections and sends nothing."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Have it go on."""
+        """Resume the process."""
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
     def client(self) -> Client:
-        """Somebody at its door, which is open."""
+        """Return a client of this server."""
         return Client((HOST, self.port), connect_timeout=START_S, timeout=START_S, default_noreply=False)
 
     def held_keys(self) -> list[str]:
-        """What it holds something under."""
+        """Return the keys of all items."""
         with socket.create_connection((HOST, self.port), timeout=START_S) as crawler:
             crawler.sendall(b"lru_crawler metadump all\r\n")
             told = b""
@@ -76,14 +81,14 @@ class Memcached:
         return [unquote(line.split()[0].removeprefix("key=")) for line in lines]
 
     def requests(self) -> int:
-        """How often it was asked for something."""
+        """Return the number of get commands so far."""
         with closing(self.client()) as client:
             return int(client.stats()[b"cmd_get"])
 
 
 @contextmanager
 def memcached(*options: str) -> Iterator[Memcached]:
-    """A server, for as long as it is needed."""
+    """Run a server until the end of the block."""
     server = Memcached(*options)
     try:
         server.start()

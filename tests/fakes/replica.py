@@ -1,4 +1,4 @@
-"""A primary and its streaming replicas, which tests stop, start, promote and hold back as they like."""
+"""A PostgreSQL primary and streaming replicas that tests stop, start, promote and pause."""
 
 import os
 import shutil
@@ -15,34 +15,38 @@ from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.standalone.environment import DATABASE, create_database, create_users, settings_of
 
-PATIENCE_S = 10
-# What these servers hold is not missed, and a replica looks for its primary often.
+TIMEOUT_S = 10
+# Their data need not survive a crash of the machine, and a replica looks for its primary often.
 _HASTE = "fsync = off\nwal_init_zero = off\nwal_keep_size = 64MB\nwal_retrieve_retry_interval = 100ms\n"
 
 
 class Server(EmbeddedPostgres):
-    """A server that keeps its port when it is started again, so that others find it where it was."""
+    """A server that keeps its port when it is started again."""
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it; open connections are closed, and with "immediate" nothing else is waited for."""
+        """Stop the server if it runs.
+
+        Args:
+            mode: pg_ctl's shutdown mode; "immediate" simulates a crash.
+        """
         if (self.data / "postmaster.pid").exists():
             self.control("stop", "-m", mode)
 
     def start_again(self) -> None:
-        """Start it at the port where it was, unless it is running."""
+        """Start the server on the same port unless it runs."""
         if not (self.data / "postmaster.pid").exists():
             assert self._pg_ctl_start(), self._log_end()
 
     def freeze(self) -> None:
-        """Have every one of its processes stop where it is: it takes connections, and never answers."""
+        """Suspend all processes of the server: it accepts connections and never answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Have them go on."""
+        """Resume all processes of the server."""
         self._signal(signal.SIGCONT)
 
     def come_back_as_replica_of(self, other: "Server") -> None:
-        """Start again as a replica of another server, whatever this one has done meanwhile."""
+        """Start again as a replica of another server, even if the histories diverged."""
         signal_file = self.data / "standby.signal"
         signal_file.touch()
         if self._user is not None:
@@ -53,12 +57,12 @@ class Server(EmbeddedPostgres):
 
     @property
     def origin(self) -> str:
-        """What a replica of it connects to."""
+        """The connection string that replicas use."""
         return f"host={HOST} port={self.port} user={SUPERUSER} password={self.password}"
 
     def _signal(self, number: signal.Signals) -> None:
         postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
-        os.kill(postmaster, number)  # the first, so that there are no more children than these
+        os.kill(postmaster, number)  # first, so that it starts no more children
         for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split():
             with suppress(ProcessLookupError):
                 os.kill(int(child), number)
@@ -69,12 +73,12 @@ class Server(EmbeddedPostgres):
             file.write(_HASTE)
 
     def control(self, action: str, *arguments: str) -> None:
-        """Have pg_ctl do something, and wait until it is done."""
+        """Run a pg_ctl action and wait for its end."""
         done = self._run("pg_ctl", action, "-D", str(self.data), "-w", "-t", "30", *arguments)
         assert done.returncode == 0, done.stdout + self._log_end()
 
     def ask(self, sql: str) -> object:
-        """The first column of the first row of a query, asked by the superuser; None without rows."""
+        """Run a query as superuser and return the first column of its first row, or None without rows."""
         reach = {"host": HOST, "port": self.port, "user": SUPERUSER, "password": self.password, "dbname": DATABASE}
         with closing(psycopg2.connect(**reach)) as connection:
             connection.autocommit = True
@@ -85,47 +89,47 @@ class Server(EmbeddedPostgres):
 
 
 class Replica(Server):
-    """A server that follows another one, as soon as it is started, until it is promoted."""
+    """A server that streams from a primary until it is promoted."""
 
     def __init__(self, home: Path, primary: Server) -> None:
         super().__init__(home)
         self._primary = primary
 
     def secret(self, name: str) -> str:
-        """Its users are the primary's, and so are their passwords."""
+        """Return the primary's password: users are replicated."""
         return self._primary.secret(name)
 
     def promote(self) -> None:
-        """Make it a primary; connections to it stay."""
+        """Promote the replica; its connections stay open."""
         self.control("promote")
 
     def pause(self) -> None:
-        """Have it show nothing that the primary does from now on."""
+        """Pause replay."""
         self.ask("SELECT pg_wal_replay_pause()")
         self._until("SELECT pg_get_wal_replay_pause_state() = 'paused'")
 
     def resume(self) -> None:
-        """Let it catch up."""
+        """Resume replay."""
         self.ask("SELECT pg_wal_replay_resume()")
 
     def follow(self, other: Server) -> None:
-        """Receive what another server does, from where it is."""
+        """Stream from another server."""
         self.ask(f"ALTER SYSTEM SET primary_conninfo = '{other.origin}'")
         self.ask("SELECT pg_reload_conf()")
         self._until("SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')")
 
     def detach(self) -> None:
-        """Have it receive nothing any more: what the primary commits from now on is lost with the primary."""
+        """Stop streaming, so that later commits of the primary are lost with it."""
         self.ask("ALTER SYSTEM SET primary_conninfo = ''")
         self.ask("SELECT pg_reload_conf()")
         self._until("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
 
     def catch_up(self) -> None:
-        """Wait until it shows all that the primary has done so far."""
+        """Wait until everything that the primary has committed so far is replayed."""
         self._until(f"SELECT pg_last_wal_replay_lsn() >= '{self._primary.ask('SELECT pg_current_wal_flush_lsn()')}'")
 
     def _until(self, condition: str) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not self.ask(condition):
             assert time.monotonic() < deadline, condition
             time.sleep(0.01)
@@ -142,7 +146,7 @@ class Replica(Server):
 
 @contextmanager
 def running(server: Server):
-    """A server, started, and at the end stopped and removed."""
+    """Run a server; stop and remove it at the end."""
     try:
         server.start()
         yield server
@@ -153,7 +157,7 @@ def running(server: Server):
 
 @contextmanager
 def primary_of_its_own():
-    """A primary with the service's tables and users, and a folder for replicas beside it."""
+    """Run a primary with the service's tables and users."""
     folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
     folder.chmod(0o755)
     try:
@@ -169,7 +173,7 @@ def primary_of_its_own():
 
 @contextmanager
 def replica_of(primary: Server):
-    """A replica that has caught up; it is gone afterwards, so a test may do with it what it likes."""
+    """Run a replica that has caught up; remove it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="replica-", dir=primary.home.parent))
     folder.chmod(0o755)
     with running(Replica(folder / "server", primary)) as replica:
@@ -178,6 +182,6 @@ def replica_of(primary: Server):
 
 
 def reaching(*servers: Server) -> PostgresSettings:
-    """Settings that name these servers in this order."""
+    """Return settings that name these servers in this order."""
     hosts = ", ".join(f"{HOST}:{server.port}" for server in servers)
     return settings_of(servers[0]).replace(hosts=hosts)

@@ -1,4 +1,4 @@
-"""A TCP proxy between two parties of a test: it delays, falls silent, cuts and refuses."""
+"""A TCP proxy that can delay, stall, cut and reject connections."""
 
 import asyncio
 import threading
@@ -16,14 +16,19 @@ class _Connection:
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter
     speaks: asyncio.Event
-    said: bytes = b""  # by the client, as far as somebody may want to recognise it
+    said: bytes = b""  # by the client; its beginning identifies the connection
 
 
 class TcpProxy:
     """Forwards connections to one loopback port.
 
-    host: the address it listens at. delay_s: how much later replies come. refuses: whether new connections are closed
-    at once.
+    Args:
+        target: The port to forward to.
+        host: The address to listen on.
+
+    Attributes:
+        delay_s: Delay of replies, in seconds.
+        refuses: Whether new connections are closed immediately.
     """
 
     def __init__(self, target: int, host: str = HOST) -> None:
@@ -38,18 +43,19 @@ class TcpProxy:
         self._connections: set[_Connection] = set()
 
     def silence(self, who: bytes = b"") -> int:
-        """Let nothing through any more, in either direction, for connections whose client has said this.
+        """Stall, in both directions, all connections whose client has sent these bytes.
 
-        Returns: how many those are.
+        Returns:
+            The number of such connections.
         """
         return self._do(lambda connection: connection.speaks.clear(), who)
 
     def speak(self) -> int:
-        """Let everything through again, and first what was held back."""
+        """Resume all connections, beginning with the data that was held back."""
         return self._do(lambda connection: connection.speaks.set(), b"")
 
     def cut(self, who: bytes = b"") -> int:
-        """Close connections whose client has said this. Returns: how many."""
+        """Close all connections whose client has sent these bytes, and return their number."""
         return self._do(lambda connection: (connection.client.close(), connection.server.close()), who)
 
     def _do(self, action, who: bytes) -> int:
@@ -113,7 +119,7 @@ class TcpProxy:
 
 @contextmanager
 def running(proxy: TcpProxy) -> Iterator[TcpProxy]:
-    """It, on a free port, until the end, when every connection is cut."""
+    """Run a proxy on a free port; cut every connection at the end."""
     thread = threading.Thread(target=proxy._run, name="tcp-proxy")
     thread.start()
     proxy._started.wait(10)

@@ -1,6 +1,6 @@
 """Valid and malformed requests, generated from the OpenAPI document, get the documented replies.
 
-LOANER_MADE_UP is the number of generated requests per route. Several hundred at the limits of the schemas come on top.
+LOANER_GENERATED is the number of generated requests per route. Several hundred at the limits of the schemas are added.
 """
 
 import os
@@ -11,7 +11,7 @@ from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, list_operations, send_generated_requests
 
-EXAMPLES = int(os.environ.get("LOANER_MADE_UP", "25"))
+EXAMPLES = int(os.environ.get("LOANER_GENERATED", "25"))
 FEW = max(1, EXAMPLES // 5)  # if nearly every request is rejected
 pytestmark = [
     pytest.mark.timeout(120 + 2 * EXAMPLES),
@@ -29,13 +29,13 @@ def token_headers(make_token, *scopes):
 
 
 @pytest.fixture
-def send_requests(app, say):
+def send_requests(app, report_measurement):
     """Sends generated requests, checks that no reply has faults, and returns the replies and the operations."""
 
     def send(headers, examples):
         replies = send_generated_requests(app, headers, examples)
         assert not replies.faults, "\n\n".join(dict.fromkeys(replies.faults))
-        say(f"{replies.counted.total():,} generated requests got the documented replies")
+        report_measurement(f"{replies.counted.total():,} generated requests got the documented replies")
         return replies, list(list_operations(app.test_client().get(DOCUMENT).json))
 
     return send

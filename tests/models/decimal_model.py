@@ -1,4 +1,4 @@
-"""What loans owe by their rows in Postgres, in Decimals and in the plainest way: the measure of every reply."""
+"""Balances computed from the rows in Postgres with Decimals, in the simplest way: the reference for every reply."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -28,7 +28,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class PostResult:
+class DecimalLoan:
     """A loan and its events."""
 
     loan_id: int
@@ -37,7 +37,7 @@ class PostResult:
     rows: tuple[Row, ...]
 
     def until(self, day: date, version: int | None = None) -> list[Row]:
-        """What counts at the end of the day, in order."""
+        """Return the events that count at the end of a day, in order."""
         if day < self.start_date:
             return []
         counted = [r for r in self.rows if r.post_date <= day and (version is None or r.version <= version)]
@@ -50,7 +50,7 @@ class PostResult:
 
 
 def days(first: date, last: date) -> list[date]:
-    """Each day from the first to the last."""
+    """Return each day from the first to the last."""
     return [first + timedelta(days=number) for number in range((last - first).days + 1)]
 
 
@@ -62,8 +62,16 @@ EVENTS = st.lists(
 )
 
 
-def post(connection, start_date: date, initial_amt: str, events) -> PostResult:
-    """A new loan with events: (type, date, amount, which one of those before it to reverse, if there is such)."""
+def post(connection, start_date: date, initial_amt: str, events) -> DecimalLoan:
+    """Create a loan with events.
+
+    Args:
+        connection: A connection that may post.
+        start_date: The loan's start.
+        initial_amt: The loan's principal.
+        events: Tuples of type, date, amount, and the index of an earlier event to reverse; an index that names no
+            such event is ignored.
+    """
     [(loan_id,)] = sql(connection, "SELECT coalesce(max(loan_id), 0) + 1 FROM loans")
     sql(connection, "SELECT create_loans(%s, %s, %s::numeric[], %s)", [loan_id], [start_date], [initial_amt], ["USD"])
     posted: list[tuple] = []
@@ -82,12 +90,12 @@ def post(connection, start_date: date, initial_amt: str, events) -> PostResult:
     return read(connection, loan_id)
 
 
-def read(connection, loan_id: int) -> PostResult:
-    """The loan as it is in Postgres."""
+def read(connection, loan_id: int) -> DecimalLoan:
+    """Read a loan with its events."""
     [terms] = sql(connection, "SELECT start_date, initial_amt FROM loans WHERE loan_id = %s", loan_id)
     rows = sql(
         connection,
         "SELECT tx_id, event_type, post_date, amt, version, reverses FROM loan_events WHERE loan_id = %s",
         loan_id,
     )
-    return PostResult(loan_id, *terms, tuple(Row(*row) for row in rows))
+    return DecimalLoan(loan_id, *terms, tuple(Row(*row) for row in rows))

@@ -1,4 +1,4 @@
-"""What a ledger means, in Decimals and in the plainest way: nothing is shared with the core."""
+"""A reference implementation of the ledger with Decimals that shares no code with the core."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,51 +10,53 @@ from native import FEE, INTEREST, PAYMENT, REVERSAL
 
 @dataclass(frozen=True)
 class Event:
-    """An event as it is posted. amount: cents, positive."""
+    """A posted event; `amount` is in minor units and positive, and `reverses` the tx_id of an event or 0."""
 
     day: int
     kind: int
     amount: int
     tx_id: int
+    reverses: int = 0
+    recorded_at: int = 0
 
     @property
-    def signed(self) -> Decimal:
+    def signed(self) -> int:
         sign = {FEE: 1, INTEREST: 1, PAYMENT: -1}[self.kind & ~REVERSAL]
-        return Decimal(sign if self.kind < REVERSAL else -sign) * Decimal(self.amount) / 100
+        return (sign if self.kind < REVERSAL else -sign) * self.amount
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """A loan with its events, in any order."""
+    """A loan with its events in any order, posted in the order of their tx_ids."""
 
     start_day: int
     initial: int
     events: tuple[Event, ...]
+    exponent: int = 2
+
+    def money(self, minor_units: int) -> Decimal:
+        return Decimal(minor_units).scaleb(-self.exponent)
 
     def balance_at(self, day: int) -> Decimal:
         if day < self.start_day:
             return Decimal(0)
-        return Decimal(self.initial) / 100 + sum((e.signed for e in self.events if e.day <= day), Decimal(0))
+        return sum((self.money(e.signed) for e in self.events if e.day <= day), self.money(self.initial))
 
     def parts_at(self, day: int) -> tuple[Decimal, Decimal, Decimal]:
-        """Fees, interest and principal."""
+        """Return what is owed of fees, interest and principal."""
         if day < self.start_day:
             return Decimal(0), Decimal(0), Decimal(0)
-        standing: list[Event] = []
-        for event in sorted(self.events, key=lambda event: (event.day, event.tx_id)):
-            if event.day > day:
-                break
-            twins = [e for e in standing if (e.kind ^ REVERSAL, e.amount) == (event.kind, event.amount)]
-            if twins:
-                standing.remove(twins[-1])
-            else:
-                standing.append(event)
-        owed = {FEE: Decimal(0), INTEREST: Decimal(0), PAYMENT: Decimal(self.initial) / 100}  # the last: principal
-        for event in standing:
-            if event.signed > 0:
-                owed[event.kind & ~REVERSAL] += event.signed
+        dated = sorted((e for e in self.events if e.day <= day), key=lambda event: (event.day, event.tx_id))
+        known = {event.tx_id for event in dated}
+        reversed_ids = {event.reverses for event in dated}
+        owed = {FEE: Decimal(0), INTEREST: Decimal(0), PAYMENT: self.money(self.initial)}  # the last: principal
+        for event in dated:
+            if event.tx_id in reversed_ids or event.reverses in known:
                 continue
-            left = -event.signed
+            if event.signed > 0:
+                owed[event.kind & ~REVERSAL] += self.money(event.signed)
+                continue
+            left = self.money(-event.signed)
             for part in (FEE, INTEREST):
                 paid = min(left, owed[part])
                 owed[part] -= paid
@@ -62,9 +64,18 @@ class Ledger:
             owed[PAYMENT] -= left
         return owed[FEE], owed[INTEREST], owed[PAYMENT]
 
+    def versions(self) -> dict[int, int]:
+        """Return the version that each event made, by its tx_id."""
+        return {tx_id: version for version, tx_id in enumerate(sorted(e.tx_id for e in self.events), 1)}
+
+    def reversals(self) -> dict[int, int]:
+        """Return the tx_ids of reversals by those of the events that they reverse."""
+        return {event.reverses: event.tx_id for event in self.events if event.reverses}
+
     def build(self, core, **changes):
-        """The core's timeline of the same ledger."""
+        """Build the core's timeline of the same ledger."""
         ordered = sorted(self.events, key=lambda event: (event.day, event.tx_id))
+        versions = self.versions()
         columns = {
             "loan_id": 7,
             "version": len(ordered),
@@ -72,24 +83,36 @@ class Ledger:
             "start_day": self.start_day,
             "initial": self.initial,
             "currency": "USD",
+            "exponent": self.exponent,
             "days": [event.day for event in ordered],
             "kinds": [event.kind for event in ordered],
             "amounts": [event.amount for event in ordered],
             "tx_ids": [event.tx_id for event in ordered],
+            "versions": [versions[event.tx_id] for event in ordered],
+            "recorded_at": [event.recorded_at for event in ordered],
+            "reverses": [event.reverses for event in ordered],
         }
         return core.Timeline.build(**{**columns, **changes})
 
 
-KINDS = [FEE, INTEREST, PAYMENT, FEE | REVERSAL, INTEREST | REVERSAL, PAYMENT | REVERSAL]
+KINDS = [FEE, INTEREST, PAYMENT]
 DAYS = st.integers(-1000, 1000)  # close together, so that many fall on one day
+TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999
 
 
 @st.composite
-def ledgers(draw, max_events: int = 30) -> Ledger:
-    """Ledgers with shared days, events before the start, and reversals."""
+def ledgers(draw, max_events: int = 30, days=DAYS, amounts=st.integers(1, 10**15)) -> Ledger:
+    """Generate ledgers with shared days, events before the start, and reversals dated before, on and after their events."""
     count = draw(st.integers(0, max_events))
-    tx_ids = draw(st.lists(st.integers(0, 2**63 - 1), min_size=count, max_size=count, unique=True))
-    events = tuple(
-        Event(draw(DAYS), draw(st.sampled_from(KINDS)), draw(st.integers(1, 10**15)), tx_id) for tx_id in tx_ids
-    )
-    return Ledger(draw(DAYS), draw(st.integers(0, 10**15)), events)
+    posted = draw(st.lists(st.integers(1, 2**63 - 1), min_size=count, max_size=count, unique=True))
+    events: list[Event] = []
+    open_events: list[Event] = []
+    for tx_id in sorted(posted):
+        day, time = draw(days), draw(TIMES)
+        if open_events and draw(st.booleans()):
+            first = open_events.pop(draw(st.integers(0, len(open_events) - 1)))
+            events.append(Event(day, first.kind | REVERSAL, first.amount, tx_id, first.tx_id, time))
+        else:
+            events.append(Event(day, draw(st.sampled_from(KINDS)), draw(amounts), tx_id, 0, time))
+            open_events.append(events[-1])
+    return Ledger(draw(days), draw(st.integers(0, 10**15)), tuple(events), draw(st.integers(0, 4)))

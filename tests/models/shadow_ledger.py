@@ -1,4 +1,4 @@
-"""What loans owe, kept beside the ledger by those who post to it, so that every reply can be held against it."""
+"""A record of everything that was posted, kept by the writers, to check replies against."""
 
 import threading
 import time
@@ -13,12 +13,12 @@ from psycopg2.extensions import connection as Connection
 POST = "SELECT * FROM post_events(%s, %s, %s::date[], %s::numeric[])"
 CREATE = "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)"
 FAR_AHEAD = "2099-12-31"  # when every event counts
-CLOCKS_S = 0.005  # for reading two clocks, one after the other, and for milliseconds that are cut off
+CLOCKS_S = 0.005  # for reading two clocks one after the other, and for truncated milliseconds
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event that is about to be posted."""
+    """An event to post."""
 
     loan: int
     kind: str
@@ -27,13 +27,13 @@ class Event:
 
     @property
     def change(self) -> Decimal:
-        """What it does to the balance."""
+        """The change of the balance."""
         return -self.amount if self.kind == "payment" else self.amount
 
 
 @dataclass(frozen=True)
 class Commit:
-    """When a version was there for everybody: after COMMIT had returned."""
+    """The time at which a version was visible to all: after COMMIT returned."""
 
     version: int
     at: float  # by the monotonic clock
@@ -42,7 +42,7 @@ class Commit:
 
 @dataclass(frozen=True)
 class Reply:
-    """What somebody was told. asked, wall: when they had not asked yet, by both clocks."""
+    """A reply to a client. `asked` and `wall` are times before the request, by both clocks."""
 
     phase: str
     loan: int
@@ -57,8 +57,12 @@ class Reply:
     retry_after: str | None = None
 
 
-class Books:
-    """The balance of each loan at each version. max_staleness_s: what the service has promised."""
+class ShadowLedger:
+    """The balance of each loan at each version.
+
+    Args:
+        max_staleness_s: The staleness bound that the service guarantees.
+    """
 
     def __init__(self, max_staleness_s: float) -> None:
         self.max_staleness_s = max_staleness_s
@@ -68,7 +72,7 @@ class Books:
         self._commits: defaultdict[int, list[Commit]] = defaultdict(list)
 
     def create(self, connection: Connection, loans: Iterable[int]) -> None:
-        """Make these loans, each with a principal of its own."""
+        """Create loans, each with a different principal."""
         ids = list(loans)
         with connection, connection.cursor() as cursor:
             principals = [Decimal(1000 + loan) for loan in ids]
@@ -79,7 +83,11 @@ class Books:
 
     @contextmanager
     def posting(self, connection: Connection, events: list[Event], commits: bool = True) -> Iterator[dict[int, int]]:
-        """Post the events, and commit or roll back after the block. Yields the loans and their new versions."""
+        """Post events, and commit or roll back after the block.
+
+        Yields:
+            The new version of each loan.
+        """
         with connection.cursor() as cursor:
             columns = zip(*((e.loan, e.kind, e.day, str(e.amount)) for e in events), strict=True)
             cursor.execute(POST, [list(column) for column in columns])
@@ -88,14 +96,14 @@ class Books:
             if not commits:
                 connection.rollback()
                 return
-            with self._lock:  # before the end, when readers may see it already; the loan is locked until then
+            with self._lock:  # readers may see it before COMMIT returns; the loan is locked until then
                 for loan, version in versions.items():
                     self._changes[loan][version] = sum((e.change for e in events if e.loan == loan), Decimal(0))
             connection.commit()
         self._committed(versions, len(events))
 
     def settle(self, connection: Connection, loans: Iterable[int]) -> None:
-        """After a COMMIT that nobody knows the outcome of: see what became of these loans, if nobody else posts."""
+        """After a COMMIT of unknown outcome, read the state of these loans, which must have no other writer."""
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT loan_id, version FROM loans WHERE loan_id = ANY(%s)", (list(loans),))
             found: dict[int, int] = dict(cursor.fetchall())
@@ -105,16 +113,16 @@ class Books:
                 del self._changes[loan][version]
         self._committed({loan: v for loan, v in found.items() if self._commits[loan][-1].version < v}, 0)
 
-    def without(self, lost: dict[int, int]) -> "Books":
-        """Books of their own, for a server that does not have these versions of these loans."""
-        others = Books(self.max_staleness_s)
+    def without(self, lost: dict[int, int]) -> "ShadowLedger":
+        """Return the shadow of a server that has lost these versions of these loans."""
+        others = ShadowLedger(self.max_staleness_s)
         for loan, commits in self._commits.items():
             others._commits[loan] = [commit for commit in commits if commit.version != lost.get(loan)]
             others._changes[loan] = {v: c for v, c in self._changes[loan].items() if v != lost.get(loan)}
         return others
 
     def faults(self, replies: Iterable[Reply]) -> Iterator[str]:
-        """What is wrong with balances that were told, once everything has ended."""
+        """Describe everything that is wrong with replies; call it after all writers have ended."""
         for reply in replies:
             if reply.status == 200:
                 yield from (f"{reply.phase}: loan {reply.loan}: {fault}" for fault in self._faults(reply))
@@ -122,18 +130,18 @@ class Books:
     def _faults(self, reply: Reply) -> Iterator[str]:
         changes = self._changes[reply.loan]
         if reply.version not in changes:
-            yield f"there never was version {reply.version}"
+            yield f"version {reply.version} never existed"
         elif reply.balance != (owed := sum((c for v, c in changes.items() if v <= reply.version), Decimal(0))):
-            yield f"{reply.balance}, and not {owed}, was owed at version {reply.version}"
+            yield f"balance {reply.balance} at version {reply.version}; expected {owed}"
         if reply.version < (due := self._due(reply.loan, reply.asked - self.max_staleness_s)):
-            yield f"version {reply.version}, when {due} was {self.max_staleness_s} s old"
+            yield f"version {reply.version}, but {due} was committed more than {self.max_staleness_s} s before"
         said = reply.as_of - CLOCKS_S
         if reply.version < (due := max((c.version for c in self._commits[reply.loan] if c.wall < said), default=0)):
-            yield f"version {reply.version} as of a time when {due} was there"
+            yield f"version {reply.version} as of a time at which {due} was committed"
         if reply.as_of < reply.wall - self.max_staleness_s - CLOCKS_S:
-            yield f"as of {reply.wall - reply.as_of:.3f} s before it was asked for"
+            yield f"as of {reply.wall - reply.as_of:.3f} s before the request"
         if reply.version < reply.min_version:
-            yield f"version {reply.version}, when {reply.min_version} was the least"
+            yield f"version {reply.version}, below the requested minimum {reply.min_version}"
 
     def _due(self, loan: int, since: float) -> int:
         return max((commit.version for commit in self._commits[loan] if commit.at < since), default=0)

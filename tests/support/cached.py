@@ -1,6 +1,6 @@
-"""What a cache keeps of one loan."""
+"""Read access to one entry of a cache."""
 
 
-def look_up(cache, cluster, loan_id):
-    """The loan's timeline, or None."""
+def cached(cache, cluster, loan_id):
+    """Return the cached timeline of a loan, or None."""
     return cache.get_many(cluster, [loan_id]).get(loan_id)

@@ -1,4 +1,4 @@
-"""An authorization server of the tests: its keys, its tokens, and how a provider is asked about one."""
+"""Keys and tokens of an authorization server, and a call of a provider with such a token."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""People who ask about loans and people who post to them, all at once, until they are told to stop."""
+"""Concurrent clients that read balances and post events until they are stopped."""
 
 import http.client
 import json
@@ -18,21 +18,27 @@ from psycopg2.extensions import connection as Connection
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
 from service.settings import PostgresSettings
-from tests.models.shadow_ledger import FAR_AHEAD, Books, Event, Reply
+from tests.models.shadow_ledger import FAR_AHEAD, Event, Reply, ShadowLedger
 
-PATIENCE_S = 30  # of a caller, far more than anything may take
+TIMEOUT_S = 30  # far more than any reply may take
 SHARED_CONNECTION = 25  # requests on one connection, and so to one worker
 RETRY_S = 0.05
 PATHS = ("/api/v1/loan/{}/{}", "/{}/{}")
 
 
-class Callers:
-    """Threads that ask and post.
+class LoadClients:
+    """Threads that read and post.
 
-    origins: of the services. headers: that let them in. pick: the loan of the next request or posting.
+    Args:
+        books: The shadow ledger that replies are compared with.
+        origins: Base URLs of the services.
+        headers: Headers that authorize requests.
+        pick: Returns the loan of the next request.
     """
 
-    def __init__(self, books: Books, origins: list[str], headers: dict[str, str], pick: Callable[[], int]) -> None:
+    def __init__(
+        self, books: ShadowLedger, origins: list[str], headers: dict[str, str], pick: Callable[[], int]
+    ) -> None:
         self.books = books
         self.origins = origins
         self.headers = headers
@@ -43,7 +49,7 @@ class Callers:
 
     @contextmanager
     def at_work(self, *work: Callable[[], None]):
-        """Have threads do all this over and over, until the end of the block."""
+        """Repeat each of these functions in a thread until the end of the block."""
         stop = threading.Event()
 
         def go_on(each: Callable[[], None]) -> None:
@@ -64,20 +70,20 @@ class Callers:
                 thread.join()
 
     def read(self) -> None:
-        """Some requests to one of the services."""
+        """Send some requests to one of the services."""
         with self.connection(random.choice(self.origins)) as connection:
             for _ in range(SHARED_CONNECTION):
                 self.ask(connection, self.pick())
 
     @contextmanager
     def connection(self, origin: str):
-        """A connection to a service."""
-        connection = http.client.HTTPConnection(urlsplit(origin).netloc, timeout=PATIENCE_S)
+        """Open a connection to a service."""
+        connection = http.client.HTTPConnection(urlsplit(origin).netloc, timeout=TIMEOUT_S)
         with closing(connection):
             yield connection
 
     def ask(self, connection: http.client.HTTPConnection, loan: int, min_version: int = 0) -> Reply:
-        """Ask what a loan owes when all is counted, and note what was told."""
+        """Request a loan's final balance and record the reply."""
         path = random.choice(PATHS).format(loan, FAR_AHEAD) + (f"?min_version={min_version}" if min_version else "")
         phase, asked, wall = self.phase, time.monotonic(), time.time()
         connection.request("GET", path, headers=self.headers)
@@ -96,27 +102,30 @@ class Callers:
         return reply
 
     def faults(self) -> list[str]:
-        """Everything that is wrong with what was told."""
+        """Return all errors of the clients and all wrong replies."""
         return [*self.broken, *self.books.faults(self.replies)]
 
     def refusals(self) -> Counter[tuple[str, int]]:
-        """How many replies were no balances, by phase and status."""
+        """Return the number of error replies by phase and status."""
         return Counter((reply.phase, reply.status) for reply in self.replies if reply.status != 200)
 
 
 def any_event(loan: int) -> Event:
-    """Something that may happen to a loan."""
+    """Return a random event of a loan."""
     day = f"20{random.randrange(20, 30)}-{random.randrange(1, 13):02}-{random.randrange(1, 29):02}"
     return Event(loan, random.choice(("fee", "interest", "payment")), day, Decimal(random.randrange(1, 10_000)) / 100)
 
 
-class LedgerWriter:
-    """Posts batches to loans to which nobody else posts, and goes on as soon as a server is there again.
+class Poster:
+    """Posts batches to loans that have no other writer, and resumes when a server is available again.
 
-    batch: makes the next one.
+    Args:
+        books: The shadow ledger that records what was posted.
+        settings: Settings that reach the servers.
+        batch: Returns the next batch.
     """
 
-    def __init__(self, books: Books, settings: PostgresSettings, batch: Callable[[], list[Event]]) -> None:
+    def __init__(self, books: ShadowLedger, settings: PostgresSettings, batch: Callable[[], list[Event]]) -> None:
         self._books = books
         self._settings = settings
         self._batch = batch
@@ -124,7 +133,7 @@ class LedgerWriter:
         self._in_doubt: set[int] = set()
 
     def post(self) -> None:
-        """Post one batch, or find out what became of the last one."""
+        """Post one batch; after a failure, first find out whether the last one was committed."""
         try:
             if self._connection is None:
                 self._connection = connect(self._settings, "posting")
@@ -138,7 +147,7 @@ class LedgerWriter:
         time.sleep(RETRY_S)
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection if one is open."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

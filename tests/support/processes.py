@@ -1,4 +1,4 @@
-"""`python service.py` as a process of its own, and how it is asked."""
+"""Starts `python service.py` as a process and sends requests to it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from service.settings import PostgresSettings, Settings, all_settings, given_settings
 from tests.conftest import ROOT
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 
 
@@ -56,19 +56,23 @@ def free_port() -> int:
 
 @contextmanager
 def started(*arguments: str, cwd: Path = ROOT, **variables: str):
-    """A running `python service.py`, asked to stop at the end and ended if it does not."""
+    """Run `python service.py`; interrupt it at the end, and kill it if it does not stop.
+
+    Yields:
+        The process, and a function that returns its output so far.
+    """
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [sys.executable, str(cwd / "service.py"), *arguments],
             cwd=cwd, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
-        def told() -> str:
+        def output_so_far() -> str:
             output.seek(0)
             return output.read()
 
         try:
-            yield process, told
+            yield process, output_so_far
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)
@@ -81,9 +85,13 @@ def started(*arguments: str, cwd: Path = ROOT, **variables: str):
 
 @contextmanager
 def serving(settings: PostgresSettings, keys_dir: Path, **variables: str):
-    """A running service of two workers behind a stand-in gateway. Yields its URL, and what it has logged."""
+    """Run a service of two workers behind a fake gateway.
+
+    Yields:
+        Its URL, and a function that returns its log so far.
+    """
     port = free_port()
-    with running_kong(StandInKong()) as kong:
+    with running_kong(FakeKong()) as kong:
         common = {
             **reach(settings), "KEYS_DIR": str(keys_dir), "API_GATEWAY_URL": kong.url, "LISTEN_HOST": "127.0.0.1",
             "PORT": str(port), "WORKERS": "2", "DRAIN_S": "0",
@@ -95,7 +103,7 @@ def serving(settings: PostgresSettings, keys_dir: Path, **variables: str):
 
 
 def ask(url: str, headers: dict[str, str] | None = None) -> tuple[int, dict, dict]:
-    """Status, headers and JSON of a GET."""
+    """Send a GET and return status, headers and JSON of the reply."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=10) as reply:
             return reply.status, dict(reply.headers), json.load(reply)

@@ -24,8 +24,8 @@ from service.postgres.connect import CLUSTER_ID, connect
 from service.postgres.pool import ConnectionPool
 from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
-from tests.models.shadow_ledger import FAR_AHEAD, Books
-from tests.support.load_clients import Callers, LedgerWriter, any_event
+from tests.models.shadow_ledger import FAR_AHEAD, ShadowLedger
+from tests.support.load_clients import LoadClients, Poster, any_event
 from tests.support.processes import serving
 
 MAX_STALENESS_S = 2.0
@@ -46,7 +46,7 @@ def scene(keys_dir, bearer):
         memcached() as other,
     ):
         settings = reaching(primary, replica)
-        books = Books(MAX_STALENESS_S)
+        books = ShadowLedger(MAX_STALENESS_S)
         with closing(connect(settings, "posting")) as connection:
             books.create(connection, [*LOANS, *LOST])
         replica.catch_up()
@@ -57,7 +57,7 @@ def scene(keys_dir, bearer):
         }  # fmt: skip
         with serving(settings, keys_dir, **place) as one, serving(settings, keys_dir, **place) as two:
             origins, read_logs = zip(one, two, strict=True)
-            callers = Callers(books, list(origins), bearer, lambda: random.choice(random.choice((LOANS, LOST))))
+            callers = LoadClients(books, list(origins), bearer, lambda: random.choice(random.choice((LOANS, LOST))))
             yield primary, replica, other, settings, callers, read_logs
 
 
@@ -72,11 +72,11 @@ def _post_to_each(books, connection):
 
 def posting(books, settings):
     """A writer that posts to the other loans."""
-    return closing(LedgerWriter(books, settings, lambda: [any_event(random.choice(LOANS))]))
+    return closing(Poster(books, settings, lambda: [any_event(random.choice(LOANS))]))
 
 
 @needs_memcached
-def test_no_reply_is_wrong_while_a_replica_lags_stops_and_is_promoted(scene, say):
+def test_no_reply_is_wrong_while_a_replica_lags_stops_and_is_promoted(scene, report_measurement):
     primary, replica, cache, settings, callers, read_logs = scene
     books = callers.books
     with callers.at_work(*[callers.read] * 3):
@@ -127,14 +127,17 @@ def test_no_reply_is_wrong_while_a_replica_lags_stops_and_is_promoted(scene, say
     assert {status for _, status in callers.refusals()} <= {503}
     assert not any("Traceback" in log for log in logs)
     refused = [reply.asked for reply in then if reply.status == 503]
-    say(f"{len(callers.replies)} replies while a replica lagged, stopped and was promoted; none was wrong. The last of")
-    say(f"    {len(refused)} replies with 503 was requested {max(refused, default=after) - after:.2f} s later")
+    report_measurement(f"replica lags, stops and is promoted: {len(callers.replies)} replies, none wrong")
+    last_s = max(refused, default=after) - after
+    report_measurement(
+        f"    after the promotion: {len(refused)} replies with 503, the last one requested after {last_s:.2f} s"
+    )
 
 
 def test_a_lost_version_is_not_mistaken_for_a_new_one_of_the_same_number():
     """The new primary is read before the listener has noticed the failover."""
     with primary_of_its_own() as primary, replica_of(primary) as replica:
-        settings, books, freshness = reaching(primary, replica), Books(0.1), Freshness(0.1)
+        settings, books, freshness = reaching(primary, replica), ShadowLedger(0.1), Freshness(0.1)
         with closing(ConnectionPool(settings, target_role="primary")) as database:
             timelines = TimelineLookup(PostgresLedger(database), freshness, (TimelineLru(1_000_000),))
             with closing(connect(settings, "posting")) as connection:
@@ -159,7 +162,7 @@ def test_a_lost_version_is_not_mistaken_for_a_new_one_of_the_same_number():
 def test_a_diverged_replica_is_not_trusted_and_a_following_one_is():
     """The old primary returns as a replica with commits that the new one lacks, so it cannot follow."""
     with primary_of_its_own() as primary, replica_of(primary) as promoted, replica_of(primary) as follower:
-        books, freshness = Books(2.0), Freshness(2.0)
+        books, freshness = ShadowLedger(2.0), Freshness(2.0)
         with closing(connect(reaching(primary), "posting")) as connection:
             books.create(connection, LOST)
             for replica in (promoted, follower):

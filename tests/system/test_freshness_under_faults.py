@@ -18,8 +18,8 @@ from tests.conftest import sql
 from tests.fakes.memcached import Memcached, memcached, needs_memcached
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
-from tests.models.shadow_ledger import Books
-from tests.support.load_clients import Callers, any_event
+from tests.models.shadow_ledger import ShadowLedger
+from tests.support.load_clients import LoadClients, any_event
 from tests.support.processes import serving
 
 SOAK_S = float(os.environ.get("LOANER_SOAK_S", "0"))
@@ -45,7 +45,7 @@ def some_loan() -> int:
 class Writers:
     """Posts to the ledger in three ways, each on a separate connection."""
 
-    def __init__(self, callers: Callers, settings, stack: ExitStack) -> None:
+    def __init__(self, callers: LoadClients, settings, stack: ExitStack) -> None:
         self.callers = callers
         self.books = callers.books
         self.elsewhere = cycle(callers.origins)
@@ -173,7 +173,7 @@ def scene(settings, keys_dir, posting, admin, bearer):
         cache = stack.enter_context(memcached())
         memcached_proxy = stack.enter_context(running_proxy(TcpProxy(cache.port)))
         postgres_proxies = [stack.enter_context(running_proxy(TcpProxy(settings.port))) for _ in range(2)]
-        books = Books(MAX_STALENESS_S)
+        books = ShadowLedger(MAX_STALENESS_S)
         books.create(posting, [*BUSY, *CROWD])
         memory = {
             "MAX_STALENESS_S": str(MAX_STALENESS_S), "CACHE_BYTES": "40000", "CACHE_SECRET": "a secret of the cache's",
@@ -186,14 +186,14 @@ def scene(settings, keys_dir, posting, admin, bearer):
             ),
             strict=True,
         )
-        callers = Callers(books, list(origins), bearer, some_loan)
+        callers = LoadClients(books, list(origins), bearer, some_loan)
         writers = Writers(callers, settings, stack)
         yield callers, writers, Faults(cache, memcached_proxy, postgres_proxies, admin), logs
 
 
 @needs_memcached
 @pytest.mark.timeout(120 + 2 * SOAK_S)
-def test_no_reply_is_wrong_or_too_old_while_caches_and_listeners_fail(scene, say):
+def test_no_reply_is_wrong_or_too_old_while_caches_and_listeners_fail(scene, report_measurement):
     callers, writers, faults, logs = scene
     work = [callers.read] * 4 + [writers.post_and_read, writers.post_slowly, writers.post_to_all]
     begun = time.monotonic()
@@ -207,12 +207,14 @@ def test_no_reply_is_wrong_or_too_old_while_caches_and_listeners_fail(scene, say
     duration_s = time.monotonic() - begun
     answered = [reply for reply in callers.replies if reply.status == 200]
     wrong = callers.faults()
-    say(f"{len(answered)} replies in {duration_s:.0f} s of faults held against {callers.books.events} events: "
-        f"{len(wrong)} wrong or too old")  # fmt: skip
+    report_measurement(
+        f"{len(answered)} replies in {duration_s:.0f} s of faults, checked against {callers.books.events} events: "
+        f"{len(wrong)} wrong or too old"
+    )
     longest = max(reply.took for reply in callers.replies)
-    say(f"    the longest request took {longest:.2f} s")
+    report_measurement(f"    the longest request took {longest:.2f} s")
     for phase, replies in Counter(reply.phase for reply in answered).items():
-        say(f"    {replies} while {phase}")
+        report_measurement(f"    {replies} while {phase}")
     assert wrong == [], f"{len(wrong)} of {len(answered)}: " + "\n".join(random.sample(wrong, min(len(wrong), 20)))
     assert callers.refusals() == {}
     assert longest < HELD_UP_S  # Postgres was available all the time

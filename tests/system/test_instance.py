@@ -16,7 +16,7 @@ import pytest
 import requests
 from urllib3.util.retry import Retry
 
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
 UPSTREAM = "loaner.upstream"
@@ -24,7 +24,7 @@ UPSTREAM = "loaner.upstream"
 
 @pytest.fixture
 def kong():
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         yield gateway
 
 
@@ -55,7 +55,7 @@ def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, var
         os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
         until(lambda: target not in kong.targets[UPSTREAM], read_log=read_log)
         status, _, reply = ask(f"{url}/ready")
-        assert (status, "leaving" in reply["message"]) == (503, True)
+        assert (status, "draining" in reply["message"]) == (503, True)
         assert ask(f"{url}/version")[0] == 200  # and it still serves requests
         assert process.wait(14) == 0  # workers that did not stop would be killed after 15 s
         assert "Traceback" not in read_log()
@@ -281,7 +281,7 @@ class GatewayProxy:
 
     DELAY_S = 0.6
 
-    def __init__(self, kong: StandInKong, reload_with) -> None:
+    def __init__(self, kong: FakeKong, reload_with) -> None:
         self._kong = kong
         self._reload_with = reload_with
         self._stop = threading.Event()
@@ -311,7 +311,7 @@ class GatewayProxy:
                 )
 
 
-def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, bearer, tmp_path, say):
+def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, bearer, tmp_path, report_measurement):
     ports = [free_port(), free_port()]
     answers: list[int | str] = []
     stop = threading.Event()
@@ -350,7 +350,7 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
             caller.join()
     assert set(answers) == {200}, {str(answer) for answer in answers}
     assert len(answers) > 200
-    say(f"rolling restart of two instances behind nginx: {len(answers)} requests, none lost")
+    report_measurement(f"rolling restart of two instances behind nginx: {len(answers)} requests, none lost")
 
 
 def test_nothing_internal_is_reachable_through_the_gateway(kong, variables, bearer, tmp_path):

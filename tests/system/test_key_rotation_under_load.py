@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from security.keys.rotation import KeyRing, State
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import free_port, reach, run, started, wait_until_up
 
 LOAD_S = 20
@@ -32,7 +32,7 @@ def place(tmp_path, keys_dir):
 def serving(served, place):
     """Run a service with two workers. Yield its URL and a function that reads its log."""
     port = free_port()
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), **place, "API_GATEWAY_URL": kong.url, "PORT": str(port), "WORKERS": "2",
                      "SECRET": "s3cret-of-the-client",
                      "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}  # fmt: skip
@@ -96,7 +96,7 @@ class Load:
         return [status for _, answered, kid, status in self.answers if answered < self.retired.get(kid, float("inf"))]
 
 
-def test_rotation_rejects_no_valid_token_and_retired_keys_within_a_second(served, place, say):
+def test_rotation_rejects_no_valid_token_and_retired_keys_within_a_second(served, place, report_measurement):
     folder = place["KEYS_DIR"]
     ring = KeyRing(folder, "loaner", 3600)
 
@@ -137,13 +137,15 @@ def test_rotation_rejects_no_valid_token_and_retired_keys_within_a_second(served
         accepted = max((after for after, status in later if status == 200), default=0.0)
         assert accepted < 1, f"{name} was accepted {accepted:.2f} s after it was gone"
         assert sum(status == 401 for _, status in later) > 20
-        say(f"a retired key was last accepted {accepted:.2f} s after its file was gone (limit 1)")
+        report_measurement(f"a retired key was last accepted {accepted:.2f} s after its file was gone (limit 1)")
     assert log.count(f"tokens are now signed with the key {active}") == 2  # in both workers
-    say(f"{len(load.answers)} requests in {duration_s:.0f} s with tokens of 4 keys, {len(valid)} of them valid: "
-        f"{len(valid) - valid.count(200)} of these rejected")  # fmt: skip
+    report_measurement(
+        f"{len(load.answers)} requests in {duration_s:.0f} s with tokens of 4 keys: {len(valid)} with valid tokens, "
+        f"{len(valid) - valid.count(200)} of these rejected"
+    )
 
 
-def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(served, place, say):
+def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(served, place, report_measurement):
     def add(name: str) -> str:
         return re.search(r"client_secret  (\S+)", run("client", "add", name, **place).stdout)[1]
 
@@ -183,6 +185,10 @@ def test_a_thousand_wrong_secrets_neither_succeed_nor_delay_another_client(serve
     assert 1 <= int(last.headers["Retry-After"]) <= 10
     for secret in ("wrong-secret", *secrets.values(), "s3cret-of-the-client"):
         assert secret not in log
-    say(f"1,250 wrong secrets in a row: {statuses.count(401)} checked, {statuses.count(429)} throttled. Another")
-    say(f"client's right secret took {median(during):.0f} ms at the same time, {during[0]:.0f} ms the first time,")
-    say(f"and those of two more clients at most {max(first):.0f} ms after 100 unknown clients from the same address")
+    report_measurement(
+        f"1,250 wrong secrets: {statuses.count(401)} checked, {statuses.count(429)} throttled; another client's right "
+        f"secret took {median(during):.0f} ms (median), {during[0]:.0f} ms the first time,"
+    )
+    report_measurement(
+        f"    and {max(first):.0f} ms for clients first seen after 100 unknown ones from the same address"
+    )

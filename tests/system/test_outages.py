@@ -13,8 +13,8 @@ from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
-from tests.models.shadow_ledger import Books
-from tests.support.load_clients import Callers, LedgerWriter, any_event
+from tests.models.shadow_ledger import ShadowLedger
+from tests.support.load_clients import LoadClients, Poster, any_event
 from tests.support.processes import serving
 
 MAX_STALENESS_S = 2.0
@@ -42,7 +42,7 @@ def primary():
     with primary_of_its_own() as server:
         settings = reaching(server)
         with closing(connect(settings, "posting")) as connection:
-            server.books = Books(MAX_STALENESS_S)
+            server.books = ShadowLedger(MAX_STALENESS_S)
             server.books.create(connection, [HOT, *COLD])
         yield server
 
@@ -51,17 +51,19 @@ def cold_loan() -> int:
     return random.choice(COLD)
 
 
-def test_replies_are_correct_or_503_in_bounded_time_while_postgres_is_unavailable(primary, keys_dir, bearer, say):
+def test_replies_are_correct_or_503_in_bounded_time_while_postgres_is_unavailable(
+    primary, keys_dir, bearer, report_measurement
+):
     def crash() -> None:
         primary.stop("immediate")
 
     books, settings = primary.books, reaching(primary)
-    poster = LedgerWriter(books, settings, lambda: [any_event(cold_loan())])
+    poster = Poster(books, settings, lambda: [any_event(cold_loan())])
     outages = {"stopped": (primary.freeze, primary.thaw), "crashed": (crash, primary.start_again)}
     periods = {}
     with serving(settings, keys_dir, **LIMITS) as (origin, read_log), closing(poster):
-        hot = Callers(books, [origin], bearer, lambda: HOT)
-        cold = Callers(books, [origin], bearer, cold_loan)
+        hot = LoadClients(books, [origin], bearer, lambda: HOT)
+        cold = LoadClients(books, [origin], bearer, cold_loan)
         with hot.at_work(hot.read, hot.read), cold.at_work(cold.read, cold.read, poster.post):
             time.sleep(2)
             for phase, (fail, recover) in outages.items():
@@ -90,19 +92,21 @@ def test_replies_are_correct_or_503_in_bounded_time_while_postgres_is_unavailabl
         returned = max(0.0, max(refused) - back)
         assert returned < RETURN_S
         served = sum(reply.status == 200 for reply in replies if begun <= reply.asked < back)
-        say(f"Postgres {phase} for {back - begun:.1f} s: {served} correct replies, {len(refused)} with 503; the last")
-        say(f"    503 was requested {returned:.2f} s after its return")
-    say(f"    the longest request took {longest:.2f} s (bound {POSTGRES_BOUND_S})")
+        report_measurement(
+            f"Postgres {phase} for {back - begun:.1f} s: {served} right replies, {len(refused)} with 503; the last 503 "
+            f"was requested {returned:.2f} s after its return"
+        )
+    report_measurement(f"    the longest request took {longest:.2f} s (bound {POSTGRES_BOUND_S})")
 
 
 @needs_memcached
-def test_no_request_fails_or_takes_long_while_memcached_is_unavailable(primary, keys_dir, bearer, say):
+def test_no_request_fails_or_takes_long_while_memcached_is_unavailable(primary, keys_dir, bearer, report_measurement):
     books, settings = primary.books, reaching(primary)
     used = {}
     with (
         memcached() as cache,
         running_proxy(TcpProxy(cache.port)) as proxy,
-        closing(LedgerWriter(books, settings, lambda: [any_event(cold_loan())])) as poster,
+        closing(Poster(books, settings, lambda: [any_event(cold_loan())])) as poster,
     ):
         outages = {
             "stopped": (cache.pause, cache.resume), "silent": (proxy.silence, proxy.speak),
@@ -110,7 +114,7 @@ def test_no_request_fails_or_takes_long_while_memcached_is_unavailable(primary, 
         }  # fmt: skip
         place = {"MEMCACHED_SERVERS": f"{HOST}:{proxy.port}", "CACHE_SECRET": "a secret of the cache's"}
         with serving(settings, keys_dir, **LIMITS, **place, CACHE_BYTES="0") as (origin, read_log):
-            callers = Callers(books, [origin], bearer, cold_loan)
+            callers = LoadClients(books, [origin], bearer, cold_loan)
             with callers.at_work(*[callers.read] * 4, poster.post):
                 time.sleep(1)
                 for phase, (fail, recover) in outages.items():
@@ -131,4 +135,6 @@ def test_no_request_fails_or_takes_long_while_memcached_is_unavailable(primary, 
     longest = {phase: max(reply.took for reply in callers.replies if reply.phase == phase) for phase in used}
     assert max(longest.values()) < MEMCACHED_BOUND_S, longest
     durations = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in longest.items())
-    say(f"memcached unavailable under load: {len(callers.replies)} replies, all correct; longest request: {durations}")
+    report_measurement(
+        f"memcached unavailable under load: {len(callers.replies)} replies, all correct; longest request: {durations}"
+    )

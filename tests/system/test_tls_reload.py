@@ -21,7 +21,7 @@ from service.runtime.tls import CertificateReloader, read_certificate
 from service.settings import TlsSettings, load_settings
 from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import free_port, reach, run, started
 from tests.system.test_instance import UPSTREAM, until
 
@@ -46,9 +46,9 @@ def test_certificate_and_key_become_one_pem(pair):
 
 
 def test_a_certificate_without_a_key_or_the_reverse_is_rejected(pair):
-    with pytest.raises(SettingsError, match=r"^TLS_KEY is not set, TLS_CERT is"):
+    with pytest.raises(SettingsError, match=r"^TLS_KEY is not set; HTTPS requires it together with TLS_CERT"):
         read_certificate(TlsSettings(cert=str(pair)))
-    with pytest.raises(SettingsError, match=r"^TLS_CERT is not set, TLS_KEY is"):
+    with pytest.raises(SettingsError, match=r"^TLS_CERT is not set; HTTPS requires it together with TLS_KEY"):
         read_certificate(TlsSettings(key=str(pair)))
 
 
@@ -57,10 +57,10 @@ def test_a_certificate_without_a_key_or_the_reverse_is_rejected(pair):
     [
         (lambda folder: https(folder / "none.pem", folder / "pair.pem"), "^TLS_CERT: .* cannot be read: No such"),
         (lambda folder: https(folder / "pair.pem", folder), "^TLS_KEY: .* cannot be read: Is a directory"),
-        (lambda folder: https(folder / "pair.pem", folder / "text"), "^TLS_KEY: .* holds no private key"),
-        (lambda folder: https(folder / "text", folder / "pair.pem"), "^TLS_CERT: .* holds no certificate"),
+        (lambda folder: https(folder / "pair.pem", folder / "text"), "^TLS_KEY: .* contains no readable PEM private key"),
+        (lambda folder: https(folder / "text", folder / "pair.pem"), "^TLS_CERT: .* contains no readable PEM certificate"),
         (lambda folder: https(write_certificate(folder / "x"), folder / "pair.pem"), "^TLS_KEY: .* is not the key of"),
-        (lambda folder: https(write_certificate(folder / "x", valid=(-2 * DAY, -DAY))), "^TLS_CERT: .* has expired at"),
+        (lambda folder: https(write_certificate(folder / "x", valid=(-2 * DAY, -DAY))), "^TLS_CERT: .* expired at"),
         (lambda folder: https(write_certificate(folder / "x", valid=(DAY, 2 * DAY))), "^TLS_CERT: .* not valid before"),
         (lambda folder: https(folder / "pair.pem", encrypted(folder / "x")), "^TLS_KEY: .* is encrypted"),
         (lambda folder: https(of(folder, ec.generate_private_key(ec.SECP521R1()))), "^TLS_KEY: expected RSA of 2048"),
@@ -88,10 +88,10 @@ def encrypted(path: Path) -> Path:
 
 
 def test_an_invalid_certificate_stops_the_start_before_the_registration(pair):
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(TLS_CERT=str(pair), API_GATEWAY_URL=kong.url, PORT=str(free_port()))
     assert (done.returncode, kong.requests) == (1, [])
-    assert done.stderr.strip() == "Error: TLS_KEY is not set, TLS_CERT is: https needs both"
+    assert done.stderr.strip() == "Error: TLS_KEY is not set; HTTPS requires it together with TLS_CERT"
 
 
 def test_the_declaration_depends_on_the_certificate(pair):
@@ -102,7 +102,7 @@ def test_the_declaration_depends_on_the_certificate(pair):
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
 def test_every_gateway_connects_over_https(pair, version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         registrator = KongGatewayRegistrator(kong.url)
         for settings, protocol in ((https(pair), "https"), (load_settings(), "http")):
             registrator.reconcile(build_definition(settings))
@@ -189,7 +189,7 @@ def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
         (mounted / file).symlink_to(Path("..data") / file)
     first, second = ((tmp_path / name / "tls.crt").read_text() for name in ("first", "second"))
     (tmp_path / "both.pem").write_text(first + second)
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {
             **reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
             "LISTEN_HOST": "127.0.0.1", "WORKERS": "1", "SERVICE_DISCOVERY": "upstream", "DRAIN_S": "0",
@@ -253,23 +253,23 @@ def plain_reply(port: int) -> bytes:
 
 def test_a_starting_worker_finds_the_previous_file(tmp_path):
     pair = write_certificate(tmp_path / "pair.pem")
-    current = CertificateReloader(https(pair).tls, tmp_path)
-    taken = [current.take()]
+    reloader = CertificateReloader(https(pair).tls, tmp_path)
+    taken = [reloader.current()]
     for _ in range(2):  # two changes before any worker starts
         write_certificate(pair)
-        assert [current._take_up() for _ in range(2)] == [False, True]  # a change counts once it is stable
+        assert [reloader._reload() for _ in range(2)] == [False, True]  # a change counts once it is stable
     assert taken[-1].exists()
-    taken += [current.take(), current.take()]
+    taken += [reloader.current(), reloader.current()]
     assert taken[1] == taken[2] != taken[0]
     assert taken[1].read_bytes() == read_certificate(https(pair).tls).pem
     assert taken[0].exists()
     write_certificate(pair)
-    current._take_up()
-    current._take_up()
-    current.take()
+    reloader._reload()
+    reloader._reload()
+    reloader.current()
     assert [path.exists() for path in taken[:2]] == [False, True]
 
 
 def test_without_tls_no_file_is_written(tmp_path):
-    current = CertificateReloader(TlsSettings(), tmp_path)
-    assert current.take() is None
+    reloader = CertificateReloader(TlsSettings(), tmp_path)
+    assert reloader.current() is None

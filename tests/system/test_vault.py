@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
-from tests.fakes.vault.fake_vault import StandInVault, running
+from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.integration.service.vault.test_lease import roles, until
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
@@ -24,7 +24,9 @@ def variables(served):
             "VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret"}  # fmt: skip
 
 
-def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(served, variables, bearer, say):
+def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(
+    served, variables, bearer, report_measurement
+):
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
     answers: list[int | str] = []
@@ -38,7 +40,7 @@ def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(ser
             except OSError:
                 time.sleep(0.01)  # a connection to the killed worker
 
-    with running(StandInVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(FakeVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(FakeKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port)}
         with started(**variables) as (process, read_log):
             wait_until_up(process, url, read_log)
@@ -65,12 +67,14 @@ def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(ser
     assert len(answers) > 500
     assert "right-secret" not in log
     assert "Traceback" not in log
-    say(f"Vault behind two workers: {len(answers)} requests with {len(vault.made)} users, an outage and a killed")
-    say("worker: none failed")
+    report_measurement(
+        f"Vault behind two workers: {len(answers)} requests with {len(vault.made)} users, an outage and a crash, "
+        "none failed"
+    )
 
 
 def test_the_start_fails_with_one_line_if_vault_rejects_the_login(served, variables):
-    with running(StandInVault(served.postgres)) as vault, running_kong(StandInKong()) as kong:
+    with running(FakeVault(served.postgres)) as vault, running_kong(FakeKong()) as kong:
         place = {**variables, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(free_port())}
         done = run(**{**place, "VAULT_SECRET_ID": "wrong-secret"})
         assert done.returncode == 1
@@ -80,12 +84,12 @@ def test_the_start_fails_with_one_line_if_vault_rejects_the_login(served, variab
         assert "USE_VAULT=false" in done.stderr
 
 
-def test_posting_credentials_come_from_a_separate_role_and_rotate(served, variables, make_token, say):
+def test_posting_credentials_come_from_a_separate_role_and_rotate(served, variables, make_token, report_measurement):
     port = free_port()
     headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
     event = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
     statuses = []
-    with running(StandInVault(served.postgres, lease_s=3.0, max_s=5.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(FakeVault(served.postgres, lease_s=3.0, max_s=5.0)) as vault, running_kong(FakeKong()) as kong:
         plain = {name: value for name, value in variables.items() if not name.startswith("PSQL_POSTING")}
         place = {**plain, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(port),
                  "VAULT_POSTING_ROLE": "posting"}  # fmt: skip
@@ -103,4 +107,4 @@ def test_posting_credentials_come_from_a_separate_role_and_rotate(served, variab
     assert set(statuses) == {201}, read_log()
     assert len(posters) >= 2
     assert roles(served) == set()
-    say(f"{len(statuses)} postings as {len(posters)} users of a Vault role, none failed")
+    report_measurement(f"{len(statuses)} postings as {len(posters)} users of a Vault role, none failed")

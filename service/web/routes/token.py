@@ -137,7 +137,7 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
             if not issuer.can_sign() or not clients:
                 raise NoSigningKey
             client_id, secret, scope = _parse_credentials()
-            with attempts.turn(client_id, request.remote_addr or ""):
+            with attempts.serialize(client_id, request.remote_addr or ""):
                 client = _authenticate(clients, attempts, client_id, secret)
             scopes = _grant_scopes(client, scope)
             signed = issuer.issue(client.subject(), scopes)
@@ -202,15 +202,15 @@ def _authenticate(clients: ClientRegistry, attempts: AttemptThrottle, client_id:
         _TokenError: If it is not, or after too many failed attempts.
     """
     address = request.remote_addr or ""
-    wait_s = attempts.wait_s(client_id, address)
-    if wait_s:
+    retry_after_s = attempts.retry_after_s(client_id, address)
+    if retry_after_s:
         # RFC 6749 has no error for this case; RFC 8628, section 3.5, has one.
-        raise _TokenError("slow_down", f"too many failed attempts; retry in {wait_s} s", 429, wait_s)
-    client = clients.proved(client_id, secret)
+        raise _TokenError("slow_down", f"too many failed attempts; retry in {retry_after_s} s", 429, retry_after_s)
+    client = clients.authenticate(client_id, secret)
     if client is None:
-        attempts.failed(client_id, address)
+        attempts.record_failure(client_id, address)
         raise _TokenError("invalid_client", _WRONG, 401)
-    attempts.succeeded(client_id, address)
+    attempts.record_success(client_id, address)
     return client
 
 

@@ -61,7 +61,7 @@ def _defaults(version: str) -> dict[str, dict[str, Any]]:
     return kept
 
 
-class StandInKong:
+class FakeKong:
     """Entities by kind and name, and a record of all requests.
 
     Attributes:
@@ -328,8 +328,8 @@ def _schema_violation(fields: dict[str, Any], told: str) -> tuple[int, Any]:
 
 @contextmanager
 def running(
-    kong: StandInKong, port: int = 0, certificate: Path | None = None, host: str = "127.0.0.1"
-) -> Iterator[StandInKong]:
+    kong: FakeKong, port: int = 0, certificate: Path | None = None, host: str = "127.0.0.1"
+) -> Iterator[FakeKong]:
     """Serve a fake gateway while the context is open.
 
     Args:

@@ -1,4 +1,4 @@
-"""A stand-in for Vault: it answers as the recorded server does, and makes and drops real roles of Postgres."""
+"""A fake Vault server that answers like the recorded one, and creates and drops real Postgres roles."""
 
 import json
 import secrets
@@ -17,10 +17,15 @@ DENIED = (403, {"errors": ["permission denied"]})
 SEALED = (503, {"errors": ["error performing token check: Vault is sealed"]})
 
 
-class StandInVault:
-    """Tokens and leases with their ends. `sealed`, `delay_s` and `deny` make it misbehave.
+class FakeVault:
+    """Tokens and leases that expire. `sealed`, `delay_s` and `deny` inject faults.
 
-    settings: the Postgres in which roles are made. lease_s, max_s: of credentials; token_s, token_max_s: of tokens.
+    Args:
+        settings: Settings of the Postgres in which roles are created.
+        lease_s: Lifetime of a lease until it is renewed, in seconds.
+        max_s: Maximum lifetime of a lease.
+        token_s: Lifetime of a token until it is renewed.
+        token_max_s: Maximum lifetime of a token.
     """
 
     def __init__(self, settings, lease_s=4.0, max_s=9.0, token_s=20.0, token_max_s=1000.0) -> None:
@@ -39,7 +44,7 @@ class StandInVault:
         self._lock = threading.RLock()
 
     def answer(self, method: str, path: str, token: str | None, body: Any) -> tuple[int, Any]:
-        """Status and JSON for one request."""
+        """Return status and JSON of the reply to a request."""
         with self._lock:
             self.expire()
             if path == "/v1/sys/health":
@@ -88,7 +93,7 @@ class StandInVault:
         return token
 
     def revoke_token(self, token: str) -> None:
-        """Its leases die with it."""
+        """Revoke a token with all its leases."""
         with self._lock:
             self.tokens.pop(token, None)
             for lease_id, lease in list(self.leases.items()):
@@ -103,7 +108,7 @@ class StandInVault:
                     cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(lease["user"])))
 
     def expire(self) -> None:
-        """End what has come to its end."""
+        """Revoke all leases and tokens that have expired."""
         with self._lock:
             now = time.time()
             for lease_id in [lease_id for lease_id, lease in self.leases.items() if lease["ends"] <= now]:
@@ -149,8 +154,14 @@ class StandInVault:
 
 
 @contextmanager
-def running(vault: StandInVault, host: str = "127.0.0.1", port: int = 0) -> Iterator[StandInVault]:
-    """Serve it on a port, a free one unless it is given; what ends there ends on time."""
+def running(vault: FakeVault, host: str = "127.0.0.1", port: int = 0) -> Iterator[FakeVault]:
+    """Serve a fake Vault that expires leases and tokens on time.
+
+    Args:
+        vault: The fake.
+        host: The address to listen on.
+        port: The port, or 0 for a free one.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -170,7 +181,7 @@ def running(vault: StandInVault, host: str = "127.0.0.1", port: int = 0) -> Iter
                 self.end_headers()
                 self.wfile.write(content)
             except OSError:
-                pass  # whoever asked has gone
+                pass  # the client has disconnected
 
         do_GET = do_PUT = do_POST = do_DELETE = do_LIST = _serve  # noqa: N815  (the library's names)
 

@@ -13,9 +13,11 @@ def core(request: pytest.FixtureRequest) -> SimpleNamespace:
     build = request.param
     if build == "compiled" and native.compiled_file("timeline") is None:
         pytest.skip("the compiled core is missing; run `make build` (needs a C compiler)")
+    parts = native.load("parts", build)
     return SimpleNamespace(
         build=build,
         Timeline=native.load("timeline", build).Timeline,
         portfolio_balances=native.load("portfolio", build).portfolio_balances,
-        balance_parts=native.load("parts", build).balance_parts,
+        balance_parts=parts.balance_parts,
+        portfolio_parts=parts.portfolio_parts,
     )

@@ -1,7 +1,7 @@
 """Timelines: compared with the decimal model, at the limits of 32 and 64 bits, and read from invalid bytes."""
 
 import struct
-from decimal import Decimal
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +13,19 @@ from tests.models.oracle import DAYS, Event, Ledger, ledgers
 MAX64, MIN64 = 2**63 - 1, -(2**63)
 MAX_DAY, MIN_DAY = 2**31 - 1, -(2**31)
 SMALL = Ledger(10, 100_00, (Event(12, INTEREST, 1_00, 1), Event(12, PAYMENT, 30_00, 2), Event(20, FEE, 5_00, 3)))
+# A fee, a payment, and the reversal of the fee; recorded at 1, 2 and 3 microseconds.
+REVERSED = Ledger(
+    10,
+    100_00,
+    (Event(12, FEE, 5_00, 1, 0, 1), Event(13, PAYMENT, 5_00, 2, 0, 2), Event(14, FEE | REVERSAL, 5_00, 3, 1, 3)),
+)
 
 
 @given(ledger=ledgers(), days=st.lists(DAYS, max_size=20))
 def test_balances_match_the_decimal_model(core, ledger, days):
     timeline = ledger.build(core)
     expected = [ledger.balance_at(day) for day in days]
-    assert [Decimal(timeline.balance_at(day)) / 100 for day in days] == expected
+    assert [ledger.money(timeline.balance_at(day)) for day in days] == expected
     assert timeline.balances_at(days) == [timeline.balance_at(day) for day in days]
 
 
@@ -27,7 +33,7 @@ def test_balances_match_the_decimal_model(core, ledger, days):
 def test_posting_order_does_not_matter(core, ledger, order):
     shuffled = list(ledger.events)
     order.shuffle(shuffled)
-    assert bytes(Ledger(ledger.start_day, ledger.initial, tuple(shuffled)).build(core)) == bytes(ledger.build(core))
+    assert bytes(replace(ledger, events=tuple(shuffled)).build(core)) == bytes(ledger.build(core))
 
 
 @given(ledger=ledgers())
@@ -35,9 +41,10 @@ def test_bytes_round_trip(core, ledger):
     data = bytes(ledger.build(core))
     parsed = core.Timeline(data)
     assert bytes(parsed) == data
-    assert len(data) == 64 + 29 * len(ledger.events)
+    assert len(data) == parsed.nbytes == 64 + 45 * len(ledger.events)
     assert (parsed.loan_id, parsed.version, parsed.horizon) == (7, len(ledger.events), 12345)
     assert (parsed.start_day, parsed.initial, parsed.currency) == (ledger.start_day, ledger.initial, "USD")
+    assert parsed.exponent == ledger.exponent
     assert len(parsed) == len(ledger.events)
 
 
@@ -61,9 +68,14 @@ def test_changed_byte_is_rejected_or_leaves_a_consistent_ledger(core, ledger, da
     except ValueError:
         return
     balance = timeline.initial
-    for _, _, amount, running, _ in timeline.window(MIN_DAY, MAX_DAY):
+    rows = timeline.window(MIN_DAY, MAX_DAY)
+    for _, _, amount, running, *_ in rows:
         balance += amount
         assert running == balance
+    assert len({version for _, _, _, _, _, version, *_ in rows}) == len(rows)
+    assert {(reverses, tx_id) for _, _, _, _, tx_id, _, _, reverses, _ in rows if reverses} == {
+        (tx_id, reversed_by) for _, _, _, _, tx_id, _, _, _, reversed_by in rows if reversed_by
+    }
 
 
 @settings(max_examples=300)
@@ -87,8 +99,9 @@ def test_truncated_or_extended_bytes_are_rejected(core, ledger, data):
     ("offset", "layout", "value", "message"),
     [
         (0, "4s", b"LNTM", "not a timeline"),
-        (4, "H", 2, "layout 2"),
-        (6, "H", 1, "reserved"),
+        (4, "H", 1, "layout 1"),
+        (4, "H", 3, "layout 3"),
+        (6, "H", 5, "exponent 5"),
         (16, "q", -1, "negative"),
         (32, "q", -1, "negative"),
         (32, "q", 5, "does not equal the sum"),
@@ -100,25 +113,74 @@ def test_truncated_or_extended_bytes_are_rejected(core, ledger, data):
         (64, "q", 7, "does not equal the sum"),
         (64 + 24, "q", 0, "not valid for kind"),
         (64 + 24, "q", -1_00, "not valid for kind"),
-        (64 + 56, "q", 0, "must be ordered"),  # transaction ids of one day: decreasing
-        (64 + 56, "q", 1, "must be ordered"),  # equal
-        (64 + 72, "i", 13, "must be ordered"),
-        (64 + 84, "B", 0, "unknown event kind"),
-        (64 + 84, "B", 4, "unknown event kind"),
-        (64 + 84, "B", PAYMENT, "not valid for kind"),
+        (64 + 72, "q", -62_135_596_800_000_001, "out of range"),
+        (64 + 80, "q", 253_402_300_800_000_000, "out of range"),
+        (64 + 96, "I", 0, "version 0 is not"),
+        (64 + 96, "I", 2, "another event has version 2"),
+        (64 + 104, "I", 4, "version 4 is not"),
+        (64 + 108, "I", 1, "a reversal, and no other event"),
+        (64 + 116, "I", 0, "a reversal, and no other event"),
+        (64 + 116, "I", 4, "does not exist"),
+        (64 + 116, "I", 2**32 - 1, "does not exist"),
+        (64 + 116, "I", 2, "another type or amount"),
+        (64 + 116, "I", 3, "is a reversal"),
+        (64 + 120, "i", 14, "must be ordered"),
+        (64 + 132, "B", 0, "unknown event kind"),
+        (64 + 132, "B", 4, "unknown event kind"),
+        (64 + 132, "B", PAYMENT, "not valid for kind"),
+        (64 + 132, "B", INTEREST, "another type or amount"),
     ],
 )
 def test_layout_rules_are_enforced(core, offset, layout, value, message):
-    data = bytearray(bytes(SMALL.build(core)))
+    data = bytearray(bytes(REVERSED.build(core)))
     struct.pack_into("<" + layout, data, offset, value)
     with pytest.raises(ValueError, match=message):
         core.Timeline(bytes(data))
 
 
+@pytest.mark.parametrize("tx_id", [0, 1])
+def test_transaction_ids_of_one_day_must_increase(core, tx_id):
+    data = bytearray(bytes(SMALL.build(core)))
+    struct.pack_into("<q", data, 64 + 56, tx_id)
+    with pytest.raises(ValueError, match="must be ordered"):
+        core.Timeline(bytes(data))
+
+
+def test_reversed_event_of_another_amount_is_rejected(core):
+    data = bytearray(bytes(REVERSED.build(core)))
+    struct.pack_into("<3q3q", data, 64, 105_00, 100_00, 96_00, 5_00, -5_00, -4_00)
+    with pytest.raises(ValueError, match="another type or amount"):
+        core.Timeline(bytes(data))
+
+
+def test_event_that_is_reversed_twice_is_rejected(core):
+    events = (Event(1, FEE, 5, 1), Event(1, FEE, 5, 2), *(Event(2, FEE | REVERSAL, 5, 2 + n, n) for n in (1, 2)))
+    data = bytearray(bytes(Ledger(0, 100, events).build(core)))
+    struct.pack_into("<I", data, 64 + 36 * 4 + 12, 1)
+    with pytest.raises(ValueError, match="already reversed"):
+        core.Timeline(bytes(data))
+
+
+def test_versions_beyond_the_number_of_events_must_be_distinct(core):
+    events = {"version": 2**40, "versions": [2**32 - 1, 5, 2**32 - 2]}
+    timeline = SMALL.build(core, **events)
+    assert [row[5] for row in timeline.events(0, 3)] == [2**32 - 1, 5, 2**32 - 2]
+    data = bytearray(bytes(timeline))
+    struct.pack_into("<I", data, 64 + 96, 5)
+    with pytest.raises(ValueError, match="another event has version 5"):
+        core.Timeline(bytes(data))
+
+
+def test_layout_of_the_previous_release_is_rejected(core):
+    header = struct.pack("<4sHHqqQqi4sQQ", b"LNTL", 1, 0, 7, 1, 1, 100_00, 10, b"USD\0", 1, 0)
+    with pytest.raises(ValueError, match="unsupported timeline layout 1: expected 2"):
+        core.Timeline(header + struct.pack("<qqqiB", 101_00, 1_00, 1, 12, FEE))
+
+
 def test_bytes_whose_running_balance_overflows_are_rejected(core):
     data = bytearray(bytes(Ledger(0, MAX64, ()).build(core)))
     struct.pack_into("<Q", data, 48, 1)
-    data += struct.pack("<qqqiB", MIN64, 1, 1, 1, FEE)
+    data += struct.pack("<qqqqIIiB", MIN64, 1, 1, 0, 1, 0, 1, FEE)
     with pytest.raises(ValueError, match="64 bits"):
         core.Timeline(bytes(data))
 
@@ -132,10 +194,37 @@ def test_mutable_buffer_is_copied(core):
 
 
 def test_bytes_have_the_documented_layout(core):
-    header = struct.unpack_from("<4sHHqqQqi4sQQ", bytes(SMALL.build(core)))
-    assert header == (b"LNTL", 1, 0, 7, 3, 12345, 100_00, 10, b"USD\0", 3, 0)
-    columns = struct.unpack_from("<3q3q3q3i3B", bytes(SMALL.build(core)), 64)
-    assert columns == (101_00, 71_00, 76_00, 1_00, -30_00, 5_00, 1, 2, 3, 12, 12, 20, INTEREST, PAYMENT, FEE)
+    header = struct.unpack_from("<4sHHqqQqi4sQQ", bytes(REVERSED.build(core, exponent=3)))
+    assert header == (b"LNTL", 2, 3, 7, 3, 12345, 100_00, 10, b"USD\0", 3, 0)
+    columns = struct.unpack_from("<3q3q3q3q3I3I3i3B", bytes(REVERSED.build(core, versions=[1, 3, 2])), 64)
+    assert columns == (
+        *(105_00, 100_00, 95_00),
+        *(5_00, -5_00, -5_00),
+        *(1, 2, 3),
+        *(1, 2, 3),
+        *(1, 3, 2),
+        *(0, 0, 1),
+        *(12, 13, 14),
+        *(FEE, PAYMENT, FEE | REVERSAL),
+    )
+
+
+def test_events_show_version_time_and_both_ends_of_a_reversal(core):
+    assert REVERSED.build(core).events(0, 3) == [
+        (12, FEE, 5_00, 105_00, 1, 1, 1, 0, 3),
+        (13, PAYMENT, -5_00, 100_00, 2, 2, 2, 0, 0),
+        (14, FEE | REVERSAL, -5_00, 95_00, 3, 3, 3, 1, 0),
+    ]
+
+
+@given(ledger=ledgers())
+def test_events_match_those_that_were_posted(core, ledger):
+    reversals, versions = ledger.reversals(), ledger.versions()
+    rows = ledger.build(core).window(MIN_DAY, MAX_DAY)
+    assert [(*row[:3], *row[4:]) for row in rows] == [
+        (e.day, e.kind, e.signed, e.tx_id, versions[e.tx_id], e.recorded_at, e.reverses, reversals.get(e.tx_id, 0))
+        for e in sorted(ledger.events, key=lambda event: (event.day, event.tx_id))
+    ]
 
 
 def test_balance_is_zero_before_the_start_and_then_the_principal(core):
@@ -149,7 +238,7 @@ def test_event_before_the_start_counts_from_the_start(core):
 
 
 def test_reversal_counts_with_the_opposite_sign(core):
-    timeline = Ledger(10, 100_00, (Event(11, PAYMENT, 40_00, 1), Event(12, PAYMENT | REVERSAL, 40_00, 2))).build(core)
+    timeline = Ledger(10, 100_00, (Event(11, PAYMENT, 40_00, 1), Event(12, PAYMENT | REVERSAL, 40_00, 2, 1))).build(core)
     assert timeline.balances_at([11, 12]) == [60_00, 100_00]
 
 
@@ -170,12 +259,14 @@ def test_non_integer_day_is_rejected_by_both_builds(core, day):
         SMALL.build(core).balance_at(day)
 
 
-@pytest.mark.parametrize("kind", [FEE, PAYMENT | REVERSAL])
-def test_balance_above_64_bits_raises_instead_of_wrapping(core, kind):
-    full = Ledger(0, MAX64 - 5, (Event(1, kind, 5, 1),))
+def test_balance_above_64_bits_raises_instead_of_wrapping(core):
+    full = Ledger(0, MAX64 - 5, (Event(1, FEE, 5, 1),))
     assert full.build(core).balance_at(1) == MAX64
     with pytest.raises(OverflowError):
-        Ledger(0, MAX64 - 5, (Event(1, kind, 6, 1),)).build(core)
+        Ledger(0, MAX64 - 5, (Event(1, FEE, 6, 1),)).build(core)
+    early = (Event(1, PAYMENT | REVERSAL, 6, 2, 1), Event(2, PAYMENT, 6, 1))
+    with pytest.raises(OverflowError):
+        Ledger(0, MAX64 - 5, early).build(core)
 
 
 def test_balance_below_64_bits_raises_instead_of_wrapping(core):
@@ -189,6 +280,31 @@ def test_balance_below_64_bits_raises_instead_of_wrapping(core):
     ("changes", "error", "message"),
     [
         ({"days": [12, 12]}, ValueError, "same length"),
+        ({"versions": [1, 2]}, ValueError, "same length"),
+        ({"recorded_at": []}, ValueError, "same length"),
+        ({"reverses": [0] * 4}, ValueError, "same length"),
+        ({"exponent": 5}, ValueError, "exponent 5"),
+        ({"exponent": -1}, OverflowError, None),
+        ({"exponent": 2.0}, TypeError, None),
+        ({"versions": [1, 1, 2]}, ValueError, "another event has version 1"),
+        ({"versions": [0, 1, 2]}, ValueError, "version 0 is not"),
+        ({"versions": [1, 2, 4]}, ValueError, "version 4 is not"),
+        ({"versions": [1, 2, 2**32]}, OverflowError, None),
+        ({"versions": [1, 2, 3.0]}, TypeError, None),
+        ({"recorded_at": [0, 0, 2**62]}, ValueError, "out of range"),
+        ({"recorded_at": [0, 0, 0.5]}, TypeError, None),
+        ({"reverses": [0, 0, 1]}, ValueError, "a reversal, and no other event"),
+        ({"kinds": [INTEREST, PAYMENT, INTEREST | REVERSAL]}, ValueError, "a reversal, and no other event"),
+        ({"kinds": [FEE, FEE, FEE | REVERSAL], "reverses": [0, 0, 9]}, ValueError, "transaction id 9 is not in"),
+        ({"kinds": [FEE, FEE, FEE | REVERSAL], "reverses": [0, 0, 3]}, ValueError, "is a reversal"),
+        ({"kinds": [FEE, FEE, FEE | REVERSAL], "reverses": [0, 0, 1]}, ValueError, "another type or amount"),
+        ({"kinds": [FEE, FEE, FEE | REVERSAL], "reverses": [0, 0, "1"]}, TypeError, None),
+        ({"kinds": [FEE, FEE, FEE | REVERSAL], "reverses": [0, 0, 1.0]}, TypeError, None),
+        (
+            {"kinds": [FEE, *[FEE | REVERSAL] * 2], "amounts": [1] * 3, "reverses": [0, 1, 1]},
+            ValueError,
+            "already reversed",
+        ),
         ({"days": [12, 11, 20]}, ValueError, "order"),
         ({"tx_ids": [2, 1, 3]}, ValueError, "order"),
         ({"tx_ids": [1, 1, 3]}, ValueError, "order"),
@@ -222,7 +338,7 @@ def test_invalid_columns_are_rejected_by_both_builds(core, changes, error, messa
 def test_window_contains_the_events_of_its_days(core, ledger, first, last):
     rows = ledger.build(core).window(first, last)
     expected = sorted((e.day, e.tx_id, e.kind) for e in ledger.events if first <= e.day <= last)
-    assert [(day, tx_id, kind) for day, kind, _, _, tx_id in rows] == expected
+    assert [(day, tx_id, kind) for day, kind, _, _, tx_id, *_ in rows] == expected
 
 
 @given(ledger=ledgers(), day=DAYS, first=st.integers(-3, 40), last=st.integers(-3, 40))

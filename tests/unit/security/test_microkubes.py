@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 import security
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 
 FLASK_SERVICE = """
 import os
@@ -86,7 +86,7 @@ chain = (SecurityChain(context).
 def kong(monkeypatch, keys_dir, tmp_path):
     (tmp_path / "keys").symlink_to(keys_dir)
     monkeypatch.chdir(tmp_path)
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         monkeypatch.setenv("API_GATEWAY_URL", gateway.url)
         yield gateway
 

@@ -11,7 +11,7 @@ from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.pool import ConnectionPool
-from tests.conftest import refused, sql
+from tests.conftest import expect_error, sql
 from tests.integration.service.bulk_load.conftest import GOOD_EVENTS, GOOD_LOANS, bad_rows, counts
 
 
@@ -203,7 +203,7 @@ def test_a_first_line_that_is_too_long_counts_as_one_line(posting, files):
 
 def test_a_reader_may_not_load(settings, files):
     with closing(connect(settings, "reader")) as connection:
-        assert refused(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
+        assert expect_error(connection, "INSERT INTO loaded_files VALUES ('', '', 0)").pgcode == "42501"
 
 
 def test_the_sample_is_ten_loans_of_december_2019_with_a_hundred_events_in_2020():

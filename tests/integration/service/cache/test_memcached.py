@@ -25,7 +25,7 @@ from service.net.hosts import Host, parse_hosts
 from service.settings import MemcachedSettings, load_settings
 from tests.fakes.certificates import write_certificate
 from tests.fakes.memcached import Memcached, memcached, needs_memcached
-from tests.support.cached import look_up
+from tests.support.cached import cached
 
 pytestmark = needs_memcached
 SECRET = "a secret of this test"
@@ -64,10 +64,10 @@ def raw(server):
 @pytest.mark.parametrize("events", [0, 1, 3, 1000])
 def test_a_stored_timeline_is_returned_unchanged(server, raw, opened, make, events):
     opened(server.address).put_many("a", [make(events=events, version=events)])
-    found = look_up(opened(server.address), "a", 1)
+    found = cached(opened(server.address), "a", 1)
     assert bytes(found) == bytes(make(events=events, version=events))
-    assert look_up(opened(server.address), "b", 1) is None
-    assert look_up(opened(server.address), "a", 2) is None
+    assert cached(opened(server.address), "b", 1) is None
+    assert cached(opened(server.address), "a", 2) is None
 
 
 def with_other_layout(content: bytes) -> bytes:
@@ -92,21 +92,21 @@ def with_other_layout(content: bytes) -> bytes:
 )
 def test_a_truncated_foreign_or_malformed_value_is_ignored(server, raw, opened, make, forge, caplog):
     raw.set(KEY, forge(bytes(make())))
-    assert look_up(opened(server.address), "a", 1) is None
+    assert cached(opened(server.address), "a", 1) is None
     assert "loan 1" in caplog.text
     assert SECRET not in caplog.text
 
 
 def test_a_timeline_of_another_loan_under_the_key_is_ignored(server, raw, opened, make):
     raw.set(KEY, ValueSigner(SECRET).sign(KEY, bytes(make(loan_id=2))))
-    assert look_up(opened(server.address), "a", 1) is None
+    assert cached(opened(server.address), "a", 1) is None
 
 
 def test_an_ignored_value_can_be_replaced(server, raw, opened, make):
     raw.set(KEY, b"garbage")
     timelines = opened(server.address)
     timelines.put_many("a", [make()])
-    assert look_up(timelines, "a", 1).version == 3
+    assert cached(timelines, "a", 1).version == 3
 
 
 def test_an_unreachable_server_opens_its_circuit_until_it_is_back(opened, make, caplog):
@@ -114,17 +114,17 @@ def test_an_unreachable_server_opens_its_circuit_until_it_is_back(opened, make, 
     server = Memcached()
     timelines = opened(server.address)
     for _ in range(FAILURE_THRESHOLD + 5):
-        assert look_up(timelines, "a", 1) is None
+        assert cached(timelines, "a", 1) is None
         timelines.put_many("a", [make()])
     assert timelines.state() == {server.address: "down"}
     assert caplog.text.count("circuit opened") == 1
     server.start()
     try:
         deadline = time.monotonic() + 5
-        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+        while cached(timelines, "a", 1) is None and time.monotonic() < deadline:
             timelines.put_many("a", [make()])
             time.sleep(0.05)
-        assert look_up(timelines, "a", 1) is not None
+        assert cached(timelines, "a", 1) is not None
         assert timelines.state() == {server.address: "ok"}
         assert caplog.text.count("circuit closed") == 1
     finally:
@@ -136,7 +136,7 @@ def test_a_silent_server_costs_its_timeout_only_a_few_times(opened):
         timelines = opened(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.1)
         started_at = time.monotonic()
         for _ in range(50):
-            assert look_up(timelines, "a", 1) is None
+            assert cached(timelines, "a", 1) is None
         assert time.monotonic() - started_at < (FAILURE_THRESHOLD + 2) * 0.1 + 1
 
 
@@ -145,9 +145,9 @@ def test_a_rejected_value_does_not_open_the_circuit(opened, make):
         timelines = opened(small.address)
         for number in range(2 * FAILURE_THRESHOLD):
             timelines.put_many("a", [make(loan_id=1, events=5000)])
-            assert look_up(timelines, "a", 1) is None
+            assert cached(timelines, "a", 1) is None
             timelines.put_many("a", [make(loan_id=2, version=number)])
-            assert look_up(timelines, "a", 2).version == number  # responses match their requests
+            assert cached(timelines, "a", 2).version == number  # responses match their requests
         assert timelines.state() == {small.address: "ok"}
 
 
@@ -167,7 +167,7 @@ def test_loans_are_distributed_and_stay_on_their_server_when_another_one_fails(o
         assert sum(held.values()) == 40
         assert min(held.values()) >= 8
         second.stop()
-        found = [loan for loan in loans if look_up(timelines, "a", loan) is not None]
+        found = [loan for loan in loans if cached(timelines, "a", loan) is not None]
         assert len(found) == held[first.address]
         assert timelines.state() == {first.address: "ok", second.address: "down"}
 
@@ -214,15 +214,15 @@ def test_the_certificate_of_a_server_is_verified(make, open_folder, caplog):
         settings = MemcachedSettings(servers=server.address, secret=SECRET, tls=True, timeout_s=1, ca=str(right))
         with closing(open_memcached(settings)) as timelines:
             timelines.put_many("a", [make()])
-            assert look_up(timelines, "a", 1) is not None
+            assert cached(timelines, "a", 1) is not None
         others = settings.replace(ca=str(wrong))
         with closing(open_memcached(others)) as timelines:
             for _ in range(FAILURE_THRESHOLD):
-                assert look_up(timelines, "a", 1) is None
+                assert cached(timelines, "a", 1) is None
         assert "certificate verify failed" in caplog.text
         plain = settings.replace(tls=False, ca=None)
         with closing(open_memcached(plain)) as timelines:
-            assert look_up(timelines, "a", 1) is None
+            assert cached(timelines, "a", 1) is None
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_a_server_that_is_not_memcached_opens_its_circuit(opened, make, response
     with garbage_server(response) as address:
         timelines = opened(address, timeout_s=0.2)
         for _ in range(FAILURE_THRESHOLD):
-            assert look_up(timelines, "a", 1) is None
+            assert cached(timelines, "a", 1) is None
             timelines.put_many("a", [make()])
         assert timelines.state() == {address: "down"}
 
@@ -307,7 +307,7 @@ def test_a_server_that_sends_single_bytes_slowly_opens_its_circuit(opened):
         timelines = opened(address, timeout_s=0.05)
         started_at = time.monotonic()
         for _ in range(20):
-            assert look_up(timelines, "a", 1) is None
+            assert cached(timelines, "a", 1) is None
         assert time.monotonic() - started_at < 5
         assert timelines.state() == {address: "down"}
 
@@ -320,10 +320,10 @@ def test_a_unix_socket_can_be_a_server(opened, make, open_folder):
     try:
         timelines = opened(str(path))
         deadline = time.monotonic() + 5
-        while look_up(timelines, "a", 1) is None and time.monotonic() < deadline:
+        while cached(timelines, "a", 1) is None and time.monotonic() < deadline:
             timelines.put_many("a", [make()])
             time.sleep(0.05)
-        assert look_up(timelines, "a", 1) is not None
+        assert cached(timelines, "a", 1) is not None
     finally:
         process.terminate()
         process.wait()

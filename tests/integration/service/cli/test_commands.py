@@ -1,4 +1,4 @@
-"""The commands for people, and the two ways of starting, as they are typed."""
+"""The commands and the two ways to start the service, run as processes."""
 
 import json
 import os
@@ -18,18 +18,18 @@ import pytest
 
 from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 
 
-def test_help_names_every_command():
-    told = run("--help").stdout
+def test_help_lists_the_commands():
+    output = run("--help").stdout
     for command in ("--standalone", "demo", "load", "migrate", "sample"):
-        assert command in told
+        assert command in output
 
 
-def test_a_wrong_setting_is_one_line_and_a_status():
+def test_invalid_settings_are_one_line_and_status_1():
     done = run("migrate", PORT="http", TIMEZONE="Mars")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: PORT: ")
@@ -37,14 +37,14 @@ def test_a_wrong_setting_is_one_line_and_a_status():
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_without_a_database_production_does_not_start(keys_dir):
-    with running(StandInKong()) as kong:
+def test_a_start_without_a_database_fails(keys_dir):
+    with running(FakeKong()) as kong:
         done = run(API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir))
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: PSQL_HOST is not set")
 
 
-def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
+def test_a_start_without_a_gateway_fails_after_the_timeout():
     begun = time.monotonic()
     done = run(
         PSQL_HOST="127.0.0.1", API_GATEWAY_URL=f"http://127.0.0.1:{(port := free_port())}", GATEWAY_TIMEOUT_S="2"
@@ -56,8 +56,8 @@ def test_a_gateway_that_is_nowhere_stops_the_start_within_its_bound():
     assert f"http://127.0.0.1:{port}/: connection refused" in line
 
 
-def test_registration_comes_before_keys_and_postgres(tmp_path):
-    with running(StandInKong()) as kong:
+def test_the_start_registers_before_it_checks_keys_and_postgres(tmp_path):
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(tmp_path / "none"))
         assert "loaner" in kong.routes
     assert done.returncode == 1
@@ -65,28 +65,28 @@ def test_registration_comes_before_keys_and_postgres(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("loaner", "rubbish", "is not a private key"),
         ("loaner.pub", "other", "not the private half of loaner.pub"),
         ("odd.pub", "rubbish", "odd.pub"),
     ],
 )
-def test_a_key_that_cannot_be_used_stops_the_start(keys_dir, tmp_path, name, content, said):
+def test_an_unusable_key_stops_the_start(keys_dir, tmp_path, name, content, message):
     folder = tmp_path / "keys"
     shutil.copytree(keys_dir, folder)
     (folder / name).write_text((keys_dir / "default.pub").read_text() if content == "other" else content)
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", API_GATEWAY_URL=kong.url, KEYS_DIR=str(folder),
                    PORT=str(free_port()))  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: KEYS_DIR: ")
-    assert said in done.stderr.splitlines()[-1]
+    assert message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-def test_postgres_that_is_not_there_stops_the_start(keys_dir):
-    with running(StandInKong()) as kong:
+def test_an_unreachable_postgres_stops_the_start(keys_dir):
+    with running(FakeKong()) as kong:
         place = {"API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys_dir), "USE_VAULT": "false"}
         done = run(PSQL_HOST="127.0.0.1", PSQL_PORT="1", **place)
     assert done.returncode == 1
@@ -94,26 +94,26 @@ def test_postgres_that_is_not_there_stops_the_start(keys_dir):
 
 
 def start_on(settings, keys_dir, **variables: str) -> subprocess.CompletedProcess[str]:
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         return run(**reach(settings), API_GATEWAY_URL=kong.url, KEYS_DIR=str(keys_dir), **variables)
 
 
-def test_a_port_that_is_taken_is_named(settings, keys_dir):
+def test_a_port_in_use_is_named(settings, keys_dir):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = start_on(settings, keys_dir, PORT=port, LISTEN_HOST="127.0.0.1")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: 127.0.0.1:{port} cannot be used")
+    assert done.stderr.splitlines()[-1].startswith(f"Error: PORT: cannot listen on 127.0.0.1:{port}")
 
 
-def test_an_address_of_another_machine_is_named(settings, keys_dir):
+def test_an_address_of_another_machine_is_rejected(settings, keys_dir):
     done = start_on(settings, keys_dir, LISTEN_HOST="192.0.2.1")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == "Error: LISTEN_HOST: 192.0.2.1 is no address of this machine"
+    assert done.stderr.splitlines()[-1] == "Error: LISTEN_HOST: 192.0.2.1 is not an address of this machine"
 
 
 @pytest.mark.parametrize(
-    ("variables", "arguments", "said"),
+    ("variables", "arguments", "message"),
     [
         ({"PSQL_HOST": "127.0.0.1", "LOANER_NATIVE": "fast"}, [], "LOANER_NATIVE: expected compiled or interpreted"),
         ({"LISTEN_HOST": "localhost"}, [], "LISTEN_HOST: expected an IP address"),
@@ -124,15 +124,15 @@ def test_an_address_of_another_machine_is_named(settings, keys_dir):
         ({"PSQL_HOST": "db"}, ["load", "a.csv", "b.csv"], "PSQL_POSTING_USER is not set"),
     ],
 )
-def test_what_is_wrong_with_the_set_up_is_one_line(variables, arguments, said):
+def test_configuration_errors_are_one_line(variables, arguments, message):
     done = run(*arguments, **variables)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert line.startswith("Error: ")
-    assert said in line
+    assert message in line
 
 
-def test_a_password_in_the_gateways_address_is_not_shown():
+def test_a_password_in_the_gateway_url_is_not_shown():
     url = f"http://admin:hunter2@127.0.0.1:{free_port()}"
     done = run(PSQL_HOST="127.0.0.1", API_GATEWAY_URL=url, GATEWAY_TIMEOUT_S="0.5", PORT=str(free_port()))
     assert done.returncode == 1
@@ -141,7 +141,7 @@ def test_a_password_in_the_gateways_address_is_not_shown():
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"PORT=\xe9\n"])
-def test_a_settings_file_that_is_no_text_is_named(clone, content):
+def test_a_settings_file_that_is_not_text_is_named(clone, content):
     (clone / ".env").write_bytes(content)
     done = run("migrate", cwd=clone)
     assert done.returncode == 1
@@ -149,7 +149,7 @@ def test_a_settings_file_that_is_no_text_is_named(clone, content):
 
 
 @pytest.mark.parametrize("command", [["demo"], ["load", "{loans}", "{events}"]])
-def test_tables_that_are_missing_are_one_line(settings, admin, tmp_path, command):
+def test_missing_tables_are_one_line(settings, admin, tmp_path, command):
     for table in ("loan_events", "loans", "loaded_files"):
         sql(admin, f"DROP TABLE {table} CASCADE")
     files = {"loans": tmp_path / "l.csv", "events": tmp_path / "e.csv"}
@@ -157,11 +157,11 @@ def test_tables_that_are_missing_are_one_line(settings, admin, tmp_path, command
         file.touch()
     done = run(*[word.format(**files) for word in command], stdin="1\n2020-01-01\n", **reach(settings))
     assert done.returncode == 1
-    assert "the tables are not there; make them with: python service.py migrate" in done.stderr
+    assert "the tables do not exist; create them with: python service.py migrate" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_user_who_may_not_post_is_told_so(settings, tmp_path):
+def test_loading_as_a_user_who_may_not_post_fails(settings, tmp_path):
     for name in ("l.csv", "e.csv"):
         (tmp_path / name).touch()
     variables = reach(settings)
@@ -172,15 +172,15 @@ def test_a_user_who_may_not_post_is_told_so(settings, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_production_registers_serves_and_stops(served, bearer):
+def test_a_production_start_registers_serves_and_stops(served, bearer):
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": served.tokens.keys_dir,
                      "PORT": str(port), "WORKERS": "2", "LISTEN_HOST": "127.0.0.1", "SERVICE_HOST": "10.1.2.3",
                      "DRAIN_S": "0"}  # fmt: skip
-        with started(**variables) as (process, told):
-            wait_until_up(process, f"{url}/healthcheck", told)
+        with started(**variables) as (process, read_log):
+            wait_until_up(process, f"{url}/healthcheck", read_log)
             assert (kong.services["loaner"]["host"], kong.services["loaner"]["port"]) == ("10.1.2.3", port)
             status, _, reply = ask(f"{url}/api/v1/loan/1/2020-02-29", bearer)
             assert (status, reply["balance"]) == (200, "899.50")
@@ -189,26 +189,26 @@ def test_production_registers_serves_and_stops(served, bearer):
             assert "bearer" in headers["www-authenticate"].lower()
             os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
             assert process.wait(12) == 0  # workers that did not stop would be killed after 15 s
-            assert "registered loaner" in told()
-            assert "Traceback" not in told()
+            assert "registered loaner" in read_log()
+            assert "Traceback" not in read_log()
 
 
-def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(served, bearer, tmp_path):
+def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer, tmp_path):
     keys = shutil.copytree(served.tokens.keys_dir, tmp_path / "keys")
     port = free_port()
     url = f"http://127.0.0.1:{port}/1/2020-02-29"
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "API_GATEWAY_URL": kong.url, "KEYS_DIR": str(keys), "PORT": str(port),
                      "WORKERS": "1", "LISTEN_HOST": "127.0.0.1",
                      "CLIENTS_FILE": str(tmp_path / "clients.json"), "TMPDIR": str(tmp_path / "tmp"),
                      "DRAIN_S": "0"}  # fmt: skip
         (tmp_path / "tmp").mkdir()
-        with started(**variables) as (process, told):
-            wait_until_up(process, url, told)
+        with started(**variables) as (process, read_log):
+            wait_until_up(process, url, read_log)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             (keys / "half.pub").write_text("-----BEGIN")
             (tmp_path / "clients.json").write_text("{")
-            shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as whoever cleans up does
+            shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as a cleanup job may do
             os.kill(int(children[0]), signal.SIGKILL)
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline:
@@ -217,12 +217,12 @@ def test_a_worker_that_dies_is_replaced_whatever_is_wrong_with_files_meanwhile(s
                         break
                 except (urllib.error.URLError, ConnectionError):
                     time.sleep(0.2)
-            assert "half.pub" in told()
+            assert "half.pub" in read_log()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0, told()
+            assert process.wait(20) == 0, read_log()
 
 
-def test_files_are_loaded_from_the_command_line(settings, tmp_path):
+def test_load_posts_files_completely_or_not_at_all(settings, tmp_path):
     loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
     made = run("sample", str(loans), str(events), "--loans", "3", "--events-per-loan", "4", "--first-id", "901")
     assert made.stdout.startswith("wrote 3 loans")
@@ -297,12 +297,12 @@ def test_rows_that_break_a_rule_of_the_ledger_are_named_by_the_command(settings,
     assert done.returncode == 0, done.stderr
 
 
-def test_tables_are_migrated_from_the_command_line(settings):
+def test_migrate_updates_the_tables(settings):
     done = run("migrate", **reach(settings))
     assert (done.returncode, done.stdout) == (0, "the tables are up to date\n")
 
 
-def test_the_demonstration_asks_answers_and_draws(served):
+def test_the_demo_prompts_answers_and_draws(served):
     done = run("demo", stdin="77\nabc\n1\n2020-02-30\n2020-02-29\n", **reach(served.postgres))
     assert done.returncode == 0, done.stderr
     assert "no such loan: 77" in done.stdout
@@ -316,7 +316,7 @@ def test_the_demonstration_asks_answers_and_draws(served):
 
 
 @pytest.mark.parametrize("answers", ["", "1\n", "x\n"])
-def test_a_demonstration_whose_input_ends_early_ends_as_well(served, answers):
+def test_the_demo_ends_if_its_input_ends_early(served, answers):
     done = run("demo", stdin=answers, **reach(served.postgres))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -328,15 +328,22 @@ def clone():
         yield folder
 
 
-def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
+@pytest.fixture
+def used_clone(clone, cluster_seed):
+    """A clone with an existing PostgreSQL cluster, so that its start needs no `initdb`."""
+    cluster_seed.copy_to(clone / ".local" / "postgres")
+    return clone
+
+
+def test_a_standalone_run_sets_up_everything_and_keeps_its_data(clone):
     port = free_port()
     url = f"http://localhost:{port}"
     variables = {"PORT": str(port), "WORKERS": "2"}
-    with started("--standalone", cwd=clone, **variables) as (process, told):
-        wait_until_up(process, f"{url}/healthcheck", told)
-        assert "running standalone" in told()
-        assert f"{url}/api/v1" in told()
-        curl = re.search(r"curl -s -H '(Authorization: Bearer [^']+)' (\S+)", told())
+    with started("--standalone", cwd=clone, **variables) as (process, read_log):
+        wait_until_up(process, f"{url}/healthcheck", read_log)
+        assert "running standalone" in read_log()
+        assert f"{url}/api/v1" in read_log()
+        curl = re.search(r"curl -s -H '(Authorization: Bearer [^']+)' (\S+)", read_log())
         name, _, value = curl[1].partition(": ")
         status, _, reply = ask(curl[2], {name: value})
         assert status == 200
@@ -352,10 +359,10 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         assert second.returncode == 1
         assert f"a standalone service is already running in {clone} (process {process.pid})" in second.stderr
         assert not (clone / "elsewhere").exists()
-        shown = shell(
+        issued = shell(
             "source .auth && curl -s -d grant_type=client_credentials -u $CLIENT_ID:$SECRET $0/token", clone, url
         )
-        assert ask(curl[2], {name: f"Bearer {json.loads(shown)['access_token']}"})[0] == 200
+        assert ask(curl[2], {name: f"Bearer {json.loads(issued)['access_token']}"})[0] == 200
         demo = run("demo", cwd=clone, stdin="\n\n")
         assert f"loan 1 owed {reply['balance']}" in demo.stdout, demo.stderr
         ignored = subprocess.run(
@@ -373,8 +380,8 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         os.killpg(process.pid, signal.SIGKILL)  # no chance to clean up
         process.wait()
     begun = time.monotonic()
-    with started("--standalone", cwd=clone, **variables) as (process, told):
-        wait_until_up(process, f"{url}/healthcheck", told)
+    with started("--standalone", cwd=clone, **variables) as (process, read_log):
+        wait_until_up(process, f"{url}/healthcheck", read_log)
         assert time.monotonic() - begun < 30
         status, _, again = ask(curl[2], {name: value})
         assert (status, again) == (200, reply)
@@ -382,20 +389,20 @@ def test_a_standalone_run_brings_everything_along_and_keeps_it(clone):
         os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         assert process.wait(30) == 0
         assert time.monotonic() - begun < 10
-        assert "Traceback" not in told()
+        assert "Traceback" not in read_log()
     assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
+def test_the_last_command_that_uses_the_embedded_postgres_stops_it(used_clone):
     def demo() -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "service.py", "demo"], cwd=clone, env=environment(), stdin=subprocess.PIPE,
+            [sys.executable, "service.py", "demo"], cwd=used_clone, env=environment(), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=0,
         )  # fmt: skip
 
-    pid_file = clone / ".local" / "postgres" / "data" / "postmaster.pid"
+    pid_file = used_clone / ".local" / "postgres" / "data" / "postmaster.pid"
     first = demo()
-    assert first.stdout.read(10)  # it asks, so its PostgreSQL is up
+    assert first.stdout.read(10)  # it prompts, so its PostgreSQL is running
     second = demo()
     assert second.stdout.read(10)
     assert "loan 1 owed" in first.communicate("1\n2020-07-01\n", timeout=30)[0]
@@ -404,23 +411,23 @@ def test_commands_that_share_a_postgres_stop_it_with_the_last_of_them(clone):
     assert not pid_file.exists()
 
 
-def test_a_closed_terminal_stops_a_standalone_run(clone):
+def test_closing_the_terminal_stops_a_standalone_run(used_clone):
     port = free_port()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
-        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, read_log):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", read_log)
         process.send_signal(signal.SIGHUP)
         assert process.wait(20) == 0
-    assert not (clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
+    assert not (used_clone / ".local" / "postgres" / "data" / "postmaster.pid").exists()
 
 
-def test_a_key_pair_whose_making_was_interrupted_stays_and_another_one_signs(clone):
+def test_an_incomplete_key_pair_is_kept_and_another_one_signs(used_clone):
     port = free_port()
-    (clone / "keys").mkdir(exist_ok=True)
-    write_key_pair(clone / "keys", "loaner")
-    (clone / "keys" / "loaner.pub").unlink()
-    with started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, told):
-        wait_until_up(process, f"http://localhost:{port}/healthcheck", told)
-        token = shell("source .auth && echo $JWT", clone).strip()
+    (used_clone / "keys").mkdir(exist_ok=True)
+    write_key_pair(used_clone / "keys", "loaner")
+    (used_clone / "keys" / "loaner.pub").unlink()
+    with started("--standalone", cwd=used_clone, PORT=str(port), WORKERS="1") as (process, read_log):
+        wait_until_up(process, f"http://localhost:{port}/healthcheck", read_log)
+        token = shell("source .auth && echo $JWT", used_clone).strip()
         assert ask(f"http://localhost:{port}/1/2020-07-01", {"Authorization": f"Bearer {token}"})[0] == 200
-        assert "loaner is not signed with" in told()
-    assert (clone / "keys" / "loaner").exists()
+        assert "loaner has no public key, so it does not sign" in read_log()
+    assert (used_clone / "keys" / "loaner").exists()

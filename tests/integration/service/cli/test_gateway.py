@@ -1,4 +1,4 @@
-"""The commands for the gateway, and its settings, as an administrator types them."""
+"""The gateway commands and settings, run as processes."""
 
 import json
 import signal
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
 PLUGINS = """
@@ -18,24 +18,24 @@ plugins:
 
 @pytest.fixture
 def kong():
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         yield gateway
 
 
-def test_what_would_change_is_shown_done_and_undone(kong, tmp_path):
+def test_a_registration_can_be_previewed_applied_and_removed(kong, tmp_path):
     (tmp_path / "plugins.yaml").write_text(PLUGINS)
     place = {"API_GATEWAY_URL": kong.url, "GATEWAY_PLUGINS": str(tmp_path / "plugins.yaml")}
-    shown = run("register", "--dry-run", **place)
-    assert shown.stdout.startswith("+ service loaner\n    protocol: http\n    host: loaner.service.consul\n")
-    assert "+ plugin rate-limiting" in shown.stdout
+    preview = run("register", "--dry-run", **place)
+    assert preview.stdout.startswith("+ service loaner\n    protocol: http\n    host: loaner.service.consul\n")
+    assert "+ plugin rate-limiting" in preview.stdout
     assert kong.writes == []
     status = run("gateway", "status", **place)
     assert (status.returncode, "declared  differs:" in status.stdout) == (1, True)
-    assert run("register", **place).stdout == shown.stdout
-    assert run("register", **place).stdout == "nothing to change\n"
+    assert run("register", **place).stdout == preview.stdout
+    assert run("register", **place).stdout == "no changes\n"
     status = run("gateway", "status", **place)
     assert (status.returncode, status.stdout.splitlines()[0]) == (0, f"gateway   {kong.url}, Kong 3.9.3")
-    assert "declared  as it should be" in status.stdout
+    assert "declared  up to date" in status.stdout
     changed = run("register", "--dry-run", **place, SERVICE_PATH="/loans").stdout
     assert "~ route loaner\n    paths: ['/loaner'] -> ['/loans']\n" in changed
     assert run("unregister", "--dry-run", **place).stdout == "- route loaner\n- service loaner\n"
@@ -44,7 +44,7 @@ def test_what_would_change_is_shown_done_and_undone(kong, tmp_path):
     assert not kong.services
 
 
-def test_someone_elses_service_is_adopted_only_when_asked(kong):
+def test_a_service_of_another_owner_is_adopted_only_with_the_option(kong):
     kong.answer("PUT", "/services/loaner", {"host": "theirs"})
     done = run("register", API_GATEWAY_URL=kong.url)
     assert done.returncode == 1
@@ -55,7 +55,7 @@ def test_someone_elses_service_is_adopted_only_when_asked(kong):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot be read"),
         ("plugins: [", "neither YAML nor JSON"),
@@ -66,18 +66,18 @@ def test_someone_elses_service_is_adopted_only_when_asked(kong):
         ("plugins: [{name: 'A b'}]", "plugins.0.name: "),
     ],
 )
-def test_what_is_wrong_with_the_file_of_plugins_is_named(kong, tmp_path, content, said):
+def test_errors_in_the_plugins_file_are_named(kong, tmp_path, content, message):
     path = tmp_path / "plugins.yaml"
     if content is not None:
         path.write_text(content)
     done = run("register", API_GATEWAY_URL=kong.url, GATEWAY_PLUGINS=str(path))
     assert done.returncode == 1
     assert done.stderr.startswith(f"Error: GATEWAY_PLUGINS: {path}")
-    assert said in done.stderr
+    assert message in done.stderr
     assert kong.requests == []
 
 
-def test_plugins_may_be_json_too_and_jwt_knows_our_keys(kong, tmp_path, keys_dir):
+def test_the_plugins_file_may_be_json_and_jwt_gets_the_public_keys(kong, tmp_path, keys_dir):
     (tmp_path / "plugins.json").write_text(
         json.dumps({"plugins": [{"name": "jwt", "config": {"key_claim_name": "kid"}}]})
     )
@@ -86,12 +86,12 @@ def test_plugins_may_be_json_too_and_jwt_knows_our_keys(kong, tmp_path, keys_dir
     assert kong.jwt_keys["loaner"]["rsa_public_key"] == (keys_dir / "loaner.pub").read_text()
 
 
-def test_the_example_of_plugins_is_accepted(kong):
+def test_the_example_plugins_file_is_accepted(kong):
     assert run("register", API_GATEWAY_URL=kong.url, GATEWAY_PLUGINS="deploy/kong/plugins.yaml").returncode == 0
     assert {plugin["name"] for plugin in kong.entities["plugins"].values()} >= {"rate-limiting", "correlation-id"}
 
 
-def test_keys_for_the_admin_api_are_sent_and_never_shown(kong):
+def test_credentials_for_the_admin_api_are_sent_and_never_shown(kong):
     kong.fail = [(401, b'{"message":"No API key found in request"}', "application/json")]
     secrets = {"API_GATEWAY_TOKEN": "t0ken-secret", "API_GATEWAY_KEY": "k3y-secret", "API_GATEWAY_KEY_HEADER": "X-Key"}
     done = run("gateway", "status", API_GATEWAY_URL=kong.url, **secrets)
@@ -100,20 +100,20 @@ def test_keys_for_the_admin_api_are_sent_and_never_shown(kong):
     assert (kong.headers[0]["Kong-Admin-Token"], kong.headers[0]["X-Key"]) == ("t0ken-secret", "k3y-secret")
 
 
-def test_a_file_of_certificates_that_is_missing_is_named(kong):
+def test_a_missing_ca_file_is_named(kong):
     done = run("register", API_GATEWAY_URL=kong.url, API_GATEWAY_CA="/nowhere.pem")
     assert done.stderr == "Error: API_GATEWAY_CA: /nowhere.pem is not a file\n"
 
 
-def test_without_a_gateway_it_serves_when_that_is_asked_for(settings, keys_dir):
+def test_the_service_runs_without_a_gateway_if_discovery_is_none(settings, keys_dir):
     port = str(free_port())
     chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1", "DRAIN_S": "2"}
     nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9", "SERVICE_DISCOVERY": "none"}
-    with started(**reach(settings), **chosen, **nowhere) as (process, told):
-        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", told)
+    with started(**reach(settings), **chosen, **nowhere) as (process, read_log):
+        wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         process.send_signal(signal.SIGTERM)
-        time.sleep(1)  # who asks /ready hears of it in time, and is answered until then
+        time.sleep(1)  # it is not ready any longer, but still serves
         assert [ask(f"http://127.0.0.1:{port}{path}")[0] for path in ("/ready", "/healthcheck")] == [503, 200]
-        assert process.wait(30) == 0, told()
-        assert "127.0.0.1:9" not in told()
+        assert process.wait(30) == 0, read_log()
+        assert "127.0.0.1:9" not in read_log()

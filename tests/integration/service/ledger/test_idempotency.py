@@ -11,8 +11,8 @@ import requests
 from service.errors import OutcomeUnknown
 from service.postgres.pool import ConnectionPool
 from service.runtime.bootstrap import build_app
-from tests.conftest import refused, sql
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.conftest import expect_error, sql
+from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.integration.service.web.test_posting import EVENTS, GOOD, LOAN
 from tests.support.processes import free_port, reach, started, wait_until_up
 from tests.support.settings import with_changes
@@ -117,7 +117,7 @@ def test_a_loan_is_created_once_with_a_key(submit, posting):
     assert submit("other", LOAN, "/api/v1/loan").status_code == 409
 
 
-def test_fifty_simultaneous_requests_post_one_event_and_get_one_reply(served, make_token, posting, say):
+def test_fifty_simultaneous_requests_post_one_event_and_get_one_reply(served, make_token, posting, report_measurement):
     patient = with_changes(served, psql_pool_timeout_s=30)
     application = build_app(patient)
     headers = {"Authorization": f"Bearer {make_token(scopes='api:write')}", "Idempotency-Key": "k"}
@@ -132,7 +132,7 @@ def test_fifty_simultaneous_requests_post_one_event_and_get_one_reply(served, ma
         thread.start()
     for thread in threads:
         thread.join()
-    say(f"50 identical simultaneous postings: {time.monotonic() - started_at:.2f} s")
+    report_measurement(f"50 identical simultaneous postings: {time.monotonic() - started_at:.2f} s")
     assert all(same(reply, replies[0]) for reply in replies)
     assert replies[0].status_code == 201
     assert sum("Idempotent-Replayed" not in reply.headers for reply in replies) == 1
@@ -158,7 +158,7 @@ def test_keys_are_accessible_only_through_the_posting_functions(posting):
         "DELETE FROM posted_requests",
         "SELECT claim_request('a', 'b')",
     ):
-        assert refused(posting, statement).pgcode == "42501"
+        assert expect_error(posting, statement).pgcode == "42501"
 
 
 def test_a_connection_that_ended_while_idle_is_replaced(submit, posting, admin):
@@ -224,7 +224,9 @@ def test_a_reply_lost_after_the_commit_is_replayed(submit, posting, monkeypatch)
     assert events(posting) == (4, 4)
 
 
-def test_every_request_is_posted_once_although_the_service_is_killed_repeatedly(served, make_token, posting, say):
+def test_every_request_is_posted_once_although_the_service_is_killed_repeatedly(
+    served, make_token, posting, report_measurement
+):
     url = f"http://127.0.0.1:{free_port()}"
     headers = {"Authorization": f"Bearer {make_token(scopes='api:write')}"}
     answers, replayed, failures, stop = {}, [], [], threading.Event()
@@ -252,7 +254,7 @@ def test_every_request_is_posted_once_although_the_service_is_killed_repeatedly(
             number += 1
 
     threads = [threading.Thread(target=call, args=(f"caller {n}",)) for n in range(6)]
-    with running(StandInKong()) as kong:
+    with running(FakeKong()) as kong:
         variables = {**reach(served.postgres), "KEYS_DIR": served.tokens.keys_dir, "API_GATEWAY_URL": kong.url,
                      "WORKERS": "2", "PORT": url.rpartition(":")[2], "LISTEN_HOST": "127.0.0.1",
                      "DRAIN_S": "0"}  # fmt: skip
@@ -272,7 +274,7 @@ def test_every_request_is_posted_once_although_the_service_is_killed_repeatedly(
                     process.wait()
                 assert "Traceback" not in log()
                 assert headers["Authorization"].split()[1] not in log()
-    say(f"{len(answers)} postings through two kills; {len(replayed)} had been posted without a reply")
+    report_measurement(f"{len(answers)} postings through two kills; {len(replayed)} had been posted without a reply")
     assert failures
     assert len(answers) > 50
     versions = [event["version"] for answer in answers.values() for event in answer["events"]]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.postgres.connect import connect
-from tests.conftest import refused, sql
+from tests.conftest import expect_error, sql
 
 PATHS = ("/1/2020-02-29", "/api/v1/loan/1", "/api/v1/loan/1/history", "/api/v1/loan/1/statement")
 POST = "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])"
@@ -184,4 +184,4 @@ def test_time_zones_are_equivalent(get, posting):
 def test_readers_may_call_known_until_but_not_begin_recording(settings):
     with closing(connect(settings, "reader")) as reader:
         assert sql(reader, "SELECT known_until() <= clock_timestamp()") == [(True,)]
-        assert refused(reader, "SELECT begin_recording()").pgcode == "42501"
+        assert expect_error(reader, "SELECT begin_recording()").pgcode == "42501"

@@ -17,7 +17,7 @@ from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate, newest_revision
 from service.postgres.pool import ConnectionPool
-from tests.conftest import refused, sql
+from tests.conftest import expect_error, sql
 
 DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC"
 POST = "SELECT * FROM post_events(%s, %s, %s::date[], %s::numeric[]) ORDER BY 1"
@@ -54,7 +54,7 @@ def test_a_timeline_contains_the_posted_events(loans, posting, ledger):
     post(posting, (1, "payment", "2020-03-02", "30.00"), (1, "interest", "2020-03-01", "1.25"))
     timeline = ledger.timelines([1])[1]
     rows = timeline.window(-(2**31), 2**31 - 1)
-    assert [(day, amount, running) for day, _, amount, running, _ in rows] == [
+    assert [(day, amount, running) for day, _, amount, running, *_ in rows] == [
         (day_number(date(2020, 3, 1)), 125, 101_25),
         (day_number(date(2020, 3, 2)), -30_00, 71_25),
     ]
@@ -86,7 +86,7 @@ def test_the_largest_amounts_are_read_exactly(posting, ledger):
 )
 def test_the_ledger_rejects_changes_even_by_its_owner(loans, posting, admin, table, statement):
     post(posting, (1, "fee", "2020-03-01", "1"))
-    error = refused(admin, statement.format(table))
+    error = expect_error(admin, statement.format(table))
     assert error.pgcode == "23001"
     assert "append-only" in str(error)
 
@@ -96,7 +96,7 @@ def test_the_ledger_rejects_changes_even_by_its_owner(loans, posting, admin, tab
 )
 def test_the_terms_of_a_loan_are_immutable_and_its_version_only_grows(loans, posting, admin, change):
     post(posting, (1, "fee", "2020-03-01", "1"))
-    assert refused(admin, f"UPDATE loans SET {change} WHERE loan_id = 1").pgcode == "23001"
+    assert expect_error(admin, f"UPDATE loans SET {change} WHERE loan_id = 1").pgcode == "23001"
 
 
 @pytest.mark.parametrize("role", ["reader", "posting"])
@@ -113,13 +113,13 @@ def test_the_terms_of_a_loan_are_immutable_and_its_version_only_grows(loans, pos
 )
 def test_tables_are_writable_only_through_the_functions(loans, settings, role, statement):
     with closing(connect(settings, role)) as connection:
-        assert refused(connection, statement).pgcode == "42501"
+        assert expect_error(connection, statement).pgcode == "42501"
 
 
 def test_a_reader_cannot_post(loans, settings):
     with closing(connect(settings, "reader")) as connection:
-        assert refused(connection, POST, [1], ["fee"], ["2020-01-01"], ["1"]).pgcode == "42501"
-        assert refused(connection, "SELECT create_loans('{9}', '{2020-01-01}', '{1}', '{USD}')").pgcode == "42501"
+        assert expect_error(connection, POST, [1], ["fee"], ["2020-01-01"], ["1"]).pgcode == "42501"
+        assert expect_error(connection, "SELECT create_loans('{9}', '{2020-01-01}', '{1}', '{USD}')").pgcode == "42501"
 
 
 @pytest.mark.parametrize(
@@ -140,22 +140,22 @@ def test_a_reader_cannot_post(loans, settings):
 )
 def test_an_invalid_event_rejects_its_whole_batch(loans, posting, event, code):
     columns = [list(column) for column in zip((1, "fee", "2020-01-01", "1"), event, strict=True)]
-    assert refused(posting, POST, *columns).pgcode == code
+    assert expect_error(posting, POST, *columns).pgcode == code
     assert sql(posting, "SELECT count(*), (SELECT sum(version) FROM loans) FROM loan_events") == [(0, 0)]
 
 
 def test_arrays_of_different_lengths_are_rejected(loans, posting):
-    assert "one length" in str(refused(posting, POST, [1, 1], ["fee"], ["2020-01-01"], ["1"]))
+    assert "one length" in str(expect_error(posting, POST, [1, 1], ["fee"], ["2020-01-01"], ["1"]))
 
 
 def test_a_null_batch_is_rejected(posting):
-    assert "one length" in str(refused(posting, "SELECT * FROM post_events(NULL, NULL, NULL, NULL)"))
-    assert "one length" in str(refused(posting, "SELECT * FROM post_events('{}', NULL, NULL, NULL)"))
+    assert "one length" in str(expect_error(posting, "SELECT * FROM post_events(NULL, NULL, NULL, NULL)"))
+    assert "one length" in str(expect_error(posting, "SELECT * FROM post_events('{}', NULL, NULL, NULL)"))
 
 
 @pytest.mark.parametrize("amount", ["-1", "1.001", "NaN", "99999999999999999"])
 def test_a_loan_with_an_invalid_amount_is_rejected(posting, amount):
-    refused(posting, "SELECT create_loans('{1}', '{2020-01-01}', %s::numeric[], '{USD}')", [amount])
+    expect_error(posting, "SELECT create_loans('{1}', '{2020-01-01}', %s::numeric[], '{USD}')", [amount])
 
 
 REVERSE = "SELECT * FROM post_events(%s, %s, '{2020-05-01}', %s::numeric[], NULL, %s)"
@@ -168,21 +168,21 @@ def test_an_event_can_be_reversed_once(loans, posting, ledger):
     timeline = ledger.timelines([1])[1]
     assert timeline.balance_at(2**31 - 1) == 100_00
     assert [row[1] for row in timeline.window(-(2**31), 2**31 - 1)] == [1, 1 | REVERSAL]
-    assert refused(posting, REVERSE, [1], ["fee"], ["5"], [tx_id]).pgcode == "23505"
+    assert expect_error(posting, REVERSE, [1], ["fee"], ["5"], [tx_id]).pgcode == "23505"
 
 
 @pytest.mark.parametrize(("loan", "kind", "amount"), [(2, "fee", "5"), (1, "interest", "5"), (1, "fee", "4")])
 def test_a_reversal_must_match_the_loan_type_and_amount_of_its_event(loans, posting, loan, kind, amount):
     post(posting, (1, "fee", "2020-03-01", "5"))
     [(tx_id,)] = sql(posting, "SELECT tx_id FROM loan_events")
-    assert refused(posting, REVERSE, [loan], [kind], [amount], [tx_id]).pgcode == "23503"
+    assert expect_error(posting, REVERSE, [loan], [kind], [amount], [tx_id]).pgcode == "23503"
 
 
 def test_a_source_id_is_unique_per_loan(loans, posting):
     query = "SELECT * FROM post_events(%s, '{fee}', '{2020-01-01}', '{1}', '{invoice 1}')"
     sql(posting, query, [1])
     sql(posting, query, [2])
-    assert refused(posting, query, [1]).pgcode == "23505"
+    assert expect_error(posting, query, [1]).pgcode == "23505"
 
 
 def test_concurrent_batches_in_opposite_orders_neither_deadlock_nor_share_a_version(loans, settings):
@@ -319,7 +319,7 @@ def test_a_reversal_cannot_be_reversed(loans, posting):
     [(tx_id,)] = sql(posting, "SELECT max(tx_id) FROM loan_events")
     sql(posting, REVERSE, [1], ["fee"], ["5"], [tx_id])
     [(newest,)] = sql(posting, "SELECT max(tx_id) FROM loan_events")
-    assert refused(posting, REVERSE, [1], ["fee"], ["5"], [newest]).pgcode == "23503"
+    assert expect_error(posting, REVERSE, [1], ["fee"], ["5"], [newest]).pgcode == "23503"
 
 
 def test_a_batch_of_many_loans_sends_one_notification(posting, admin):
@@ -343,7 +343,7 @@ def test_no_order_of_events_exceeds_64_bits(posting, ledger):
     sql(posting, "SELECT create_loans('{5}', '{2020-01-01}', '{9999999999999999.99}', '{USD}')")
     for _ in range(8):
         post(posting, (5, "fee", "2020-01-01", "9999999999999999.99"))
-    assert refused(posting, POST, [5], ["payment"], ["2020-01-01"], ["9999999999999999.99"]).pgcode == "23514"
+    assert expect_error(posting, POST, [5], ["payment"], ["2020-01-01"], ["9999999999999999.99"]).pgcode == "23514"
     assert ledger.timelines([5])[5].balance_at(2**31 - 1) == 9 * (10**18 - 1)
 
 

@@ -8,7 +8,7 @@ import pytest
 from service.ledger.repository import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN_AT
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from tests.conftest import refused, sql
+from tests.conftest import expect_error, sql
 from tests.integration.service.bulk_load.test_loader import test_large_files_are_posted_in_batches_to_the_same_ledger  # noqa: F401
 
 # These tests run again on the partitioned tables of `settings` below.
@@ -93,19 +93,21 @@ def test_partitioning_keeps_rows_and_definitions(settings, posting, admin, ledge
 def test_a_partition_rejects_the_changes_that_its_parent_rejects(loans, posting, admin, settings, table):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
     for statement in ("DELETE FROM {}", "TRUNCATE {} CASCADE", "DELETE FROM {} WHERE false"):
-        assert refused(admin, statement.format(table)).pgcode == "23001"
+        assert expect_error(admin, statement.format(table)).pgcode == "23001"
     for role in ("reader", "posting"):
         with closing(connect(settings, role)) as connection:
             for statement in ("SELECT FROM {}", "DELETE FROM {}", "INSERT INTO {} DEFAULT VALUES", "TRUNCATE {}"):
-                assert refused(connection, statement.format(table)).pgcode == "42501"
+                assert expect_error(connection, statement.format(table)).pgcode == "42501"
 
 
 def test_terms_are_immutable_in_every_partition(loans, admin):  # noqa: F811
     for n in range(PARTITIONS):
         ids = [loan for (loan,) in sql(admin, f"SELECT loan_id FROM loans_p{n}")]
         for loan in ids:
-            assert refused(admin, f"UPDATE loans_p{n} SET initial_amt = 9 WHERE loan_id = {loan}").pgcode == "23001"
-        assert refused(admin, f"UPDATE loan_events_p{n} SET amt = 9").pgcode == "23001"
+            assert (
+                expect_error(admin, f"UPDATE loans_p{n} SET initial_amt = 9 WHERE loan_id = {loan}").pgcode == "23001"
+            )
+        assert expect_error(admin, f"UPDATE loan_events_p{n} SET amt = 9").pgcode == "23001"
     assert sql(admin, "SELECT count(*) FROM loans") == [(2,)]
 
 

@@ -165,7 +165,7 @@ def test_a_replica_can_be_held_back(primary, replica):
     assert replica.ask("SELECT to_regclass('held')") is None
 
 
-def test_an_unresponsive_host_delays_one_connection_by_its_share_of_the_timeout(primary, say):
+def test_an_unresponsive_host_delays_one_connection_by_its_share_of_the_timeout(primary, report_measurement):
     with silent_host() as silent:
         several = reaching(primary).replace(hosts=f"{silent}, 127.0.0.1:{primary.port}", connect_timeout_s=2)
         with pooled(several, target_role="primary") as database:
@@ -173,7 +173,7 @@ def test_an_unresponsive_host_delays_one_connection_by_its_share_of_the_timeout(
             assert database.row("SELECT 1") == (1,)
             taken = time.monotonic() - begun
             assert 0.9 < taken < 1.8
-            say(f"an unresponsive host delayed the first connection by {taken:.2f} s (its share is 1 s)")
+            report_measurement(f"an unresponsive host delayed the first connection by {taken:.2f} s (its share is 1 s)")
             with seconds_below(0.5), database._connection(), database._connection():
                 pass
 

@@ -16,6 +16,7 @@ import pytest
 
 from service.standalone.embedded_postgres import HOST, EmbeddedPostgres, EmbeddedPostgresError
 from tests.conftest import sql
+from tests.support.run_folder import also_remove
 
 
 @pytest.fixture
@@ -25,6 +26,12 @@ def home():
     folder.chmod(0o755)
     yield folder / "postgres"
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def used_home(home, cluster_seed):
+    """The same, with a cluster in it that was never started."""
+    return cluster_seed.copy_to(home)
 
 
 def connect(server: EmbeddedPostgres, password: str | None = None):
@@ -58,11 +65,11 @@ def test_data_survives_a_stop_and_a_kill(home):
         server.stop()
 
 
-def test_the_server_of_a_killed_run_is_used_again(home):
-    server = EmbeddedPostgres(home)
+def test_the_server_of_a_killed_run_is_used_again(used_home):
+    server = EmbeddedPostgres(used_home)
     server.start()
     try:
-        successor = EmbeddedPostgres(home)
+        successor = EmbeddedPostgres(used_home)
         successor.start()
         assert (successor.port, postmaster(successor)) == (server.port, postmaster(server))
         successor.stop()
@@ -71,8 +78,8 @@ def test_the_server_of_a_killed_run_is_used_again(home):
         server.stop()
 
 
-def test_a_stale_port_that_another_program_uses_is_not_mistaken_for_the_server(home):
-    server = EmbeddedPostgres(home)
+def test_a_stale_port_that_another_program_uses_is_not_mistaken_for_the_server(used_home):
+    server = EmbeddedPostgres(used_home)
     server.start()
     server.stop()
     with socket.create_server((HOST, 0)) as other_program:
@@ -89,8 +96,8 @@ def test_a_stale_port_that_another_program_uses_is_not_mistaken_for_the_server(h
 
 
 @pytest.mark.parametrize(("content", "problem"), [(None, "missing"), ('{"postgres": ', "cannot be read")])
-def test_a_lost_file_of_passwords_is_named(home, content, problem):
-    server = EmbeddedPostgres(home)
+def test_a_lost_file_of_passwords_is_named(used_home, content, problem):
+    server = EmbeddedPostgres(used_home)
     server.start()
     server.stop()
     passwords = server.home / "passwords.json"
@@ -128,6 +135,7 @@ def test_root_runs_the_server_as_an_ordinary_user(postgres):
 def test_a_folder_that_only_root_can_access_keeps_its_mode():
     closed = Path(tempfile.mkdtemp(prefix="loaner-closed-"))  # mkdtemp creates it with mode 0700
     server = EmbeddedPostgres(closed / "postgres")
+    also_remove(server.home)
     try:
         server.start()
         with closing(connect(server)) as connection:
@@ -140,8 +148,8 @@ def test_a_folder_that_only_root_can_access_keeps_its_mode():
         shutil.rmtree(closed)
 
 
-def test_data_of_another_major_version_is_rejected_with_its_version(home):
-    server = EmbeddedPostgres(home)
+def test_data_of_another_major_version_is_rejected_with_its_version(used_home):
+    server = EmbeddedPostgres(used_home)
     server.start()
     server.stop()
     (server.data / "PG_VERSION").write_text("9\n")
@@ -161,8 +169,8 @@ def test_an_interrupted_initdb_is_repeated(home):
         server.stop()
 
 
-def test_the_error_of_a_failed_start_has_the_end_of_the_log(home, monkeypatch):
-    server = EmbeddedPostgres(home)
+def test_the_error_of_a_failed_start_has_the_end_of_the_log(used_home, monkeypatch):
+    server = EmbeddedPostgres(used_home)
     server.start()
     server.stop()
     with (server.data / "postgresql.conf").open("a") as file:

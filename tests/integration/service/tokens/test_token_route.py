@@ -1,4 +1,4 @@
-"""A token for a client: RFC 6749's requests and refusals, and Loaner's JSON."""
+"""Clients request tokens as in RFC 6749, or with Loaner's JSON."""
 
 import base64
 
@@ -29,7 +29,7 @@ def form(**changes) -> dict[str, str]:
     ],
     ids=["form", "form with scope", "basic", "json"],
 )
-def test_a_client_gets_a_token_that_works(client, request_):
+def test_a_client_gets_a_valid_token(client, request_):
     reply = client.post("/token", **request_)
     assert reply.status_code == 200
     assert reply.headers["Cache-Control"] == "no-store"
@@ -63,7 +63,7 @@ def test_a_client_gets_a_token_that_works(client, request_):
         ({"data": {**form(), "grant_type": ["client_credentials", "x"]}}, 400, "invalid_request"),
     ],
 )
-def test_what_is_wrong_is_said_as_the_standard_says_it(client, request_, status, error):
+def test_errors_follow_rfc_6749(client, request_, status, error):
     reply = client.post("/token", **request_)
     assert (reply.status_code, reply.json["error"]) == (status, error)
     assert reply.json["code"] == status
@@ -73,29 +73,29 @@ def test_what_is_wrong_is_said_as_the_standard_says_it(client, request_, status,
     assert SECRET not in reply.text
 
 
-def test_a_browser_is_not_asked_for_a_password(client):
+def test_a_form_is_not_challenged_for_basic_authentication(client):
     assert client.post("/token", data=form(client_secret="x")).headers["WWW-Authenticate"] == 'Form realm="loaner"'
     refused = client.post("/token", data={"grant_type": "client_credentials"}, headers=basic(ID, "x"))
     assert refused.headers["WWW-Authenticate"] == 'Basic realm="loaner"'
 
 
-def test_no_secret_reaches_the_log(client, caplog):
+def test_secrets_are_not_logged(client, caplog):
     with caplog.at_level("DEBUG"):
         client.post("/token", data=form())
         client.post("/token", data=form(client_secret="almost-" + SECRET))
     assert SECRET not in caplog.text
 
 
-def test_without_a_secret_there_are_no_tokens(served):
+def test_without_a_client_tokens_are_not_issued(served):
     assert build_app(with_changes(served, secret=None)).test_client().post("/token").status_code == 404
 
 
-def test_without_a_key_of_its_own_there_are_no_tokens(served, keys_dir, tmp_path):
+def test_without_a_signing_key_tokens_are_not_issued(served, keys_dir, tmp_path):
     (tmp_path / "default.pub").write_bytes((keys_dir / "default.pub").read_bytes())
     app = build_app(with_changes(served, keys_dir=str(tmp_path)))
     assert app.test_client().post("/token", data=form()).status_code == 404
 
 
-def test_a_body_that_is_too_large_is_refused(client):
+def test_a_body_that_is_too_large_is_rejected(client):
     reply = client.post("/token", data={"grant_type": "x" * 2_000_000})
     assert (reply.status_code, reply.content_type) == (413, "application/problem+json")

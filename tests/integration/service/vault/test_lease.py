@@ -1,4 +1,4 @@
-"""Credentials from Vault, against a stand-in that makes real roles of Postgres."""
+"""Credentials from Vault, tested against a fake that creates real Postgres roles."""
 
 import json
 import threading
@@ -17,14 +17,14 @@ from service.vault.lease import VaultLease
 from service.vault.login import VaultUnavailable, vault_url
 from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import ROOT, sql
-from tests.fakes.vault.fake_vault import DENIED, StandInVault, running
+from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
 
 RECORDING = ROOT / "tests/fakes/vault/recordings/vault-1.8.json"
 
 
 @pytest.fixture
 def vault(settings):
-    with running(StandInVault(settings)) as server:
+    with running(FakeVault(settings)) as server:
         yield server
 
 
@@ -34,12 +34,12 @@ def configured(vault, **changes) -> VaultSettings:
 
 def without_reader(settings: PostgresSettings) -> PostgresSettings:
     """Return settings whose own reader cannot log in, so that only Vault's can."""
-    return settings.replace(user="nobody", password=None)
+    return settings.replace(user="unknown", password=None)
 
 
 @contextmanager
 def leased(settings: VaultSettings, timeout_s: float = 2):
-    """Credentials that are kept alive meanwhile: the lease, and where they are published."""
+    """Yield a lease and its shared credentials, and keep them valid until the block ends."""
     shared = SharedCredentials()
     lease = VaultLease(settings, settings.role, shared)
     lease.start(timeout_s)
@@ -62,25 +62,27 @@ def roles(settings) -> set[str]:
         return {name for (name,) in cursor.fetchall()}
 
 
-def test_the_stand_in_answers_as_the_recorded_server(settings, say):
-    """Statuses, errors, and the members that are read, of every recorded exchange."""
-    vault, tokens, leases, compared = StandInVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
+def test_the_fake_answers_like_the_recorded_server(settings, report_measurement):
+    """Compares the status, the errors, and the members that the service reads, in every recorded exchange."""
+    vault, tokens, leases, compared = FakeVault(settings), {"<root-token>": "root-token", "s.bad": "s.bad"}, {}, 0
     for scenario in json.loads(RECORDING.read_text())["scenarios"]:
         vault.sealed = scenario["name"] == "sealed"
         for step in scenario["steps"]:
-            asked, told = step["request"], step["response"]
-            body = dict(asked.get("json") or {})
+            request, response = step["request"], step["response"]
+            body = dict(request.get("json") or {})
             if body.get("secret_id") == "<secret-id>":
                 body["secret_id"] = vault.secret_id
-            if told.get("json", {}) and told["json"].get("errors") == ["lease not found"]:
+            if response.get("json", {}) and response["json"].get("errors") == ["lease not found"]:
                 body["lease_id"] = "gone"
             elif "lease_id" in body:
                 body["lease_id"] = leases.get("last", "gone")
-            token = (asked.get("headers") or {}).get("X-Vault-Token")
-            status, members = vault.answer(asked["method"], asked["path"], tokens.get(token) if token else None, body)
-            assert status == told["status"], (scenario["name"], asked, members)
+            token = (request.get("headers") or {}).get("X-Vault-Token")
+            status, members = vault.answer(
+                request["method"], request["path"], tokens.get(token) if token else None, body
+            )
+            assert status == response["status"], (scenario["name"], request, members)
             compared += 1
-            expected = told.get("json") or {}
+            expected = response.get("json") or {}
             assert (members or {}).get("errors") == expected.get("errors")
             if expected.get("auth"):
                 tokens["<client-token>"] = members["auth"]["client_token"]
@@ -92,7 +94,7 @@ def test_the_stand_in_answers_as_the_recorded_server(settings, say):
                 assert members["lease_duration"] == expected["lease_duration"]
     for lease_id in list(vault.leases):
         vault.revoke(lease_id)
-    say(f"vault-1.8: {compared} recorded exchanges answered alike")
+    report_measurement(f"vault-1.8: {compared} recorded exchanges answered identically")
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_the_stand_in_answers_as_the_recorded_server(settings, say):
     ],
     ids=["approle", "token", "secret in a file", "token in a file", "kubernetes"],
 )
-def test_every_way_of_logging_in_gives_credentials_that_read(settings, vault, tmp_path, monkeypatch, changes):
+def test_every_login_method_gets_credentials_that_can_read(settings, vault, tmp_path, monkeypatch, changes):
     (tmp_path / "secret").write_text("right-secret\n")
     (tmp_path / "token").write_text("root-token\n")
     monkeypatch.setattr(login, "KUBERNETES_TOKEN", tmp_path / "secret")
@@ -120,10 +122,10 @@ def test_every_way_of_logging_in_gives_credentials_that_read(settings, vault, tm
             cursor.execute("SELECT current_user, count(*) FROM loans GROUP BY 1")
             cursor.execute("SELECT current_user")
             assert cursor.fetchone() == (user,)
-    assert roles(settings) == set()  # given back
+    assert roles(settings) == set()  # revoked
 
 
-def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settings, vault, say):
+def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, report_measurement):
     vault.lease_s, vault.max_s = 2.0, 5.0
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
@@ -154,15 +156,17 @@ def test_a_lease_is_renewed_and_replaced_before_it_ends_and_no_read_fails(settin
     assert len(users) >= 3
     assert least > 0.2
     assert vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
-    say(f"Vault: {reads[0]} reads in 12 s over {len(users)} users that lived 5 s at most, none failed")
+    report_measurement(
+        f"Vault: {reads[0]} reads in 12 s with {len(users)} users that each lived at most 5 s, none failed"
+    )
 
 
-def test_an_outage_is_served_through_and_survived(settings, vault, caplog):
+def test_reads_continue_during_an_outage_of_vault(settings, vault, caplog):
     vault.lease_s, vault.max_s = 6.0, 60.0
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
         vault.sealed = True
-        until(lambda: "Vault is sealed; the credentials are good for another" in caplog.text)
+        until(lambda: "Vault is sealed; the current credentials expire in" in caplog.text)
         assert database.row("SELECT 1") == (1,)
         vault.sealed = False
         before = lease.remaining_s()
@@ -172,7 +176,7 @@ def test_an_outage_is_served_through_and_survived(settings, vault, caplog):
     assert caplog.text.count("Vault is sealed;") == 1
 
 
-def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, vault):
+def test_credentials_that_expire_during_an_outage_are_replaced_afterwards(settings, vault):
     vault.lease_s, vault.max_s = 2.0, 2.0
     with leased(configured(vault)) as (_, shared):
         database = ConnectionPool(without_reader(settings), shared)
@@ -188,22 +192,22 @@ def test_credentials_that_died_in_an_outage_are_replaced_when_it_ends(settings, 
 
 
 @pytest.mark.parametrize("fault", ["lease gone", "token revoked"])
-def test_what_is_taken_away_is_asked_for_anew(settings, vault, fault):
+def test_revoked_credentials_are_replaced(settings, vault, fault):
     with leased(configured(vault)) as (_, shared):
         database = ConnectionPool(without_reader(settings), shared)
         first = shared.read().user
         assert database.row("SELECT count(*) FROM loans") == (0,)
-        if fault == "lease gone":  # noticed by whoever renews it
+        if fault == "lease gone":  # noticed at the renewal
             vault.revoke(next(iter(vault.leases)))
         else:
             vault.revoke_token(next(token for token in vault.tokens if token != "root-token"))
         until(lambda: shared.read().user != first)
-        # a session whose role was dropped is half alive: it may not read tables
+        # a session whose role was dropped stays connected, but cannot read tables
         assert database.row("SELECT count(*) FROM loans") == (0,)
         database.close()
 
 
-def test_a_token_at_its_end_is_replaced_with_its_credentials(settings, vault):
+def test_an_expiring_token_is_replaced_together_with_its_credentials(settings, vault):
     vault.token_s, vault.token_max_s, vault.lease_s, vault.max_s = 3.0, 5.0, 60.0, 600.0
     with leased(configured(vault)) as (_, shared):
         first = shared.read().user
@@ -212,19 +216,19 @@ def test_a_token_at_its_end_is_replaced_with_its_credentials(settings, vault):
         assert shared.read().user in roles(settings)
 
 
-def test_a_token_that_cannot_be_renewed_does_not_keep_the_lease_from_being(settings, vault):
+def test_the_lease_is_renewed_even_if_the_token_cannot_be(settings, vault):
     vault.lease_s, vault.max_s, vault.token_s = 3.0, 60.0, 60.0
     ask = vault.answer
     vault.answer = lambda m, p, t, b: DENIED if p.endswith("renew-self") else ask(m, p, t, b)
     token = vault.make_token()
-    vault.tokens[token]["ends"] = time.time() + 3  # as Vault tells at first; it lasts longer
+    vault.tokens[token]["ends"] = time.time() + 3  # what the service reads first; the token lasts longer
     with leased(configured(vault, role_id=None, token=token)) as (lease, _):
         vault.tokens[token]["ends"] = time.time() + 60
         time.sleep(6)
         assert lease.remaining_s() > 0.5
 
 
-def test_credentials_that_fail_after_a_new_login_are_asked_for_again(settings, vault):
+def test_getting_credentials_after_a_new_login_is_retried(settings, vault):
     vault.token_s, vault.token_max_s, vault.lease_s, vault.max_s = 3.0, 5.0, 60.0, 600.0
     ask, failing = vault.answer, []
 
@@ -238,15 +242,15 @@ def test_credentials_that_fail_after_a_new_login_are_asked_for_again(settings, v
     with leased(configured(vault)) as (_, shared):
         first = shared.read().user
         until(lambda: first not in roles(settings))
-        assert shared.read().user in roles(settings)  # in time
+        assert shared.read().user in roles(settings)  # before the old ones expired
     assert failing
 
 
-def test_a_file_that_holds_another_token_is_read_again(settings, vault, tmp_path):
+def test_a_changed_token_file_is_reloaded(settings, vault, tmp_path):
     vault.token_s = 4.0
     path = tmp_path / "token"
     path.write_text(vault.make_token())
-    vault.tokens[path.read_text()]["made"] = -1000.0  # it lasts no longer
+    vault.tokens[path.read_text()]["made"] = -1000.0  # it cannot be renewed any longer
     with leased(configured(vault, role_id=None, token_file=str(path))) as (_, shared):
         first = shared.read().user
         vault.token_s = 60.0
@@ -263,7 +267,7 @@ def test_a_file_that_holds_another_token_is_read_again(settings, vault, tmp_path
         (200, {"lease_duration": "x"}), (200, {"lease_duration": -1}), (504, {"errors": ["gateway timeout"]}),
     ],
 )  # fmt: skip
-def test_whatever_is_answered_for_a_while_the_credentials_are_kept_alive(settings, vault, odd):
+def test_credentials_survive_temporary_unexpected_replies(settings, vault, odd):
     vault.lease_s, vault.max_s = 4.0, 60.0
     with leased(configured(vault)) as (lease, shared):
         ask = vault.answer
@@ -279,7 +283,7 @@ def test_whatever_is_answered_for_a_while_the_credentials_are_kept_alive(setting
                                                         "lease_duration": 10}),
             (200, {"data": {"username": "a", "password": "b"}, "lease_id": "x", "lease_duration": 0})]
 )  # fmt: skip
-def test_a_start_that_is_answered_oddly_ends_in_a_line_and_leaves_nothing(settings, vault, odd):
+def test_a_start_with_unexpected_replies_fails_with_one_line_and_leaves_nothing(settings, vault, odd):
     ask = vault.answer
     vault.answer = lambda m, p, t, b: odd if "creds" in p else ask(m, p, t, b)
     with pytest.raises(VaultUnavailable) as caught:
@@ -289,7 +293,7 @@ def test_a_start_that_is_answered_oddly_ends_in_a_line_and_leaves_nothing(settin
     assert roles(settings) == set()
 
 
-def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings, vault, caplog):
+def test_a_revoked_lease_is_noticed_when_postgres_rejects_the_credentials(settings, vault, caplog):
     vault.lease_s, vault.max_s = 600.0, 6000.0
     with leased(configured(vault)) as (_, shared):
         database = ConnectionPool(without_reader(settings), shared)
@@ -305,11 +309,11 @@ def test_a_lease_that_somebody_revoked_is_noticed_when_postgres_refuses(settings
 
         until(answers, 5)
         assert shared.read().user != first
-        assert "Postgres refuses the credentials" in caplog.text
+        assert "Postgres rejects the credentials" in caplog.text
         database.close()
 
 
-def test_every_lease_of_a_token_that_was_given_to_us_is_given_back(settings, vault):
+def test_every_lease_of_a_given_token_is_revoked(settings, vault):
     vault.lease_s, vault.max_s = 3.0, 3.0
     with leased(configured(vault, role_id=None, token="root-token")):
         until(lambda: len(vault.made) >= 2)
@@ -318,7 +322,7 @@ def test_every_lease_of_a_token_that_was_given_to_us_is_given_back(settings, vau
     assert "root-token" in vault.tokens
 
 
-def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
+def test_an_unresponsive_vault_does_not_delay_the_stop(settings, vault):
     with leased(configured(vault)) as (lease, _):
         vault.delay_s = 8
         begun = time.monotonic()
@@ -327,14 +331,14 @@ def test_a_vault_that_does_not_answer_does_not_hold_up_the_end(settings, vault):
         vault.delay_s = 0
 
 
-def test_a_plain_user_without_rights_is_told_so(settings, admin):
-    sql(admin, "CREATE ROLE without_rights LOGIN PASSWORD 'pw'")
-    plain = settings.replace(user="without_rights", password=SecretStr("pw"))
+def test_a_plain_user_without_privileges_gets_a_clear_error(settings, admin):
+    sql(admin, "CREATE ROLE without_privileges LOGIN PASSWORD 'pw'")
+    plain = settings.replace(user="without_privileges", password=SecretStr("pw"))
     database = ConnectionPool(plain)
     with pytest.raises(DatabaseUnavailable, match="PSQL_USER may not read: permission denied for table loans"):
         database.row("SELECT count(*) FROM loans")
     database.close()
-    sql(admin, "DROP ROLE without_rights")
+    sql(admin, "DROP ROLE without_privileges")
 
 
 @pytest.mark.parametrize(
@@ -345,11 +349,11 @@ def test_a_plain_user_without_rights_is_told_so(settings, admin):
         ("https://vault:443", "https://vault:443"),
     ],
 )
-def test_a_port_is_added_where_there_is_none(address, url):
+def test_the_default_port_is_added_if_the_address_has_none(address, url):
     assert vault_url(VaultSettings(addr=address)) == url
 
 
-def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
+def test_the_start_waits_for_a_slow_or_sealed_vault(settings, vault):
     vault.delay_s = 0.3
     vault.sealed = True
     timer = threading.Timer(1.5, lambda: setattr(vault, "sealed", False))
@@ -360,7 +364,7 @@ def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
 
 
 @pytest.mark.parametrize(
-    ("changes", "error", "said"),
+    ("changes", "error", "message"),
     [
         ({"secret_id": "wrong"}, VaultUnavailable, "invalid secret id"),
         ({"role": "other"}, VaultUnavailable, "permission denied"),
@@ -372,21 +376,21 @@ def test_a_vault_that_is_slow_or_comes_late_is_waited_for(settings, vault):
             SettingsError,
             "VAULT_TOKEN_FILE: /nowhere cannot be read",
         ),
-        ({"addr": "http://127.0.0.1:1"}, VaultUnavailable, "cannot be reached"),
+        ({"addr": "http://127.0.0.1:1"}, VaultUnavailable, "cannot connect"),
         ({"addr": "http://u:s3cret@127.0.0.1:1"}, VaultUnavailable, "Vault at http://127.0.0.1:1: "),
         ({"ca": "/nowhere"}, SettingsError, "VAULT_CA: /nowhere is not a file"),
     ],
 )
-def test_what_cannot_be_had_is_named_and_no_secret_is(settings, vault, changes, error, said):
+def test_the_error_of_a_failed_start_contains_no_secret(settings, vault, changes, error, message):
     chosen = configured(vault, **changes)
     with pytest.raises(error) as caught:
         VaultLease(chosen, chosen.role, SharedCredentials()).start(0.3)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "secret" not in str(caught.value).replace("invalid secret id", "")
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_a_vault_that_stays_sealed_is_given_up_within_the_bound(settings, vault):
+def test_the_start_fails_after_the_timeout_if_vault_stays_sealed(settings, vault):
     vault.sealed = True
     begun = time.monotonic()
     with pytest.raises(VaultUnavailable, match="Vault is sealed"):
@@ -394,7 +398,7 @@ def test_a_vault_that_stays_sealed_is_given_up_within_the_bound(settings, vault)
     assert time.monotonic() - begun < 5
 
 
-def test_shared_credentials_are_read_whole_whoever_writes_meanwhile():
+def test_shared_credentials_are_read_consistently_during_writes():
     shared = SharedCredentials()
     with pytest.raises(LookupError):
         shared.read()
@@ -412,9 +416,9 @@ def test_shared_credentials_are_read_whole_whoever_writes_meanwhile():
     shared.publish(Login("user-0", "password-0"))
     writer.start()
     for _ in range(2000):
-        found = shared.read()
-        number = found.user.removeprefix("user-")
-        assert found.password.startswith(f"password-{number}")
+        credentials = shared.read()
+        number = credentials.user.removeprefix("user-")
+        assert credentials.password.startswith(f"password-{number}")
     stop.set()
     writer.join()
-    assert "password" not in repr(found)
+    assert "password" not in repr(credentials)

@@ -13,7 +13,9 @@ from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from service.web.schemas.balance_batch import MAX_BALANCES
 from tests.support.settings import with_changes
-from tests.unit.service.ledger.test_timeline_lookup import Kept
+from tests.unit.service.ledger.test_timeline_lookup import FakeCache
+
+pytestmark = pytest.mark.shared_ledger
 
 PATH = "/api/v1/balances"
 PAIRS = [(2, "2020-06-30"), (1, "2020-01-31"), (999, "2020-01-31"), (1, "2020-02-29"), (3, "2020-05-31")]
@@ -151,8 +153,8 @@ def test_each_store_is_queried_once_for_the_missing_loans(served):
     freshness = Freshness(3600)
     freshness.on_listen("c", 0, freshness.now())
     near, far, database = (
-        RecordingStore(Kept()),
-        RecordingStore(Kept()),
+        RecordingStore(FakeCache()),
+        RecordingStore(FakeCache()),
         RecordingStore(ConnectionPool(served.postgres)),
     )
     timelines = TimelineLookup(PostgresLedger(database), freshness, caches=(near, far))
@@ -169,7 +171,7 @@ def test_each_store_is_queried_once_for_the_missing_loans(served):
 def test_only_loans_with_a_change_notification_are_read_again(served, posting):
     freshness = Freshness(3600)
     freshness.on_listen("c", 0, freshness.now())
-    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served.postgres)), freshness, caches=(Kept(),))
+    timelines = TimelineLookup(PostgresLedger(ConnectionPool(served.postgres)), freshness, caches=(FakeCache(),))
     before = timelines.get_many([1, 2, 3])
     with posting, posting.cursor() as cursor:
         cursor.execute("SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[7.00])")

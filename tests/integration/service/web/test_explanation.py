@@ -6,6 +6,8 @@ import pytest
 
 from tests.conftest import sql
 
+pytestmark = pytest.mark.shared_ledger
+
 PATHS = ("/1/{}", "/api/v1/loan/1/{}")
 
 

@@ -7,6 +7,8 @@ import pytest
 from service.runtime.bootstrap import build_app
 from tests.support.settings import with_changes
 
+pytestmark = pytest.mark.shared_ledger
+
 THROUGH_FLASK = {"min_version": "0"}  # the fast path passes on requests with a query
 FORMS = ["/api/v1/loan/{}/{}", "/{}/{}"]
 

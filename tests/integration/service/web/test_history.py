@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+pytestmark = pytest.mark.shared_ledger
+
 HISTORY = "/api/v1/loan/1/history"
 
 

@@ -7,6 +7,8 @@ import pytest
 from service.runtime.bootstrap import build_app
 from tests.support.settings import with_changes
 
+pytestmark = pytest.mark.shared_ledger
+
 PROBLEM = "application/problem+json"
 
 

@@ -21,9 +21,9 @@ from service.errors import DatabaseUnavailable
 from service.observability.lazy_gauge import LazyGauge
 from service.observability.metrics import request_timer
 from service.postgres.pool import ConnectionPool
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
-from tests.fakes.vault.fake_vault import StandInVault, running
+from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.integration.service.vault.test_lease import until
 from tests.support.processes import ask, free_port, reach, started, wait_until_up
 
@@ -160,7 +160,7 @@ def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, varia
     def written() -> list[Path]:
         return list(tmp_path.glob("loaner-*/metrics/histogram_*.db"))
 
-    with running_kong(StandInKong()) as kong, started(**variables, API_GATEWAY_URL=kong.url) as (process, output):
+    with running_kong(FakeKong()) as kong, started(**variables, API_GATEWAY_URL=kong.url) as (process, output):
         wait_until_up(process, f"{url}/healthcheck", output)
         until(lambda: scrape(url).value("database_connections_max") == 2 * pool, 20)
         count = 0
@@ -198,7 +198,7 @@ def test_the_parent_reports_on_vault_and_the_gateway(served, variables):
         del variables[name]
     variables |= {"VAULT_ROLE_ID": "app", "VAULT_SECRET_ID": "right-secret",
                   "SERVICE_DISCOVERY": "upstream", "GATEWAY_INTERVAL_S": "1"}  # fmt: skip
-    with running(StandInVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(StandInKong()) as kong:
+    with running(FakeVault(served.postgres, lease_s=3.0, max_s=6.0)) as vault, running_kong(FakeKong()) as kong:
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url}
         with started(**variables) as (process, output):
             wait_until_up(process, f"{url}/healthcheck", output)

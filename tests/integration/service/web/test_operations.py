@@ -9,10 +9,12 @@ from native import IMPLEMENTATION
 from service import __version__
 from service.errors import SettingsError
 from service.runtime.bootstrap import build_app
-from service.tokens.key_setup import check_keys, open_keys, warn_of_exposure
+from service.tokens.key_setup import check_keys, open_keys, warn_about_permissions
 from tests.conftest import sql
 from tests.support.processes import free_port
 from tests.support.settings import with_changes
+
+pytestmark = pytest.mark.shared_ledger
 
 
 def test_status_is_returned_to_a_client_with_a_token(client, bearer):
@@ -163,6 +165,6 @@ def test_loose_permissions_of_keys_are_logged(served, keys_dir, tmp_path, caplog
         (tmp_path / name).write_bytes((keys_dir / name).read_bytes())
     (tmp_path / "loaner").chmod(0o640)
     tmp_path.chmod(0o755)
-    warn_of_exposure(served.tokens.replace(keys_dir=str(tmp_path)))
+    warn_about_permissions(served.tokens.replace(keys_dir=str(tmp_path)))
     assert f"KEYS_DIR: {tmp_path / 'loaner'} is a private key that other users can read (mode 0640)" in caplog.text
     assert f"KEYS_DIR: {tmp_path} has private keys and is readable by all users (mode 0755)" in caplog.text

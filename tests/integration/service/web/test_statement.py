@@ -17,16 +17,18 @@ from service.web.pagination import Cursor, parse_cursor
 from service.web.statement_csv import statement_csv
 from tests.conftest import sql
 
+pytestmark = pytest.mark.shared_ledger
+
 STATEMENT = "/api/v1/loan/1/statement"
 YEAR = DateRange(date(2020, 1, 1), date(2020, 12, 31))
 
 
-def ask(client, bearer, query="", headers=(), path=STATEMENT):
+def get_statement(client, bearer, query="", headers=(), path=STATEMENT):
     return client.get(f"{path}?{query}", headers={**bearer, **dict(headers)})
 
 
 def test_the_default_range_begins_with_the_principal_and_ends_today(client, bearer):
-    reply = ask(client, bearer)
+    reply = get_statement(client, bearer)
     assert reply.status_code == 200
     members = {name: reply.json[name] for name in ("loan_id", "currency", "version", "from", "next_cursor")}
     assert members == {"loan_id": 1, "currency": "USD", "version": 3, "from": "2019-12-05", "next_cursor": None}
@@ -52,7 +54,7 @@ def test_the_default_range_begins_with_the_principal_and_ends_today(client, bear
     ],
 )
 def test_a_date_range_has_its_events(client, bearer, query, opening, types, closing):
-    reply = ask(client, bearer, query).json
+    reply = get_statement(client, bearer, query).json
     assert (reply["opening_balance"], reply["closing_balance"]) == (opening, closing)
     assert [event["event_type"] for event in reply["events"]] == types
 
@@ -65,31 +67,31 @@ def test_events_before_the_start_date_count_from_it(client, bearer, posting):
         ("from=2020-05-02&to=2020-05-31", "0.00", []),
         ("from=2020-05-01&to=2020-05-31", "0.00", []),
     ):
-        reply = ask(client, bearer, query, path="/api/v1/loan/3/statement").json
+        reply = get_statement(client, bearer, query, path="/api/v1/loan/3/statement").json
         assert (reply["opening_balance"], [event["event_type"] for event in reply["events"]]) == (opening, types)
 
 
 def test_pages_stay_consistent_while_events_are_posted(client, bearer, posting):
-    whole = ask(client, bearer, "to=2020-12-31").json
-    page = ask(client, bearer, "to=2020-12-31&limit=1").json
+    whole = get_statement(client, bearer, "to=2020-12-31").json
+    page = get_statement(client, bearer, "to=2020-12-31&limit=1").json
     events = page["events"]
     while page["next_cursor"]:
         sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[1.00])")
-        page = ask(client, bearer, f"limit=1&cursor={page['next_cursor']}").json
+        page = get_statement(client, bearer, f"limit=1&cursor={page['next_cursor']}").json
         assert (page["version"], page["closing_balance"]) == (3, "899.55")
         events += page["events"]
     assert events == whole["events"]
-    assert ask(client, bearer).json["version"] == 6
+    assert get_statement(client, bearer).json["version"] == 6
 
 
 def test_parameters_beside_a_cursor_must_agree_with_it(client, bearer):
     query = "from=2020-01-01&to=2020-12-31&limit=2"
-    cursor = ask(client, bearer, query).json["next_cursor"]
+    cursor = get_statement(client, bearer, query).json["next_cursor"]
     for also in ("", "&min_version=3", "&as_of_version=3"):
-        assert len(ask(client, bearer, f"{query}&cursor={cursor}{also}").json["events"]) == 1
+        assert len(get_statement(client, bearer, f"{query}&cursor={cursor}{also}").json["events"]) == 1
     for other in ("from=2020-01-02", "to=2020-12-30", "as_of_version=2", "min_version=4"):
-        check_cursor_is_rejected(ask(client, bearer, f"{other}&cursor={cursor}"))
-    check_cursor_is_rejected(ask(client, bearer, f"cursor={cursor}", path="/api/v1/loan/2/statement"))
+        check_cursor_is_rejected(get_statement(client, bearer, f"{other}&cursor={cursor}"))
+    check_cursor_is_rejected(get_statement(client, bearer, f"cursor={cursor}", path="/api/v1/loan/2/statement"))
 
 
 def check_cursor_is_rejected(reply):
@@ -113,7 +115,7 @@ def test_a_changed_cursor_is_rejected(data):
 
 @pytest.mark.parametrize("cursor", ["", "x", "%00", "é", "AAAA", str(Cursor(1, 3, YEAR, 2))[:-4]])
 def test_an_invalid_cursor_is_400_and_named(client, bearer, cursor):
-    check_cursor_is_rejected(ask(client, bearer, f"cursor={cursor}"))
+    check_cursor_is_rejected(get_statement(client, bearer, f"cursor={cursor}"))
 
 
 @pytest.mark.parametrize(
@@ -122,16 +124,16 @@ def test_an_invalid_cursor_is_400_and_named(client, bearer, cursor):
 def test_a_forged_cursor_with_a_valid_checksum_is_400(client, bearer, members):
     packed = struct.pack(">qqiiq", *members)
     check = blake2b(packed, digest_size=10, person=b"loaner-cursor").digest()
-    check_cursor_is_rejected(ask(client, bearer, f"cursor={urlsafe_b64encode(packed + check).decode()}"))
+    check_cursor_is_rejected(get_statement(client, bearer, f"cursor={urlsafe_b64encode(packed + check).decode()}"))
 
 
 @pytest.mark.parametrize("position", [-1, 3, 4, 2**63 - 1])
 def test_a_cursor_outside_the_statement_is_400(client, bearer, position):
-    check_cursor_is_rejected(ask(client, bearer, f"cursor={Cursor(1, 3, YEAR, position)}"))
+    check_cursor_is_rejected(get_statement(client, bearer, f"cursor={Cursor(1, 3, YEAR, position)}"))
 
 
 def test_a_cursor_of_a_version_that_the_loan_has_not_reached_is_412(client, bearer):
-    assert ask(client, bearer, f"cursor={Cursor(1, 4, YEAR, 1)}").status_code == 412
+    assert get_statement(client, bearer, f"cursor={Cursor(1, 4, YEAR, 1)}").status_code == 412
 
 
 @pytest.mark.parametrize(
@@ -146,20 +148,20 @@ def test_a_cursor_of_a_version_that_the_loan_has_not_reached_is_412(client, bear
     ],
 )  # fmt: skip
 def test_an_invalid_parameter_is_400_and_named(client, bearer, query, field):
-    reply = ask(client, bearer, query)
+    reply = get_statement(client, bearer, query)
     assert (reply.status_code, [error["field"] for error in reply.json["errors"]]) == (400, [field])
 
 
 def test_an_unknown_loan_is_404(client, bearer):
     for query in ("", "format=csv"):
-        assert ask(client, bearer, query, path="/api/v1/loan/999/statement").status_code == 404
+        assert get_statement(client, bearer, query, path="/api/v1/loan/999/statement").status_code == 404
 
 
 # CSV
 
 
 def test_csv_contains_the_whole_statement(client, bearer):
-    reply = ask(client, bearer, "from=2020-02-01&to=2020-03-01&format=csv")
+    reply = get_statement(client, bearer, "from=2020-02-01&to=2020-03-01&format=csv")
     assert reply.content_type == "text/csv; charset=utf-8; header=present"
     assert reply.headers["Content-Disposition"] == 'attachment; filename="loan-1-2020-02-01-2020-03-01.csv"'
     header, opening, payment, fee, closing = reply.text.removesuffix("\r\n").split("\r\n")
@@ -182,22 +184,22 @@ def test_csv_contains_the_whole_statement(client, bearer):
     ],
 )
 def test_accept_and_format_select_the_media_type(client, bearer, accept, query, expected):
-    reply = ask(client, bearer, query, {"Accept": accept})
+    reply = get_statement(client, bearer, query, {"Accept": accept})
     assert (reply.status_code, reply.mimetype, reply.headers["Vary"]) == (200, expected, "Accept")
 
 
 def test_a_matching_if_none_match_is_304_for_csv(client, bearer):
-    reply = ask(client, bearer, "format=csv")
+    reply = get_statement(client, bearer, "format=csv")
     assert "As-Of" in reply.headers
-    again = ask(client, bearer, "format=csv", {"If-None-Match": reply.headers["ETag"]})
+    again = get_statement(client, bearer, "format=csv", {"If-None-Match": reply.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
 
 
 def test_different_versions_and_date_ranges_have_different_tags(client, bearer, posting):
     queries = ("format=csv", "format=csv&to=2020-12-31", "format=csv&as_of_version=2", "format=json")
-    tags = [ask(client, bearer, query).headers["ETag"] for query in queries]
+    tags = [get_statement(client, bearer, query).headers["ETag"] for query in queries]
     sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2019-12-06'::date], ARRAY[1.00])")
-    tags += [ask(client, bearer, query).headers["ETag"] for query in queries[:2]]
+    tags += [get_statement(client, bearer, query).headers["ETag"] for query in queries[:2]]
     assert len(set(tags)) == 6
 
 
@@ -205,8 +207,9 @@ def test_a_long_csv_is_streamed_in_constant_memory():
     peaks = []
     for count in (2_000, 20_000):
         timeline = Timeline.build(
-            loan_id=1, version=count, horizon=1, start_day=0, initial=0, currency="USD",
+            loan_id=1, version=count, horizon=1, start_day=0, initial=0, currency="USD", exponent=2,
             days=[day_number(YEAR.first)] * count, kinds=[FEE] * count, amounts=[1] * count, tx_ids=range(count),
+            versions=range(1, count + 1), recorded_at=[0] * count, reverses=[0] * count,
         )  # fmt: skip
         tracemalloc.start()
         rows = sum(chunk.count(b"\r\n") for chunk in statement_csv(Statement(timeline, YEAR), YEAR))
@@ -223,10 +226,10 @@ def test_ten_thousand_events_are_paged_and_exported(client, bearer, posting):
         " array_agg(1.00)) FROM generate_series(1, 10000) AS n",
     )
     path = "/api/v1/loan/3/statement"
-    page = ask(client, bearer, "limit=1000&to=2030-01-01", path=path).json
+    page = get_statement(client, bearer, "limit=1000&to=2030-01-01", path=path).json
     events = page["events"]
     while page["next_cursor"]:
-        page = ask(client, bearer, f"limit=1000&cursor={page['next_cursor']}", path=path).json
+        page = get_statement(client, bearer, f"limit=1000&cursor={page['next_cursor']}", path=path).json
         events += page["events"]
     assert (len(events), events[-1]["balance"], page["closing_balance"]) == (10_001, "10050.00", "10050.00")
-    assert len(ask(client, bearer, "format=csv", path=path).text.splitlines()) == 10_004
+    assert len(get_statement(client, bearer, "format=csv", path=path).text.splitlines()) == 10_004

@@ -10,18 +10,20 @@ from service.runtime.bootstrap import build_app
 from service.settings import load_settings
 from tests.support.settings import with_changes
 
+pytestmark = pytest.mark.shared_ledger
+
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
 
 
 @pytest.fixture
-def ask(served):
+def get_page(served):
     """Requests the documentation from an address, with trusted proxies in these networks."""
 
-    def ask(peer: str, networks: str, **headers: str):
+    def get_page(peer: str, networks: str, **headers: str):
         client = build_app(with_changes(served, trusted_proxies=networks)).test_client()
         return client.get("/api/v1", headers={**PREFIX, **headers}, environ_base={"REMOTE_ADDR": peer})
 
-    return ask
+    return get_page
 
 
 @pytest.mark.parametrize(
@@ -37,13 +39,13 @@ def ask(served):
         ("10.1.2.3", "", False),
     ],
 )
-def test_only_configured_proxies_are_trusted(ask, peer, networks, trusted, caplog):
-    page = ask(peer, networks)
+def test_only_configured_proxies_are_trusted(get_page, peer, networks, trusted, caplog):
+    page = get_page(peer, networks)
     assert ('<base href="/loaner/api/v1/">' in page.text) == trusted
     assert ("which is not in TRUSTED_PROXIES" in caplog.text) == (not trusted)
 
 
-def test_an_ignored_proxy_is_logged_once(ask, served, caplog):
+def test_an_ignored_proxy_is_logged_once(get_page, served, caplog):
     client = build_app(served).test_client()
     for _ in range(3):
         client.get("/api/v1", headers=PREFIX, environ_base={"REMOTE_ADDR": "10.0.0.1"})

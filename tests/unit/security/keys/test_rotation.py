@@ -245,7 +245,7 @@ KILLED = """
 
 
 @pytest.mark.parametrize("action", ["rotate", "retire"])
-def test_kill_at_any_point_leaves_a_usable_directory(ring, tmp_path, action, say, monkeypatch):
+def test_kill_at_any_point_leaves_a_usable_directory(ring, tmp_path, action, report_measurement, monkeypatch):
     before = SigningKeys(KeyStore(ring.directory), "loaner").current()
     token = jwt.encode({"sub": "a"}, before.key, algorithm="RS256")
     killed = tmp_path / "killed"
@@ -279,7 +279,7 @@ def test_kill_at_any_point_leaves_a_usable_directory(ring, tmp_path, action, say
             assert problems(reopened) == [], copy
     if action != "retire":  # kills hit both kinds of intermediate states
         assert advice == {"is left over from an interrupted change", "has no public half, so it is not used"}
-    say(f"keys {action}: killed at {len(copies) - 1} points, usable after each")
+    report_measurement(f"keys {action}: killed at {len(copies) - 1} points, usable after each")
 
 
 @pytest.mark.parametrize("suffix", ["", ".pub"])

@@ -1,4 +1,4 @@
-"""The chart of the demonstration, at the ends of the calendar."""
+"""The chart of the demonstration, up to the limits of the calendar."""
 
 from datetime import date
 
@@ -17,11 +17,11 @@ from service.cli.demo import CHART_HEIGHT, chart
         ("2020-01-01", "2019-01-01"),
     ],
 )
-def test_a_chart_is_drawn_at_any_date(start, day):
+def test_a_chart_can_be_drawn_for_any_date(start, day):
     timeline = Timeline.build(
         loan_id=1, version=0, horizon=0, start_day=day_number(date.fromisoformat(start)), initial=100_00,
-        currency="USD", days=[], kinds=[], amounts=[], tx_ids=[],
+        currency="USD", exponent=2, days=[], kinds=[], amounts=[], tx_ids=[], versions=[], recorded_at=[], reverses=[],
     )  # fmt: skip
-    drawn = chart(timeline, date.fromisoformat(day))
-    assert len(drawn.splitlines()) == CHART_HEIGHT
-    assert "Loan 1, balance in USD" in drawn
+    text = chart(timeline, date.fromisoformat(day))
+    assert len(text.splitlines()) == CHART_HEIGHT
+    assert "Loan 1, balance in USD" in text

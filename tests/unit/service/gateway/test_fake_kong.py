@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.kong.fake_kong import StandInKong
+from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.recorded import recording
 
 # Fields that differ between runs, and references to other entities.
@@ -27,7 +27,7 @@ def comparable(value: Any) -> Any:
     return [comparable(entry) for entry in value] if isinstance(value, list) else value
 
 
-def replay(kong: StandInKong, name: str) -> int:
+def replay(kong: FakeKong, name: str) -> int:
     """Send the requests of a recording and compare the responses. Returns the number of compared responses."""
     compared = 0
     recorded_ids: dict[str, str] = {}
@@ -78,10 +78,10 @@ def replay(kong: StandInKong, name: str) -> int:
         ("kong-3.9.3-dbless", "3.9.3", "off", 4),
     ],
 )
-def test_responses_equal_the_recorded_ones(name, version, database, least, say):
-    compared = replay(StandInKong(version, database), name)
+def test_responses_equal_the_recorded_ones(name, version, database, least, report_measurement):
+    compared = replay(FakeKong(version, database), name)
     assert compared >= least
-    say(f"{name}: {compared} responses equal the recorded ones")
+    report_measurement(f"{name}: {compared} responses equal the recorded ones")
 
 
 def test_recordings_are_of_the_named_versions():

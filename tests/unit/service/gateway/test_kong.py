@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,7 +19,8 @@ from service.gateway.definition import Definition, Plugin
 from service.gateway.version import parse_gateway_version
 from tests.conftest import ROOT
 from tests.fakes.certificates import write_certificate
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.clocks import Clock
+from tests.fakes.kong.fake_kong import FakeKong, running
 
 LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
 DOWN = (500, b'{"message":"An unexpected error occurred"}', "application/json")
@@ -28,17 +31,17 @@ VERSIONS = ["3.9.3", "2.8.5", "1.2.0", "1.0.4", "0.14.1"]  # 1.x is simulated by
 
 @pytest.fixture
 def kong():
-    with running(StandInKong()) as gateway:
+    with running(FakeKong()) as gateway:
         yield gateway
 
 
 @pytest.fixture(params=VERSIONS)
 def any_kong(request):
-    with running(StandInKong(request.param)) as gateway:
+    with running(FakeKong(request.param)) as gateway:
         yield gateway
 
 
-def register(kong: StandInKong, timeout_s: float = 5, **changes) -> None:
+def register(kong: FakeKong, timeout_s: float = 5, **changes) -> None:
     KongGatewayRegistrator(kong.url, timeout_s).register(**{**LOANER, **changes})
 
 
@@ -46,12 +49,12 @@ def definition(**changes) -> Definition:
     return replace(Definition("loaner", ("/loaner",), "loaner.service.consul", 5555), **changes)
 
 
-def reconcile(kong: StandInKong, wanted: Definition, **options) -> list[str]:
-    changes = KongGatewayRegistrator(kong.url, 5).reconcile(wanted, **options)
+def reconcile(kong: FakeKong, declared: Definition, **options) -> list[str]:
+    changes = KongGatewayRegistrator(kong.url, 5).reconcile(declared, **options)
     return [f"{change.action} {change.what}" for change in changes]
 
 
-def paths(kong: StandInKong) -> list[str]:
+def paths(kong: FakeKong) -> list[str]:
     return kong.entities["apis"]["loaner"]["uris"] if kong.legacy else kong.routes["loaner"]["paths"]
 
 
@@ -118,7 +121,7 @@ def test_an_entity_of_another_owner_is_adopted_on_request(any_kong):
 
 @pytest.mark.parametrize("version", [version for version in VERSIONS if version != "0.14.1"])
 def test_a_route_of_another_owner_is_rejected(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         kong.answer("PUT", "/services/other", {"host": "other"})
         other = {"service": {"id": kong.services["other"]["id"]}}
         kong.answer("PUT", "/routes/loaner", {"paths": ["/x"], **other})
@@ -156,13 +159,13 @@ def test_fields_and_tags_that_are_not_declared_are_kept(kong):
     ("version", "written"), [("3.9.3", "~/loans/\\d+"), ("2.8.5", "/loans/\\d+"), ("1.0.4", "/loans/\\d+")]
 )
 def test_a_regular_expression_is_written_in_the_notation_of_the_gateway(version, written):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         register(kong, paths=["~/loans/\\d+"])
         assert paths(kong) == [written]
 
 
 def test_a_regular_expression_is_rejected_by_a_gateway_without_them():
-    with running(StandInKong("0.14.1")) as kong:
+    with running(FakeKong("0.14.1")) as kong:
         with pytest.raises(RegistrationException, match=r"Kong 0\.14\.1\) does not support regular expressions"):
             register(kong, paths=["~/x"])
         assert kong.writes == []
@@ -191,7 +194,7 @@ def test_a_data_plane_is_rejected():
 
 
 def test_a_gateway_without_a_database_is_rejected():
-    with running(StandInKong(database="off")) as kong:
+    with running(FakeKong(database="off")) as kong:
         with pytest.raises(RegistrationException, match="DB-less"):
             register(kong)
         assert kong.writes == []
@@ -229,29 +232,29 @@ def test_unregistering_rejects_an_entity_of_another_owner(kong):
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_targets_are_added_to_and_removed_from_an_upstream(version):
-    with running(StandInKong(version)) as kong:
-        wanted, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
-        assert reconcile(kong, wanted) == ["create upstream loaner.upstream", "create service loaner",
+    with running(FakeKong(version)) as kong:
+        declared, registrator = definition(health_path="/ready"), KongGatewayRegistrator(kong.url, 5)
+        assert reconcile(kong, declared) == ["create upstream loaner.upstream", "create service loaner",
                                            "create route loaner"]  # fmt: skip
-        assert reconcile(kong, wanted) == []
+        assert reconcile(kong, declared) == []
         upstream = kong.entities["upstreams"]["loaner.upstream"]
         assert upstream["healthchecks"]["active"]["http_path"] == "/ready"
         assert upstream["healthchecks"]["active"]["timeout"] == 1  # not declared
         assert kong.services["loaner"]["host"] == "loaner.upstream"
         for target in ("10.0.0.1:5555", "[::1]:5555"):
-            assert registrator.add_target(wanted, target)
+            assert registrator.add_target(declared, target)
             before = len(kong.writes)
-            assert registrator.add_target(wanted, target) == []
+            assert registrator.add_target(declared, target) == []
             assert kong.writes[before:] == []
         kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] = 0
-        assert registrator.add_target(wanted, "10.0.0.1:5555")
+        assert registrator.add_target(declared, "10.0.0.1:5555")
         assert kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] == 100
         health = "unknown health" if version == "3.9.3" else "HEALTHY"
-        assert registrator.targets(wanted) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
-        registrator.remove_target(wanted, "10.0.0.1:5555")
-        registrator.remove_target(wanted, "10.0.0.1:5555")  # gone already
+        assert registrator.targets(declared) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
+        registrator.remove_target(declared, "10.0.0.1:5555")
+        registrator.remove_target(declared, "10.0.0.1:5555")  # gone already
         assert list(kong.targets["loaner.upstream"]) == ["[::1]:5555"]
-        registrator.unregister(wanted)
+        registrator.unregister(declared)
         assert not kong.entities["upstreams"]
 
 
@@ -261,7 +264,7 @@ CORRELATION = Plugin("correlation-id", {"config": {"header_name": "X-Request-ID"
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
 def test_plugins_are_created_changed_and_removed_as_declared(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         assert "create plugin rate-limiting" in reconcile(kong, definition(plugins=[LIMIT, CORRELATION]))
         assert reconcile(kong, definition(plugins=[LIMIT, CORRELATION])) == []
         limit = next(p for p in kong.entities["plugins"].values() if p["name"] == "rate-limiting")
@@ -283,16 +286,19 @@ JWT = Plugin("jwt", {"config": {"key_claim_name": "kid"}})
 
 def test_public_keys_are_registered_for_the_jwt_plugin(kong):
     keys = {"loaner-1": ("RS256", "PEM 1"), "loaner-2": ("ES256", "PEM 2")}
-    wanted = definition(plugins=[JWT], jwt_keys=keys)
-    reconcile(kong, wanted)
+    declared = definition(plugins=[JWT], jwt_keys=keys)
+    reconcile(kong, declared)
     assert {k: (v["algorithm"], v["rsa_public_key"]) for k, v in kong.jwt_keys.items()} == keys
-    assert reconcile(kong, wanted) == []
+    assert reconcile(kong, declared) == []
     replaced = {"loaner-2": ("ES256", "PEM 3")}
-    assert reconcile(kong, replace(wanted, jwt_keys=replaced)) == ["create jwt key loaner-2", "remove jwt key loaner-1"]
+    assert reconcile(kong, replace(declared, jwt_keys=replaced)) == [
+        "create jwt key loaner-2",
+        "remove jwt key loaner-1",
+    ]
     assert {k: v["rsa_public_key"] for k, v in kong.jwt_keys.items()} == {"loaner-2": "PEM 3"}
     kong.jwt_keys["loaner-2"]["tags"] = None
     with pytest.raises(RegistrationException, match="jwt key loaner-2 belongs to another owner"):
-        reconcile(kong, wanted)
+        reconcile(kong, declared)
     assert "remove consumer loaner" in reconcile(kong, definition(plugins=[]))
 
 
@@ -340,7 +346,7 @@ def test_unregistering_removes_nothing_if_a_route_has_another_owner(kong):
 
 
 def test_unregistering_from_a_gateway_without_tags_rejects_a_service_with_another_host():
-    with running(StandInKong("1.0.4")) as kong:
+    with running(FakeKong("1.0.4")) as kong:
         kong.answer("PUT", "/services/loaner", {"host": "other.example"})
         route = {"paths": ["/theirs"], "service": {"id": kong.services["loaner"]["id"]}}
         kong.answer("PUT", "/routes/loaner", route)
@@ -360,7 +366,7 @@ def test_a_consumer_of_another_owner_is_kept(kong):
 
 @pytest.mark.parametrize("version", ["3.9.3", "1.0.4"])
 def test_service_discovery_can_change_between_consul_and_upstream(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         reconcile(kong, definition(health_path="/ready"))
         reconcile(kong, definition())
         assert kong.services["loaner"]["host"] == "loaner.service.consul"
@@ -385,7 +391,7 @@ def test_an_entity_removed_between_reading_and_writing_is_created_again(kong):
 
 @pytest.mark.parametrize("version", ["1.0.4", "0.14.1"])
 def test_plugins_are_rejected_by_a_gateway_without_tags(version):
-    with running(StandInKong(version)) as kong:
+    with running(FakeKong(version)) as kong:
         with pytest.raises(RegistrationException, match=rf"Kong {version}\).*use Kong 1\.1 or later"):
             reconcile(kong, definition(plugins=[LIMIT]))
         assert kong.writes == []
@@ -403,7 +409,7 @@ def certificate(tmp_path):
 
 
 def test_a_gateway_with_a_private_authority_needs_its_file(certificate):
-    with running(StandInKong(), certificate=certificate) as kong:
+    with running(FakeKong(), certificate=certificate) as kong:
         with pytest.raises(RegistrationException, match="the certificate is not trusted"):
             register(kong)
         KongGatewayRegistrator(kong.url, 5, Access(ca_file=str(certificate))).reconcile(definition())
@@ -445,59 +451,73 @@ def test_an_error_names_the_database_of_the_gateway_as_the_cause(kong):
         register(kong, timeout_s=0.5)
 
 
-def test_registration_retries_until_a_gateway_starts_20_s_later():
+def test_registration_retries_until_a_gateway_starts_20_s_later(monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    failures = []
+    clock, gateway = Clock(), FakeKong()
+    starts_at = clock.now + 20
+    with ExitStack() as stack:
 
-    def register_with_default_timeout() -> None:
-        try:
-            KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)
-        except RegistrationException as err:
-            failures.append(err)
+        def sleep(seconds: float) -> None:
+            before, clock.now = clock.now, clock.now + seconds
+            if before < starts_at <= clock.now:
+                stack.enter_context(running(gateway, port))
 
-    thread = threading.Thread(target=register_with_default_timeout)
-    thread.start()
-    time.sleep(20)
-    with running(StandInKong(), port) as kong:
-        thread.join(30)
-        assert failures == []
-        assert "loaner" in kong.routes
+        monkeypatch.setattr("service.gateway.admin_api.time", SimpleNamespace(monotonic=clock, sleep=sleep))
+        KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)  # with the default timeout
+        assert clock.now >= starts_at
+        assert "loaner" in gateway.routes
 
 
-REGISTER = """
-import sys, time
+# Starts 16 processes that register when the last of them has started.
+JOIN = """
+import os, sys, traceback
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.definition import Definition, Plugin
-url, number, begin = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+url = sys.argv[1]
 plugins = [Plugin("rate-limiting", {"config": {"minute": 600, "policy": "local"}})]
-wanted = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
-time.sleep(max(0, begin - time.time()))
-registrator = KongGatewayRegistrator(url)
-registrator.reconcile(wanted)
-registrator.add_target(wanted, f"10.0.0.{number}:5555")
+declared = Definition("loaner", ("/loaner",), "loaner", 5555, "/ready", plugins)
+barrier, opener = os.pipe()
+
+def join(number):
+    os.close(opener)
+    os.read(barrier, 1)  # ends when every process has closed the other side
+    registrator = KongGatewayRegistrator(url)
+    registrator.reconcile(declared)
+    registrator.add_target(declared, f"10.0.0.{number}:5555")
+
+children = []
+for number in range(16):
+    child = os.fork()
+    if child == 0:
+        try:
+            join(number)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+os.close(opener)
+sys.exit(any([os.waitpid(child, 0)[1] for child in children]))
 """
 
 
 @pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
-def test_16_processes_can_register_at_the_same_time(version, say):
-    with running(StandInKong(version)) as kong:
-        begin = time.time() + 6  # after the start of all processes
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", REGISTER, kong.url, str(n), str(begin)], cwd=ROOT, stderr=subprocess.PIPE
-            )
-            for n in range(16)
-        ]
-        errors = [process.communicate(timeout=90)[1] for process in processes]
-        assert not any(errors), errors
-        assert all(process.returncode == 0 for process in processes)
+def test_16_processes_can_register_at_the_same_time(version, report_measurement):
+    with running(FakeKong(version)) as kong:
+        done = subprocess.run(
+            [sys.executable, "-c", JOIN, kong.url], cwd=ROOT, capture_output=True, text=True, timeout=90
+        )
+        assert (done.returncode, done.stderr) == (0, "")
         assert (list(kong.services), list(kong.routes)) == (["loaner"], ["loaner"])
         assert len(kong.targets["loaner.upstream"]) == 16
         assert len(kong.entities["plugins"]) == 1
-    say(f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
-        f"{len(kong.writes)} writes")  # fmt: skip
+    report_measurement(
+        f"16 concurrent registrations with Kong {version}: one service, one route, 16 targets, no failure, "
+        f"{len(kong.writes)} writes"
+    )
 
 
 def test_a_response_that_arrives_byte_by_byte_times_out():

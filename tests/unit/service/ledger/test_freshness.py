@@ -10,7 +10,7 @@ from types import ModuleType
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck, Phase
+from hypothesis import HealthCheck, Phase, seed
 from hypothesis import settings as examples
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -262,7 +262,8 @@ class Model(RuleBasedStateMachine):
 
 THOROUGH = examples(max_examples=300, stateful_step_count=40, deadline=None, database=None,
                     suppress_health_check=list(HealthCheck))  # fmt: skip
-SEARCH = examples(THOROUGH, max_examples=20_000, derandomize=True, phases=(Phase.generate,))
+SEARCH = examples(THOROUGH, max_examples=20_000, phases=(Phase.generate,))
+SEED = 4  # finds each mistake within some two hundred examples; any other finds them too, most of them later
 
 
 def test_no_reply_breaks_the_contract():
@@ -304,7 +305,7 @@ def test_each_step_of_the_listener_is_needed_by_the_contract(fault):
 
 
 def _assert_wrong_reply_is_found(**faults: object) -> None:
-    machine = type("Mutated", (Model,), faults)
+    machine = seed(SEED)(type("Mutated", (Model,), faults))
     with pytest.raises(AssertionError, match=r"an event (is missing|does not exist)"):
         run_state_machine_as_test(machine, settings=SEARCH)
 

@@ -19,8 +19,9 @@ MAX_STALENESS_S = 5
 
 def timeline(version, horizon, loan_id=1):
     return Timeline.build(
-        loan_id=loan_id, version=version, horizon=horizon, start_day=18_000, initial=100, currency="USD",
+        loan_id=loan_id, version=version, horizon=horizon, start_day=18_000, initial=100, currency="USD", exponent=2,
         days=[18_000] * version, kinds=[FEE] * version, amounts=[1] * version, tx_ids=range(version),
+        versions=range(1, version + 1), recorded_at=[0] * version, reverses=[0] * version,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import requests
 from service.net.session import direct_session
 from tests.fakes.certificates import write_certificate
 from tests.fakes.http_server import serving
-from tests.fakes.kong.fake_kong import StandInKong, running
+from tests.fakes.kong.fake_kong import FakeKong, running
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def certificate(tmp_path_factory):
 @contextmanager
 def tls_server(certificate, host="127.0.0.1"):
     """Yields the URL of a server whose certificate names only 127.0.0.1 and localhost."""
-    with running(StandInKong(), certificate=certificate, host=host) as kong:
+    with running(FakeKong(), certificate=certificate, host=host) as kong:
         yield kong.url.replace("127.0.0.1", host)
 
 

@@ -1,4 +1,4 @@
-"""Wrong secrets are counted: whoever guesses is slowed, and nobody else."""
+"""Guessing secrets is throttled; other clients are not affected."""
 
 import sqlite3
 import time
@@ -21,132 +21,133 @@ def attempts(clock):
 
 
 def guess(attempts, times: int, client: str = "reports", address: str = "10.0.0.1") -> int:
-    """How many of so many wrong secrets in a row are looked at."""
-    seen = 0
+    """Try wrong secrets in a row, and return how many are checked."""
+    checked = 0
     for _ in range(times):
-        if not attempts.wait_s(client, address):
-            attempts.failed(client, address)
-            seen += 1
-    return seen
+        if not attempts.retry_after_s(client, address):
+            attempts.record_failure(client, address)
+            checked += 1
+    return checked
 
 
-def test_a_client_at_an_address_has_five_tries_and_then_one_in_ten_seconds(attempts, clock):
+def test_after_five_failures_a_client_may_try_once_every_ten_seconds(attempts, clock):
     assert guess(attempts, 1000) == 5
-    assert attempts.wait_s("reports", "10.0.0.1") == 10
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 10
     clock.now += 9.5
-    assert attempts.wait_s("reports", "10.0.0.1") == 1
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 1
     clock.now += 0.5
     assert guess(attempts, 1000) == 1
     clock.now += 50
     assert guess(attempts, 1000) == 5
 
 
-def test_asking_while_one_has_to_wait_makes_it_no_longer(attempts, clock):
+def test_rejected_attempts_do_not_extend_the_wait(attempts, clock):
     guess(attempts, 1000)
     clock.now += 5
     guess(attempts, 1000)
-    assert attempts.wait_s("reports", "10.0.0.1") == 5
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 5
 
 
-def test_guessing_one_client_slows_no_other_at_the_same_address(attempts):
+def test_guessing_one_client_does_not_throttle_others_at_the_same_address(attempts):
     guess(attempts, 1000)
-    assert attempts.wait_s("billing", "10.0.0.1") == 0
+    assert attempts.retry_after_s("billing", "10.0.0.1") == 0
 
 
-def test_guessing_from_many_addresses_is_slowed_for_the_client(attempts, clock):
+def test_guessing_one_client_from_many_addresses_is_throttled(attempts, clock):
     assert sum(guess(attempts, 5, address=f"10.0.0.{n}") for n in range(100)) == 20
-    assert attempts.wait_s("reports", "10.9.9.9") == 5
+    assert attempts.retry_after_s("reports", "10.9.9.9") == 5
     clock.now += 5
     assert sum(guess(attempts, 5, address=f"10.0.1.{n}") for n in range(100)) == 1
 
 
-def test_guessing_many_clients_is_slowed_for_the_address(attempts):
+def test_guessing_many_clients_from_one_address_is_throttled(attempts):
     assert sum(guess(attempts, 5, client=f"client-{n}") for n in range(1000)) == 1000
-    assert attempts.wait_s("another", "10.0.0.1") == 1
-    assert attempts.wait_s("another", "10.0.0.2") == 0
+    assert attempts.retry_after_s("another", "10.0.0.1") == 1
+    assert attempts.retry_after_s("another", "10.0.0.2") == 0
 
 
-def test_failures_that_come_together_make_nobody_wait_longer(attempts):
+def test_simultaneous_failures_do_not_extend_the_wait(attempts):
     for _ in range(50):
-        attempts.failed("reports", "10.0.0.1")
-    assert attempts.wait_s("reports", "10.0.0.1") == 10
+        attempts.record_failure("reports", "10.0.0.1")
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 10
 
 
-def test_attempts_of_one_client_follow_each_other_and_hold_up_no_other(attempts):
-    looked = []
+def test_attempts_of_one_client_from_one_address_are_serialized(attempts):
+    checked = []
 
     def attempt() -> None:
-        with attempts.turn("reports", "10.0.0.1"):
-            if not attempts.wait_s("reports", "10.0.0.1"):
-                looked.append(1)
+        with attempts.serialize("reports", "10.0.0.1"):
+            if not attempts.retry_after_s("reports", "10.0.0.1"):
+                checked.append(1)
                 time.sleep(0.001)
-                attempts.failed("reports", "10.0.0.1")
+                attempts.record_failure("reports", "10.0.0.1")
 
     with ThreadPoolExecutor(16) as pool:
         for _ in range(100):
             pool.submit(attempt)
-    assert len(looked) == 5
+    assert len(checked) == 5
 
 
-def test_a_database_that_cannot_be_opened_is_logged(tmp_path, clock, caplog):
+def test_without_a_shared_database_failures_are_counted_per_process(tmp_path, clock, caplog):
     attempts = AttemptThrottle(tmp_path / "gone" / "attempts", clock)
-    assert "by each process for itself" in caplog.text
+    assert "counting failures per process" in caplog.text
     assert guess(attempts, 1000) == 5
 
 
-def test_addresses_of_one_network_count_as_one(attempts):
+def test_ipv6_addresses_of_one_network_count_as_one(attempts):
     assert sum(guess(attempts, 5, address=f"2001:db8::{n:x}") for n in range(100)) == 5
-    assert attempts.wait_s("reports", "2001:db8:0:1::1") == 0
+    assert attempts.retry_after_s("reports", "2001:db8:0:1::1") == 0
 
 
-def test_who_has_proved_themselves_at_an_address_is_not_locked_out_by_others(attempts, clock):
-    attempts.succeeded("reports", "10.0.0.1")
+def test_a_recently_authenticated_client_is_not_locked_out_by_guesses_of_others(attempts, clock):
+    attempts.record_success("reports", "10.0.0.1")
     for n in range(2, 100):
         guess(attempts, 5, address=f"10.0.0.{n}")
     for n in range(1000):
         guess(attempts, 1, client=f"client-{n}")
-    assert attempts.wait_s("reports", "10.0.0.1") == 0
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 0
     clock.now += 86_400
     for n in range(2, 100):
         guess(attempts, 5, address=f"10.0.0.{n}")
-    assert attempts.wait_s("reports", "10.0.0.1") > 0
+    assert attempts.retry_after_s("reports", "10.0.0.1") > 0
 
 
-def test_trust_does_not_open_the_door_to_guessing(attempts):
-    attempts.succeeded("reports", "10.0.0.1")
+def test_a_recently_authenticated_client_is_still_throttled(attempts):
+    attempts.record_success("reports", "10.0.0.1")
     assert guess(attempts, 1000) == 5
 
 
-def test_processes_count_together(tmp_path, clock):
+def test_processes_share_the_counts(tmp_path, clock):
     first, second = AttemptThrottle(tmp_path / "attempts", clock), AttemptThrottle(tmp_path / "attempts", clock)
     assert guess(first, 3) == 3
     assert guess(second, 1000) == 2
-    assert first.wait_s("reports", "10.0.0.1") == 10
+    assert first.retry_after_s("reports", "10.0.0.1") == 10
 
 
-def test_what_is_over_is_forgotten(tmp_path, clock):
+def test_expired_counts_are_deleted(tmp_path, clock):
     attempts = AttemptThrottle(tmp_path / "attempts", clock)
     for n in range(20):
-        attempts.failed(f"client-{n}", f"10.0.0.{n}")
+        attempts.record_failure(f"client-{n}", f"10.0.0.{n}")
     clock.now += 60
-    attempts.failed("one", "10.0.0.1")
+    attempts.record_failure("one", "10.0.0.1")
     with sqlite3.connect(tmp_path / "attempts") as database:
-        kept = database.execute("SELECT count(*) FROM meters").fetchone()
+        kept = database.execute("SELECT count(*) FROM buckets").fetchone()
     database.close()
     assert kept == (3,)
 
 
-def test_names_of_any_kind_and_length_are_counted_apart(attempts):
+def test_names_of_any_kind_and_length_are_counted_separately(attempts):
     names = ["x" * 500_000, "\ud800", "a 1:b", "a", "", "1:a"]
     for name in names:
         assert guess(attempts, 5, client=name, address=f"10.1.0.{names.index(name)}") == 5
 
 
-def test_a_database_that_does_not_work_is_logged_and_holds_nobody_up(tmp_path, clock, caplog):
+def test_attempts_are_allowed_if_the_database_fails(tmp_path, clock, caplog):
     attempts = AttemptThrottle(tmp_path / "attempts", clock)
     guess(attempts, 1000)
-    attempts._database.execute("DROP TABLE meters")
-    assert attempts.wait_s("reports", "10.0.0.1") == 0
-    attempts.failed("reports", "10.0.0.1")
-    attempts.succeeded("reports", "10.0.0.1")
-    assert caplog.text.count("failed attempts are not counted") == 3
+    attempts._database.execute("DROP TABLE buckets")
+    assert attempts.retry_after_s("reports", "10.0.0.1") == 0
+    attempts.record_failure("reports", "10.0.0.1")
+    attempts.record_success("reports", "10.0.0.1")
+    assert caplog.text.count("cannot read failed attempts") == 1
+    assert caplog.text.count("cannot record an attempt") == 2

@@ -1,0 +1,100 @@
+"""Reads the ledgers of many loans from Postgres as columns."""
+
+import sys
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, islice
+from typing import Any, NamedTuple
+
+from native import FEE, INTEREST, PAYMENT, REVERSAL
+from service.postgres.sql_fragments import EPOCH, MINOR_UNITS, SIGNED_AMT
+
+
+class LoanColumns(NamedTuple):
+    """One loan's ledger. Units are days since 1970-01-01 and minor units; events are sorted by (day, tx_id).
+
+    Attributes:
+        loan_id: The loan.
+        version: Its version.
+        start_day: The day on which it starts.
+        initial: The principal.
+        currency: ISO 4217 code.
+        exponent: The number of decimals of its amounts.
+        days: int32: the day of each event.
+        running: int64: the balance after each event.
+        kinds: uint8: the kind of each event; see native/LAYOUT.md.
+        links: uint32: for a reversal and for the event that it reverses, 1 + the position of the other; else 0.
+    """
+
+    loan_id: int
+    version: int
+    start_day: int
+    initial: int
+    currency: str
+    exponent: int
+    days: "array[int]"
+    running: "array[int]"
+    kinds: "array[int]"
+    links: "array[int]"
+
+
+def build_query(suffix: str, loans: str = "loans", version: str = "l.version", events: str = "true") -> str:
+    """Return the query whose rows `read_columns` converts. All arguments are SQL and inserted unchanged.
+
+    One index scan per loan avoids sorting all events. Numbers are sent in network byte order. Transaction ids are sent
+    only for loans with reversals, to find the reversed events.
+
+    Args:
+        suffix: Which loans `l` to read, and in which order.
+        loans: The table of loans, or a query in its place.
+        version: The version of a loan `l`.
+        events: A condition on the events of a loan `l`.
+    """
+    kind = f"CASE event_type WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT} END"
+    return f"""
+    SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency, l.exponent,
+           e.days, e.changes, e.kinds, e.tx_ids, e.reverses
+    FROM {loans} AS l
+    CROSS JOIN LATERAL (
+        SELECT string_agg(int4send(day), '') AS days, string_agg(int8send(change), '') AS changes,
+               string_agg(int2send(kind), '') AS kinds,
+               CASE WHEN bool_or(reverses <> 0) THEN string_agg(int8send(tx_id), '') END AS tx_ids,
+               CASE WHEN bool_or(reverses <> 0) THEN string_agg(int8send(reverses), '') END AS reverses
+        FROM (
+            SELECT post_date - {EPOCH} AS day, ({SIGNED_AMT} * {MINOR_UNITS})::bigint AS change,
+                   ({kind} + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END)::smallint AS kind,
+                   tx_id, coalesce(reverses, 0) AS reverses
+            FROM loan_events
+            WHERE loan_id = l.loan_id AND {events}
+            ORDER BY post_date, tx_id
+        ) AS ordered
+    ) AS e
+    {suffix}
+    """  # noqa: S608  (built from constants, not from input)
+
+
+def read_columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[LoanColumns]:
+    """Convert the rows of `build_query`."""
+    for loan_id, version, start_day, initial, currency, exponent, days, changes, kinds, tx_ids, reverses in rows:
+        running = array("q", islice(accumulate(_to_array("q", changes), initial=initial), 1, None))
+        links = _to_links(len(running), _to_array("q", tx_ids), _to_array("q", reverses))
+        terms = loan_id, version, start_day, initial, currency, exponent
+        yield LoanColumns(*terms, _to_array("i", days), running, array("B", _to_array("h", kinds)), links)
+
+
+def _to_links(events: int, tx_ids: "array[int]", reverses: "array[int]") -> "array[int]":
+    positions = {tx_id: position for position, tx_id in enumerate(tx_ids, 1)}
+    links = array("I", bytes(4 * events))
+    for position, tx_id in enumerate(reverses, 1):
+        other = positions.get(tx_id)
+        if other is not None:
+            links[position - 1], links[other - 1] = other, position
+    return links
+
+
+def _to_array(code: str, data: bytes | None) -> "array[int]":
+    column = array(code)
+    column.frombytes(data or b"")
+    if sys.byteorder == "little":
+        column.byteswap()
+    return column
