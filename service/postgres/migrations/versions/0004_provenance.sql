@@ -372,16 +372,16 @@ BEGIN
     -- Locked in the order of ids, so that two batches wait for each other without a deadlock.
     PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
 
+    -- The events are aggregated before anything is computed, so that the rules cost little per event.
     SELECT count(*), bool_or(
-        (g.fits AND g.first > coalesce(closed_until, '-infinity') AND g.last <= coalesce(latest_date, 'infinity')
+        (g.events = g.amts AND g.smallest > 0 AND g.digits <= l.exponent AND g.largest < 10::numeric ^ (18 - l.exponent)
+         AND g.first > coalesce(closed_until, '-infinity') AND g.last <= coalesce(latest_date, 'infinity')
          AND (l.initial_amt + l.turnover + g.amt) * 10::numeric ^ l.exponent <= 9223372036854775807) IS NOT TRUE)
     INTO loans, refused
-    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, sum(u.amt) AS amt,
-                 bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < 10::numeric ^ (18 - l.exponent))
-                          IS TRUE) AS fits
-          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
-          LEFT JOIN public.loans AS l USING (loan_id)
-          GROUP BY u.loan_id) AS g
+    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, count(*) AS events,
+                 count(u.amt) AS amts, min(u.amt) AS smallest, max(u.amt) AS largest, max(scale(u.amt)) AS digits,
+                 sum(u.amt) AS amt
+          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt) GROUP BY u.loan_id) AS g
     LEFT JOIN public.loans AS l USING (loan_id);
     IF refused OR any_reversal THEN
         PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, closed_until, latest_date);
