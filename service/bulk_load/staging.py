@@ -98,8 +98,7 @@ COUNT_SKIPPED = "SELECT count(*) FROM matched_events WHERE differences = ''"
 
 # The reversed event is in the ledger (e) or in the file (t). A source_id is unique in both after DELETE_MATCHED.
 BAD_REVERSALS = """
-    SELECT s.line, CASE WHEN reason.text LIKE '%% or a later one: %%' THEN 'post_date' ELSE 'reverses_source_id' END,
-           reason.text
+    SELECT s.line, reason.field, reason.text
     FROM (SELECT *, first_value(line) OVER earlier AS first_line FROM staged_events
           WHERE reverses_source_id IS NOT NULL
           WINDOW earlier AS (PARTITION BY loan_id, reverses_source_id ORDER BY line)) AS s
@@ -110,24 +109,24 @@ BAD_REVERSALS = """
         coalesce(e.event_type, t.event_type) AS event_type, coalesce(e.amt, t.amt) AS amt,
         coalesce(e.post_date, t.post_date) AS post_date,
         e.reverses IS NOT NULL OR t.reverses_source_id IS NOT NULL AS is_reversal) AS reversed
-    CROSS JOIN LATERAL (SELECT CASE
-        WHEN reversed.amt IS NULL THEN
-            format('loan %%s has no event ''%%s'' in the ledger or in this file', s.loan_id, s.reverses_source_id)
-        WHEN reversed.is_reversal THEN format('event ''%%s'' is a reversal itself', s.reverses_source_id)
-        WHEN (reversed.event_type, reversed.amt) <> (s.event_type, s.amt) THEN
-            format('expected the type and amount of event ''%%s'': %%s %%s', s.reverses_source_id, reversed.event_type,
-                   reversed.amt)
-        WHEN x.tx_id IS NOT NULL THEN
-            format('event ''%%s'' is already reversed by tx_id %%s', s.reverses_source_id, x.tx_id)
-        WHEN s.first_line < s.line THEN
-            format('event ''%%s'' is already reversed on line %%s', s.reverses_source_id, s.first_line)
-        WHEN s.post_date < reversed.post_date THEN
-            format('expected the date of the event that it reverses, or a later one: %%s', reversed.post_date)
-        END AS text) AS reason
+    CROSS JOIN LATERAL (VALUES
+        ('reverses_source_id', CASE
+            WHEN reversed.amt IS NULL AND NOT EXISTS (
+                SELECT FROM unnest(%(bad_loans)s::bigint[], %(bad_sources)s::text[]) AS bad (loan_id, source_id)
+                WHERE (bad.loan_id, bad.source_id) = (s.loan_id, s.reverses_source_id))
+                THEN format('loan %%s has no event ''%%s'' in the ledger or in this file', s.loan_id, s.reverses_source_id)
+            WHEN reversed.is_reversal THEN format('event ''%%s'' is a reversal itself', s.reverses_source_id)
+            WHEN (reversed.event_type, reversed.amt) <> (s.event_type, s.amt)
+                THEN format('expected the type and amount of event ''%%s'': %%s %%s', s.reverses_source_id,
+                            reversed.event_type, reversed.amt)
+            WHEN x.tx_id IS NOT NULL
+                THEN format('event ''%%s'' is already reversed by tx_id %%s', s.reverses_source_id, x.tx_id)
+            WHEN s.first_line < s.line
+                THEN format('event ''%%s'' is already reversed on line %%s', s.reverses_source_id, s.first_line) END),
+        ('post_date', CASE WHEN s.post_date < reversed.post_date THEN
+            'expected the date of the event that it reverses, or a later one: ' || reversed.post_date END)
+    ) AS reason (field, text)
     WHERE reason.text IS NOT NULL
-      AND NOT (reversed.amt IS NULL AND EXISTS (
-          SELECT FROM unnest(%(bad_loans)s::bigint[], %(bad_sources)s::text[]) AS bad (loan_id, source_id)
-          WHERE (bad.loan_id, bad.source_id) = (s.loan_id, s.reverses_source_id)))
 """
 # Reversals of events of the same file are posted after these events.
 MARK_FOLLOWING = """
@@ -159,8 +158,6 @@ BAD_EVENTS = f"""
     FROM (SELECT s.*, x.known, x.digits, x.currency, x.excess, x.capacity,
                  x.before + sum(s.amt) OVER (PARTITION BY s.loan_id ORDER BY s.line) AS total
           FROM suspects AS x JOIN staged_events AS s USING (loan_id)) AS s
-    LEFT JOIN loan_events AS e ON e.loan_id = s.loan_id AND e.source_id = s.reverses_source_id
-    LEFT JOIN staged_events AS t ON t.loan_id = s.loan_id AND t.source_id = s.reverses_source_id
     CROSS JOIN LATERAL (VALUES
         ('loan_id', CASE WHEN NOT s.known THEN 'unknown loan ' || s.loan_id END),
         ('amt', {_AMOUNT_REASON.format(amt="s.amt", digits="s.digits", currency="s.currency", excess="s.excess")}),
@@ -168,7 +165,13 @@ BAD_EVENTS = f"""
             format('the sum of the amounts of loan %%s would exceed what the ledger can store', s.loan_id) END),
         ('post_date', CASE
             WHEN s.post_date <= %(closed_until)s THEN {_CLOSED}
-            WHEN s.post_date > %(latest_date)s AND coalesce(e.post_date, t.post_date, 'infinity') <> s.post_date
+            WHEN s.post_date > %(latest_date)s AND NOT (s.reverses_source_id IS NOT NULL AND (
+                     EXISTS (SELECT FROM loan_events AS e
+                             WHERE (e.loan_id, e.source_id) = (s.loan_id, s.reverses_source_id)
+                               AND e.post_date = s.post_date)
+                     OR EXISTS (SELECT FROM staged_events AS t
+                                WHERE (t.loan_id, t.source_id) = (s.loan_id, s.reverses_source_id)
+                                  AND t.post_date = s.post_date)))
                 THEN 'expected a date up to ' || %(latest_date)s || ' (MAX_FUTURE_DAYS)' END)
     ) AS reason (field, text)
     WHERE reason.text IS NOT NULL

@@ -123,6 +123,7 @@ def test_invalid_reversals_are_reported(posting, files):
         "events.csv:7: reverses_source_id: expected the type and amount of event 'A3': fee 3.00",
         "events.csv:8: reverses_source_id: expected the type and amount of event 'A3': fee 3.00",
         "events.csv:9: reverses_source_id: event 'A3' is already reversed on line 7",
+        "events.csv:9: post_date: expected the date of the event that it reverses, or a later one: 2020-02-02",
         "events.csv:10: reverses_source_id: event 'A3' is already reversed on line 7",
         "events.csv:11: reverses_source_id: event 'R5' is a reversal itself",
         "events.csv:12: post_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
