@@ -26,9 +26,9 @@ def find_earlier_rows(cursor: Any) -> Iterator[str]:
     rows = cursor.fetchall()
     for loan_id, currency, exponent, _ in rows:
         if exponent is None:
-            reason = "ISO 4217 has no such currency with a minor unit"
+            reason = "ISO 4217 gives the currency none"
         else:
-            reason = f"its amounts do not fit the {exponent} that ISO 4217 has"
+            reason = f"ISO 4217 gives the currency {exponent}, which its amounts or their sum do not fit"
         yield f"loan {loan_id} in {currency} keeps 2 decimals: {reason}"
     yield from _rest(rows, "loans keep 2 decimals")
     cursor.execute(_EARLY_REVERSALS, (MAX_LISTED,))

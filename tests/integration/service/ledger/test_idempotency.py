@@ -210,7 +210,7 @@ def test_a_reply_lost_after_the_commit_is_replayed(submit, posting, monkeypatch)
 
     def lose(database, *parameters):
         found = row(database, *parameters)
-        if not lost and "post_events_once" in parameters[0]:
+        if not lost and "append_events_once" in parameters[0]:
             lost.append(found)
             raise OutcomeUnknown("lost the connection during COMMIT")
         return found

@@ -108,7 +108,10 @@ def test_a_posting_in_many_steps_holds_one_lock_even_after_partial_rollbacks(get
         for step in ("SAVEPOINT a", POST, "ROLLBACK TO a", POST, "SELECT pg_sleep(0.002)", POST):
             other.cursor().execute(step)
         during = now(posting)
-        own = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s"
+        own = (
+            "SELECT count(*) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND pid = %s AND classid::bigint << 32 >> 44 = 19534"
+        )
         assert sql(posting, own, other.info.backend_pid) == [(1,)]
         assert get("/1/2020-02-29", during).status_code == 412
         other.commit()
@@ -163,7 +166,7 @@ def test_an_invalid_time_is_400_and_named(client, bearer, path):
     for invalid in (
         "", "2020-07-01", "2020-07-01T12:00:00", "2020-07-01 12:00:00Z", "2020-07-01T12:00:00 02:00", "now",
         "2020-02-30T12:00:00Z", "2020-07-01T25:00:00Z", "2020-07-01T12:00:00+99:00", "0001-01-01T00:00:00+01:00",
-        "2020-07-01T12:00:00.1234567Z", "٢٠٢٠-07-01T12:00:00Z", "2020-07-01T12:00:00Z\n",
+        "٢٠٢٠-07-01T12:00:00Z", "2020-07-01T12:00:00Z\n", "2020-07-01T12:00:60Z",
     ):  # fmt: skip
         reply = client.get(path, query_string={"known_at": invalid}, headers=bearer)
         assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "known_at"), invalid
