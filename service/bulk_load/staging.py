@@ -114,7 +114,8 @@ BAD_REVERSALS = """
             WHEN reversed.amt IS NULL AND NOT EXISTS (
                 SELECT FROM unnest(%(bad_loans)s::bigint[], %(bad_sources)s::text[]) AS bad (loan_id, source_id)
                 WHERE (bad.loan_id, bad.source_id) = (s.loan_id, s.reverses_source_id))
-                THEN format('loan %%s has no event ''%%s'' in the ledger or in this file', s.loan_id, s.reverses_source_id)
+                THEN format('loan %%s has no event ''%%s'' in the ledger or in this file',
+                            s.loan_id, s.reverses_source_id)
             WHEN reversed.is_reversal THEN format('event ''%%s'' is a reversal itself', s.reverses_source_id)
             WHEN (reversed.event_type, reversed.amt) <> (s.event_type, s.amt)
                 THEN format('expected the type and amount of event ''%%s'': %%s %%s', s.reverses_source_id,
