@@ -1,5 +1,5 @@
 -- Amounts in the minor units of each loan's currency; who posted an event and why; closed periods; recording times that
--- only grow, whatever the clock does.
+-- only grow, even if the clock is put back.
 
 -- Nothing is posted while the rows are read; readers wait only for the changes at the end of the transaction.
 LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
@@ -177,7 +177,7 @@ BEGIN
     IF current_setting('transaction_read_only')::boolean THEN
         reached := statement_timestamp();  -- release 1.0.0: safe unless the clock is put back
     ELSE
-        -- Whatever is recorded from now on is later, even if the clock is put back.
+        -- Everything that is recorded from now on is later, even if the clock is put back.
         reached := timestamptz 'epoch' + public.advance_recording_clock(0) * interval '1 microsecond';
     END IF;
     -- The time comes before the locks: a transaction that takes its lock later, or has ended by then, records after it
