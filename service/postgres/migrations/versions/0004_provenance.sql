@@ -36,7 +36,8 @@ ALTER TABLE public.loan_events
     ADD COLUMN posted_by text CHECK (posted_by <> ''),
     -- neither control characters nor what a spreadsheet takes for a formula
     ADD COLUMN memo text CONSTRAINT loan_events_memo_check
-        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@\uff1d\uff0b\uff0d\uff20]');
+        CHECK (length(memo) BETWEEN 1 AND 200
+               AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@\uff1d\uff0b\uff0d\uff20]');
 COMMENT ON COLUMN public.loan_events.amt IS 'above zero, in whole minor units of the currency of its loan';
 COMMENT ON COLUMN public.loan_events.recorded_at IS
     'when it was recorded: later than everything that was recorded, or given out as known_until, before';
@@ -290,7 +291,8 @@ BEGIN
         WHERE u.day <= closed_until
         ORDER BY u.position LIMIT most) AS r;
     IF refused IS NOT NULL THEN
-        RAISE EXCEPTION 'an event of loan % is dated in a period that is closed until %', refused -> 0 ->> 1, closed_until
+        RAISE EXCEPTION 'an event of loan % is dated in a period that is closed until %',
+            refused -> 0 ->> 1, closed_until
             USING ERRCODE = 'check_violation', COLUMN = 'post_date', CONSTRAINT = 'period_is_open', DETAIL = refused;
     END IF;
 
@@ -370,15 +372,16 @@ DECLARE
     loans        bigint;
     refused      boolean;
     recorded     timestamptz;
-    many_loans   CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans   CONSTANT int := 500;
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
     lock := public.begin_posting();
 
-    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest finds out whether
-    -- to look closer; events are aggregated before anything is computed, so that the rules cost little per event.
+    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest finds out
+    -- whether to look closer; events are aggregated before anything is computed, so that rules cost little per event.
     -- IS NOT TRUE: nulls and NaN are refused, too.
     WITH locked AS MATERIALIZED (
         SELECT l.loan_id, l.initial_amt + l.turnover AS total, l.exponent FROM public.loans AS l
@@ -570,8 +573,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS 'open_loan_once, as release 1.0.0 calls it.';
 
-REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock, public.to_rfc3339,
-    public.trim_scales, public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
-    FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock,
+    public.to_rfc3339, public.trim_scales, public.create_loans, public.refuse_events, public.append_events,
+    public.append_events_once, public.open_loan_once FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once,
     public.trim_scales TO loaner_poster;
