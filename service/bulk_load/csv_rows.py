@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import BinaryIO
 
-from service.domain.money import to_cents, to_positive_cents
-from service.domain.parsing import parse_date, parse_event_type, parse_loan_id
+from service.bulk_load.content_digest import BYTE_ORDER_MARK, ContentDigest
+from service.domain.money import parse_amount, parse_positive_amount
+from service.domain.parsing import parse_date, parse_event_type, parse_loan_id, parse_memo, parse_source_id
 
 MAX_LINE_BYTES = 4096
+_BLOCK_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -28,79 +29,139 @@ class BadRow:
 
 
 @dataclass(frozen=True)
-class Format:
-    """The format of a file's rows.
+class Column:
+    """A column of a file.
 
     Attributes:
-        fields: The columns in their order, each with the function that validates it.
-        plain: Matches a row in the common notation, with the date as its group. In such a row only the date is left
-            to validate.
+        parse: Validates a field, and raises ValueError.
+        plain: Matches a field in the common notation. Of a date it matches more: dates are also validated.
+        required: Whether a file must have the column. A file without a header has the required columns.
+        blank: Whether a field may be empty.
     """
 
-    fields: dict[str, Callable[[str], object]]
-    plain: re.Pattern[bytes]
+    parse: Callable[[str], object]
+    plain: bytes
+    required: bool = True
+    blank: bool = False
 
 
-_PLAIN_ID = rb"[1-9][0-9]{0,17}"
-_PLAIN_DATE = rb"([0-9]{4}-[0-9]{2}-[0-9]{2})"
-LOANS = Format(
-    {"loan_id": parse_loan_id, "start_date": parse_date, "initial_amt": to_cents},
-    re.compile(_PLAIN_ID + rb"," + _PLAIN_DATE + rb",[0-9]{1,16}\.[0-9]{2}"),
-)
-EVENTS = Format(
-    {"loan_id": parse_loan_id, "event_type": parse_event_type, "post_date": parse_date, "amt": to_positive_cents},
-    re.compile(_PLAIN_ID + rb",(?:fee|interest|payment)," + _PLAIN_DATE + rb",(?=.*[1-9])[0-9]{1,16}\.[0-9]{2}"),
-)
+Format = dict[str, Column]
+
+
+def _parse_currency(text: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", text):
+        raise ValueError("expected three capital letters, such as USD")
+    return text
+
+
+_ID = Column(parse_loan_id, rb"[1-9][0-9]{0,17}")
+_DATE = Column(parse_date, rb"([0-9]{4}-[0-9]{2}-[0-9]{2})")
+_AMOUNT = rb"[0-9]{1,18}(?:\.[0-9]{1,4})?"
+# printable ASCII characters except the quote and the comma, without spaces around
+_TEXT = rb"[!#-+\--~](?:[ !#-+\--~]{0,198}[!#-+\--~])?"
+_SOURCE_ID = Column(parse_source_id, rb"(?:" + _TEXT + rb")?", required=False, blank=True)
+LOANS: Format = {
+    "loan_id": _ID,
+    "start_date": _DATE,
+    "initial_amt": Column(parse_amount, _AMOUNT),
+    "currency": Column(_parse_currency, rb"[A-Z]{3}", required=False),
+}
+EVENTS: Format = {
+    "loan_id": _ID,
+    "event_type": Column(parse_event_type, rb"(?:fee|interest|payment)"),
+    "post_date": _DATE,
+    "amt": Column(parse_positive_amount, rb"(?!0+(?:\.0+)?(?:,|$))" + _AMOUNT),
+    "source_id": _SOURCE_ID,
+    "reverses_source_id": _SOURCE_ID,
+    "memo": Column(parse_memo, rb"(?:(?![=+\-@])" + _TEXT + rb")?", required=False, blank=True),
+}
 
 
 class Rows:
     """Iterates over a file's valid rows in the format of COPY, preceded by their line numbers.
 
     Args:
-        path: The file, which is read once.
-        format: The format of its rows.
-        on_bytes: Receives every piece of the file as it is read.
+        path: The file, which is read once. Its first line is read immediately.
+        format: The columns that it may have.
+        on_read: Receives the number of bytes of each piece that is read.
 
     Attributes:
+        columns: The file's columns in their order; empty if its header is invalid.
+        content: Identifies the content, after the iteration.
         bad: The errors found so far.
-        bad_ids: Loans of rows whose errors are in other fields than the loan id.
+        bad_loans: Loans of invalid rows whose loan id is valid.
+        bad_events: The same with source ids.
         good: The number of valid rows.
     """
 
-    def __init__(self, path: Path, format: Format, on_bytes: Callable[[bytes], object]) -> None:
+    def __init__(self, path: Path, format: Format, on_read: Callable[[int], object] = lambda size: None) -> None:
         self.path = path
+        self.content = ContentDigest()
         self.bad: list[BadRow] = []
-        self.bad_ids: set[int] = set()
+        self.bad_loans: set[int] = set()
+        self.bad_events: set[tuple[int, str]] = set()
         self.good = 0
-        self._format = format
-        self._on_bytes = on_bytes
+        self._on_read = on_read
         self._dates: set[bytes] = set()
+        self._lines = self._read_lines()
+        self._first_line = next(self._lines, b"").removeprefix(BYTE_ORDER_MARK)
+        self.columns = {name: column for name, column in format.items() if column.required}
+        self._has_header = self._read_header(format)
 
     def __iter__(self) -> Iterator[bytes]:
-        plain, dates = self._format.plain.fullmatch, self._dates
-        with self.path.open("rb") as file:
-            for number, line in enumerate(self._lines(file), start=1):
-                row = line.rstrip(b"\r\n")
-                match = plain(row)
-                if match and (match[1] in dates or self._is_date(match[1])):
-                    self.good += 1
-                    yield b"%d,%b\n" % (number, row)
-                    continue
-                checked = self._check(number, row)
+        plain = re.compile(rb",".join(column.plain for column in self.columns.values())).fullmatch
+        dates = self._dates
+        for number, line in enumerate(self._all_lines(), start=1):
+            row = line.rstrip(b"\r")
+            match = plain(row) if len(line) <= MAX_LINE_BYTES else None
+            if match and (match[1] in dates or self._is_date(match[1])):
+                self.good += 1
+                yield b"%d,%b\n" % (number, row)
+            elif number > 1 or not self._has_header:
+                checked = self._check(number, line)
                 if checked is not None:
                     self.good += 1
                     yield b"%d,%b\n" % (number, checked)
 
-    def _lines(self, file: BinaryIO) -> Iterator[bytes]:
-        first = True
-        while line := file.readline(MAX_LINE_BYTES):
-            self._on_bytes(line)
-            rest = line
-            while len(rest) == MAX_LINE_BYTES and not rest.endswith(b"\n"):
-                rest = file.readline(MAX_LINE_BYTES)  # skip the rest of a line that is too long to be valid
-                self._on_bytes(rest)
-            yield line.removeprefix(b"\xef\xbb\xbf") if first else line
-            first = False
+    def _all_lines(self) -> Iterator[bytes]:
+        if self.columns:
+            yield self._first_line
+            yield from self._lines
+
+    def _read_lines(self) -> Iterator[bytes]:
+        """Yield lines without line feeds. Of a line that is too long, enough is kept to show that."""
+        rest = b""
+        with self.path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                self._on_read(len(block))
+                end = block.rfind(b"\n") + 1
+                if end:
+                    lines = rest + block[:end]
+                    self.content.update(lines)
+                    yield from lines[:-1].split(b"\n")
+                    rest = b""
+                rest = (rest + block[end:])[: MAX_LINE_BYTES + 1]
+        if rest:
+            self.content.update(rest)
+            yield rest
+
+    def _read_header(self, format: Format) -> bool:
+        """Return whether the first line is a header, which is one that names a column; set `columns` to its columns."""
+        try:
+            names = [name.lower() for name in _split(self._first_line)]
+        except ValueError:
+            return False
+        if not any(name in format for name in names):
+            return False
+        wrong = [f"unknown column {name!r}" for name in names if name not in format]
+        wrong += [f"column {name} occurs twice" for name in format if names.count(name) > 1]
+        wrong += [
+            f"column {name} is missing" for name, column in format.items() if column.required and name not in names
+        ]
+        self.columns = {} if wrong else {name: format[name] for name in names}
+        for reason in wrong:
+            self._reject(1, "header", f"{reason} (the columns are {', '.join(format)})")
+        return True
 
     def _is_date(self, text: bytes) -> bool:
         try:
@@ -110,37 +171,56 @@ class Rows:
         self._dates.add(text)
         return True
 
-    def _check(self, number: int, row: bytes) -> bytes | None:
-        """Return the row in the format of COPY; None for an empty line, a header or an invalid row (recorded)."""
-        if not row:
+    def _check(self, number: int, line: bytes) -> bytes | None:
+        """Return the row in the format of COPY; None for an empty line or an invalid row (recorded)."""
+        if not line.rstrip(b"\r"):
             return None
-        names = list(self._format.fields)
         try:
-            text = row.decode("utf-8")
-            fields = [field.strip() for field in next(csv.reader([text], strict=True))]
-        except UnicodeDecodeError:
-            self._reject(number, "row", "expected UTF-8 text")
+            fields = _split(line)
+        except ValueError as err:
+            self._reject(number, "row", str(err))
             return None
-        except (csv.Error, StopIteration) as err:
-            self._reject(number, "row", f"invalid CSV: {err}")
+        if len(fields) != len(self.columns):
+            expected = f"expected {len(self.columns)} fields ({','.join(self.columns)})"
+            self._reject(number, "row", f"{expected}, found {len(fields)}")
             return None
-        if number == 1 and [field.lower() for field in fields] == names:
-            return None
-        if len(fields) != len(names):
-            self._reject(number, "row", f"expected {len(names)} fields ({','.join(names)}), found {len(fields)}")
-            return None
+        row = dict(zip(self.columns, fields, strict=True))
         invalid = []
-        for (name, validate), field in zip(self._format.fields.items(), fields, strict=True):
+        for name, column in self.columns.items():
             try:
-                validate(field)
+                if row[name] or not column.blank:
+                    column.parse(row[name])
             except ValueError as err:
                 invalid.append(name)
-                self._reject(number, name, f"{err}, found {field!r}")
+                self._reject(number, name, f"{err}, found {row[name]!r}")
         if not invalid:
-            return ",".join(fields).encode()
+            return ",".join(map(_quote, fields)).encode()
         if "loan_id" not in invalid:
-            self.bad_ids.add(int(fields[0]))
+            self.bad_loans.add(int(row["loan_id"]))
+            if row.get("source_id") and "source_id" not in invalid:
+                self.bad_events.add((int(row["loan_id"]), row["source_id"]))
         return None
 
     def _reject(self, number: int, field: str, reason: str) -> None:
         self.bad.append(BadRow(str(self.path), number, field, reason))
+
+
+def _split(line: bytes) -> list[str]:
+    """Return a row's fields without spaces around them.
+
+    Raises:
+        ValueError: If the line is not a row.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise ValueError(f"the line is longer than {MAX_LINE_BYTES} bytes")
+    try:
+        return [field.strip() for field in next(csv.reader([line.rstrip(b"\r").decode("utf-8")], strict=True))]
+    except UnicodeDecodeError:
+        raise ValueError("expected UTF-8 text") from None
+    except (csv.Error, StopIteration) as err:
+        raise ValueError(f"invalid CSV: {err}") from None
+
+
+def _quote(field: str) -> str:
+    """Return a valid field as COPY reads it; an empty one is null."""
+    return '"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field

@@ -4,47 +4,29 @@ Rows are streamed with COPY into temporary tables, checked against the ledger th
 ledger's SQL functions. Nothing is written to the ledger before every row has been validated.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection
 
+from service.bulk_load import staging
 from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
 from service.errors import LoanerError
 
 # Events per call of the posting function. Each call holds them in arrays, in the server's memory.
 BATCH_EVENTS = 1_000_000
+_COPY_BYTES = 65_536
 # An advisory lock: loads run one after the other.
 _LOAD_LOCK = 0x6C6F6164
-_STAGE = """
-    CREATE TEMP TABLE staged_loans
-        (line bigint, loan_id bigint, start_date date, initial_amt numeric) ON COMMIT DROP;
-    CREATE TEMP TABLE staged_events
-        (line bigint, loan_id bigint, event_type text, post_date date, amt numeric) ON COMMIT DROP;
-"""
-# A loan that already exists with the same terms is not an error, and stays unchanged.
-_BAD_LOANS = """
-    SELECT s.line, 'loan_id', CASE
-        WHEN s.first_line < s.line THEN 'loan ' || s.loan_id || ' is already in this file, on line ' || s.first_line
-        ELSE 'loan ' || s.loan_id || ' already exists with different terms' END
-    FROM (SELECT *, min(line) OVER (PARTITION BY loan_id) AS first_line FROM staged_loans) AS s
-    LEFT JOIN loans AS l USING (loan_id)
-    WHERE s.first_line < s.line OR (l.start_date, l.initial_amt) <> (s.start_date, s.initial_amt)
-"""
-_BAD_EVENTS = """
-    SELECT s.line, 'loan_id', 'unknown loan ' || s.loan_id
-    FROM staged_events AS s
-    WHERE NOT EXISTS (SELECT FROM loans AS l WHERE l.loan_id = s.loan_id)
-      AND NOT EXISTS (SELECT FROM staged_loans AS n WHERE n.loan_id = s.loan_id)
-      AND NOT s.loan_id = ANY (%s::bigint[])
-"""
+_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
 _CREATE_LOANS = """
-    SELECT count, create_loans(loan_ids, start_dates, initial_amts, currencies)
+    SELECT count, create_loans(loan_ids, start_dates, initial_amts, currencies, %s)
     FROM (SELECT count(*), array_agg(loan_id) AS loan_ids, array_agg(start_date) AS start_dates,
-                 array_agg(initial_amt) AS initial_amts, array_agg('USD'::text) AS currencies
+                 array_agg(initial_amt) AS initial_amts, array_agg(currency) AS currencies
           FROM staged_loans AS s
           WHERE NOT EXISTS (SELECT FROM loans AS l WHERE l.loan_id = s.loan_id)) AS batch
     WHERE count > 0
@@ -53,13 +35,24 @@ _BATCH_END = """
     SELECT max(loan_id)
     FROM (SELECT loan_id FROM staged_events WHERE loan_id > %s ORDER BY loan_id LIMIT %s) AS batch
 """
+# Columns that the file does not have are null instead of arrays of nulls.
 _POST_EVENTS = """
-    SELECT max(cardinality(batch.loan_ids)) FROM (
-        SELECT array_agg(loan_id) AS loan_ids, array_agg(event_type) AS event_types,
-               array_agg(post_date) AS post_dates, array_agg(amt) AS amts
-        FROM (SELECT * FROM staged_events WHERE loan_id > %s AND loan_id <= %s ORDER BY loan_id, line) AS ordered
-    ) AS batch, post_events(batch.loan_ids, batch.event_types, batch.post_dates, batch.amts)
+    SELECT max(batch.events) FROM (
+        SELECT count(*) AS events, array_agg(loan_id) AS loan_ids, array_agg(event_type) AS event_types,
+               array_agg(post_date) AS post_dates, array_agg(amt) AS amts, {source_ids} AS source_ids,
+               {reversed_ids} AS reversed_ids, {memos} AS memos
+        FROM ({rows} WHERE s.loan_id > %s AND s.loan_id <= %s AND s.follows = %s ORDER BY s.loan_id, s.line) AS ordered
+        HAVING count(*) > 0
+    ) AS batch, append_events(batch.loan_ids, batch.event_types, batch.post_dates, batch.amts, batch.source_ids,
+                              batch.reversed_ids, batch.memos, %s, %s::date)
 """
+_ROWS = "SELECT s.* FROM staged_events AS s"
+_ROWS_WITH_REVERSALS = """
+    SELECT s.*, e.tx_id AS reversed_id FROM staged_events AS s
+    LEFT JOIN loan_events AS e ON e.loan_id = s.loan_id AND e.source_id = s.reverses_source_id
+"""
+
+OnProgress = Callable[[str, int], object]
 
 
 class LoadRejected(LoanerError):
@@ -82,11 +75,28 @@ class LoadResult:
         loans: Number of loans that were created.
         events: Number of events that were posted.
         existing_loans: Number of loans in the file that already existed with the same terms.
+        skipped_events: Number of events whose source_id was already recorded, with the same terms.
     """
 
     loans: int
     events: int
     existing_loans: int
+    skipped_events: int
+
+
+@dataclass(frozen=True)
+class _Provenance:
+    """Who posts, and which dates are open.
+
+    Attributes:
+        posted_by: None for the database's session user.
+        closed_until: The day until which the ledger is closed, if it is.
+        latest_date: The latest date of an event; None for any.
+    """
+
+    posted_by: str | None
+    closed_until: date | None
+    latest_date: date | None
 
 
 class _Stream:
@@ -114,7 +124,9 @@ def load(
     events: Path,
     *,
     again: bool = False,
-    on_progress: Callable[[str, int], object] = lambda step, amount: None,
+    name: str | None = None,
+    latest_date: date | None = None,
+    on_progress: OnProgress = lambda step, amount: None,
 ) -> LoadResult:
     """Load two files in one transaction. On any error nothing is written.
 
@@ -122,11 +134,13 @@ def load(
         connection: Its user must have the rights of `loaner_poster`.
         loans: CSV file of loans.
         events: CSV file of events.
-        again: Whether to load files that were loaded before.
+        again: Whether to load events without source ids from a file that was loaded before.
+        name: A name that is recorded beside the database's session user.
+        latest_date: The latest date of an event, except of a reversal on its event's date; None for any.
         on_progress: Receives ("read", number of bytes since the last call), then ("post", number of events so far).
 
     Raises:
-        LoadRejected: If a file cannot be read, was loaded before, or has invalid rows.
+        LoadRejected: If a file cannot be read, its events were loaded before, or it has invalid rows.
     """
     for path in (loans, events):
         try:
@@ -135,67 +149,117 @@ def load(
             raise LoadRejected(f"{path}: {err.strerror}") from err
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOAD_LOCK,))
-        cursor.execute(_STAGE)
-        digests = {}
-        files = []
-        for path, table, columns in ((loans, "staged_loans", LOANS), (events, "staged_events", EVENTS)):
-            digest = hashlib.sha256()
-            files.append(_copy(cursor, path, table, columns, digest, on_progress))
-            digests[path] = digest.digest()
+        cursor.execute(staging.CREATE_TABLES)
+        loan_rows = _stage(cursor, loans, "staged_loans", LOANS, on_progress)
+        event_rows = _stage(cursor, events, "staged_events", EVENTS, on_progress)
         if not again:
-            _reject_loaded(cursor, digests)
-        loan_rows, event_rows = files
-        cursor.execute("ANALYZE staged_loans; ANALYZE staged_events")
-        # Events of a loan whose own row is invalid are not reported: correcting that row is enough.
-        bad = sorted(loan_rows.bad + _query_bad_rows(cursor, loans, _BAD_LOANS), key=_line)
-        bad += sorted(event_rows.bad + _query_bad_rows(cursor, events, _BAD_EVENTS, list(loan_rows.bad_ids)), key=_line)
-        if bad:
-            count = len({(row.file, row.line) for row in bad})
-            raise LoadRejected(f"{len(bad)} error(s) in {count} row(s); nothing was loaded", bad)
-        cursor.execute(_CREATE_LOANS)
-        created, _ = cursor.fetchone() or (0, None)
-        _post(cursor, event_rows.good, on_progress)
-        for rows in files:
+            _reject_loaded(cursor, event_rows)
+        provenance = _read_provenance(cursor, name, latest_date)
+        skipped = _check(cursor, loan_rows, event_rows, provenance)
+        try:
+            cursor.execute(_CREATE_LOANS, (provenance.posted_by,))
+            created, _ = cursor.fetchone() or (0, None)
+            _post(cursor, event_rows, provenance, on_progress)
+        except psycopg2.IntegrityError as err:
+            # The checks accepted every row, so another transaction has committed since.
+            raise LoadRejected(
+                f"the ledger changed while the files were loaded ({err.diag.message_primary}); nothing was loaded, "
+                "load them again"
+            ) from err
+        for rows in (loan_rows, event_rows):
             cursor.execute(
                 "INSERT INTO loaded_files (digest, file, rows) VALUES (%s, %s, %s)",
-                (digests[rows.path], rows.path.name, rows.good),
+                (rows.content.digest(), rows.path.name, rows.good),
             )
-    return LoadResult(created, event_rows.good, loan_rows.good - created)
+    return LoadResult(created, event_rows.good - skipped, loan_rows.good - created, skipped)
 
 
-def _copy(
-    cursor: Any, path: Path, table: str, columns: Format, digest: Any, on_progress: Callable[[str, int], object]
-) -> Rows:
-    def on_bytes(piece: bytes) -> None:
-        digest.update(piece)
-        on_progress("read", len(piece))
-
-    rows = Rows(path, columns, on_bytes)
-    cursor.copy_expert(f"COPY {table} FROM STDIN (FORMAT csv)", _Stream(iter(rows)))
+def _stage(cursor: Any, path: Path, table: str, format: Format, on_progress: OnProgress) -> Rows:
+    rows = Rows(path, format, lambda size: on_progress("read", size))
+    columns = ", ".join(("line", *(rows.columns or format)))
+    cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", _Stream(iter(rows)), _COPY_BYTES)
+    cursor.execute(f"ANALYZE {table}")
     return rows
 
 
-def _reject_loaded(cursor: Any, digests: dict[Path, bytes]) -> None:
-    for path, digest in digests.items():
-        cursor.execute("SELECT max(loaded_at) FROM loaded_files WHERE digest = %s AND rows > 0", (digest,))
-        (loaded_at,) = cursor.fetchone()
-        if loaded_at is not None:
-            raise LoadRejected(
-                f"{path} was already loaded on {loaded_at:%Y-%m-%d %H:%M}; to load it again, add --again"
-            )
+def _reject_loaded(cursor: Any, rows: Rows) -> None:
+    """Reject events that were loaded before and would count twice. Events with source ids and loans never do."""
+    cursor.execute("SELECT EXISTS (SELECT FROM staged_events WHERE source_id IS NULL)")
+    if not cursor.fetchone()[0]:
+        return
+    forms = rows.content.recorded_forms()
+    cursor.execute("SELECT max(loaded_at) FROM loaded_files WHERE digest = ANY (%s) AND rows > 0", (forms,))
+    (loaded_at,) = cursor.fetchone()
+    if loaded_at is not None:
+        raise LoadRejected(
+            f"{rows.path} was already loaded on {loaded_at:%Y-%m-%d %H:%M}; to load it again, add --again"
+        )
+
+
+def _read_provenance(cursor: Any, name: str | None, latest_date: date | None) -> _Provenance:
+    cursor.execute(_CLOSED_UNTIL)
+    (closed_until,) = cursor.fetchone() or (None,)
+    posted_by = None
+    if name is not None:
+        cursor.execute("SELECT session_user")
+        posted_by = f"{cursor.fetchone()[0]} ({name})"
+    return _Provenance(posted_by, closed_until, latest_date)
+
+
+def _check(cursor: Any, loans: Rows, events: Rows, provenance: _Provenance) -> int:
+    """Check every row, and return the number of events that are skipped.
+
+    Raises:
+        LoadRejected: If any row is invalid.
+    """
+    parameters = {
+        "closed_until": provenance.closed_until,
+        "latest_date": provenance.latest_date,
+        "bad_loans": list(loans.bad_loans),
+    }
+    bad_loans, bad_events, skipped = loans.bad, events.bad, 0
+    # Without the columns of one file the rows of the other cannot be checked.
+    if loans.columns and events.columns:
+        bad_loans = bad_loans + _query_bad_rows(cursor, loans, staging.BAD_LOANS, parameters)
+        if "source_id" in events.columns:
+            cursor.execute(staging.MATCH_EVENTS)
+            bad_events = bad_events + _query_bad_rows(cursor, events, staging.DIFFERENT_EVENTS)
+            cursor.execute(staging.COUNT_SKIPPED)
+            (skipped,) = cursor.fetchone()
+            cursor.execute(staging.DELETE_MATCHED)
+        if "reverses_source_id" in events.columns:
+            bad_ids, bad_sources = zip(*events.bad_events, strict=True) if events.bad_events else ((), ())
+            sources = {"bad_loans": list(bad_ids), "bad_sources": list(bad_sources)}
+            bad_events = bad_events + _query_bad_rows(cursor, events, staging.BAD_REVERSALS, sources)
+        bad_events = bad_events + _query_bad_rows(cursor, events, staging.BAD_EVENTS, parameters)
+    bad = sorted(dict.fromkeys(bad_loans), key=_line) + sorted(dict.fromkeys(bad_events), key=_line)
+    if bad:
+        count = len({(row.file, row.line) for row in bad})
+        raise LoadRejected(f"refused {count} row(s) with {len(bad)} error(s); nothing was loaded", bad)
+    return skipped
 
 
 def _line(row: BadRow) -> int:
     return row.line
 
 
-def _query_bad_rows(cursor: Any, path: Path, query: str, *parameters: object) -> list[BadRow]:
-    cursor.execute(query, parameters or None)
-    return [BadRow(str(path), line, field, reason) for line, field, reason in cursor]
+def _query_bad_rows(cursor: Any, rows: Rows, query: str, parameters: dict[str, Any] | None = None) -> list[BadRow]:
+    cursor.execute(query, parameters)
+    return [BadRow(str(rows.path), line, field, reason) for line, field, reason in cursor]
 
 
-def _post(cursor: Any, events: int, on_progress: Callable[[str, int], object]) -> None:
-    if events > BATCH_EVENTS:
+def _post(cursor: Any, rows: Rows, provenance: _Provenance, on_progress: OnProgress) -> None:
+    post_events = _POST_EVENTS.format(
+        source_ids="array_agg(source_id)" if "source_id" in rows.columns else "NULL::text[]",
+        reversed_ids="array_agg(reversed_id)" if "reverses_source_id" in rows.columns else "NULL::bigint[]",
+        memos="array_agg(memo)" if "memo" in rows.columns else "NULL::text[]",
+        rows=_ROWS_WITH_REVERSALS if "reverses_source_id" in rows.columns else _ROWS,
+    )
+    waves = [False]
+    if "reverses_source_id" in rows.columns:
+        cursor.execute(staging.MARK_FOLLOWING)
+        waves = [False, True] if cursor.rowcount else waves
+    if rows.good > BATCH_EVENTS:
         cursor.execute("CREATE INDEX ON staged_events (loan_id)")
     after = posted = 0
     while True:
@@ -203,7 +267,8 @@ def _post(cursor: Any, events: int, on_progress: Callable[[str, int], object]) -
         (until,) = cursor.fetchone()
         if until is None:
             return
-        cursor.execute(_POST_EVENTS, (after, until))
-        posted += cursor.fetchone()[0]
+        for follows in waves:
+            cursor.execute(post_events, (after, until, follows, provenance.posted_by, provenance.latest_date))
+            posted += cursor.fetchone()[0] or 0
         on_progress("post", posted)
         after = until

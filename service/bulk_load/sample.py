@@ -30,14 +30,14 @@ class SampleLoan:
         return "".join(f"{self.loan_id},{kind},{day},{to_decimal_string(cents)}\n" for kind, day, cents in self.events)
 
 
-def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1) -> Iterator[SampleLoan]:
+def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1, first_id: int = 1) -> Iterator[SampleLoan]:
     """Yield loans of December 2019 with events in 2020, sorted by date.
 
     Half of the events are payments, two fifths are interest of about one percent of the principal, the rest are fees.
     """
     generator = random.Random(seed)
     days = [FIRST_DAY + timedelta(days=number) for number in range(DAYS)]
-    for loan_id in range(1, loans + 1):
+    for loan_id in range(first_id, first_id + loans):
         principal = generator.randrange(1_000, 50_001) * 100
         payment = max(100, 2 * principal // max(events_per_loan, 1) // 3)
         dates = sorted(generator.choices(range(DAYS), k=events_per_loan))
@@ -56,10 +56,10 @@ def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1) -> I
 
 
 def write_sample(
-    loans_file: Path, events_file: Path, loans: int = 10, events_per_loan: int = 10, seed: int = 1
+    loans_file: Path, events_file: Path, loans: int = 10, events_per_loan: int = 10, seed: int = 1, first_id: int = 1
 ) -> None:
     """Write sample files for `load`. Events are sorted by loan."""
     with loans_file.open("w") as loan_rows, events_file.open("w") as event_rows:
-        for loan in sample_loans(loans, events_per_loan, seed):
+        for loan in sample_loans(loans, events_per_loan, seed, first_id):
             loan_rows.write(loan.loan_row())
             event_rows.write(loan.event_rows())

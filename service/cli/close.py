@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.cli.database import open_postgres
+from service.cli.parsed_value import ParsedValue
 from service.domain.calendar import Calendar
 from service.domain.parsing import parse_date
 from service.domain.provenance import parse_name, parse_reason
@@ -20,27 +21,11 @@ LOCK_TIMEOUT_S = 30
 """How long to wait for open postings. New ones wait as long, so that a long load must not keep them waiting."""
 
 
-class _Parsed(click.ParamType):  # type: ignore[type-arg]  # generic only for type checkers
-    """A command-line value that one of the strict parsers accepts."""
-
-    def __init__(self, name: str, parse: Any) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except ValueError as err:
-            self.fail(str(err), param, ctx)
-
-
 @click.command("close")
-@click.option("--until", type=_Parsed("DATE", parse_date), help="The last day to close, before today: YYYY-MM-DD.")
+@click.option("--until", type=ParsedValue("DATE", parse_date), help="The last day to close, before today: YYYY-MM-DD.")
 @click.option("--none", "reopen", is_flag=True, help="Reopen every day.")
-@click.option("--why", type=_Parsed("TEXT", parse_reason), help="The reason, which is recorded.")
-@click.option("--as", "name", type=_Parsed("NAME", parse_name), help="Who closes, beside the user of the database.")
+@click.option("--why", type=ParsedValue("TEXT", parse_reason), help="The reason, which is recorded.")
+@click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who closes, beside the user of the database.")
 @click.option("--list", "listed", is_flag=True, help="List every closing and reopening, the latest first.")
 @click.pass_context
 def close_command(

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from service.bulk_load.loader import LoadRejected, load
 from service.bulk_load.sample import write_sample
 from service.cli.database import open_postgres
+from service.cli.parsed_value import ParsedValue
+from service.domain.calendar import Calendar, latest_post_date
+from service.domain.provenance import parse_name
 from service.postgres.connect import connect
 
 _FILE = click.Path(path_type=Path)
@@ -37,14 +40,20 @@ def migrate_command(ctx: click.Context, partitions: int | None) -> None:
 @click.command("load")
 @click.argument("loans", type=_FILE)
 @click.argument("events", type=_FILE)
-@click.option("--again", is_flag=True, help="Load the files even if they were loaded before.")
+@click.option("--again", is_flag=True, help="Load EVENTS again: events without a source_id count twice.")
+@click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who loads, beside the user of the database.")
 @click.pass_context
-def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> None:
+def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, name: str | None) -> None:
     """Load loans and events from CSV files (PSQL_POSTING_USER).
 
-    LOANS has the columns loan_id,start_date,initial_amt and EVENTS the columns loan_id,event_type,post_date,amt. A
-    header row with these names is optional. If any row is invalid, nothing is loaded.
+    LOANS has the columns loan_id,start_date,initial_amt and optionally currency. EVENTS has the columns
+    loan_id,event_type,post_date,amt and optionally source_id, reverses_source_id and memo. Optional columns require a
+    header row. Loans that exist with the same terms are skipped, and so are events whose source_id their loan already
+    has. If any row is invalid, nothing is loaded.
     """
+    application, _ = ctx.obj
+    today = Calendar(application.server.timezone).today()
+    latest_date = latest_post_date(today, application.ledger.max_future_days)
     with open_postgres(ctx) as settings, closing(connect(settings, "posting")) as connection:
         amount_column = TextColumn("{task.fields[shown]}")
         columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
@@ -62,15 +71,17 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
                     progress.update(posting, completed=amount, shown=f"{amount} events")
 
             try:
-                loaded = load(connection, loans, events, again=again, on_progress=on_progress)
+                loaded = load(
+                    connection, loans, events, again=again, name=name, latest_date=latest_date, on_progress=on_progress
+                )
                 progress.update(posting, total=loaded.events)
             except LoadRejected as err:
                 progress.stop()
                 for row in err.bad_rows:
                     click.echo(str(row), err=True)
                 raise
-    existing = f" ({loaded.existing_loans} more already existed)" if loaded.existing_loans else ""
-    click.echo(f"loaded {loaded.loans} loans{existing} and {loaded.events} events")
+    skipped = f"skipped {loaded.existing_loans} loans and {loaded.skipped_events} events that were already recorded"
+    click.echo(f"loaded {loaded.loans} loans and {loaded.events} events; {skipped}; refused 0 rows")
 
 
 @click.command("sample")
@@ -80,11 +91,14 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool) -> 
 @click.option(
     "--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="Number of events of each loan."
 )
+@click.option("--first-id", default=1, show_default=True, type=click.IntRange(1), help="The id of the first loan.")
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same files.")
-def sample_command(loans_file: Path, events_file: Path, loans: int, events_per_loan: int, seed: int) -> None:
+def sample_command(
+    loans_file: Path, events_file: Path, loans: int, events_per_loan: int, first_id: int, seed: int
+) -> None:
     """Write random loans and events as CSV files for `load`."""
     try:
-        write_sample(loans_file, events_file, loans, events_per_loan, seed)
+        write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id)
     except OSError as err:
         raise click.ClickException(f"{err.filename}: {err.strerror}") from err
     click.echo(f"wrote {loans} loans to {loans_file} and {loans * events_per_loan} events to {events_file}")

@@ -1,7 +1,7 @@
 """Posts to the ledger through its SQL functions: each request is one statement, and so one transaction."""
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +9,7 @@ import orjson
 import psycopg2
 from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
+from service.domain.calendar import latest_post_date
 from service.domain.money import to_minor_units
 from service.domain.provenance import to_printable
 from service.errors import (
@@ -131,7 +132,7 @@ class LedgerWriter:
             [event.reverses for event in events],
             [event.memo for event in events],
         )
-        provenance = (to_printable(posted_by), self._latest_date(today))
+        provenance = (to_printable(posted_by), latest_post_date(today, self._max_future_days))
         try:
             return self._execute(_APPEND_EVENTS, fingerprint, expected_version, today, loan_id, *columns, *provenance)
         except UniqueViolation as err:
@@ -177,11 +178,6 @@ class LedgerWriter:
             if err.diag.column_name in ("currency", "initial_amt"):  # the database has another release's table
                 raise InvalidRequest([(err.diag.column_name, err.diag.message_primary or "")]) from err
             raise
-
-    def _latest_date(self, today: date) -> date | None:
-        if self._max_future_days == 0:
-            return None
-        return today + min(timedelta(days=self._max_future_days), date.max - today)
 
     def _execute(self, query: str, fingerprint: RequestFingerprint | None, *parameters: object) -> PostResult:
         identity = (fingerprint.id, fingerprint.digest) if fingerprint else (None, None)

@@ -5,6 +5,7 @@ A shell block runs here if its fence says `sh test`. In a block with prompts (`$
 
 import re
 import subprocess
+import sys
 
 from tests.architecture.word_list import tracked_files
 from tests.conftest import ROOT
@@ -35,6 +36,7 @@ def test_documented_commands_run_on_a_standalone_service():
     url = f"http://localhost:{(port := free_port())}"
     with checkout() as clone, started("--standalone", cwd=clone, PORT=str(port), WORKERS="1") as (process, read_log):
         wait_until_up(process, f"{url}/healthcheck", read_log)
+        (clone / ".venv").symlink_to(sys.prefix)
         for place, commands, output in blocks:
             script = _PREAMBLE + "\n".join(commands).replace(DOCUMENTED_URL, url)
             done = subprocess.run(["bash", "-c", script], cwd=clone, capture_output=True, text=True, timeout=30)

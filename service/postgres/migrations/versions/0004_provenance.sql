@@ -1,5 +1,5 @@
 -- Amounts in the minor units of each loan's currency; who posted an event and why; closed periods; recording times that
--- only grow, whatever the clock does.
+-- only grow, even if the clock is put back.
 
 -- Nothing is posted while the rows are read; readers wait only for the changes at the end of the transaction.
 LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
@@ -36,7 +36,8 @@ ALTER TABLE public.loan_events
     ADD COLUMN posted_by text CHECK (posted_by <> ''),
     -- neither control characters nor what a spreadsheet takes for a formula
     ADD COLUMN memo text CONSTRAINT loan_events_memo_check
-        CHECK (length(memo) BETWEEN 1 AND 200 AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@\uff1d\uff0b\uff0d\uff20]');
+        CHECK (length(memo) BETWEEN 1 AND 200
+               AND memo !~ '[\x01-\x1f\x7f-\x9f\u2028\u2029]' AND memo !~ '^\s*[-=+@\uff1d\uff0b\uff0d\uff20]');
 COMMENT ON COLUMN public.loan_events.amt IS 'above zero, in whole minor units of the currency of its loan';
 COMMENT ON COLUMN public.loan_events.recorded_at IS
     'when it was recorded: later than everything that was recorded, or given out as known_until, before';
@@ -109,16 +110,17 @@ COMMENT ON FUNCTION public.close_period IS
     'Close the ledger until a day, or reopen what is later, and return until when it was closed; until null reopens '
     'everything. For the owner of the tables. closed_by: a name beside that of the database''s user.';
 
--- The functions that follow are called only by functions that set search_path.
+-- The functions that follow are called only by functions that set search_path. Every posting calls them several times,
+-- so locks are taken in assignments, which PL/pgSQL evaluates faster than PERFORM.
 
 -- Waits while a period is being closed, and keeps one from being closed until the transaction ends.
-CREATE FUNCTION public.begin_posting() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.begin_posting() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         -- its snapshot may be older than the latest closing
         RAISE EXCEPTION 'posting requires the isolation level READ COMMITTED' USING ERRCODE = 'feature_not_supported';
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(1819242340);
+    RETURN pg_advisory_xact_lock_shared(1819242340);
 END
 $$;
 
@@ -130,11 +132,12 @@ $$;
 CREATE FUNCTION public.advance_recording_clock(at_least bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     advanced bigint;
+    lock     text;
 BEGIN
     -- The lock makes reading and setting the sequence one step. A subtransaction that is rolled back releases it
     -- immediately and in every case; the sequence keeps its value.
     BEGIN
-        PERFORM pg_advisory_xact_lock(1819435875);
+        lock := pg_advisory_xact_lock(1819435875);
         SELECT setval('public.recording_clock', greatest(
                    c.last_value + 1, at_least, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))
         INTO advanced FROM public.recording_clock AS c;
@@ -149,9 +152,10 @@ COMMENT ON FUNCTION public.advance_recording_clock IS
 
 CREATE OR REPLACE FUNCTION public.begin_recording() RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
-    clock CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    clock  CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
     latest bigint;
-    began bigint;
+    began  bigint;
+    lock   text;
 BEGIN
     -- First the lock, then the time: known_until() sees the lock of each time that may not be committed yet. Its number
     -- is when the transaction began, so that one that posts many times holds one lock: the server has room for some
@@ -159,7 +163,7 @@ BEGIN
     SELECT last_value INTO latest FROM public.recording_clock;
     began := CASE WHEN latest > clock THEN latest
                   ELSE least(extract(epoch FROM transaction_timestamp()) * 1000000, clock) END;
-    PERFORM pg_advisory_xact_lock_shared((19534::bigint << 44) | (began / 1000));
+    lock := pg_advisory_xact_lock_shared((19534::bigint << 44) | (began / 1000));
     RETURN timestamptz 'epoch' + public.advance_recording_clock(began) * interval '1 microsecond';
 END
 $$;
@@ -174,7 +178,7 @@ BEGIN
     IF current_setting('transaction_read_only')::boolean THEN
         reached := statement_timestamp();  -- release 1.0.0: safe unless the clock is put back
     ELSE
-        -- Whatever is recorded from now on is later, even if the clock is put back.
+        -- Everything that is recorded from now on is later, even if the clock is put back.
         reached := timestamptz 'epoch' + public.advance_recording_clock(0) * interval '1 microsecond';
     END IF;
     -- The time comes before the locks: a transaction that takes its lock later, or has ended by then, records after it
@@ -201,11 +205,12 @@ CREATE FUNCTION public.create_loans(
 )
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    lock         text;
     closed_until date;
     recorded     timestamptz;
     refused      json;
 BEGIN
-    PERFORM public.begin_posting();
+    lock := public.begin_posting();
     closed_until := public.closed_until();
     SELECT json_agg(json_build_array(r.position - 1, r.loan_id)) INTO refused FROM (
         SELECT u.position, u.loan_id FROM unnest(currencies, loan_ids) WITH ORDINALITY AS u (code, loan_id, position)
@@ -286,7 +291,8 @@ BEGIN
         WHERE u.day <= closed_until
         ORDER BY u.position LIMIT most) AS r;
     IF refused IS NOT NULL THEN
-        RAISE EXCEPTION 'an event of loan % is dated in a period that is closed until %', refused -> 0 ->> 1, closed_until
+        RAISE EXCEPTION 'an event of loan % is dated in a period that is closed until %',
+            refused -> 0 ->> 1, closed_until
             USING ERRCODE = 'check_violation', COLUMN = 'post_date', CONSTRAINT = 'period_is_open', DETAIL = refused;
     END IF;
 
@@ -362,33 +368,37 @@ DECLARE
                                        coalesce(cardinality(reversed_ids), cardinality(loan_ids)),
                                        coalesce(cardinality(memos), cardinality(loan_ids))];
     any_reversal CONSTANT boolean := coalesce(array_remove(reversed_ids, NULL) <> '{}', false);
+    lock         text;
     loans        bigint;
     refused      boolean;
     recorded     timestamptz;
-    many_loans   CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
-    -- by the number of decimals: what an amt is below, and how many minor units 1 has
-    limits       CONSTANT numeric[] := '{1e18,1e17,1e16,1e15,1e14}';
-    factors      CONSTANT numeric[] := '{1,10,100,1000,10000}';
+    -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans   CONSTANT int := 500;
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
-    PERFORM public.begin_posting();
+    lock := public.begin_posting();
 
-    -- Locked in the order of ids, so that two batches wait for each other without a deadlock.
-    PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
-
-    -- One pass that finds out whether to look closer. IS NOT TRUE: nulls and NaN are refused, too.
-    SELECT count(*), bool_or(g.fits IS NOT TRUE) INTO loans, refused
-    FROM (SELECT bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent AND u.amt < limits[l.exponent + 1]) IS TRUE)
-                 AND max(u.post_date) <= coalesce(latest_date, 'infinity')
-                 AND min(u.post_date) > coalesce(
-                     (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
-                 AND (max(l.initial_amt + l.turnover) + sum(u.amt)) * max(factors[l.exponent + 1])
-                     <= 9223372036854775807 AS fits
-          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
-          LEFT JOIN public.loans AS l USING (loan_id)
-          GROUP BY u.loan_id) AS g;
+    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest finds out
+    -- whether to look closer; events are aggregated before anything is computed, so that rules cost little per event.
+    -- IS NOT TRUE: nulls and NaN are refused, too.
+    WITH locked AS MATERIALIZED (
+        SELECT l.loan_id, l.initial_amt + l.turnover AS total, l.exponent FROM public.loans AS l
+        WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE)
+    SELECT count(*), bool_or(
+        (g.events = g.amts AND g.smallest > 0 AND g.digits <= l.exponent
+         AND g.largest < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[l.exponent + 1]
+         AND g.last <= coalesce(latest_date, 'infinity')
+         AND g.first > coalesce(
+             (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
+         AND (l.total + g.amt) * (ARRAY[1, 10, 100, 1000, 10000])[l.exponent + 1] <= 9223372036854775807) IS NOT TRUE)
+    INTO loans, refused
+    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, count(*) AS events,
+                 count(u.amt) AS amts, min(u.amt) AS smallest, max(u.amt) AS largest, max(scale(u.amt)) AS digits,
+                 sum(u.amt) AS amt
+          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt) GROUP BY u.loan_id) AS g
+    LEFT JOIN locked AS l USING (loan_id);
     IF refused OR any_reversal THEN
         PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, latest_date);
     END IF;
@@ -405,19 +415,19 @@ BEGIN
     JOIN public.loans AS l USING (loan_id)
     ORDER BY b.loan_id, b.nth;
 
+    -- A notification has a loan, its new version, and the transaction; "*" stands for many loans.
     RETURN QUERY
-        UPDATE public.loans AS l SET version = l.version + b.events, turnover = l.turnover + b.amt
-        FROM (SELECT u.id, count(*) AS events, sum(u.amt) AS amt
-              FROM unnest(loan_ids, amts) AS u (id, amt) GROUP BY u.id) AS b
-        WHERE l.loan_id = b.id
-        RETURNING l.loan_id, l.version;
-
-    -- loan, its new version, the transaction; "*" for many loans
+        WITH changed AS (
+            UPDATE public.loans AS l SET version = l.version + b.events, turnover = l.turnover + b.amt
+            FROM (SELECT u.id, count(*) AS events, sum(u.amt) AS amt
+                  FROM unnest(loan_ids, amts) AS u (id, amt) GROUP BY u.id) AS b
+            WHERE l.loan_id = b.id
+            RETURNING l.loan_id, l.version)
+        SELECT c.loan_id, c.version FROM changed AS c
+        CROSS JOIN LATERAL (SELECT CASE WHEN loans <= many_loans THEN
+            pg_notify('loaner', format('%s %s %s', c.loan_id, c.version, pg_current_xact_id())) END) AS sent;
     IF loans > many_loans THEN
         PERFORM pg_notify('loaner', format('* 0 %s', pg_current_xact_id()));
-    ELSE
-        PERFORM pg_notify('loaner', format('%s %s %s', l.loan_id, l.version, pg_current_xact_id()))
-        FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids));
     END IF;
 END
 $$;
@@ -451,10 +461,11 @@ RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     kept    public.posted_requests;
+    lock    text;
     current bigint;
     taken   json;
 BEGIN
-    PERFORM public.begin_posting();  -- before the claim: a closing would otherwise wait for those that wait for it
+    lock := public.begin_posting();  -- before the claim: a closing would otherwise wait for those that wait for it
     IF request_id IS NOT NULL THEN
         kept := public.claim_request(request_id, request_digest);
         IF kept.reply IS NOT NULL THEN
@@ -526,8 +537,9 @@ RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept public.posted_requests;
+    lock text;
 BEGIN
-    PERFORM public.begin_posting();
+    lock := public.begin_posting();
     IF request_id IS NOT NULL THEN
         kept := public.claim_request(request_id, request_digest);
         IF kept.reply IS NOT NULL THEN
@@ -561,8 +573,8 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS 'open_loan_once, as release 1.0.0 calls it.';
 
-REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock, public.to_rfc3339,
-    public.trim_scales, public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
-    FROM PUBLIC;
+REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock,
+    public.to_rfc3339, public.trim_scales, public.create_loans, public.refuse_events, public.append_events,
+    public.append_events_once, public.open_loan_once FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once,
     public.trim_scales TO loaner_poster;

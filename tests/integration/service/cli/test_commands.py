@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -223,20 +224,77 @@ def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer
 
 def test_load_posts_files_completely_or_not_at_all(settings, tmp_path):
     loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
-    made = run("sample", str(loans), str(events), "--loans", "3", "--events-per-loan", "4")
+    made = run("sample", str(loans), str(events), "--loans", "3", "--events-per-loan", "4", "--first-id", "901")
     assert made.stdout.startswith("wrote 3 loans")
+    assert {line.partition(",")[0] for line in loans.read_text().splitlines()} == {"901", "902", "903"}
     done = run("load", str(loans), str(events), **reach(settings))
-    assert (done.returncode, done.stdout) == (0, "loaded 3 loans and 12 events\n")
+    recorded = "that were already recorded; refused 0 rows\n"
+    assert (done.returncode, done.stdout) == (
+        0, f"loaded 3 loans and 12 events; skipped 0 loans and 0 events {recorded}")  # fmt: skip
     again = run("load", str(loans), str(events), **reach(settings))
     assert again.returncode == 1
+    assert f"Error: {events} was already loaded on" in again.stderr
     assert "--again" in again.stderr
-    events.write_text("1,fee,2020-02-30,1.00\n1,gift,2020-02-28,1.00\n")
+    repeated = run("load", str(loans), str(events), "--again", **reach(settings))
+    assert repeated.stdout == f"loaded 0 loans and 12 events; skipped 3 loans and 0 events {recorded}"
+    events.write_text("901,fee,2020-02-30,1.00\n901,gift,2020-02-28,1.00\n")
     bad = run("load", str(loans), str(events), "--again", **reach(settings))
     assert bad.returncode == 1
     assert f"{events}:1: post_date: expected" in bad.stderr
     assert f"{events}:2: event_type: expected" in bad.stderr
-    assert "nothing was loaded" in bad.stderr
+    assert bad.stderr.endswith("Error: refused 2 row(s) with 2 error(s); nothing was loaded\n")
     assert "Traceback" not in bad.stderr
+
+
+def test_overlapping_files_are_loaded_from_the_command_line(settings, posting, tmp_path):
+    loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
+    loans.write_text("loan_id,start_date,initial_amt,currency\n1,2019-12-05,1000,JPY\n")
+    header = "loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo\n"
+    first = "1,payment,2020-02-01,10,A1,,\n1,payment,2020-02-09,10,A2,,\n"
+    events.write_text(header + first)
+    assert run("load", str(loans), str(events), "--as", "Ann", **reach(settings)).returncode == 0
+    events.write_text(header + first + '1,payment,2020-02-15,10,A3,A2,"bounced, see A2"\n')
+    done = run("load", str(loans), str(events), "--as", "Bob", **reach(settings))
+    assert done.stdout == (
+        "loaded 0 loans and 1 events; skipped 1 loans and 2 events that were already recorded; refused 0 rows\n"
+    )
+    assert sql(posting, "SELECT posted_by, memo FROM loan_events ORDER BY version DESC LIMIT 1") == [
+        ("loaner_posting (Bob)", "bounced, see A2")
+    ]
+    assert run("load", str(loans), str(events), "--as", "", **reach(settings)).returncode == 2
+
+
+def test_rows_that_break_a_rule_of_the_ledger_are_named_by_the_command(settings, admin, tmp_path):
+    loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
+    sql(admin, "SELECT close_period('2020-01-31', 'reported')")
+    loans.write_text("loan_id,start_date,initial_amt,currency\n1,2020-02-01,0,JPY\n2,2020-02-01,0,USD\n")
+    ahead = datetime.now(UTC).date() + timedelta(days=30)
+    lines = [
+        "loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo",
+        "1,fee,2020-02-01,1000.50,,,", "1,fee,2020-01-31,1,,,", f"1,fee,{ahead},1,,,", "1,fee,2020-02-01,1,,A9,",
+        "1,fee,2020-02-01,1,,,=1+1", "1,fee,2020-02-01," + " " * 5000 + "1,,,",
+        *["2,fee,2020-02-01,9999999999999999.99,,,"] * 10,
+    ]  # fmt: skip
+    events.write_text("\n".join(lines))
+    done = run("load", str(loans), str(events), **reach(settings), MAX_FUTURE_DAYS="10", TIMEZONE="UTC")
+    assert done.returncode == 1
+    assert done.stderr.count(f"{events}:") == 7
+    for reason in (
+        "2: amt: expected at most 0 decimals (JPY), found '1000.50'",
+        "3: post_date: expected a date after 2020-01-31, until which the ledger is closed",
+        "4: post_date: expected a date up to ",
+        "5: reverses_source_id: loan 1 has no event 'A9' in the ledger or in this file",
+        "6: memo: expected a memo that does not begin with =",
+        "7: row: the line is longer than 4096 bytes",
+        "17: amt: the sum of the amounts of loan 2 would exceed what the ledger can store",
+    ):
+        assert f"{events}:{reason}" in done.stderr
+    assert "Error: refused 7 row(s) with 7 error(s); nothing was loaded" in done.stderr
+    assert sql(admin, "SELECT count(*) FROM loans") == [(0,)]
+    unlimited = "\n".join([lines[0], lines[3]])
+    events.write_text(unlimited)
+    done = run("load", str(loans), str(events), **reach(settings), MAX_FUTURE_DAYS="0")
+    assert done.returncode == 0, done.stderr
 
 
 def test_migrate_updates_the_tables(settings):

@@ -9,7 +9,11 @@ from service.ledger.repository import _TIMELINE, _TIMELINE_AT, _TIMELINE_KNOWN_A
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from tests.conftest import expect_error, sql
+from tests.integration.service.bulk_load.conftest import files  # noqa: F401
 from tests.integration.service.bulk_load.test_loader import test_large_files_are_posted_in_batches_to_the_same_ledger  # noqa: F401
+from tests.integration.service.bulk_load.test_overlapping_files import (  # noqa: F401
+    test_a_reversal_names_an_event_of_the_ledger_or_of_the_file,
+)
 
 # These tests run again on the partitioned tables of `settings` below.
 from tests.integration.service.ledger.test_idempotency import (  # noqa: F401
