@@ -3,14 +3,15 @@
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 # With fewer events for each thread, starting a thread costs more than it saves.
 MIN_EVENTS_PER_THREAD = 100_000
-_TYPES = {"q": "int64", "i": "int32", "I": "uint32", "B": "uint8"}
+Code = Literal["q", "i", "I", "B"]
+_TYPES: dict[Code, str] = {"q": "int64", "i": "int32", "I": "uint32", "B": "uint8"}
 
 
-def check_columns(**columns: tuple[Any, str]) -> dict[str, memoryview]:
+def check_columns(**columns: tuple[Any, Code]) -> dict[str, memoryview]:
     """Return a view of each column.
 
     Args:

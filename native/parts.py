@@ -15,6 +15,7 @@ from native.columns import check_columns, run_in_threads
 ORDER = ("fees", "interest", "principal")
 
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
+_NO_LINKS = array("I")
 
 
 @cython.cfunc
@@ -30,6 +31,7 @@ def _is_overflow(left: cython.longlong, right: cython.longlong) -> cython.bint:
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
+@cython.returns((cython.longlong, cython.longlong, cython.longlong, cython.bint))
 def _allocate(
     initial: cython.longlong,
     kinds: cython.const[cython.uchar][::1],
@@ -38,10 +40,8 @@ def _allocate(
     linked: cython.bint,
     first: cython.Py_ssize_t,
     last: cython.Py_ssize_t,
-    out: cython.longlong[::1],
-    at: cython.Py_ssize_t,
-) -> cython.bint:
-    """Fill out[at:at + 3] with the parts after the events [first, last), and return whether a part overflows."""
+):
+    """Return the parts after the events [first, last), and whether one of them does not fit 64 bits."""
     count: cython.Py_ssize_t = last - first
     fees: cython.longlong = 0
     interest: cython.longlong = 0
@@ -53,7 +53,7 @@ def _allocate(
     for i in range(first, last):
         after = running[i]
         if (before < 0 and after > _MAX + before) or (before > 0 and after < -_MAX - 1 + before):
-            return True
+            return 0, 0, 0, True
         amount = after - before
         before = after
         if linked and links[i] != 0 and links[i] <= count:
@@ -62,15 +62,15 @@ def _allocate(
             # Literals instead of FEE and INTEREST: in C, a module-level name costs a lookup for each event.
             if kinds[i] == 1:
                 if _is_overflow(fees, amount):
-                    return True
+                    return 0, 0, 0, True
                 fees = fees + amount
             elif kinds[i] == 2:
                 if _is_overflow(interest, amount):
-                    return True
+                    return 0, 0, 0, True
                 interest = interest + amount
             else:
                 if _is_overflow(principal, amount):
-                    return True
+                    return 0, 0, 0, True
                 principal = principal + amount
             continue
         # Plain additions are safe: the amount is negative, and fees and interest are never negative.
@@ -81,12 +81,9 @@ def _allocate(
             interest = amount if amount > 0 else 0
             if amount < 0:
                 if _is_overflow(principal, amount):
-                    return True
+                    return 0, 0, 0, True
                 principal = principal + amount
-    out[at] = fees
-    out[at + 1] = interest
-    out[at + 2] = principal
-    return False
+    return fees, interest, principal, False
 
 
 def balance_parts(timeline, day):
@@ -111,14 +108,15 @@ def balance_parts(timeline, day):
     if day < timeline.start_day:
         return 0, 0, 0
     kinds, running, links = timeline.columns(day)
-    parts = array("q", bytes(24))
     kind_of: cython.const[cython.uchar][::1] = kinds
     running_after: cython.const[cython.longlong][::1] = running
-    link_of: cython.const[cython.uint][::1] = links
-    out: cython.longlong[::1] = parts
-    if _allocate(timeline.initial, kind_of, running_after, link_of, len(links) > 0, 0, len(kinds), out, 0):
+    link_of: cython.const[cython.uint][::1] = _NO_LINKS if links is None else links
+    fees, interest, principal, overflows = _allocate(
+        timeline.initial, kind_of, running_after, link_of, links is not None, 0, len(kinds)
+    )
+    if overflows:
         raise OverflowError("a part of the balance does not fit 64 bits of minor units")
-    return tuple(parts)
+    return fees, interest, principal
 
 
 @cython.cfunc
@@ -147,6 +145,10 @@ def _fill_parts(
     low: cython.Py_ssize_t
     high: cython.Py_ssize_t
     middle: cython.Py_ssize_t
+    fees: cython.longlong
+    interest: cython.longlong
+    principal: cython.longlong
+    overflows: cython.bint
     for loan in range(first, last):
         low = offsets[loan]
         high = offsets[loan + 1]
@@ -164,8 +166,12 @@ def _fill_parts(
                 low = middle + 1
             else:
                 high = middle
-        if _allocate(initials[loan], kinds, running, links, True, start, low, out, 3 * loan):
+        fees, interest, principal, overflows = _allocate(initials[loan], kinds, running, links, True, start, low)
+        if overflows:
             return -2 - loan
+        out[3 * loan] = fees
+        out[3 * loan + 1] = interest
+        out[3 * loan + 2] = principal
     return -1
 
 
@@ -207,7 +213,7 @@ def portfolio_parts(day, *, start_days, initials, offsets, days, kinds, running,
         threads: The maximum number of threads.
 
     Returns:
-        An array of 3 x n int64, in minor units: the parts of loan i, in the order of `ORDER`, begin at 3 * i. They are 0
+        An array of 3 x n int64, in minor units. The parts of loan i begin at 3 * i, in the order of `ORDER`. They are 0
         for a loan that starts later.
 
     Raises:

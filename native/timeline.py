@@ -33,6 +33,7 @@ _MAX = cython.declare(cython.longlong, 9223372036854775807)
 _MIN_TIME = cython.declare(cython.longlong, -62135596800000000)
 _MAX_TIME = cython.declare(cython.longlong, 253402300799999999)
 _NO_LINKS = array("I")
+_SIZES = {code: array(code).itemsize for code in "qIiB"}
 
 
 @cython.cfunc
@@ -75,8 +76,7 @@ def _sign(kind: cython.int) -> cython.int:
 
 def _read_column(view, offset, count, code):
     """Return part of `view` as a column of native integers, without a copy on a little-endian machine."""
-    size = array(code).itemsize
-    part = view[offset : offset + count * size]
+    part = view[offset : offset + count * _SIZES[code]]
     if sys.byteorder == "little":
         return part.cast(code)
     column = array(code)
@@ -499,12 +499,13 @@ class Timeline:
         """Return columns of the events dated on or before a day.
 
         Returns:
-            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of the
-            event that it reverses, is 1 + the position of the other; it is 0 for any other event. The buffer of links is
-            empty if the ledger has no reversals.
+            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of
+            the event that it reverses, is 1 + the position of the other; that of any other event is 0. Links are None
+            if the ledger has no reversals.
         """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
-        return memoryview(self._kinds[:count]), memoryview(self._running[:count]), memoryview(self._links[:count])
+        links = memoryview(self._links[:count]) if len(self._links) else None
+        return memoryview(self._kinds[:count]), memoryview(self._running[:count]), links
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.

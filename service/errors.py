@@ -96,11 +96,12 @@ class VersionChanged(LoanerError):
     Args:
         loan_id: The loan.
         version: The loan's version.
-        expected: The version that the caller expected.
+        expected: The versions that the caller expected; none if only the ETags of other replies were given.
     """
 
-    def __init__(self, loan_id: int, version: int, expected: int) -> None:
-        super().__init__(f"loan {loan_id} is at version {version}, not {expected}; read it again before posting")
+    def __init__(self, loan_id: int, version: int, expected: tuple[int, ...]) -> None:
+        names = " or ".join(map(str, expected)) if expected else "one that `If-Match` names"
+        super().__init__(f"loan {loan_id} is at version {version}, not {names}; read it again before posting")
         self.loan_id = loan_id
         self.version = version
 

@@ -131,6 +131,8 @@ def bare_app() -> Flask:
         lookup=None,
         calendar=None,
         portfolio=None,
+        event_log=None,
+        search=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),
         health=None,
         issuer=SimpleNamespace(keys=None),

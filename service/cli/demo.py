@@ -32,7 +32,7 @@ def run_demo(lookup: TimelineLookup, color: bool = False) -> None:
     click.echo("What did a loan owe on a given date?\n")
     timeline = _prompt("Loan", DEFAULT_LOAN, lambda text: _timeline(lookup, text))
     day = _prompt("Date (YYYY-MM-DD)", DEFAULT_DAY, parse_date)
-    owed = to_decimal_string(timeline.balance_at(day_number(day)))
+    owed = to_decimal_string(timeline.balance_at(day_number(day)), timeline.exponent)
     click.echo(f"\nOn {day}, loan {timeline.loan_id} owed {owed} {timeline.currency}.")
     if day_number(day) < timeline.start_day:
         click.echo(f"It starts on {to_date(timeline.start_day)}; before that date, nothing is owed.")
@@ -60,7 +60,7 @@ def chart(timeline: Timeline, day: date, color: bool = False) -> str:
     plotext.theme("clear" if not color else "pro")
     plotext.plotsize(CHART_WIDTH, CHART_HEIGHT)
     plotext.title(f"Loan {timeline.loan_id}, balance in {timeline.currency}")
-    plotext.plot(steps, [balance // 100 for balance in timeline.balances_at(steps)], marker="hd")
+    plotext.plot(steps, [balance // 10**timeline.exponent for balance in timeline.balances_at(steps)], marker="hd")
     plotext.vertical_line(day_number(day))
     ticks = [first + (last - first) * part // 4 for part in range(5)]
     plotext.xticks(ticks, [to_date(tick).isoformat() for tick in ticks])

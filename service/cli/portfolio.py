@@ -2,37 +2,55 @@
 
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from psycopg2.extensions import connection as Connection
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from service.cli.database import open_postgres
-from service.domain.parsing import parse_date
+from service.domain.parsing import parse_date, parse_time
 from service.postgres.connect import connect
 
 if TYPE_CHECKING:
     from service.portfolio.columnar import ColumnarPortfolio
+    from service.portfolio.rows import LoanBalance, Total
 
 
-class _Day(click.ParamType[date]):
-    name = "date"
+class _Parsed(click.ParamType[Any]):
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> date:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
-            return parse_date(str(value))
+            return self._parse(str(value))
         except ValueError as err:
             self.fail(str(err), param, ctx)
 
 
 @click.command("portfolio")
-@click.option("--date", "days", type=_Day(), multiple=True, required=True, help="Date, YYYY-MM-DD. Repeatable.")
+@click.option(
+    "--date",
+    "days",
+    type=_Parsed("date", parse_date),
+    multiple=True,
+    required=True,
+    help="Date, YYYY-MM-DD. Repeatable.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV row for each loan instead of totals.")
+@click.option("--parts", is_flag=True, help="Add fees, interest and principal.")
+@click.option(
+    "--known-at",
+    type=_Parsed("time", parse_time),
+    help="Count only what had been recorded by a time, such as 2026-11-02T08:00:00Z. Does not use the file.",
+)
 @click.option(
     "--file",
     "path",
@@ -42,45 +60,63 @@ class _Day(click.ParamType[date]):
     help="File that caches the ledger between runs.",
 )
 @click.pass_context
-def portfolio_command(ctx: click.Context, days: tuple[date, ...], as_csv: bool, path: Path) -> None:
+def portfolio_command(
+    ctx: click.Context, days: tuple[date, ...], as_csv: bool, parts: bool, known_at: datetime | None, path: Path
+) -> None:
     """Print the totals of all loans on given dates.
 
     Totals are the number of loans and the sum of their balances, by currency. The first run copies the ledger into a
-    file as PSQL_USER. Later runs only read the loans that have changed since.
+    file as PSQL_USER. Later runs only read the loans that have changed since. A damaged file is replaced.
+
+    With --known-at, Postgres computes the totals. Later postings never change them.
     """
-    from service.portfolio.columnar import ColumnarPortfolio
-    from service.portfolio.columnar_file import ForeignFile
-    from service.portfolio.csv import HEAD, portfolio_csv
-    from service.portfolio.sync import refresh
+    from service.portfolio.csv import HEAD, HEAD_WITH_PARTS, portfolio_csv
+    from service.portfolio.sql import ConnectionSource, SqlPortfolio
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes an incomplete file
-    with (
-        open_postgres(ctx) as settings,
-        closing(connect(settings, "reader")) as connection,
-        Progress(console=Console(stderr=True), transient=True) as progress,
-    ):
+    rows: Iterable[tuple[date, Iterable[Iterable[LoanBalance]]]]
+    with open_postgres(ctx) as settings, closing(connect(settings, "reader")) as connection:
+        if known_at is None:
+            from_file = _open_file(connection, path)
+            totals = {day: from_file.totals(day, parts) for day in days if not as_csv}
+            rows = ((day, [from_file.loans(day, parts)]) for day in days)
+        else:
+            from_sql = SqlPortfolio(ConnectionSource(connection))
+            totals = {day: from_sql.totals(day, known_at, parts) for day in days if not as_csv}
+            rows = ((day, from_sql.loans(day, known_at, parts)) for day in days)
+        if not as_csv:
+            Console().print(_to_table(totals, parts))
+            return
+        click.echo(HEAD_WITH_PARTS if parts else HEAD, nl=False)
+        for day, pieces in rows:
+            for text in portfolio_csv(day, pieces):
+                click.echo(text, nl=False)
+
+
+def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
+    """Bring the file up to date and open it."""
+    from service.portfolio.columnar import ColumnarPortfolio
+    from service.portfolio.columnar_file import ForeignFile
+    from service.portfolio.sync import refresh
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
         reading = progress.add_task("reading", total=None)
         try:
-            ledger = refresh(connection, path, lambda done, of: progress.update(reading, completed=done, total=of))
+            file = refresh(connection, path, lambda done, of: progress.update(reading, completed=done, total=of))
         except OSError as err:
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
         except ForeignFile as err:
             raise click.ClickException(f"--file: {err}") from err
-    portfolio = ColumnarPortfolio(ledger)
-    if as_csv:
-        click.echo(HEAD, nl=False)
-        for day in days:
-            for piece in portfolio_csv(day, [portfolio.loans(day)]):
-                click.echo(piece, nl=False)
-    else:
-        Console().print(_to_table(portfolio, days))
+    return ColumnarPortfolio(file)
 
 
-def _to_table(portfolio: "ColumnarPortfolio", days: tuple[date, ...]) -> Table:
+def _to_table(totals: "dict[date, list[Total]]", parts: bool) -> Table:
+    from native import PARTS
+
     table = Table("date", "currency")
-    for name in ("loans", "balance"):
+    for name in ("loans", "balance", *(PARTS if parts else ())):
         table.add_column(name, justify="right")
-    for day in days:
-        for total in portfolio.totals(day):
-            table.add_row(day.isoformat(), total.currency, str(total.loans), total.balance)
+    for day, rows in totals.items():
+        for total in rows:
+            table.add_row(day.isoformat(), total.currency, str(total.loans), total.balance, *total.parts)
     return table

@@ -7,6 +7,8 @@ from datetime import date
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, to_date
 from service.domain.date_range import DateRange
 
+TimelineEvent = tuple[int, int, int, int, int, int, int, int, int]
+
 _TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
 
 
@@ -21,6 +23,10 @@ class StatementEntry:
         signed: The amount that it adds to the balance.
         reversal: Whether it reverses an earlier event.
         balance: The balance after it.
+        version: The loan's version with this event; None for the principal.
+        recorded_at: When it was recorded, in microseconds since 1970; None for the principal.
+        reverses: The transaction id of the event that it reverses, if any.
+        reversed_by: The transaction id of the event that reverses it, if the timeline has one.
     """
 
     tx_id: int | None
@@ -29,6 +35,10 @@ class StatementEntry:
     signed: int
     reversal: bool
     balance: int
+    version: int | None = None
+    recorded_at: int | None = None
+    reverses: int | None = None
+    reversed_by: int | None = None
 
 
 class Statement:
@@ -47,6 +57,9 @@ class Statement:
 
     def __init__(self, timeline: Timeline, date_range: DateRange) -> None:
         self._timeline = timeline
+        self.loan_id: int = timeline.loan_id
+        self.currency: str = timeline.currency
+        self.digits: int = timeline.exponent
         self._start = to_date(timeline.start_day)
         first, last = day_number(date_range.first), day_number(date_range.last)
         self.opening: int = timeline.balance_at(first - 1)
@@ -72,7 +85,18 @@ class Statement:
             yield to_entry(event)
 
 
-def to_entry(event: tuple[int, int, int, int, int]) -> StatementEntry:
+def to_entry(event: TimelineEvent) -> StatementEntry:
     """Convert an event of a timeline to an entry."""
-    day, kind, signed, balance, tx_id = event
-    return StatementEntry(tx_id, _TYPES[kind & ~REVERSAL], to_date(day), signed, kind >= REVERSAL, balance)
+    day, kind, signed, balance, tx_id, version, recorded_at, reverses, reversed_by = event
+    return StatementEntry(
+        tx_id,
+        _TYPES[kind & ~REVERSAL],
+        to_date(day),
+        signed,
+        kind >= REVERSAL,
+        balance,
+        version,
+        recorded_at,
+        reverses or None,
+        reversed_by or None,
+    )

@@ -145,7 +145,7 @@ class LedgerWriter:
             raise UnknownLoan(loan_id) from err
         except CheckViolation as err:
             if err.diag.column_name == "expected_version" and expected_version is not None:
-                raise VersionChanged(loan_id, int(err.diag.message_detail or 0), expected_version) from err
+                raise VersionChanged(loan_id, int(err.diag.message_detail or 0), (expected_version,)) from err
             raise _refusal(err, events) or err from err
 
     def create_loan(

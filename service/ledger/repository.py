@@ -68,12 +68,17 @@ _TIMELINES = Prepared("timelines", ("bigint[]", "bigint[]", "text"), _build_quer
 _VERSION_KNOWN_AT = """
     (SELECT l.loan_id, coalesce(
         (SELECT min(version) - 1 FROM loan_events WHERE loan_id = l.loan_id AND recorded_at > $2), l.version)
-     FROM loans AS l WHERE l.loan_id = $1 AND (l.recorded_at IS NULL OR l.recorded_at <= $2))
+     FROM loans AS l WHERE l.loan_id = {loans} AND (l.recorded_at IS NULL OR l.recorded_at <= $2))
 """
 _UP_TO = "version <= requested.version"
 _TIMELINE_AT = Prepared("timeline_at", ("bigint", "bigint", "text"), _build_query(_ONE, _UP_TO))
 _TIMELINE_KNOWN_AT = Prepared(
-    "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT, _UP_TO)
+    "timeline_known_at", ("bigint", "timestamptz", "text"), _build_query(_VERSION_KNOWN_AT.format(loans="$1"), _UP_TO)
+)
+_TIMELINES_KNOWN_AT = Prepared(
+    "timelines_known_at",
+    ("bigint[]", "timestamptz", "text"),
+    _build_query(_VERSION_KNOWN_AT.format(loans="ANY($1)"), _UP_TO),
 )
 
 
@@ -110,6 +115,17 @@ class Ledger(Protocol):
 
         Raises:
             UnknownLoan: If the loan was not recorded by then.
+            TimeNotReached: If events may still be recorded with an earlier time.
+            DatabaseUnavailable: If the database cannot be read.
+        """
+        ...
+
+    def timelines_known_at(self, loan_ids: Sequence[int], moment: datetime) -> dict[int, Timeline]:
+        """Return the timelines of the events that had been recorded by a time. Only a primary can answer.
+
+        Loans that were not recorded by then are left out.
+
+        Raises:
             TimeNotReached: If events may still be recorded with an earlier time.
             DatabaseUnavailable: If the database cannot be read.
         """
@@ -166,6 +182,14 @@ class PostgresLedger:
             raise UnknownLoan(loan_id)
         _, _, _, *columns = rows[0]
         return _build_timeline(loan_id, len(columns[_DAYS_COLUMN] or ()), *columns)
+
+    def timelines_known_at(self, loan_ids: Sequence[int], moment: datetime) -> dict[int, Timeline]:
+        """Return the timelines of the events that had been recorded by a time; see `Ledger`."""
+        check_time_reached(self._database, moment)
+        found = {}
+        for _, loan_id, _, *columns in self._rows(_TIMELINES_KNOWN_AT, (list(loan_ids), moment, "")):
+            found[loan_id] = _build_timeline(loan_id, len(columns[_DAYS_COLUMN] or ()), *columns)
+        return found
 
     def _rows(self, query: Prepared, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Return the rows without their first column, which says whether the session's cluster is the requested one."""

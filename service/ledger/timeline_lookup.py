@@ -147,6 +147,19 @@ class TimelineLookup:
         self._counters["primary"].inc()
         return LoanSnapshot(found, IMMUTABLE)
 
+    def get_many_known_at(self, loan_ids: Sequence[int], moment: datetime) -> dict[int, LoanSnapshot]:
+        """Return the timelines of the events that had been recorded by a time. Only the primary can answer.
+
+        Loans that were not recorded by then are left out.
+
+        Raises:
+            TimeNotReached: If events may still be recorded with an earlier time.
+            DatabaseUnavailable: If the primary cannot be read.
+        """
+        found = self._primary.timelines_known_at(loan_ids, moment)
+        self._counters["primary"].inc(len(found))
+        return {loan_id: LoanSnapshot(timeline, IMMUTABLE) for loan_id, timeline in found.items()}
+
     def as_of(self, *snapshots: LoanSnapshot) -> datetime | None:
         """Return the time up to which every commit is in all of these snapshots.
 

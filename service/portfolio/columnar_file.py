@@ -48,8 +48,8 @@ class Columns(NamedTuple):
     """The columns of n loans, sorted by id, and of their m events, sorted by (day, tx_id) within a loan.
 
     Units are days since 1970-01-01 and minor units. Loan i has the events [offsets[i], offsets[i + 1]). `running` is
-    the balance after an event. A currency is three letters and a byte with the number of decimals of the loan's amounts.
-    For kinds and links see `LoanColumns`.
+    the balance after an event. A currency is three letters, and a byte with the number of decimals of the loan's
+    amounts. For kinds and links see `LoanColumns`.
     """
 
     loan_ids: memoryview  # n x int64

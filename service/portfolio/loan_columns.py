@@ -52,8 +52,8 @@ def build_query(suffix: str, loans: str = "loans", version: str = "l.version", e
     """
     kind = f"CASE event_type WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT} END"
     return f"""
-    SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency, l.exponent,
-           e.days, e.changes, e.kinds, e.tx_ids, e.reverses
+    SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency,
+           l.exponent, e.days, e.changes, e.kinds, e.tx_ids, e.reverses
     FROM {loans} AS l
     CROSS JOIN LATERAL (
         SELECT string_agg(int4send(day), '') AS days, string_agg(int8send(change), '') AS changes,

@@ -125,9 +125,7 @@ class SqlPortfolio:
                 sums.include(loan.currency, loan.exponent, 1, (sum(loan_parts), *loan_parts))
         return sums.totals()
 
-    def loans(
-        self, day: date, known_at: datetime | None = None, parts: bool = False
-    ) -> Iterator[list[LoanBalance]]:
+    def loans(self, day: date, known_at: datetime | None = None, parts: bool = False) -> Iterator[list[LoanBalance]]:
         """Yield the loans that had started by the day in batches, sorted by id, all of one snapshot.
 
         Args:

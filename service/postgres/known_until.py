@@ -14,6 +14,22 @@ class _Rows(Protocol):
     def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]: ...
 
 
+def read_known_until(database: _Rows) -> datetime:
+    """Return the time before which nothing will be recorded any more.
+
+    A snapshot taken later includes everything that was recorded before that time.
+
+    Args:
+        database: The primary.
+
+    Raises:
+        DatabaseUnavailable: If the database cannot be read.
+    """
+    [(until,)] = database.rows(_KNOWN_UNTIL)
+    moment: datetime = until
+    return moment
+
+
 def check_time_reached(database: _Rows, moment: datetime) -> None:
     """Check that nothing can be recorded any more with a time up to `moment`.
 
@@ -27,6 +43,6 @@ def check_time_reached(database: _Rows, moment: datetime) -> None:
         TimeNotReached: If events may still be recorded with such a time.
         DatabaseUnavailable: If the database cannot be read.
     """
-    [(until,)] = database.rows(_KNOWN_UNTIL)
+    until = read_known_until(database)
     if moment >= until:
         raise TimeNotReached(until)

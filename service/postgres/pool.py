@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol
 
@@ -33,6 +33,9 @@ FETCH_ROWS = 2000  # rows of a stream per round trip
 TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, whose timeout keeps the connection usable
 
 
+Parameters = tuple[Any, ...] | Mapping[str, Any]
+
+
 class Prepared(NamedTuple):
     """A query that each connection prepares once.
 
@@ -60,7 +63,7 @@ class Prepared(NamedTuple):
 class Database(Protocol):
     """Runs queries and returns their rows."""
 
-    def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str | Prepared, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query.
 
         Raises:
@@ -69,7 +72,7 @@ class Database(Protocol):
         """
         ...
 
-    def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+    def row(self, query: str | Prepared, parameters: Parameters = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None. Raises the errors of `rows`."""
         ...
 
@@ -124,11 +127,11 @@ class ConnectionPool:
         event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
         metrics.database_connections_max.inc(bounds.size)
 
-    def row(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> tuple[Any, ...] | None:
+    def row(self, query: str | Prepared, parameters: Parameters = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None. Raises the errors of `rows`."""
         return next(iter(self.rows(query, parameters)), None)
 
-    def rows(self, query: str | Prepared, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str | Prepared, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query. A reader repeats the query once if the connection is lost.
 
         Raises:
@@ -167,7 +170,7 @@ class ConnectionPool:
         raise _unavailable("broken", "lost the connection to Postgres") from failure
 
     def stream(
-        self, query: str, parameters: tuple[Any, ...] = (), batch_rows: int = FETCH_ROWS
+        self, query: str, parameters: Parameters = (), batch_rows: int = FETCH_ROWS
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Yield all rows of a query from one snapshot, `batch_rows` at a time.
 
@@ -221,7 +224,7 @@ class ConnectionPool:
                 f"outcome unknown, lost the connection to Postgres before it confirmed: {first_line(err)}"
             ) from err
 
-    def _execute(self, cursor: Any, sql: str, parameters: tuple[Any, ...] = ()) -> None:
+    def _execute(self, cursor: Any, sql: str, parameters: Parameters = ()) -> None:
         cursor.execute(sql, parameters or None)
         wait(cursor.connection, self._timeout_s + TIMEOUT_MARGIN_S)
 

@@ -11,7 +11,9 @@ from security.frameworks.flask import FlaskSecurity
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
 from service.ledger.change_listener import ChangeListener
+from service.ledger.event_log import EventLog
 from service.ledger.freshness import Freshness
+from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
@@ -93,6 +95,8 @@ def build_app(
         clients=open_clients(tokens, strict=False),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
         portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
+        event_log=EventLog(primary),
+        search=LoanSearch(primary),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
         trusted_proxies=settings.server.trusted_proxies,

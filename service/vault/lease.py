@@ -26,7 +26,7 @@ JITTER = 0.1  # of the time until renewal, so that many instances do not renew a
 RETRY_INTERVAL_S = 5.0  # while Vault is unavailable; shorter near the end of a lease
 CHECK_INTERVAL_S = 1.0  # between checks for rejected credentials and for a changed token file
 REJECTION_INTERVAL_S = 10.0  # between reactions to rejected credentials
-STOP_TIMEOUT_S = 5.0
+REVOKE_TIMEOUT_S = 5.0
 
 _ERRORS = (VaultError, RequestException, KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
@@ -98,11 +98,11 @@ class VaultLease:
         return self._expires_at - self._now()
 
     def stop(self) -> None:
-        """Revoke all leases and tokens. Waits at most STOP_TIMEOUT_S; the rest expires."""
+        """Revoke all leases and tokens. Waits at most REVOKE_TIMEOUT_S; the rest expires."""
         self._stop.set()
         revocation = threading.Thread(target=self._revoke, name="vault-stop", daemon=True)
         revocation.start()
-        revocation.join(STOP_TIMEOUT_S)
+        revocation.join(REVOKE_TIMEOUT_S)
         if revocation.is_alive():
             log.warning("Vault did not confirm the revocation of the credentials in time; they will expire")
 

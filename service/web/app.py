@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
-from flask_openapi3 import Info, OpenAPI
+from flask_openapi3 import APIBlueprint, Info, OpenAPI
 
 from security.frameworks.flask import Security
 from service import __version__
 from service.domain.calendar import Calendar
+from service.ledger.event_log import EventLog
+from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
@@ -21,7 +23,7 @@ from service.web.health import Health
 from service.web.middleware.fast_balance import FastBalance
 from service.web.middleware.request_log import RequestLog
 from service.web.middleware.trusted_proxies import TrustedProxies
-from service.web.request import StrictRequest
+from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
 from service.web.routes.loan import build_loan_routes
@@ -44,12 +46,24 @@ class _Application(OpenAPI):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         return func  # no view is a coroutine, and checking that for each request is slow
 
+    def register_api(self, api: APIBlueprint, **options: Any) -> None:
+        """Register a blueprint. Another one may have other methods of the same paths, which the base class forgets."""
+        earlier = dict(self.paths)
+        super().register_api(api, **options)
+        for path, item in earlier.items():
+            for method in ("get", "post"):
+                operation = getattr(item, method)
+                if operation is not None:
+                    setattr(self.paths[path], method, operation)
+
 
 def create_app(
     *,
     lookup: TimelineLookup,
     calendar: Calendar,
     portfolio: SqlPortfolio,
+    event_log: EventLog,
+    search: LoanSearch,
     security: Security,
     health: Health,
     issuer: TokenIssuer,
@@ -65,6 +79,8 @@ def create_app(
         lookup: Reads loans.
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
+        event_log: Reads events with their provenance.
+        search: Finds loans.
         security: Authenticates callers.
         health: Reports on what the service depends on.
         issuer: Signs access tokens.
@@ -102,7 +118,8 @@ def create_app(
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)
-    app.register_api(build_loan_routes(lookup, calendar, portfolio))
+    reject_unknown_parameters(app)
+    app.register_api(build_loan_routes(lookup, calendar, portfolio, event_log, search))
     app.register_api(build_posting_routes(poster, calendar, security.context))
     app.register_api(build_token_routes(issuer, clients, attempts))
     app.register_api(build_jwks_routes(issuer.keys))

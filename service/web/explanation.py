@@ -43,8 +43,8 @@ def explain(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, 
         raise InvalidRequest([("explain", detail)])
     explained = members | {
         "start_date": to_date(timeline.start_day).isoformat(),
-        "initial_amt": to_decimal_string(timeline.initial),
-        "events": [entry_members(to_entry(event)) for event in timeline.events(0, count)],
+        "initial_amt": to_decimal_string(timeline.initial, timeline.exponent),
+        "events": [entry_members(to_entry(event), timeline.exponent) for event in timeline.events(0, count)],
     }
     return explained | {"digest": _digest(explained)}
 

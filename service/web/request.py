@@ -1,16 +1,20 @@
 """Strict parsing of requests: ambiguous ones are rejected."""
 
 import json
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from functools import cache, cached_property
+from inspect import signature
+from typing import Any, TypeVar
 
 import orjson
-from flask import Request
+from flask import Flask, Request, request
 from werkzeug.datastructures import Authorization, MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
 
 from security.strict_json import reject_duplicate_names
 from service.errors import InvalidRequest
+
+View = TypeVar("View", bound=Callable[..., Any])
 
 
 class StrictRequest(Request):
@@ -53,3 +57,33 @@ class StrictRequest(Request):
         if not isinstance(found, dict):
             raise InvalidRequest([("body", "expected a JSON object")])
         return found
+
+
+def ignores_query(view: View) -> View:
+    """Mark a view whose query parameters are ignored, because its specification requires that."""
+    view.ignores_query = True  # type: ignore[attr-defined]
+    return view
+
+
+def reject_unknown_parameters(app: Flask) -> None:
+    """Reject query parameters that a view does not declare, for every view of an application.
+
+    A view declares them as the fields of its argument `query`. One without that argument has none.
+    """
+
+    @cache
+    def declared(endpoint: str) -> frozenset[str] | None:
+        view = app.view_functions[endpoint]
+        if getattr(view, "ignores_query", False):
+            return None
+        query = signature(view).parameters.get("query")
+        fields = query.annotation.model_fields if query is not None else {}
+        return frozenset(field.alias or name for name, field in fields.items())
+
+    @app.before_request
+    def check_query() -> None:
+        if request.endpoint is None or request.method == "OPTIONS" or not request.query_string:
+            return  # the framework replies: 404, 405 or the allowed methods
+        known = declared(request.endpoint)
+        if known is not None and (unknown := [name for name in request.args if name not in known]):
+            raise InvalidRequest([(name, "unknown parameter") for name in unknown])

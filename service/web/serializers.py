@@ -1,6 +1,7 @@
 """Members, bodies and headers of replies about loans."""
 
-from datetime import date, datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
 
@@ -9,8 +10,11 @@ import orjson
 from native import PARTS, Timeline, balance_parts, day_number
 from service.domain.money import to_decimal_string
 from service.domain.statement import StatementEntry
+from service.ledger.event_log import NO_PROVENANCE, Provenance
+from service.ledger.posting import to_rfc3339
 
 ETAG_BYTES = 12
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
@@ -18,7 +22,7 @@ def balance_members(timeline: Timeline, day: date) -> dict[str, Any]:
     return {
         "loan_id": timeline.loan_id,
         "date": day,
-        "balance": to_decimal_string(timeline.balance_at(day_number(day))),
+        "balance": to_decimal_string(timeline.balance_at(day_number(day)), timeline.exponent),
         "currency": timeline.currency,
         "version": timeline.version,
     }
@@ -31,27 +35,50 @@ def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
         timeline: The loan's events.
         day: The balance's day, as a day number.
     """
-    parts = map(to_decimal_string, balance_parts(timeline, day))
-    return {"parts": dict(zip(PARTS, parts, strict=True)), "allocation": PARTS}
+    return {"parts": parts_of(timeline, day), "allocation": PARTS}
 
 
-def entry_members(entry: StatementEntry) -> dict[str, Any]:
-    """Return the members of a statement's entry."""
+def parts_of(timeline: Timeline, day: int) -> dict[str, str]:
+    """Return the parts of a balance by their names."""
+    parts = (to_decimal_string(part, timeline.exponent) for part in balance_parts(timeline, day))
+    return dict(zip(PARTS, parts, strict=True))
+
+
+def entry_members(entry: StatementEntry, digits: int) -> dict[str, Any]:
+    """Return the members of a statement's entry, whose currency has this number of decimals."""
+    recorded = None if entry.recorded_at is None else _EPOCH + timedelta(microseconds=entry.recorded_at)
     return {
         "tx_id": entry.tx_id,
         "event_type": entry.event_type,
         "post_date": entry.post_date.isoformat(),
-        "amt": to_decimal_string(abs(entry.signed)),
+        "amt": to_decimal_string(abs(entry.signed), digits),
         "reversal": entry.reversal,
-        "signed_amt": to_decimal_string(entry.signed),
-        "balance": to_decimal_string(entry.balance),
+        "signed_amt": to_decimal_string(entry.signed, digits),
+        "balance": to_decimal_string(entry.balance, digits),
+        "version": entry.version,
+        "recorded_at": None if recorded is None else to_rfc3339(recorded),
+        "reverses": entry.reverses,
+        "reversed_by": entry.reversed_by,
     }
 
 
-def to_json(members: dict[str, Any], as_of: datetime | None) -> tuple[bytes, list[tuple[str, str]]]:
-    """Return the body and the headers of a JSON reply. `as_of` is as for `ledger_headers`."""
+def tx_ids_of(events: Iterable[dict[str, Any]]) -> list[int]:
+    """Return the transaction ids among the members of events. The principal has none."""
+    return [event["tx_id"] for event in events if event["tx_id"] is not None]
+
+
+def add_provenance(events: Iterable[dict[str, Any]], found: Mapping[int, Provenance]) -> None:
+    """Add the members `source_id`, `posted_by` and `memo` to those of events."""
+    for event in events:
+        event |= found.get(event["tx_id"], NO_PROVENANCE)._asdict()
+
+
+def to_json(
+    members: dict[str, Any], as_of: datetime | None, version: int | None = None
+) -> tuple[bytes, list[tuple[str, str]]]:
+    """Return the body and the headers of a JSON reply. `as_of` and `version` are as for `ledger_headers`."""
     body = orjson.dumps(members)
-    return body, ledger_headers("application/json", body, as_of)
+    return body, ledger_headers("application/json", body, as_of, version)
 
 
 def as_of_header(as_of: datetime) -> tuple[str, str]:
@@ -59,20 +86,25 @@ def as_of_header(as_of: datetime) -> tuple[str, str]:
     return "As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ledger_headers(content_type: str, source: bytes, as_of: datetime | None) -> list[tuple[str, str]]:
-    """Return the headers of a reply from a loan's ledger.
+def ledger_headers(
+    content_type: str, source: bytes, as_of: datetime | None, version: int | None = None
+) -> list[tuple[str, str]]:
+    """Return the headers of a reply from the ledger.
 
-    The ETag is a digest of `source`. Since that contains the loan, its version, the dates and the events, two
-    different replies have different ETags, even if a failover assigned a version to another event.
+    The ETag is a digest of `source`, after the version of the loan. Since the source contains the loan, its version,
+    the dates and the events, two different replies have different ETags, even if a failover assigned a version to
+    another event.
 
     Args:
         content_type: The media type.
         source: The body, or everything from which the body is computed.
         as_of: Every event committed before this time is included; None if the reply is immutable.
+        version: The loan's version; None if the reply is about several loans.
     """
+    digest = blake2b(source, digest_size=ETAG_BYTES).hexdigest()
     return [
         ("Content-Type", content_type),
-        ("ETag", f'"{blake2b(source, digest_size=ETAG_BYTES).hexdigest()}"'),
+        ("ETag", f'"{digest}"' if version is None else f'"{version}-{digest}"'),
         *([as_of_header(as_of)] if as_of else []),
         ("Cache-Control", "private, no-cache"),  # caches must revalidate
     ]

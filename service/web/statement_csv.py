@@ -1,36 +1,77 @@
 """Statements as CSV (RFC 4180)."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
-from service.web.serializers import entry_members
+from service.errors import DatabaseUnavailable
+from service.ledger.event_log import Provenance
+from service.web.serializers import add_provenance, entry_members, tx_ids_of
 
-FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance")
+log = logging.getLogger(__name__)
+
+FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance", "version", "recorded_at",
+          "reverses", "reversed_by")  # fmt: skip
+PROVENANCE_FIELDS = ("source_id", "posted_by", "memo")
+LOAN_FIELDS = ("loan_id", "currency")
 ROWS_PER_CHUNK = 500
+_FORMULA_PREFIXES = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+
+ProvenanceReader = Callable[[Sequence[int]], Mapping[int, Provenance]]
 
 
-def statement_csv(statement: Statement, date_range: DateRange) -> Iterator[bytes]:
+def statement_csv(
+    statement: Statement, date_range: DateRange, read_provenance: ProvenanceReader | None = None
+) -> Iterator[bytes]:
     """Return the CSV in chunks of some hundred rows.
 
-    The rows are a header, `opening`, one for each entry, and `closing`.
+    The rows are a header, `opening`, one for each entry, and `closing`. If the provenance cannot be read any more, the
+    CSV ends without `closing`.
+
+    Args:
+        statement: The statement.
+        date_range: Its days.
+        read_provenance: Returns the provenance of events by their transaction ids, to add it to the rows.
     """
-    yield _rows([FIELDS, _balance_row("opening", date_range.first.isoformat(), statement.opening)])
+    fields = (*FIELDS, *(PROVENANCE_FIELDS if read_provenance else ()), *LOAN_FIELDS)
+    loan = {"loan_id": statement.loan_id, "currency": statement.currency}
+
+    def row(members: dict[str, Any]) -> tuple[str, ...]:
+        members |= loan
+        return tuple(_text(field, members.get(field)) for field in fields)
+
+    def balance_row(name: str, day: str, balance: int) -> tuple[str, ...]:
+        amount = to_decimal_string(balance, statement.digits)
+        return row({"event_type": name, "post_date": day, "balance": amount})
+
+    yield _rows([fields, balance_row("opening", date_range.first.isoformat(), statement.opening)])
     for first in range(0, len(statement), ROWS_PER_CHUNK):
-        entries = map(entry_members, statement.entries(first, first + ROWS_PER_CHUNK))
-        yield _rows([tuple(_text(entry[field]) for field in FIELDS) for entry in entries])
-    yield _rows([_balance_row("closing", date_range.last.isoformat(), statement.closing)])
+        entries = [entry_members(entry, statement.digits) for entry in statement.entries(first, first + ROWS_PER_CHUNK)]
+        if read_provenance is not None:
+            try:
+                found = read_provenance(tx_ids_of(entries))
+            except DatabaseUnavailable as err:
+                log.warning("statement of loan %d: CSV ended early: %s", statement.loan_id, err)
+                return
+            add_provenance(entries, found)
+        yield _rows([row(entry) for entry in entries])
+    yield _rows([balance_row("closing", date_range.last.isoformat(), statement.closing)])
 
 
-def _balance_row(name: str, day: str, balance: int) -> tuple[str, ...]:
-    return ("", name, day, "", "", "", to_decimal_string(balance))
+def _text(field: str, value: object) -> str:
+    if value is None:
+        return ""
+    if field not in PROVENANCE_FIELDS:
+        return str(value).lower() if isinstance(value, bool) else str(value)  # true and false as in JSON
+    text = str(value)
+    if text.lstrip().startswith(_FORMULA_PREFIXES):
+        text = f"'{text}"  # a spreadsheet would take it for a formula
+    return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(c in text for c in ',"') else text
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value).lower()  # true and false as in JSON
-
-
-def _rows(rows: list[tuple[str, ...]]) -> bytes:
-    # No field contains a comma, a quotation mark or a line break, so none needs quotes.
-    return "".join(",".join(row) + "\r\n" for row in rows).encode("ascii")
+def _rows(rows: Sequence[tuple[str, ...]]) -> bytes:
+    # No field contains a line break, and only those of the provenance may need quotes.
+    return "".join(",".join(row) + "\r\n" for row in rows).encode()

@@ -14,7 +14,7 @@ from service import __version__
 from service.gateway.plugins_file import read_plugins
 from service.runtime.server import DEREGISTER_TIMEOUT_S, STOP_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, all_settings, given_settings, load_settings
-from service.vault.lease import STOP_S
+from service.vault.lease import REVOKE_TIMEOUT_S
 from tests.deploy.chart import (
     CASES,
     CHART,
@@ -407,7 +407,7 @@ def test_startup_probe_allows_enough_time(values):
 def test_grace_period_allows_enough_time_to_stop(values):
     manifests = rendered(values)
     drain_s = float(one(manifests, "ConfigMap")["data"]["DRAIN_S"])
-    needs = drain_s + DEREGISTER_TIMEOUT_S + STOP_TIMEOUT_S + 2 * STOP_S
+    needs = drain_s + DEREGISTER_TIMEOUT_S + STOP_TIMEOUT_S + 2 * REVOKE_TIMEOUT_S
     grace = serving(manifests)["terminationGracePeriodSeconds"]
     assert needs + 5 <= grace <= math.ceil(needs) + 15
 

@@ -1,11 +1,13 @@
 """Ambiguous, malformed and hostile requests, beyond what a schema describes."""
 
 import gzip
+import re
 
 import pytest
 
 from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
+from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, is_problem, list_operations
 
 JSON = "application/json"
@@ -51,12 +53,52 @@ def query_parameters(operation):
     return [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
 
 
-def test_an_unknown_parameter_is_rejected(send, operations):
+def check_unknown_parameters_are_rejected(send, method, path):
+    for query in ("unknown=1", "unknown", "=1", "unknown=1&unknown2=2"):
+        reply = send(method, path, query_string=query)
+        assert reply.status_code == 400, (method, path, query)
+        expected = [part.partition("=")[0] for part in query.split("&")]
+        assert [error["field"] for error in reply.json["errors"]] == expected, (method, path, query)
+        assert {error["detail"] for error in reply.json["errors"]} == {"unknown parameter"}, (method, path, query)
+
+
+def test_every_documented_operation_rejects_unknown_parameters(send, operations, posting):
+    before = sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)")
     for method, path, operation in operations:
-        if names := query_parameters(operation):
-            reply = send(method, path, query_string={names[0] + "x": "1"})
-            assert reply.status_code == 400, path
-            assert [error["field"] for error in reply.json["errors"]] == [names[0] + "x"]
+        if path != "/token":  # RFC 6749, section 3.2
+            check_unknown_parameters_are_rejected(send, method, path)
+            for name in query_parameters(operation):
+                assert send(method, path, query_string={name.upper(): "1"}).status_code == 400, (path, name)
+    assert sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)") == before
+
+
+def test_every_route_of_the_application_rejects_unknown_parameters(app, send):
+    values = {**PATH_VALUES, "filename": "css/swagger-ui.css"}
+    checked = set()
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", lambda name: values[name[1]], rule.rule)
+        for method in rule.methods - {"HEAD", "OPTIONS"}:
+            if rule.endpoint != "token.token":
+                check_unknown_parameters_are_rejected(send, method, path)
+                checked.add(rule.endpoint)
+    assert {"documentation.home", "documentation.static", "operations.healthcheck", "posting.create_loan"} <= checked
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/balances?known_at=2001-01-01T00:00:00Z", {"loan_ids": [1], "dates": ["2020-02-29"]}),
+        (
+            "/api/v1/loan/1/events?dry_run=true",
+            {"events": [{"event_type": "fee", "post_date": "2020-03-02", "amt": "1.50"}]},
+        ),
+        ("/api/v1/loan?dry_run=true", {"loan_id": 50, "start_date": "2020-01-01", "initial_amt": "100.00"}),
+    ],
+)
+def test_a_valid_body_does_not_excuse_an_unknown_parameter(send, posting, path, body):
+    before = sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)")
+    assert send("POST", path, json=body).status_code == 400
+    assert sql(posting, "SELECT (SELECT count(*) FROM loan_events), (SELECT count(*) FROM loans)") == before
 
 
 def test_a_repeated_parameter_is_rejected(send, operations):

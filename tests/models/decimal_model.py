@@ -48,6 +48,26 @@ class DecimalLoan:
             return Decimal("0.00")
         return self.initial_amt + sum((row.signed for row in self.until(day, version)), Decimal("0.00"))
 
+    def parts(self, day: date, version: int | None = None) -> tuple[Decimal, Decimal, Decimal]:
+        """Return the fees, interest and principal that are owed at the end of a day."""
+        if day < self.start_date:
+            return Decimal(0), Decimal(0), Decimal(0)
+        rows = self.until(day, version)
+        known, reversed_ids = {row.tx_id for row in rows}, {row.reverses for row in rows}
+        owed = {"fee": Decimal(0), "interest": Decimal(0), "principal": self.initial_amt}
+        for row in rows:
+            if row.tx_id in reversed_ids or row.reverses in known:
+                continue
+            if row.signed > 0:
+                owed["principal" if row.event_type == "payment" else row.event_type] += row.signed
+                continue
+            left = -row.signed
+            for part in ("fee", "interest"):
+                paid = min(left, owed[part])
+                owed[part], left = owed[part] - paid, left - paid
+            owed["principal"] -= left
+        return owed["fee"], owed["interest"], owed["principal"]
+
 
 def days(first: date, last: date) -> list[date]:
     """Return each day from the first to the last."""
@@ -62,7 +82,7 @@ EVENTS = st.lists(
 )
 
 
-def post(connection, start_date: date, initial_amt: str, events) -> DecimalLoan:
+def post(connection, start_date: date, initial_amt: str, events, currency: str = "USD") -> DecimalLoan:
     """Create a loan with events.
 
     Args:
@@ -70,23 +90,26 @@ def post(connection, start_date: date, initial_amt: str, events) -> DecimalLoan:
         start_date: The loan's start.
         initial_amt: The loan's principal.
         events: Tuples of type, date, amount, and the index of an earlier event to reverse; an index that names no
-            such event is ignored.
+            such event is ignored. A reversal is dated on or after its event.
+        currency: The loan's currency.
     """
     [(loan_id,)] = sql(connection, "SELECT coalesce(max(loan_id), 0) + 1 FROM loans")
-    sql(connection, "SELECT create_loans(%s, %s, %s::numeric[], %s)", [loan_id], [start_date], [initial_amt], ["USD"])
+    sql(
+        connection, "SELECT create_loans(%s, %s, %s::numeric[], %s)", [loan_id], [start_date], [initial_amt], [currency]
+    )
     posted: list[tuple] = []
     for event_type, post_date, amt, reverses in events:
         kind, amount, reversed_id = event_type, amt, None
         if 0 <= reverses < len(posted) and posted[reverses] is not None:
-            kind, amount, reversed_id = posted[reverses]
-            posted[reverses] = None
+            kind, amount, reversed_id, earliest = posted[reverses]
+            post_date, posted[reverses] = max(post_date, earliest), None
         sql(
             connection,
             "SELECT post_events(%s, %s, %s, %s::numeric[], NULL, %s::bigint[])",
             [loan_id], [kind], [post_date], [amount], [reversed_id],
         )  # fmt: skip
         [(tx_id,)] = sql(connection, "SELECT max(tx_id) FROM loan_events WHERE loan_id = %s", loan_id)
-        posted.append((kind, amount, tx_id) if reversed_id is None else None)
+        posted.append((kind, amount, tx_id, post_date) if reversed_id is None else None)
     return read(connection, loan_id)
 
 

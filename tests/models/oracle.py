@@ -97,12 +97,13 @@ class Ledger:
 
 KINDS = [FEE, INTEREST, PAYMENT]
 DAYS = st.integers(-1000, 1000)  # close together, so that many fall on one day
+AMOUNTS = st.integers(1, 10**15)
 TIMES = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)  # the years 1 to 9999
 
 
 @st.composite
-def ledgers(draw, max_events: int = 30, days=DAYS, amounts=st.integers(1, 10**15)) -> Ledger:
-    """Generate ledgers with shared days, events before the start, and reversals dated before, on and after their events."""
+def ledgers(draw, max_events: int = 30, days=DAYS, amounts=AMOUNTS) -> Ledger:
+    """Generate ledgers with shared days, events before the start, and reversals dated before and after their events."""
     count = draw(st.integers(0, max_events))
     posted = draw(st.lists(st.integers(1, 2**63 - 1), min_size=count, max_size=count, unique=True))
     events: list[Event] = []

@@ -60,7 +60,8 @@ class FastBalance:
         loan_id, day = environ[_BALANCE]
         try:
             snapshot = self._lookup.get(loan_id)
-            body, headers = to_json(balance_members(snapshot.timeline, day), self._lookup.as_of(snapshot))
+            timeline = snapshot.timeline
+            body, headers = to_json(balance_members(timeline, day), self._lookup.as_of(snapshot), timeline.version)
         except Exception as err:
             return error_handlers.to_response(err)(environ, start_response)
         start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])

@@ -4,18 +4,30 @@ from typing import Literal
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
-from pydantic import BaseModel
 from pydantic.json_schema import SkipJsonSchema
 
 from native import day_number
+from service.errors import InvalidRequest
+from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import explain
 from service.web.schemas.common import only_if
 from service.web.schemas.event import EventReply
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
-from service.web.schemas.query_fields import BalanceDay, Currency, Day, Explain, LoanId, Money, PartsFlag, Version
-from service.web.schemas.replies import LedgerReply, ledger_reply
-from service.web.serializers import balance_members, parts_members
+from service.web.schemas.parts import Parts
+from service.web.schemas.query_fields import (
+    BalanceDay,
+    Currency,
+    Day,
+    Explain,
+    LoanId,
+    Money,
+    PartsFlag,
+    ProvenanceFlag,
+    Version,
+)
+from service.web.schemas.replies import LoanLedgerReply, ledger_reply
+from service.web.serializers import add_provenance, balance_members, parts_members, tx_ids_of
 
 
 class LoanDayPath(LoanPath):
@@ -29,17 +41,10 @@ class BalanceQuery(LoanQuery):
 
     explain: Explain = False
     parts: PartsFlag = False
+    provenance: ProvenanceFlag = False
 
 
-class Parts(BaseModel):
-    """The unpaid amount of each part. They sum to the balance. An overpayment makes the principal negative."""
-
-    fees: Money
-    interest: Money
-    principal: Money
-
-
-class BalanceReply(LedgerReply):
+class BalanceReply(LoanLedgerReply):
     """The balance of a loan at the end of a day."""
 
     loan_id: LoanId
@@ -48,7 +53,7 @@ class BalanceReply(LedgerReply):
     currency: Currency
     version: Version
     start_date: Day | SkipJsonSchema[None] = only_if(
-        "explain", "The date on which the loan starts. Before it, the balance is 0.00."
+        "explain", "The date on which the loan starts. Before it, the balance is 0."
     )
     initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "The principal.")
     events: list[EventReply] | SkipJsonSchema[None] = only_if(
@@ -63,7 +68,7 @@ class BalanceReply(LedgerReply):
     )
 
 
-def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup) -> None:
+def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: EventLog) -> None:
     """Add the route and its short form to a blueprint."""
 
     @routes.get(
@@ -77,10 +82,14 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup) -> None:
         It is the principal plus fees and interest, less payments, over all events dated on or before that day. Before
         the loan's start date it is 0.00.
         """
+        if query.provenance and not query.explain:
+            raise InvalidRequest([("provenance", "expected only with `explain=true`")])
         snapshot = get_snapshot(lookup, path, query)
         members = balance_members(snapshot.timeline, path.date)
         if query.explain:
             members |= explain(members, snapshot.timeline, day_number(path.date))
+            if query.provenance:
+                add_provenance(members["events"], event_log.provenance(path.loan_id, tx_ids_of(members["events"])))
         if query.parts:
             members |= parts_members(snapshot.timeline, day_number(path.date))
         return ledger_reply(lookup, snapshot, members)

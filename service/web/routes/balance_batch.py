@@ -6,13 +6,17 @@ from typing import Any, Literal
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel
+from pydantic.json_schema import SkipJsonSchema
 
+from native import day_number
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.schemas.balance_batch import BalanceBatchBody
+from service.web.schemas.common import only_if
+from service.web.schemas.parts import Parts
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Version
 from service.web.schemas.replies import LedgerReply
-from service.web.serializers import balance_members, to_json
+from service.web.serializers import balance_members, parts_of, to_json
 
 
 class BalanceItem(BaseModel):
@@ -23,6 +27,7 @@ class BalanceItem(BaseModel):
     balance: Money
     currency: Currency
     version: Version
+    parts: Parts | SkipJsonSchema[None] = only_if("parts", "The parts of the balance.")
 
 
 class UnknownItem(BaseModel):
@@ -45,23 +50,29 @@ def add_balance_batch_route(routes: APIBlueprint, lookup: TimelineLookup) -> Non
     @routes.post(
         "/api/v1/balances",
         summary="Get many balances",
-        responses={200: BalanceBatchReply, **problems(400, 413, 415, 503)},
+        responses={200: BalanceBatchReply, **problems(400, 412, 413, 415, 503)},
     )
     def balances(body: BalanceBatchBody) -> Response:
         """Return up to 10,000 balances: of `pairs`, or of each of `loan_ids` on each of `dates`.
 
         Each balance has its loan's version. Unknown loans have an `error` instead. `As-Of` is that of the oldest
-        balance.
+        balance. With `known_at`, all balances are those that were known at that time.
         """
         pairs = body.requested_pairs()
         loan_ids = list(dict(pairs))  # without duplicates
-        found = lookup.get_consistent(loan_ids) if body.snapshot else lookup.get_many(loan_ids)
-        items = [_to_item(found.get(loan_id), loan_id, day) for loan_id, day in pairs]
+        if body.known_at is not None:
+            found = lookup.get_many_known_at(loan_ids, body.known_at)
+        else:
+            found = lookup.get_consistent(loan_ids) if body.snapshot else lookup.get_many(loan_ids)
+        items = [_to_item(found.get(loan_id), loan_id, day, body.parts) for loan_id, day in pairs]
         body_bytes, headers = to_json({"balances": items}, lookup.as_of(*found.values()))
         return Response(body_bytes, headers=headers)
 
 
-def _to_item(snapshot: LoanSnapshot | None, loan_id: int, day: date) -> dict[str, Any]:
+def _to_item(snapshot: LoanSnapshot | None, loan_id: int, day: date, with_parts: bool) -> dict[str, Any]:
     if snapshot is None:
         return {"loan_id": loan_id, "date": day, "error": "unknown-loan"}
-    return balance_members(snapshot.timeline, day)
+    members = balance_members(snapshot.timeline, day)
+    if with_parts:
+        members["parts"] = parts_of(snapshot.timeline, day_number(day))
+    return members

@@ -11,6 +11,7 @@ from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.web.access import document_access
+from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
 
 
@@ -60,9 +61,10 @@ def _build_document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str,
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             access = document_access(app, endpoints[method.upper(), path], open_blueprints)
-            # The framework documents a 400 even for routes that parse nothing.
+            # The framework's own documentation of 400 has another media type. Every route rejects unknown parameters.
             declared = getattr(app.paths[path], method).responses
-            responses = {status: reply for status, reply in operation["responses"].items() if status in declared}
+            responses = {str(status): reply for status, reply in problems(400).items()}
+            responses |= {status: reply for status, reply in operation["responses"].items() if status in declared}
             responses |= {str(status): reply for status, reply in access.pop("responses").items()}
             # The framework converts line breaks of docstrings to <br/>.
             description = operation["description"].replace("<br/><br/>", "\n\n").replace("<br/>", " ")

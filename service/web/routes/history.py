@@ -12,7 +12,7 @@ from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
-from service.web.schemas.replies import LedgerReply, ledger_reply
+from service.web.schemas.replies import LoanLedgerReply, ledger_reply
 
 
 class HistoryQuery(DateRangeQuery):
@@ -28,7 +28,7 @@ class Point(BaseModel):
     balance: Money
 
 
-class HistoryReply(LedgerReply):
+class HistoryReply(LoanLedgerReply):
     """The balances of a loan over a date range."""
 
     loan_id: LoanId
@@ -66,7 +66,7 @@ def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Ca
                 "to": date_range.last.isoformat(),
                 "step": query.step,
                 "balances": [
-                    {"date": day.isoformat(), "balance": to_decimal_string(balance)}
+                    {"date": day.isoformat(), "balance": to_decimal_string(balance, snapshot.timeline.exponent)}
                     for day, balance in balance_points(snapshot.timeline, date_range, query.step)
                 ],
             },

@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from typing import Any
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
 
+from native import PARTS
 from service.errors import DatabaseUnavailable
-from service.portfolio.csv import HEAD, portfolio_csv
-from service.portfolio.rows import LoanBalance
+from service.portfolio.csv import HEAD, HEAD_WITH_PARTS, portfolio_csv
+from service.portfolio.rows import LoanBalance, Total
 from service.portfolio.sql import SqlPortfolio
-from service.web.schemas.common import Query
+from service.web.schemas.common import Query, only_if
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.headers import ETAG, LEDGER_HEADERS, not_modified, optional_headers
+from service.web.schemas.parts import Parts
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import BalanceDay, Currency, Day, Format, Money
+from service.web.schemas.query_fields import BalanceDay, Currency, Day, Format, Money, PartsFlag, ReportKnownAt
 from service.web.schemas.replies import conditional
 from service.web.serializers import as_of_header, to_json
 
@@ -32,9 +36,11 @@ class DayPath(BaseModel):
 
 
 class PortfolioQuery(Query):
-    """Query parameters: format."""
+    """Query parameters: format, time of knowledge and parts."""
 
     format: Format = None
+    known_at: ReportKnownAt = None
+    parts: PartsFlag = False
 
 
 class TotalReply(BaseModel):
@@ -43,6 +49,7 @@ class TotalReply(BaseModel):
     currency: Currency = Field(description="The currency.")
     loans: int = Field(description="The number of loans that had started by the end of the day.")
     balance: Money
+    parts: Parts | SkipJsonSchema[None] = only_if("parts", "The totals of the parts.")
 
 
 class PortfolioReply(BaseModel):
@@ -61,7 +68,7 @@ def add_portfolio_route(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
     @routes.get(
         "/api/v1/portfolio/<date>",
         summary="Get the totals of all loans on a date",
-        responses={200: PortfolioReply, **not_modified(LEDGER_HEADERS), **problems(400, 503)},
+        responses={200: PortfolioReply, **not_modified(LEDGER_HEADERS), **problems(400, 412, 503)},
     )
     def totals(path: DayPath, query: PortfolioQuery) -> Response:
         """Return, for each currency, the number of loans that had started by the end of the day, and their total.
@@ -69,29 +76,37 @@ def add_portfolio_route(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
         `text/csv`, selected by `Accept` or `format`, has one row for each of these loans. It ends with one row of
         totals for each currency, without a `loan_id`; a CSV without these rows is incomplete.
 
-        The database computes either in one snapshot.
+        The database computes either in one snapshot. With `known_at`, the reply is reproduced from what had been
+        recorded by that time.
         """
-        as_of = datetime.now(UTC)
+        as_of = datetime.now(UTC) if query.known_at is None else None
         if wants_csv(query.format):
             headers = [
                 ("Content-Type", CSV_TYPE),
                 ("Content-Disposition", f'attachment; filename="portfolio-{path.date}.csv"'),
-                as_of_header(as_of),
+                *([as_of_header(as_of)] if as_of else []),
                 ("Cache-Control", "private, no-cache"),
             ]
-            response = Response(_start_csv(path.date, portfolio.loans(path.date)), headers=headers)
+            loans = portfolio.loans(path.date, query.known_at, query.parts)
+            head = HEAD_WITH_PARTS if query.parts else HEAD
+            response = Response(_start_csv(path.date, head, loans), headers=headers)
         else:
-            found = [total._asdict() for total in portfolio.totals(path.date)]
+            found = [_members(total) for total in portfolio.totals(path.date, query.known_at, query.parts)]
             body, headers = to_json({"date": path.date, "totals": found}, as_of)
             response = conditional(Response(body, headers=headers))
         response.vary.add("Accept")
         return response
 
 
-def _start_csv(day: date, chunks: Iterator[list[LoanBalance]]) -> Iterator[bytes]:
+def _members(total: Total) -> dict[str, Any]:
+    members = {"currency": total.currency, "loans": total.loans, "balance": total.balance}
+    return members | ({"parts": dict(zip(PARTS, total.parts, strict=True))} if total.parts else {})
+
+
+def _start_csv(day: date, head: str, chunks: Iterator[list[LoanBalance]]) -> Iterator[bytes]:
     """Return the CSV as a stream whose first rows are already read, so that an error is still a 503."""
     rows = portfolio_csv(day, chunks)
-    first = HEAD + next(rows)
+    first = head + next(rows)
 
     def stream() -> Iterator[bytes]:
         yield first.encode("ascii")

@@ -1,6 +1,8 @@
 """Routes: creating loans and posting events."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
@@ -8,20 +10,22 @@ from pydantic import BaseModel, Field
 
 from security.context import SecurityContext
 from service.domain.calendar import Calendar
+from service.errors import InvalidRequest, VersionChanged
 from service.ledger.idempotency import RequestFingerprint, fingerprint
 from service.ledger.posting import LedgerWriter, PostResult
 from service.web.access import WRITE, requires_scope
 from service.web.error_handlers import problem_response
 from service.web.routes.loan import LoanReply
-from service.web.schemas.headers import LEDGER_HEADERS, LOCATION, REPLAYED, with_headers
+from service.web.schemas.headers import LOAN_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
-from service.web.schemas.posting import ANY_VERSION, EventsBody, LoanBody, PostingHeaders
+from service.web.schemas.posting import ANY_VERSION, EventsBody, EventsHeaders, LoanBody, PostingHeaders
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
 from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
 
+NO_VERSION = -1  # the version of no loan
 REPLAYED_HEADER = "Idempotent-Replayed"
 _ERROR_RESPONSES = problems(400, 404, 409, 412, 413, 415, 422, 503)
 
@@ -36,7 +40,7 @@ class PostedEvent(BaseModel):
 class PostedReply(BaseModel):
     """The posted events, in the order of the request, and the loan's balance today."""
 
-    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED})
+    model_config = with_headers({**LOAN_HEADERS, **REPLAYED})
 
     loan_id: LoanId
     date: Day = Field(description="Today, in the service's time zone.")
@@ -50,7 +54,7 @@ class PostedReply(BaseModel):
 class CreatedReply(LoanReply):
     """The created loan's terms and its balance today."""
 
-    model_config = with_headers({**LEDGER_HEADERS, **REPLAYED, **LOCATION})
+    model_config = with_headers({**LOAN_HEADERS, **REPLAYED, **LOCATION})
 
     recorded_at: RecordedAt
 
@@ -79,7 +83,7 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         return fingerprint(caller(), key, {"path": request.path, **members})
 
     def created(posted: PostResult, **headers: str) -> Response:
-        body, ledger_headers = to_json(posted.body, posted.as_of)
+        body, ledger_headers = to_json(posted.body, posted.as_of, posted.body["version"])
         response = Response(body, 201, ledger_headers)
         response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.replayed else headers)
         return response
@@ -96,17 +100,23 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         responses={201: PostedReply, **_ERROR_RESPONSES},
     )
     @requires_scope(WRITE)
-    def post_events(path: LoanPath, header: PostingHeaders, body: EventsBody) -> Response:
+    def post_events(path: LoanPath, header: EventsHeaders, body: EventsBody) -> Response:
         """Post fees, interest and payments, or reversals of these, on any date.
 
         All events are posted, or none. The reply includes them. Send an `Idempotency-Key` to make the request safe
-        to retry.
+        to retry. With `If-Match` or `expected_version`, the events are posted only to that version of the loan.
         """
         assert poster is not None
-        key = fingerprint_of(header.idempotency_key, body)
-        expected = None if body.expected_version == ANY_VERSION else body.expected_version
-        posted = poster.post_events(
-            path.loan_id, body.to_events(), calendar.today(), key, posted_by=caller(), expected_version=expected
+        posted = _post_to_expected_version(
+            _expected_versions(header, body),
+            partial(
+                poster.post_events,
+                path.loan_id,
+                body.to_events(),
+                calendar.today(),
+                fingerprint_of(header.idempotency_key, body),
+                posted_by=caller(),
+            ),
         )
         verb = "already posted" if posted.replayed else "posted"
         log.info("%a %s %d events to loan %d: version %d", caller(), verb, len(body.events), path.loan_id,
@@ -125,9 +135,43 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         Send an `Idempotency-Key` to make the request safe to retry.
         """
         assert poster is not None
+        if "If-Match" in request.headers:
+            raise InvalidRequest([("If-Match", "not allowed: a loan that does not exist has no version")])
         key = fingerprint_of(header.idempotency_key, body)
         posted = poster.create_loan(body.to_loan(), calendar.today(), key, posted_by=caller())
         log.info("%a %s loan %d", caller(), "already created" if posted.replayed else "created", body.loan_id)
         return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
     return routes
+
+
+def _expected_versions(header: EventsHeaders, body: EventsBody) -> tuple[int, ...] | None:
+    """Return the versions that the loan may have; None means any.
+
+    Raises:
+        InvalidRequest: If the header and the body contradict each other.
+    """
+    in_header = header.if_match.versions if header.if_match is not None else None
+    if body.expected_version == ANY_VERSION:
+        return in_header
+    if in_header is not None and body.expected_version not in in_header:
+        raise InvalidRequest([("If-Match", "contradicts `expected_version`")])
+    return (body.expected_version,)
+
+
+def _post_to_expected_version(versions: tuple[int, ...] | None, post: Callable[..., PostResult]) -> PostResult:
+    """Post if the loan has one of these versions. Each attempt checks one of them under the loan's lock.
+
+    Raises:
+        VersionChanged: If it has none of them.
+    """
+    if versions is None:
+        return post(expected_version=None)
+    expected = versions[-1] if versions else NO_VERSION
+    while True:
+        try:
+            return post(expected_version=expected)
+        except VersionChanged as err:
+            if err.version not in versions:
+                raise VersionChanged(err.loan_id, err.version, versions) from err
+            expected = err.version

@@ -1,6 +1,7 @@
 """Route: the statement of a loan, as JSON pages or CSV."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import Response
@@ -12,22 +13,33 @@ from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import InvalidRequest
+from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.pagination import Cursor
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.event import EventReply
-from service.web.schemas.headers import LEDGER_HEADERS
+from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
-from service.web.schemas.query_fields import Currency, Day, Format, Limit, LoanId, Money, PageCursor, Version
-from service.web.schemas.replies import LedgerReply, conditional, ledger_reply
-from service.web.serializers import entry_members, ledger_headers
+from service.web.schemas.query_fields import (
+    Currency,
+    Day,
+    Format,
+    Limit,
+    LoanId,
+    Money,
+    PageCursor,
+    ProvenanceFlag,
+    Version,
+)
+from service.web.schemas.replies import LoanLedgerReply, conditional, ledger_reply
+from service.web.serializers import add_provenance, entry_members, ledger_headers, tx_ids_of
 from service.web.statement_csv import statement_csv
 
 _CSV_EXAMPLE = (
-    "tx_id,event_type,post_date,amt,reversal,signed_amt,balance\r\n"
-    ",opening,2020-02-01,,,,1010.00\r\n"
-    "7,payment,2020-02-29,110.50,false,-110.50,899.50\r\n"
-    ",closing,2020-02-29,,,,899.50\r\n"
+    "tx_id,event_type,post_date,amt,reversal,signed_amt,balance,version,recorded_at,reverses,reversed_by,loan_id,currency\r\n"
+    ",opening,2020-02-01,,,,1010.00,,,,,1,USD\r\n"
+    "7,payment,2020-02-29,110.50,false,-110.50,899.50,2,2020-03-02T09:30:00.000000Z,,,1,USD\r\n"
+    ",closing,2020-02-29,,,,899.50,,,,,1,USD\r\n"
 )
 
 
@@ -37,12 +49,13 @@ class StatementQuery(DateRangeQuery):
     limit: Limit = 100
     cursor: PageCursor = None
     format: Format = None
+    provenance: ProvenanceFlag = False
 
 
-class StatementReply(LedgerReply):
+class StatementReply(LoanLedgerReply):
     """A page of a statement."""
 
-    model_config = json_or_csv(_CSV_EXAMPLE, LEDGER_HEADERS)
+    model_config = json_or_csv(_CSV_EXAMPLE, LOAN_HEADERS)
 
     loan_id: LoanId
     currency: Currency
@@ -55,7 +68,7 @@ class StatementReply(LedgerReply):
     next_cursor: str | None = Field(description="The `cursor` of the next page; null on the last page.")
 
 
-def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar) -> None:
+def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Calendar, event_log: EventLog) -> None:
     """Add the route to a blueprint."""
 
     @routes.get(
@@ -76,10 +89,14 @@ def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: 
         """
         if _is_csv(query):
             snapshot = get_snapshot(lookup, path, query)
-            response = _csv_reply(lookup, snapshot, resolve_date_range(calendar, snapshot, query))
+            date_range = resolve_date_range(calendar, snapshot, query)
+            response = _csv_reply(lookup, snapshot, date_range, event_log if query.provenance else None)
         else:
             snapshot, page = _get_page(lookup, calendar, path, query)
-            response = ledger_reply(lookup, snapshot, _page_members(snapshot, page, query.limit))
+            members = _page_members(snapshot, page, query.limit)
+            if query.provenance:
+                add_provenance(members["events"], event_log.provenance(path.loan_id, tx_ids_of(members["events"])))
+            response = ledger_reply(lookup, snapshot, members)
         response.vary.add("Accept")
         return response
 
@@ -117,6 +134,7 @@ def _get_page(
 
 def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
     statement = Statement(snapshot.timeline, page.date_range)
+    digits = statement.digits
     if page.position and page.position >= len(statement):
         raise InvalidRequest([("cursor", "past the last page")])
     end = page.position + limit
@@ -126,20 +144,24 @@ def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str,
         "version": page.version,
         "from": page.date_range.first.isoformat(),
         "to": page.date_range.last.isoformat(),
-        "opening_balance": to_decimal_string(statement.opening),
-        "closing_balance": to_decimal_string(statement.closing),
-        "events": [entry_members(entry) for entry in statement.entries(page.position, end)],
+        "opening_balance": to_decimal_string(statement.opening, digits),
+        "closing_balance": to_decimal_string(statement.closing, digits),
+        "events": [entry_members(entry, digits) for entry in statement.entries(page.position, end)],
         "next_cursor": str(replace(page, position=end)) if end < len(statement) else None,
     }
 
 
-def _csv_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, date_range: DateRange) -> Response:
-    name = f"loan-{snapshot.timeline.loan_id}-{date_range.first}-{date_range.last}.csv"
+def _csv_reply(
+    lookup: TimelineLookup, snapshot: LoanSnapshot, date_range: DateRange, event_log: EventLog | None
+) -> Response:
+    loan_id, version = snapshot.timeline.loan_id, snapshot.timeline.version
+    name = f"loan-{loan_id}-{date_range.first}-{date_range.last}.csv"
     # The CSV is streamed, so its ETag covers what it is computed from. The horizon does not affect it.
-    source = bytes(snapshot.timeline.with_horizon(0)) + name.encode("ascii")
+    source = bytes(snapshot.timeline.with_horizon(0)) + name.encode("ascii") + (b"+" if event_log else b"")
     statement = Statement(snapshot.timeline, date_range)
     headers = [
-        *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot)),
+        *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot), version),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
-    return conditional(Response(statement_csv(statement, date_range), headers=headers))
+    read_provenance = partial(event_log.provenance, loan_id) if event_log else None
+    return conditional(Response(statement_csv(statement, date_range, read_provenance), headers=headers))

@@ -17,6 +17,7 @@ from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import AttemptThrottle
 from service.web.access import public
 from service.web.error_handlers import problem_response
+from service.web.request import ignores_query
 from service.web.schemas.headers import CHALLENGE, NO_STORE, RETRY_AFTER, with_headers
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
@@ -127,11 +128,13 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
         openapi_extensions={"requestBody": _REQUEST},
     )
     @public
+    @ignores_query  # RFC 6749, section 3.2, for the form
     def token() -> Response:
         """Issue an access token to a client.
 
         The request is a form with OAuth2 client credentials (RFC 6749, section 4.4), with the client in the form or
-        in HTTP Basic, or JSON with `user` and `pw`. Without `scope`, the token has all scopes of the client.
+        in HTTP Basic, or JSON with `user` and `pw`. Without `scope`, the token has all scopes of the client. Unknown
+        parameters beside a form are ignored, as RFC 6749, section 3.2, requires.
         """
         try:
             if not issuer.can_sign() or not clients:
@@ -170,6 +173,8 @@ def _parse_credentials() -> tuple[str, str, object]:
     """
     members: dict[str, Any]
     if request.mimetype == "application/json":
+        if request.query_string:
+            raise _TokenError("invalid_request", "JSON is accepted without query parameters only")
         try:
             members = request.get_json()
         except InvalidRequest:

@@ -1,15 +1,16 @@
 """The body of a request for many balances: pairs of a loan and a date, or loans and dates."""
 
 from collections.abc import Hashable, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from service.domain.parsing import parse_time
 from service.errors import InvalidRequest
 from service.web.error_handlers import MAX_ERRORS
-from service.web.schemas.body_fields import BodyDay, BodyId
+from service.web.schemas.body_fields import BodyDay, BodyId, parsed_string
 from service.web.schemas.common import omit_default
 
 MAX_BALANCES = 10_000
@@ -56,6 +57,19 @@ class BalanceBatchBody(BaseModel):
     pairs: list[Pair] = _list_of("Pairs of a loan and a date")
     loan_ids: list[BodyId] = _list_of("Loans")
     dates: list[BodyDay] = _list_of("Dates, for each of `loan_ids`")
+    known_at: Annotated[
+        datetime | None,
+        parsed_string(parse_time),
+        WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    ] = Field(
+        default=None,
+        description="Answers from the events that had been recorded by this time (RFC 3339), for all loans. The answer "
+        "is immutable. A time that is too recent is 412.",
+        json_schema_extra=omit_default,
+    )
+    parts: bool = Field(
+        default=False, strict=True, description="Splits each balance into fees, interest and principal."
+    )
     snapshot: bool = Field(
         default=False,
         strict=True,
@@ -68,7 +82,7 @@ class BalanceBatchBody(BaseModel):
         Raises:
             InvalidRequest: If the lists cannot be combined, contain duplicates or mean more than MAX_BALANCES.
         """
-        given = self.model_fields_set - {"snapshot"}
+        given = self.model_fields_set - {"snapshot", "known_at", "parts"}
         if given == {"pairs"}:
             pairs = [(pair.loan_id, pair.date) for pair in self.pairs]
             _reject_duplicates("pairs", pairs)

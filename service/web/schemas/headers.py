@@ -15,6 +15,13 @@ def _header(description: str, example: str, required: bool = True, **schema: Any
 ETAG: Headers = {
     "ETag": _header("Identifies this reply. Send it in `If-None-Match` to revalidate.", '"0f1e2d3c4b5a69788796a5b4"')
 }
+LOAN_ETAG: Headers = {
+    "ETag": _header(
+        "The loan's version, and a digest of this reply. Send it in `If-None-Match` to revalidate, or in `If-Match` to "
+        "post to this version only.",
+        '"2-0f1e2d3c4b5a69788796a5b4"',
+    )
+}
 LEDGER_HEADERS: Headers = {
     **ETAG,
     "As-Of": _header(
@@ -24,6 +31,14 @@ LEDGER_HEADERS: Headers = {
         format="date-time",
     ),
     "Cache-Control": _header("Caches must revalidate.", "private, no-cache"),
+}
+LOAN_HEADERS: Headers = {**LEDGER_HEADERS, **LOAN_ETAG}
+NEXT_LINK: Headers = {
+    "Link": _header(
+        "The URL of the next page, with `rel=next`. Absent on the last page.",
+        '</api/v1/loans?cursor=WzNd>; rel="next"',
+        required=False,
+    )
 }
 NO_STORE: Headers = {
     "Cache-Control": _header("The reply must not be stored.", "no-store"),

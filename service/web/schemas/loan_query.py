@@ -8,12 +8,12 @@ from service.domain.date_range import DateRange
 from service.errors import InvalidRequest
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.schemas.common import Query
-from service.web.schemas.headers import LEDGER_HEADERS, not_modified
+from service.web.schemas.headers import LOAN_HEADERS, not_modified
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import AsOfVersion, FirstDay, KnownAt, LastDay, LoanId, MinVersion
 
 _EXCLUSIVE = ("known_at", "as_of_version", "min_version")
-COMMON_RESPONSES = {**not_modified(LEDGER_HEADERS), **problems(400, 404, 412, 503)}
+COMMON_RESPONSES = {**not_modified(LOAN_HEADERS), **problems(400, 404, 412, 503)}
 
 
 class LoanPath(BaseModel):
@@ -37,6 +37,17 @@ class DateRangeQuery(LoanQuery):
     last: LastDay = None
 
 
+def check_one_state(query: LoanQuery) -> None:
+    """Check that a query has at most one of the parameters that select a loan's state.
+
+    Raises:
+        InvalidRequest: If it has more.
+    """
+    chosen = [field for field in _EXCLUSIVE if field in query.model_fields_set]
+    if len(chosen) > 1:
+        raise InvalidRequest([(chosen[0], f"cannot be combined with `{chosen[1]}`")])
+
+
 def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> LoanSnapshot:
     """Return the loan in the requested state.
 
@@ -47,9 +58,7 @@ def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> Lo
         TimeNotReached: If `known_at` is too recent.
         DatabaseUnavailable: If the ledger cannot be read.
     """
-    chosen = [field for field in _EXCLUSIVE if field in query.model_fields_set]
-    if len(chosen) > 1:
-        raise InvalidRequest([(chosen[0], f"cannot be combined with `{chosen[1]}`")])
+    check_one_state(query)
     if query.known_at is not None:
         return lookup.get_known_at(path.loan_id, query.known_at)
     if query.as_of_version is not None:

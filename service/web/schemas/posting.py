@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
 from service.domain.currency import MINOR_DIGITS, minor_digits
 from service.domain.money import parse_amount, parse_positive_amount, to_minor_units
@@ -21,6 +21,7 @@ from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
 from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, parsed_string
 from service.web.schemas.common import Query, omit_default
+from service.web.schemas.if_match import MAX_IF_MATCH_CHARS, IfMatch, parse_if_match
 
 MAX_EVENTS_PER_REQUEST = 1000
 ANY_VERSION = -1
@@ -66,6 +67,22 @@ class PostingHeaders(Query):
         alias="Idempotency-Key",
         description="A key of the caller's choice. Requests with the same key and content are executed once and get "
         "the same reply. The key is kept for at least one day.",
+        json_schema_extra=omit_default,
+    )
+
+
+class EventsHeaders(PostingHeaders):
+    """Headers: the key, and the versions that the loan may have."""
+
+    if_match: Annotated[
+        InstanceOf[IfMatch] | None,
+        parsed_string(parse_if_match),
+        WithJsonSchema({"type": "string", "maxLength": MAX_IF_MATCH_CHARS, "example": '"2-0f1e2d3c4b5a69788796a5b4"'}),
+    ] = Field(
+        default=None,
+        alias="If-Match",
+        description="An ETag of a reply about this loan, a list of them, or `*`. Nothing is posted unless the loan has "
+        "the version of one of them. A repeated request gets its first reply nevertheless.",
         json_schema_extra=omit_default,
     )
 

@@ -1,5 +1,6 @@
 """Types of path and query parameters and of members of replies, with their parsers and documentation."""
 
+import re
 from datetime import date, datetime
 from typing import Annotated
 
@@ -7,18 +8,34 @@ from pydantic import BeforeValidator, Field, InstanceOf, WithJsonSchema
 
 from service.domain.history import STEPS
 from service.domain.parsing import (
+    EVENT_TYPES,
     MAX_LIMIT,
     MAX_LOAN_ID,
+    MAX_SOURCE_ID_CHARS,
     parse_bool,
     parse_choice,
     parse_date,
+    parse_event_type,
     parse_limit,
     parse_loan_id,
+    parse_source_id,
     parse_time,
     parse_version,
 )
-from service.web.pagination import Cursor, parse_cursor
+from service.ledger.loan_search import STATES, SearchPosition
+from service.web.pagination import Cursor, EventsCursor, parse_cursor, parse_events_cursor, parse_search_cursor
 from service.web.schemas.common import omit_default
+
+MAX_CURSOR_CHARS = 20_000
+_CURSOR_SCHEMA = {"type": "string", "maxLength": MAX_CURSOR_CHARS, "pattern": "^[A-Za-z0-9_-]+$"}
+
+
+def _parse_currency_code(text: str) -> str:
+    # Existing loans may have codes that are not in ISO 4217.
+    if not re.fullmatch(r"[A-Z]{3}", text):
+        raise ValueError("expected three capital letters, such as USD")
+    return text
+
 
 LoanId = Annotated[
     int,
@@ -76,6 +93,16 @@ KnownAt = Annotated[
         json_schema_extra=omit_default,
     ),
 ]
+ReportKnownAt = Annotated[
+    datetime | None,
+    BeforeValidator(parse_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    Field(
+        description="Answers from the loans and events that had been recorded by this time (RFC 3339). The answer is "
+        "immutable. A time that is too recent is 412.",
+        json_schema_extra=omit_default,
+    ),
+]
 FirstDay = Annotated[
     date | None,
     BeforeValidator(parse_date),
@@ -109,7 +136,7 @@ Limit = Annotated[
     int,
     BeforeValidator(parse_limit),
     WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
-    Field(description="The maximum number of events per page."),
+    Field(description="The maximum number of entries per page."),
 ]
 PageCursor = Annotated[
     InstanceOf[Cursor] | None,
@@ -137,4 +164,103 @@ PartsFlag = Annotated[
     BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
     Field(description="Splits the balance into fees, interest and principal."),
+]
+ProvenanceFlag = Annotated[
+    bool,
+    BeforeValidator(parse_bool),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="Adds `source_id`, `posted_by` and `memo` to each event."),
+]
+SourceId = Annotated[
+    str | None,
+    BeforeValidator(parse_source_id),
+    WithJsonSchema({"type": "string", "maxLength": MAX_SOURCE_ID_CHARS, "pattern": r"\S"}),
+    Field(description="Lists the event with this id of the caller.", json_schema_extra=omit_default),
+]
+EventType = Annotated[
+    str | None,
+    BeforeValidator(parse_event_type),
+    WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)}),
+    Field(description="Lists events of this type.", json_schema_extra=omit_default),
+]
+RecordedFrom = Annotated[
+    datetime | None,
+    BeforeValidator(parse_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T00:00:00Z"}),
+    Field(description="Lists events that were recorded at this time or later.", json_schema_extra=omit_default),
+]
+RecordedTo = Annotated[
+    datetime | None,
+    BeforeValidator(parse_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "example": "2999-12-31T23:59:59Z"}),
+    Field(description="Lists events that were recorded at this time or earlier.", json_schema_extra=omit_default),
+]
+EventsPageCursor = Annotated[
+    InstanceOf[EventsCursor] | None,
+    BeforeValidator(parse_events_cursor),
+    WithJsonSchema(_CURSOR_SCHEMA),
+    Field(
+        description="The `next_cursor` of the previous page. It contains the filters and the version.",
+        json_schema_extra=omit_default,
+    ),
+]
+FirstId = Annotated[
+    int | None,
+    BeforeValidator(parse_loan_id),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1}),
+    Field(description="The lowest `loan_id`.", json_schema_extra=omit_default),
+]
+LastId = Annotated[
+    int | None,
+    BeforeValidator(parse_loan_id),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1_000_000}),
+    Field(description="The highest `loan_id`.", json_schema_extra=omit_default),
+]
+CurrencyCode = Annotated[
+    str | None,
+    BeforeValidator(_parse_currency_code),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "example": "USD"}),
+    Field(description="Finds loans in this currency.", json_schema_extra=omit_default),
+]
+StartFrom = Annotated[
+    date | None,
+    BeforeValidator(parse_date),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2019-01-01"}),
+    Field(description="The earliest start date.", json_schema_extra=omit_default),
+]
+StartTo = Annotated[
+    date | None,
+    BeforeValidator(parse_date),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
+    Field(description="The latest start date.", json_schema_extra=omit_default),
+]
+State = Annotated[
+    str | None,
+    BeforeValidator(parse_choice(STATES)),
+    WithJsonSchema({"type": "string", "enum": list(STATES)}),
+    Field(
+        description="Finds loans in this state on `date`: `not_started`, `open` (the balance is above zero) or "
+        "`closed` (started, and the balance is not above zero). A page then examines at most 10,000 loans, so it may "
+        "be short.",
+        json_schema_extra=omit_default,
+    ),
+]
+StateDay = Annotated[
+    date | None,
+    BeforeValidator(parse_date),
+    WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
+    Field(
+        description="The date of the balances and states. The default is today in the service's time zone.",
+        json_schema_extra=omit_default,
+    ),
+]
+LoansPageCursor = Annotated[
+    InstanceOf[SearchPosition] | None,
+    BeforeValidator(parse_search_cursor),
+    WithJsonSchema(_CURSOR_SCHEMA),
+    Field(
+        description="The `next_cursor` of the previous page. It contains the filters, the date and the moment of the "
+        "first page.",
+        json_schema_extra=omit_default,
+    ),
 ]

@@ -7,7 +7,7 @@ from flask import Response, request
 from pydantic import BaseModel
 
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
-from service.web.schemas.headers import LEDGER_HEADERS, with_headers
+from service.web.schemas.headers import LEDGER_HEADERS, LOAN_HEADERS, with_headers
 from service.web.serializers import to_json
 
 
@@ -22,9 +22,15 @@ def json_reply(members: dict[str, Any], status: int = 200) -> Response:
 
 
 class LedgerReply(BaseModel):
-    """A reply from the ledger."""
+    """A reply from the ledger about several loans."""
 
     model_config = with_headers(LEDGER_HEADERS)
+
+
+class LoanLedgerReply(BaseModel):
+    """A reply from the ledger about one loan."""
+
+    model_config = with_headers(LOAN_HEADERS)
 
 
 def ledger_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, members: dict[str, Any]) -> Response:
@@ -35,7 +41,7 @@ def ledger_reply(lookup: TimelineLookup, snapshot: LoanSnapshot, members: dict[s
         snapshot: The loan from which the members were computed.
         members: The members of the reply.
     """
-    body, headers = to_json(members, lookup.as_of(snapshot))
+    body, headers = to_json(members, lookup.as_of(snapshot), snapshot.timeline.version)
     return conditional(Response(body, headers=headers))
 
 

@@ -25,6 +25,17 @@ def to_columns(core, portfolio: list[Ledger]) -> dict[str, array]:
     }
 
 
+def to_parts_columns(core, portfolio: list[Ledger]) -> dict[str, array]:
+    """Return the columns of a portfolio, as arguments of portfolio_parts."""
+    kinds, links = array("B"), array("I")
+    for ledger in portfolio:
+        timeline = ledger.build(core)
+        kind, _, link = timeline.columns(2**31 - 1)
+        kinds.extend(kind)
+        links.extend(link or [0] * len(timeline))
+    return {**to_columns(core, portfolio), "kinds": kinds, "links": links}
+
+
 @given(portfolio=st.lists(ledgers(max_events=8), max_size=8), day=DAYS)
 def test_balances_equal_those_of_each_timeline(core, portfolio, day):
     balances = core.portfolio_balances(day, **to_columns(core, portfolio))
@@ -93,3 +104,74 @@ def test_read_only_result_buffer_is_rejected(core):
 def test_invalid_day_is_rejected(core, day, error):
     with pytest.raises(error):
         core.portfolio_balances(day, **to_columns(core, []))
+
+
+# Parts
+
+
+@given(portfolio=st.lists(ledgers(max_events=8, days=st.integers(0, 9), amounts=st.integers(1, 4)), max_size=8))
+def test_parts_equal_those_of_each_timeline(core, portfolio):
+    columns = to_parts_columns(core, portfolio)
+    for day in (-1, 3, 9):
+        expected = [core.balance_parts(ledger.build(core), day) for ledger in portfolio]
+        assert list(core.portfolio_parts(day, **columns)) == [part for parts in expected for part in parts]
+
+
+def test_threads_do_not_change_parts(core):
+    loans, events = (20_000, 12) if core.build == "compiled" else (2_000, 120)
+    ledger = Ledger(0, 5_00, tuple(Event(number, 1 + number % 3, 1_00, number + 1) for number in range(events)))
+    one = to_parts_columns(core, [ledger])
+    many = {name: column * loans for name, column in one.items()}
+    many["offsets"] = array("q", range(0, loans * events + 1, events))
+    expected = core.balance_parts(ledger.build(core), 7)
+    assert list(core.portfolio_parts(7, **many, threads=2)) == [*expected] * loans
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"offsets": array("q", [0, 2, 1])}, "offsets of loan 1"),
+        ({"offsets": array("q", [0, 1, 3])}, "offsets of loan 1"),
+        ({"offsets": array("q", [-1, 1, 2])}, "offsets of loan 0"),
+        ({"offsets": array("q", [0, 2])}, "offsets 3"),
+        ({"start_days": array("i", [0])}, "start_days must have 2"),
+        ({"kinds": array("B", [1])}, "same length"),
+        ({"links": array("I", [0])}, "same length"),
+        ({"running": array("q", [1])}, "same length"),
+        ({"kinds": array("i", [1, 1])}, "kinds must be a contiguous column of uint8"),
+        ({"links": array("i", [0, 0])}, "links must be a contiguous column of uint32"),
+    ],
+)
+def test_inconsistent_columns_of_parts_are_rejected(core, changes, message):
+    columns = {
+        "start_days": array("i", [0, 0]),
+        "initials": array("q", [1, 1]),
+        "offsets": array("q", [0, 1, 2]),
+        "days": array("i", [1, 1]),
+        "kinds": array("B", [1, 1]),
+        "running": array("q", [2, 2]),
+        "links": array("I", [0, 0]),
+    }
+    assert list(core.portfolio_parts(1, **columns)) == [1, 0, 1] * 2
+    with pytest.raises(ValueError, match=message):
+        core.portfolio_parts(1, **{**columns, **changes})
+
+
+@pytest.mark.parametrize("links", [[9, 9], [2**32 - 1, 1]])
+def test_links_outside_a_loan_are_not_followed(core, links):
+    columns = to_parts_columns(core, [Ledger(0, 5, (Event(1, 1, 1, 1), Event(2, 1, 1, 2)))])
+    parts = core.portfolio_parts(2, **{**columns, "links": array("I", links)})
+    assert list(parts) in ([2, 0, 5], [1, 0, 5])
+
+
+@pytest.mark.parametrize("running", [[2**63 - 1, -(2**63)], [-(2**63), 2**63 - 1]])
+def test_changes_beyond_64_bits_raise_instead_of_wrapping(core, running):
+    columns = to_parts_columns(core, [Ledger(0, 5, (Event(1, 1, 1, 1), Event(2, 1, 1, 2)))])
+    with pytest.raises(OverflowError, match="a part of loan 0"):
+        core.portfolio_parts(2, **{**columns, "running": array("q", running)})
+
+
+@pytest.mark.parametrize(("day", "error"), [(2**31, OverflowError), (1.5, TypeError)])
+def test_invalid_day_of_parts_is_rejected(core, day, error):
+    with pytest.raises(error):
+        core.portfolio_parts(day, **to_parts_columns(core, []))

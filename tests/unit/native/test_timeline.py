@@ -238,9 +238,8 @@ def test_event_before_the_start_counts_from_the_start(core):
 
 
 def test_reversal_counts_with_the_opposite_sign(core):
-    timeline = Ledger(10, 100_00, (Event(11, PAYMENT, 40_00, 1), Event(12, PAYMENT | REVERSAL, 40_00, 2, 1))).build(
-        core
-    )
+    events = (Event(11, PAYMENT, 40_00, 1), Event(12, PAYMENT | REVERSAL, 40_00, 2, 1))
+    timeline = Ledger(10, 100_00, events).build(core)
     assert timeline.balances_at([11, 12]) == [60_00, 100_00]
 
 

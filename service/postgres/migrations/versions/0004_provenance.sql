@@ -109,29 +109,34 @@ COMMENT ON FUNCTION public.close_period IS
     'Close the ledger until a day, or reopen what is later, and return until when it was closed; until null reopens '
     'everything. For the owner of the tables. closed_by: a name beside that of the database''s user.';
 
+-- The functions that follow are called only by functions that set search_path. Every posting calls them several times,
+-- so locks are taken in assignments, which PL/pgSQL evaluates faster than PERFORM.
+
 -- Waits while a period is being closed, and keeps one from being closed until the transaction ends.
-CREATE FUNCTION public.begin_posting() RETURNS date
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.begin_posting() RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         -- its snapshot may be older than the latest closing
         RAISE EXCEPTION 'posting requires the isolation level READ COMMITTED' USING ERRCODE = 'feature_not_supported';
     END IF;
-    PERFORM pg_advisory_xact_lock_shared(1819242340);
-    RETURN (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1);
+    RETURN pg_advisory_xact_lock_shared(1819242340);
 END
 $$;
-COMMENT ON FUNCTION public.begin_posting IS 'The day until which the ledger is closed; null if every day is open.';
 
-CREATE FUNCTION public.advance_recording_clock(at_least bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+-- The day until which the ledger is closed; null if every day is open.
+CREATE FUNCTION public.closed_until() RETURNS date LANGUAGE sql STABLE AS $$
+    SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1
+$$;
+
+CREATE FUNCTION public.advance_recording_clock(at_least bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     advanced bigint;
+    lock     text;
 BEGIN
     -- The lock makes reading and setting the sequence one step. A subtransaction that is rolled back releases it
     -- immediately and in every case; the sequence keeps its value.
     BEGIN
-        PERFORM pg_advisory_xact_lock(1819435875);
+        lock := pg_advisory_xact_lock(1819435875);
         SELECT setval('public.recording_clock', greatest(
                    c.last_value + 1, at_least, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))
         INTO advanced FROM public.recording_clock AS c;
@@ -144,12 +149,12 @@ $$;
 COMMENT ON FUNCTION public.advance_recording_clock IS
     'A time later than every one given out before, in microseconds since 1970: now, if the clock allows.';
 
-CREATE OR REPLACE FUNCTION public.begin_recording() RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+CREATE OR REPLACE FUNCTION public.begin_recording() RETURNS timestamptz LANGUAGE plpgsql AS $$
 DECLARE
-    clock CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
+    clock  CONSTANT bigint := extract(epoch FROM clock_timestamp()) * 1000000;
     latest bigint;
-    began bigint;
+    began  bigint;
+    lock   text;
 BEGIN
     -- First the lock, then the time: known_until() sees the lock of each time that may not be committed yet. Its number
     -- is when the transaction began, so that one that posts many times holds one lock: the server has room for some
@@ -157,7 +162,7 @@ BEGIN
     SELECT last_value INTO latest FROM public.recording_clock;
     began := CASE WHEN latest > clock THEN latest
                   ELSE least(extract(epoch FROM transaction_timestamp()) * 1000000, clock) END;
-    PERFORM pg_advisory_xact_lock_shared((19534::bigint << 44) | (began / 1000));
+    lock := pg_advisory_xact_lock_shared((19534::bigint << 44) | (began / 1000));
     RETURN timestamptz 'epoch' + public.advance_recording_clock(began) * interval '1 microsecond';
 END
 $$;
@@ -189,8 +194,7 @@ COMMENT ON FUNCTION public.known_until IS
     'Nothing will be recorded before this time any more, and a later statement sees all that was. Only the primary '
     'knows, in a transaction that may write: the time is noted, so that it holds even if the clock is put back.';
 
-CREATE FUNCTION public.to_rfc3339(at timestamptz) RETURNS text
-LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+CREATE FUNCTION public.to_rfc3339(at timestamptz) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
@@ -200,10 +204,13 @@ CREATE FUNCTION public.create_loans(
 )
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    closed_until CONSTANT date := public.begin_posting();
+    lock         text;
+    closed_until date;
     recorded     timestamptz;
     refused      json;
 BEGIN
+    lock := public.begin_posting();
+    closed_until := public.closed_until();
     SELECT json_agg(json_build_array(r.position - 1, r.loan_id)) INTO refused FROM (
         SELECT u.position, u.loan_id FROM unnest(currencies, loan_ids) WITH ORDINALITY AS u (code, loan_id, position)
         WHERE NOT EXISTS (SELECT FROM public.currencies AS c WHERE c.code = u.code)
@@ -248,10 +255,11 @@ COMMENT ON FUNCTION public.create_loans IS
 -- Why a batch is refused: the first rule that it breaks, with the positions in DETAIL. Returns if it breaks none.
 CREATE FUNCTION public.refuse_events(
     loan_ids bigint[], event_types text[], post_dates date[], amts numeric[], reversed_ids bigint[],
-    closed_until date, latest_date date
+    latest_date date
 )
-RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
+    closed_until CONSTANT date := public.closed_until();
     most    CONSTANT int := 1000;  -- positions that an error names
     refused json;
     ids     text;
@@ -358,33 +366,35 @@ DECLARE
                                        coalesce(cardinality(reversed_ids), cardinality(loan_ids)),
                                        coalesce(cardinality(memos), cardinality(loan_ids))];
     any_reversal CONSTANT boolean := coalesce(array_remove(reversed_ids, NULL) <> '{}', false);
-    closed_until date;
+    lock         text;
     loans        bigint;
     refused      boolean;
     recorded     timestamptz;
-    many_loans CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
+    many_loans   CONSTANT int := 500;  -- notifications are queued and sent one commit at a time: beyond this, one for all
 BEGIN
     IF loan_ids IS NULL OR cardinality(loan_ids) <> ANY (counts) OR array_position(counts, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'the arrays of a batch have one length' USING ERRCODE = 'array_subscript_error';
     END IF;
-    closed_until := public.begin_posting();
+    lock := public.begin_posting();
 
-    -- Locked in the order of ids, so that two batches wait for each other without a deadlock.
-    PERFORM FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE;
-
-    -- The events are aggregated before anything is computed, so that the rules cost little per event.
-    SELECT count(*), bool_or(
-        (g.events = g.amts AND g.smallest > 0 AND g.digits <= l.exponent AND g.largest < 10::numeric ^ (18 - l.exponent)
-         AND g.first > coalesce(closed_until, '-infinity') AND g.last <= coalesce(latest_date, 'infinity')
-         AND (l.initial_amt + l.turnover + g.amt) * 10::numeric ^ l.exponent <= 9223372036854775807) IS NOT TRUE)
-    INTO loans, refused
-    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, count(*) AS events,
-                 count(u.amt) AS amts, min(u.amt) AS smallest, max(u.amt) AS largest, max(scale(u.amt)) AS digits,
-                 sum(u.amt) AS amt
-          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt) GROUP BY u.loan_id) AS g
-    LEFT JOIN public.loans AS l USING (loan_id);
+    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest is one pass that
+    -- finds out whether to look closer. IS NOT TRUE: nulls and NaN are refused, too.
+    WITH locked AS MATERIALIZED (
+        SELECT l.loan_id, l.initial_amt + l.turnover AS total, l.exponent FROM public.loans AS l
+        WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE)
+    SELECT count(*), bool_or(g.fits IS NOT TRUE) INTO loans, refused
+    FROM (SELECT bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent
+                           AND u.amt < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[l.exponent + 1]) IS TRUE)
+                 AND max(u.post_date) <= coalesce(latest_date, 'infinity')
+                 AND min(u.post_date) > coalesce(
+                     (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
+                 AND (max(l.total) + sum(u.amt)) * max((ARRAY[1, 10, 100, 1000, 10000])[l.exponent + 1])
+                     <= 9223372036854775807 AS fits
+          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
+          LEFT JOIN locked AS l USING (loan_id)
+          GROUP BY u.loan_id) AS g;
     IF refused OR any_reversal THEN
-        PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, closed_until, latest_date);
+        PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, latest_date);
     END IF;
 
     -- Under the locks: of two batches on one loan, the later version has the later time.
@@ -399,19 +409,19 @@ BEGIN
     JOIN public.loans AS l USING (loan_id)
     ORDER BY b.loan_id, b.nth;
 
+    -- A notification has a loan, its new version, and the transaction; "*" stands for many loans.
     RETURN QUERY
-        UPDATE public.loans AS l SET version = l.version + b.events, turnover = l.turnover + b.amt
-        FROM (SELECT u.id, count(*) AS events, sum(u.amt) AS amt
-              FROM unnest(loan_ids, amts) AS u (id, amt) GROUP BY u.id) AS b
-        WHERE l.loan_id = b.id
-        RETURNING l.loan_id, l.version;
-
-    -- loan, its new version, the transaction; "*" for many loans
+        WITH changed AS (
+            UPDATE public.loans AS l SET version = l.version + b.events, turnover = l.turnover + b.amt
+            FROM (SELECT u.id, count(*) AS events, sum(u.amt) AS amt
+                  FROM unnest(loan_ids, amts) AS u (id, amt) GROUP BY u.id) AS b
+            WHERE l.loan_id = b.id
+            RETURNING l.loan_id, l.version)
+        SELECT c.loan_id, c.version FROM changed AS c
+        CROSS JOIN LATERAL (SELECT CASE WHEN loans <= many_loans THEN
+            pg_notify('loaner', format('%s %s %s', c.loan_id, c.version, pg_current_xact_id())) END) AS sent;
     IF loans > many_loans THEN
         PERFORM pg_notify('loaner', format('* 0 %s', pg_current_xact_id()));
-    ELSE
-        PERFORM pg_notify('loaner', format('%s %s %s', l.loan_id, l.version, pg_current_xact_id()))
-        FROM public.loans AS l WHERE l.loan_id IN (SELECT unnest(loan_ids));
     END IF;
 END
 $$;
@@ -445,10 +455,11 @@ RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
     kept    public.posted_requests;
+    lock    text;
     current bigint;
     taken   json;
 BEGIN
-    PERFORM public.begin_posting();  -- before the claim: a closing would otherwise wait for those that wait for it
+    lock := public.begin_posting();  -- before the claim: a closing would otherwise wait for those that wait for it
     IF request_id IS NOT NULL THEN
         kept := public.claim_request(request_id, request_digest);
         IF kept.reply IS NOT NULL THEN
@@ -520,8 +531,9 @@ RETURNS TABLE (repeated boolean, reply json, made_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     kept public.posted_requests;
+    lock text;
 BEGIN
-    PERFORM public.begin_posting();
+    lock := public.begin_posting();
     IF request_id IS NOT NULL THEN
         kept := public.claim_request(request_id, request_digest);
         IF kept.reply IS NOT NULL THEN
@@ -555,7 +567,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION public.create_loan_once IS 'open_loan_once, as release 1.0.0 calls it.';
 
-REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.advance_recording_clock, public.to_rfc3339,
+REVOKE ALL ON FUNCTION public.close_period, public.begin_posting, public.closed_until, public.advance_recording_clock, public.to_rfc3339,
     public.trim_scales, public.create_loans, public.refuse_events, public.append_events, public.append_events_once, public.open_loan_once
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.create_loans, public.append_events, public.append_events_once, public.open_loan_once,

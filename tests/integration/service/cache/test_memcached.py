@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pymemcache.client.base import Client, PooledClient
@@ -21,6 +22,8 @@ from service.cache.circuit_breaker import FAILURE_THRESHOLD
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.signed_value import ValueSigner
 from service.errors import SettingsError
+from service.ledger.freshness import Freshness
+from service.ledger.timeline_lookup import TimelineLookup
 from service.net.hosts import Host, parse_hosts
 from service.settings import MemcachedSettings, load_settings
 from tests.fakes.certificates import write_certificate
@@ -102,6 +105,28 @@ def test_a_timeline_of_another_loan_under_the_key_is_ignored(server, raw, opened
     assert cached(opened(server.address), "a", 1) is None
 
 
+def test_a_timeline_of_the_previous_layout_is_read_again(server, raw, opened, make, caplog):
+    header = struct.pack("<4sHHqqQqi4sQQ", b"LNTL", 1, 0, 1, 1, 7, 100_00, 18_000, b"USD\0", 1, 0)
+    old = header + struct.pack("<qqqiB", 101_00, 1_00, 1, 18_000, 1)
+    for key in (KEY, KEY.replace(f":{LAYOUT_VERSION}:", ":1:")):
+        raw.set(key, ValueSigner(SECRET).sign(key, old))
+    timelines, database = opened(server.address), SimpleNamespace(reads=0)
+
+    def read(loan_ids, cached, cluster):
+        assert not cached
+        database.reads += 1
+        return {1: make()}
+
+    database.timelines = read
+    freshness = Freshness(max_staleness_s=10)
+    freshness.on_listen("a", 5, time.monotonic())
+    for _ in range(2):
+        assert TimelineLookup(database, freshness, caches=(timelines,)).get(1).timeline.version == 3
+    assert database.reads == 1
+    assert "ignoring the malformed timeline of loan 1: unsupported timeline layout 1" in caplog.text
+    assert bytes(cached(timelines, "a", 1)) == bytes(make())
+
+
 def test_an_ignored_value_can_be_replaced(server, raw, opened, make):
     raw.set(KEY, b"garbage")
     timelines = opened(server.address)
@@ -143,7 +168,7 @@ def test_a_silent_server_costs_its_timeout_only_a_few_times(opened):
 def test_a_rejected_value_does_not_open_the_circuit(opened, make):
     with memcached("-I", "64k", "-o", "slab_chunk_max=16384") as small:
         timelines = opened(small.address)
-        for number in range(2 * FAILURE_THRESHOLD):
+        for number in range(3, 3 + 2 * FAILURE_THRESHOLD):
             timelines.put_many("a", [make(loan_id=1, events=5000)])
             assert cached(timelines, "a", 1) is None
             timelines.put_many("a", [make(loan_id=2, version=number)])

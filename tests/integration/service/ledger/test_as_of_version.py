@@ -35,7 +35,7 @@ def test_a_version_above_the_number_of_events_is_412(client, bearer, path):
     reply = get(client, bearer, path, as_of_version=4)
     assert (reply.status_code, reply.json["type"]) == (412, "urn:loaner:problem:version-not-reached")
     assert (reply.json["loan_id"], reply.json["version"]) == (1, 3)
-    assert "not reached version 4" in reply.json["message"]
+    assert "it has not reached version 4" in reply.json["message"]
 
 
 @pytest.mark.parametrize("path", PATHS)

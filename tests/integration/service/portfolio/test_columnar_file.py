@@ -3,8 +3,12 @@
 import errno
 import os
 import stat
+import struct
+from array import array
 from contextlib import closing, suppress
 from datetime import date
+from decimal import Decimal
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner
@@ -14,6 +18,8 @@ from hypothesis import strategies as st
 from service.cli.main import main
 from service.portfolio.columnar import ColumnarPortfolio
 from service.portfolio.columnar_file import ColumnarFile, UnusableFile, write_columnar_file
+from service.portfolio.csv import portfolio_csv
+from service.portfolio.loan_columns import LoanColumns
 from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
 from service.postgres.connect import connect
@@ -52,15 +58,19 @@ def by_sql(settings):
 
 
 @FEW
-@given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=4), again=EVENTS, day=DAYS)
-def test_answers_equal_those_of_sql_before_and_after_further_postings(posting, refreshed, by_sql, loans, again, day):
+@given(loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), max_size=3), again=EVENTS, day=DAYS, parts=st.booleans())
+def test_answers_equal_those_of_sql_before_and_after_further_postings(
+    posting, refreshed, by_sql, loans, again, day, parts
+):
     for loan in loans:
         post(posting, *loan)
     for _ in (1, 2):
         columnar = ColumnarPortfolio(refreshed()[0])
         for one in (FIRST, day, END):
-            assert columnar.totals(one) == by_sql.totals(one)
-            assert list(columnar.loans(one)) == [row for piece in by_sql.loans(one) for row in piece]
+            assert columnar.totals(one, parts) == by_sql.totals(one, parts=parts)
+            assert list(columnar.loans(one, parts)) == [
+                row for piece in by_sql.loans(one, parts=parts) for row in piece
+            ]
         newest = post(posting, day, "7.00", again).loan_id
         if newest > 1:
             sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [newest - 1], ["fee"], [FIRST], [1])
@@ -83,7 +93,7 @@ def test_only_changed_loans_are_read_again(posting, refreshed, path, monkeypatch
     assert (is_rewritten, requested) == (True, [[2, 4, 6, 3000]])
     assert list(second.columns.loan_ids) == [1, 2, 3, 4, 5, 6, 3000]
     assert list(second.columns.versions) == [0, 1, 0, 1, 0, 0, 0]
-    assert second.currencies() == ["USD"] * 5 + ["EUR", "USD"]
+    assert second.currencies() == [("USD", 2)] * 5 + [("EUR", 2), ("USD", 2)]
     assert list(first.columns.versions) == [0] * 5  # an open file does not change
     assert os.listdir(path.parent) == [path.name]
 
@@ -98,36 +108,68 @@ def test_an_empty_ledger_has_no_totals_and_no_loans(refreshed):
 
 
 def test_a_damaged_or_foreign_file_is_recreated(posting, refreshed, path, admin, caplog):
-    post(posting, FIRST, "5.00", [])
+    caplog.set_level("INFO")
+    post(posting, FIRST, "5.00", [("fee", FIRST, "1.00", -1)])
     refreshed()
     whole = path.read_bytes()
     for content, message in (
         (b"", "damaged"),
         (whole[:3], "damaged"),
         (whole[:-1], "damaged"),
-        (whole[:4] + b"\x63" + whole[5:], "another release"),
-        (whole[:22] + b"9.9.9" + whole[27:], "another database"),
-        (whole[:22] + b"\xff" + whole[23:], "another database"),
+        (whole[:4] + b"\x63" + whole[5:], "damaged"),
+        (b"LNPF\1" + whole[5:252] + bytes(4), "another release"),
+        (sign_header(whole[:24] + b"9.9.9" + whole[29:]), "another database"),
+        (flip(whole, 0), "damaged"),
+        (flip(whole, 30), "damaged: the checksum of its header"),
+        (flip(whole, 256 + 8), "damaged: the checksum of its column versions"),
+        (flip(whole, len(whole) - 1), "damaged: the checksum of its column kinds"),
     ):
         path.write_bytes(content)
         caplog.clear()
         ledger, is_rewritten = refreshed()
         assert (is_rewritten, path.read_bytes(), len(ledger)) == (True, whole, 1)
-        assert (message in caplog.text) or message == "another database"
+        [record] = [record for record in caplog.records if record.name == "service.portfolio.sync"]
+        assert message in record.getMessage()
+        assert str(path) in record.getMessage()
     for content in (b"", whole[:100], whole[:-1]):
         path.write_bytes(content)
         with pytest.raises(UnusableFile):
             ColumnarFile.open(path)
 
 
-def test_contradicting_columns_are_reported(command, path):
-    command("--date", "2020-03-01")
-    content = bytearray(path.read_bytes())
-    content[256 + 8 * 3 * 3 + 7] ^= 0x80  # the first offset of three loans
-    path.write_bytes(content)
-    ran = command("--date", "2020-03-01")
-    assert (ran.exit_code, type(ran.exception)) == (1, SystemExit)
-    assert f"{path} is damaged; remove it" in ran.output
+def test_every_changed_byte_is_detected(path):
+    day = 18_000
+    with write_columnar_file(path, "cluster", 2, 3) as file:
+        links = array("I", [0, 0])
+        file.add(LoanColumns(1, 2, day, 100, "JPY", 0, array("i", [day] * 2), array("q", [101, 99]), b"\1\3", links))
+        file.add(LoanColumns(2, 1, day, 100, "USD", 2, array("i", [day]), array("q", [101]), b"\1", links[:1]))
+    whole = path.read_bytes()
+    assert len(ColumnarFile.open(path)) == 2
+    for position in range(len(whole)):
+        for bit in (0, 7):
+            path.write_bytes(flip(whole, position, bit))
+            with pytest.raises(UnusableFile, match=f"{path} is damaged"):
+                ColumnarFile.open(path)
+    path.write_bytes(whole)
+    assert ColumnarPortfolio(ColumnarFile.open(path)).totals(END) == [("JPY", 1, "99", ()), ("USD", 1, "1.01", ())]
+
+
+def test_the_command_replaces_a_damaged_file(command, path):
+    before = command("--date", "2020-03-01", "--csv")
+    whole = path.read_bytes()
+    path.write_bytes(flip(whole, 256 + 8 * 3 * 3 + 8 * 4 + 1))  # the first running balance of three loans
+    ran = command("--date", "2020-03-01", "--csv")
+    assert (ran.exit_code, ran.stdout) == (0, before.stdout)
+    assert path.read_bytes() == whole
+
+
+def flip(content: bytes, position: int, bit: int = 0) -> bytes:
+    return content[:position] + bytes([content[position] ^ 1 << bit]) + content[position + 1 :]
+
+
+def sign_header(content: bytes) -> bytes:
+    """Return a file with the right checksum of its changed header."""
+    return content[:252] + struct.pack("=I", crc32(content[:252])) + content[256:]
 
 
 def test_a_foreign_file_is_not_changed(command, path):
@@ -216,4 +258,122 @@ def test_invalid_options_are_named(command, tmp_path):
 def test_one_file_answers_any_number_of_days(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
     columnar = ColumnarPortfolio(refreshed()[0])
-    assert all(columnar.totals(day) == [("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))
+    assert all(columnar.totals(day) == [("USD", 1, "100.00", ())] for day in days(loan.start_date, date(2020, 3, 1)))
+
+
+# Currencies, parts and times
+
+
+@pytest.fixture
+def mixed(posting, admin):
+    """Loans in currencies with 0, 2 and 3 decimals, and one in yen with 2, as releases before 1.1 created it."""
+    post(posting, FIRST, "1000", [("fee", FIRST, "7", -1), ("payment", FIRST, "100", -1)], "JPY")
+    post(posting, FIRST, "1.234", [("interest", FIRST, "0.005", -1)], "KWD")
+    post(posting, FIRST, "10.50", [], "USD")
+    sql(
+        admin,
+        "INSERT INTO loans (loan_id, start_date, initial_amt, currency, exponent) VALUES (4, %s, 1000.50, 'JPY', 2)",
+        FIRST,
+    )
+    post(posting, FIRST, "5", [("fee", FIRST, "2", -1), ("fee", FIRST, "2", 0)], "JPY")
+
+
+def test_amounts_have_the_decimals_of_each_loan_and_sums_are_exact(mixed, refreshed, by_sql):
+    expected_totals = [
+        ("JPY", 3, "1912.50", ("0.00", "0.00", "1912.50")),
+        ("KWD", 1, "1.239", ("0.000", "0.005", "1.234")),
+        ("USD", 1, "10.50", ("0.00", "0.00", "10.50")),
+    ]
+    expected_loans = [
+        (1, "907", "JPY", 2, ("0", "0", "907")),
+        (2, "1.239", "KWD", 1, ("0.000", "0.005", "1.234")),
+        (3, "10.50", "USD", 0, ("0.00", "0.00", "10.50")),
+        (4, "1000.50", "JPY", 0, ("0.00", "0.00", "1000.50")),
+        (5, "5", "JPY", 2, ("0", "0", "5")),
+    ]
+    columnar = ColumnarPortfolio(refreshed()[0])
+    assert columnar.totals(END, True) == by_sql.totals(END, parts=True) == expected_totals
+    assert list(columnar.loans(END, True)) == [row for piece in by_sql.loans(END, parts=True) for row in piece]
+    assert list(columnar.loans(END, True)) == expected_loans
+    without = [row[:3] + ((),) for row in expected_totals]
+    assert columnar.totals(END) == by_sql.totals(END) == without
+    rows = "".join(portfolio_csv(END, by_sql.loans(END, parts=True))).splitlines()
+    assert rows[-3:] == [
+        "9999-12-31,,1912.50,JPY,,0.00,0.00,1912.50",
+        "9999-12-31,,1.239,KWD,,0.000,0.005,1.234",
+        "9999-12-31,,10.50,USD,,0.00,0.00,10.50",
+    ]
+
+
+@FEW
+@given(
+    loans=st.lists(st.tuples(DAYS, AMOUNTS, EVENTS), min_size=1, max_size=3),
+    later=EVENTS,
+    day=DAYS,
+    parts=st.booleans(),
+)
+def test_a_reported_day_is_reproduced_exactly(posting, admin, refreshed, by_sql, loans, later, day, parts):
+    known = [post(posting, *loan) for loan in loans]
+    [(moment,)] = sql(admin, "SELECT known_until() - interval '1 microsecond'")
+    totals = ColumnarPortfolio(refreshed()[0]).totals(day, parts)
+    rows = list(ColumnarPortfolio(refreshed()[0]).loans(day, parts))
+    sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [known[0].loan_id], ["fee"], [FIRST], [1])
+    post(posting, day, "7.00", later)
+    assert by_sql.totals(day, moment, parts) == totals
+    assert [row for piece in by_sql.loans(day, moment, parts) for row in piece] == rows
+    if parts:
+        ours = {row.loan_id: tuple(map(Decimal, row.parts)) for row in rows}
+        for loan in known:
+            assert ours.get(loan.loan_id, (0, 0, 0)) == loan.parts(day)
+
+
+def test_parts_are_read_in_batches(posting, by_sql, refreshed, monkeypatch):
+    monkeypatch.setattr("service.portfolio.sql.LOANS_PER_BATCH", 2)
+    for number in range(5):
+        post(posting, FIRST, f"{number}.00", [("fee", FIRST, "1.00", -1)] * number)
+    pieces = list(by_sql.loans(END, parts=True))
+    assert [len(piece) for piece in pieces] == [2, 2, 1]
+    assert [row for piece in pieces for row in piece] == list(ColumnarPortfolio(refreshed()[0]).loans(END, True))
+
+
+def test_the_command_with_parts_and_a_time_equals_the_service(command, client, bearer, posting, admin):
+    [(moment,)] = sql(admin, "SELECT to_rfc3339(known_until() - interval '1 microsecond')")
+    options = ("--date", "2020-03-01", "--csv", "--parts")
+    before = command(*options)
+    assert before.exit_code == 0, before.output
+    assert before.stdout.startswith("date,loan_id,balance,currency,version,fees,interest,principal\n")
+    sql(posting, "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY['2020-01-01'::date], ARRAY[5.00])")
+    assert command(*options).stdout != before.stdout
+    again = command(*options, "--known-at", moment)
+    assert (again.exit_code, again.stdout) == (0, before.stdout)
+    query = {"format": "csv", "parts": "true", "known_at": moment}
+    reply = client.get("/api/v1/portfolio/2020-03-01", query_string=query, headers=bearer)
+    assert reply.data == before.stdout_bytes
+    totals = command("--date", "2020-03-01", "--known-at", moment, "--parts")
+    [row] = [line.split() for line in totals.stdout.splitlines() if line.strip("│┃ ").startswith("20")]
+    sums = before.stdout.splitlines()[-1].split(",")
+    assert [cell for cell in row if cell not in ("│", "┃")] == [sums[0], sums[3], "2", sums[2], *sums[5:]]
+
+
+@pytest.mark.parametrize(
+    ("known_at", "message"),
+    [
+        ("yesterday", "expected a time"),
+        ("2026-01-01", "expected a time"),
+        ("2026-01-01T00:00:00", "expected a time"),
+        ("2026-02-30T00:00:00Z", "expected a time"),
+        ("9000-01-01T00:00:00Z", "known_at is too recent"),
+    ],
+)
+def test_an_invalid_time_is_named(command, path, known_at, message):
+    ran = command("--date", "2020-03-01", "--known-at", known_at)
+    assert ran.exit_code != 0
+    assert "known" in ran.output
+    assert message in ran.output
+    assert "Traceback" not in ran.output
+    assert not path.exists()
+
+
+def test_before_the_first_recording_the_ledger_is_empty(command):
+    ran = command("--date", "2020-03-01", "--known-at", "2001-01-01t00:00:00z", "--csv")
+    assert (ran.exit_code, ran.stdout) == (0, "date,loan_id,balance,currency,version\n")

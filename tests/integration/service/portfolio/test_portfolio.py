@@ -130,7 +130,7 @@ def test_all_rows_belong_to_one_snapshot_despite_concurrent_postings(many, posti
     rows += [row for piece in pieces for row in piece]
     assert [row.loan_id for row in rows] == list(range(1, 2 * FETCH_ROWS + 2))
     assert {(row.balance, row.version) for row in rows} == {("1.00", 0)}
-    assert many.totals(DAY) == [("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00")]
+    assert many.totals(DAY) == [("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00", ())]
 
 
 def test_closing_the_stream_releases_its_connection(many):

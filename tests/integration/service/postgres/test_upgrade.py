@@ -160,7 +160,10 @@ def test_instances_of_the_previous_release_go_on(earlier):
     """Release 1.0.0 writes two decimals for every currency, and reads cents."""
     migrate(earlier)
     with closing(connect(earlier, "posting")) as posting:
-        once = "SELECT repeated, reply FROM post_events_once(%s, %s, '2020-08-01', %s, '{fee}', %s::date[], %s::numeric[], NULL, NULL)"
+        once = (
+            "SELECT repeated, reply"
+            " FROM post_events_once(%s, %s, '2020-08-01', %s, '{fee}', %s::date[], %s::numeric[], NULL, NULL)"
+        )
         [(repeated, reply)] = sql(posting, once, b"k", b"d", 3, ["2020-07-02"], ["2.00"])
         assert (repeated, reply["balance"]) == (True, "1007.00")  # as it was given before the migration
         [(repeated, reply)] = sql(posting, once, b"l", b"d", 3, ["2020-07-02"], ["2.00"])

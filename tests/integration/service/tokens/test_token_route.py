@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from service.runtime.bootstrap import build_app
+from service.web.app import MAX_BODY_BYTES
 from tests.support.settings import with_changes
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
@@ -73,6 +74,18 @@ def test_errors_follow_rfc_6749(client, request_, status, error):
     assert SECRET not in reply.text
 
 
+def test_unknown_parameters_are_ignored_beside_a_form_and_rejected_beside_json(client):
+    for query in ("unknown=1", "unknown=1&unknown=2", "client_secret=wrong"):
+        assert client.post(f"/token?{query}", data=form(unknown="1")).status_code == 200, query
+        reply = client.post(f"/token?{query}", json={"user": ID, "pw": SECRET})
+        assert (reply.status_code, reply.json["error"]) == (400, "invalid_request"), query
+
+
+def test_credentials_in_the_query_do_not_count(client):
+    reply = client.post("/token", query_string=form())
+    assert (reply.status_code, reply.json["error"]) == (400, "invalid_request")
+
+
 def test_a_form_is_not_challenged_for_basic_authentication(client):
     assert client.post("/token", data=form(client_secret="x")).headers["WWW-Authenticate"] == 'Form realm="loaner"'
     refused = client.post("/token", data={"grant_type": "client_credentials"}, headers=basic(ID, "x"))
@@ -97,5 +110,5 @@ def test_without_a_signing_key_tokens_are_not_issued(served, keys_dir, tmp_path)
 
 
 def test_a_body_that_is_too_large_is_rejected(client):
-    reply = client.post("/token", data={"grant_type": "x" * 2_000_000})
+    reply = client.post("/token", data={"grant_type": "x" * MAX_BODY_BYTES})
     assert (reply.status_code, reply.content_type) == (413, "application/problem+json")

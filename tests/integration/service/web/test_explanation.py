@@ -1,5 +1,6 @@
 """Explanations of balances, their digest, and their parts."""
 
+from decimal import Decimal
 from hashlib import sha256
 
 import pytest
@@ -28,6 +29,9 @@ def test_an_explanation_contains_the_terms_and_events(client, bearer, path):
     assert len(digest) == 64
     tx_ids = [event.pop("tx_id") for event in events]
     assert tx_ids == sorted(tx_ids)
+    assert [event.pop("version") for event in events] == [1, 2]
+    assert all(event.pop("recorded_at").endswith("Z") for event in events)
+    assert {event.pop(name) for event in events for name in ("reverses", "reversed_by")} == {None}
     assert events == [
         {"event_type": "interest", "post_date": "2020-01-31", "amt": "10.00", "reversal": False,
          "signed_amt": "10.00", "balance": "1010.00"},
@@ -142,3 +146,32 @@ def test_parts_and_explanation_can_be_combined(client, bearer):
 def test_an_overpayment_makes_the_principal_negative(client, bearer):
     reply = client.get("/2/2020-02-01", headers=bearer, query_string={"parts": "true"}).json
     assert reply["parts"] == {"fees": "0.00", "interest": "0.00", "principal": "-500.00"}
+
+
+def test_a_reversed_payment_is_reallocated_as_if_it_had_never_been_made(client, make_token):
+    both = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
+
+    def post(path, body):
+        reply = client.post(f"/api/v1/{path}", json=body, headers=both)
+        assert reply.status_code == 201, reply.text
+        return reply.json
+
+    def parts(day):
+        reply = client.get(f"/api/v1/loan/70/{day}", query_string={"parts": "true"}, headers=both).json
+        many = {"loan_ids": [70], "dates": [day], "parts": True}
+        batch = client.post("/api/v1/balances", json=many, headers=both).json
+        assert batch["balances"][0]["parts"] == reply["parts"]
+        return tuple(reply["parts"].values())
+
+    post("loans", {"loan_id": 70, "start_date": "2019-12-31", "initial_amt": "100.00"})
+    events = [("payment", "2020-01-01"), ("fee", "2020-01-15"), ("payment", "2020-02-01")]
+    rows = [{"event_type": kind, "post_date": day, "amt": "10.00"} for kind, day in events]
+    first = post("loan/70/events", {"events": rows})["events"][0]["tx_id"]
+    assert parts("2020-03-02") == ("0.00", "0.00", "90.00")
+    reversal = {"event_type": "payment", "post_date": "2020-03-01", "amt": "10.00", "reverses": first}
+    post("loan/70/events", {"events": [reversal]})
+    assert parts("2020-02-29") == ("0.00", "0.00", "90.00")
+    assert parts("2020-03-01") == parts("2020-03-02") == ("0.00", "0.00", "100.00")
+    totals = client.get("/api/v1/portfolio/2020-03-02", query_string={"parts": "true"}, headers=both).json["totals"]
+    before = client.get("/api/v1/portfolio/2020-02-29", query_string={"parts": "true"}, headers=both).json["totals"]
+    assert Decimal(totals[0]["parts"]["principal"]) - Decimal(before[0]["parts"]["principal"]) == 10

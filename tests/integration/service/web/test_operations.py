@@ -92,7 +92,16 @@ def test_the_document_describes_parameters_and_replies(client):
     assert balance["security"] == [{"bearer": ["api:read"]}]
     assert set(balance["responses"]) == {"200", "304", "400", "401", "403", "404", "412", "503"}
     parameters = {parameter["name"] for parameter in balance["parameters"]}
-    assert parameters == {"loan_id", "date", "min_version", "as_of_version", "known_at", "explain", "parts"}
+    assert parameters == {
+        "loan_id",
+        "date",
+        "min_version",
+        "as_of_version",
+        "known_at",
+        "explain",
+        "parts",
+        "provenance",
+    }
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
     }  # fmt: skip
@@ -101,13 +110,14 @@ def test_the_document_describes_parameters_and_replies(client):
 @pytest.mark.parametrize(
     ("path", "model"), [("/api/v1/loan", "LoanBody"), ("/api/v1/loan/{loan_id}/events", "EventsBody")]
 )
-def test_the_document_describes_posting(client, make_token, path, model):
+def test_the_document_describes_posting(client, make_token, posting, path, model):
     document = client.get("/api/v1/openapi.json").json
     route = document["paths"][path]["post"]
     assert route["security"] == [{"bearer": ["api:write"]}]
-    assert set(route["responses"]) == {"201", "400", "401", "403", "404", "409", "413", "415", "422", "503"}
-    [key] = [parameter for parameter in route["parameters"] if parameter["in"] == "header"]
-    assert (key["name"], key["required"], "default" in key["schema"]) == ("Idempotency-Key", False, False)
+    assert set(route["responses"]) == {"201", "400", "401", "403", "404", "409", "412", "413", "415", "422", "503"}
+    headers = {parameter["name"]: parameter for parameter in route["parameters"] if parameter["in"] == "header"}
+    assert set(headers) == {"Idempotency-Key", *(["If-Match"] if model == "EventsBody" else [])}
+    assert all(not header["required"] and "default" not in header["schema"] for header in headers.values())
     body = route["requestBody"]
     assert body["content"]["application/json"]["schema"] == {"$ref": f"#/components/schemas/{model}"}
     schemas = document["components"]["schemas"]

@@ -464,7 +464,8 @@ def test_registration_retries_until_a_gateway_starts_20_s_later(monkeypatch):
             if before < starts_at <= clock.now:
                 stack.enter_context(running(gateway, port))
 
-        monkeypatch.setattr("service.gateway.admin_api.time", SimpleNamespace(monotonic=clock, sleep=sleep))
+        for module in ("service.gateway.admin_api", "security.json_client"):
+            monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=clock, sleep=sleep))
         KongGatewayRegistrator(f"http://127.0.0.1:{port}").register(**LOANER)  # with the default timeout
         assert clock.now >= starts_at
         assert "loaner" in gateway.routes
