@@ -378,21 +378,24 @@ BEGIN
     lock := public.begin_posting();
 
     -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest is one pass that
-    -- finds out whether to look closer. IS NOT TRUE: nulls and NaN are refused, too.
+    -- finds out whether a batch needs the detailed checks; events are aggregated before anything is computed with them.
+    -- IS NOT TRUE: nulls and NaN are refused, too.
     WITH locked AS MATERIALIZED (
         SELECT l.loan_id, l.initial_amt + l.turnover AS total, l.exponent FROM public.loans AS l
         WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE)
-    SELECT count(*), bool_or(g.fits IS NOT TRUE) INTO loans, refused
-    FROM (SELECT bool_and((u.amt > 0 AND scale(u.amt) <= l.exponent
-                           AND u.amt < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[l.exponent + 1]) IS TRUE)
-                 AND max(u.post_date) <= coalesce(latest_date, 'infinity')
-                 AND min(u.post_date) > coalesce(
-                     (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
-                 AND (max(l.total) + sum(u.amt)) * max((ARRAY[1, 10, 100, 1000, 10000])[l.exponent + 1])
-                     <= 9223372036854775807 AS fits
-          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt)
-          LEFT JOIN locked AS l USING (loan_id)
-          GROUP BY u.loan_id) AS g;
+    SELECT count(*), bool_or(
+        (g.events = g.amts AND g.smallest > 0 AND g.digits <= l.exponent
+         AND g.largest < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[l.exponent + 1]
+         AND g.last <= coalesce(latest_date, 'infinity')
+         AND g.first > coalesce(
+             (SELECT c.closed_until FROM public.closed_periods AS c ORDER BY c.id DESC LIMIT 1), '-infinity')
+         AND (l.total + g.amt) * (ARRAY[1, 10, 100, 1000, 10000])[l.exponent + 1] <= 9223372036854775807) IS NOT TRUE)
+    INTO loans, refused
+    FROM (SELECT u.loan_id, min(u.post_date) AS first, max(u.post_date) AS last, count(*) AS events,
+                 count(u.amt) AS amts, min(u.amt) AS smallest, max(u.amt) AS largest, max(scale(u.amt)) AS digits,
+                 sum(u.amt) AS amt
+          FROM unnest(loan_ids, post_dates, amts) AS u (loan_id, post_date, amt) GROUP BY u.loan_id) AS g
+    LEFT JOIN locked AS l USING (loan_id);
     IF refused OR any_reversal THEN
         PERFORM public.refuse_events(loan_ids, event_types, post_dates, amts, reversed_ids, latest_date);
     END IF;
