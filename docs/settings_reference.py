@@ -33,6 +33,7 @@ _TITLES = {
     "GatewaySettings": "Gateway",
     "ConsulSettings": "Consul",
     "PostgresSettings": "PostgreSQL",
+    "LedgerSettings": "Posting",
     "CacheSettings": "Freshness and in-process cache",
     "MemcachedSettings": "memcached",
     "VaultSettings": "Vault",

@@ -1,5 +1,5 @@
 -- Amounts in the minor units of each loan's currency; who posted an event and why; closed periods; recording times that
--- only grow, whatever the clock does.
+-- only grow, even if the clock is put back.
 
 -- Nothing is posted while the rows are read; readers wait only for the changes at the end of the transaction.
 LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
@@ -60,10 +60,11 @@ ALTER TABLE public.loans
     -- 'NaN' is greater than every number
     ADD CONSTRAINT loans_initial_amt_check CHECK (
         initial_amt >= 0 AND initial_amt = trunc(initial_amt, exponent)
-        AND initial_amt < 10::numeric ^ (18 - exponent)),
+        AND initial_amt < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[exponent + 1]),
     -- so that no order of events can lead a running balance beyond 64 bits of minor units
     ADD CONSTRAINT loans_turnover_fits CHECK (
-        (initial_amt + turnover) * 10::numeric ^ exponent <= 9223372036854775807);
+        initial_amt + turnover <= (ARRAY[9223372036854775807, 922337203685477580.7, 92233720368547758.07,
+                                         9223372036854775.807, 922337203685477.5807])[exponent + 1]);
 
 -- A loan's terms stand; its version grows.
 CREATE TRIGGER loans_terms_stand BEFORE UPDATE ON public.loans
@@ -177,7 +178,7 @@ BEGIN
     IF current_setting('transaction_read_only')::boolean THEN
         reached := statement_timestamp();  -- release 1.0.0: safe unless the clock is put back
     ELSE
-        -- Whatever is recorded from now on is later, even if the clock is put back.
+        -- Everything that is recorded from now on is later, even if the clock is put back.
         reached := timestamptz 'epoch' + public.advance_recording_clock(0) * interval '1 microsecond';
     END IF;
     -- The time comes before the locks: a transaction that takes its lock later, or has ended by then, records after it
@@ -377,8 +378,8 @@ BEGIN
     END IF;
     lock := public.begin_posting();
 
-    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest is one pass that
-    -- finds out whether a batch needs the detailed checks; events are aggregated before anything is computed with them.
+    -- Locked in the order of ids, so that two batches wait for each other without a deadlock. The rest finds out whether
+    -- to look closer; events are aggregated before anything is computed, so that the rules cost little per event.
     -- IS NOT TRUE: nulls and NaN are refused, too.
     WITH locked AS MATERIALIZED (
         SELECT l.loan_id, l.initial_amt + l.turnover AS total, l.exponent FROM public.loans AS l

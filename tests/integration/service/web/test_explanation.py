@@ -148,6 +148,7 @@ def test_an_overpayment_makes_the_principal_negative(client, bearer):
     assert reply["parts"] == {"fees": "0.00", "interest": "0.00", "principal": "-500.00"}
 
 
+@pytest.mark.usefixtures("posting")  # a ledger that no other test shares
 def test_a_reversed_payment_is_reallocated_as_if_it_had_never_been_made(client, make_token):
     both = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
 
@@ -163,7 +164,7 @@ def test_a_reversed_payment_is_reallocated_as_if_it_had_never_been_made(client, 
         assert batch["balances"][0]["parts"] == reply["parts"]
         return tuple(reply["parts"].values())
 
-    post("loans", {"loan_id": 70, "start_date": "2019-12-31", "initial_amt": "100.00"})
+    post("loan", {"loan_id": 70, "start_date": "2019-12-31", "initial_amt": "100.00"})
     events = [("payment", "2020-01-01"), ("fee", "2020-01-15"), ("payment", "2020-02-01")]
     rows = [{"event_type": kind, "post_date": day, "amt": "10.00"} for kind, day in events]
     first = post("loan/70/events", {"events": rows})["events"][0]["tx_id"]
