@@ -61,10 +61,11 @@ ALTER TABLE public.loans
     -- 'NaN' is greater than every number
     ADD CONSTRAINT loans_initial_amt_check CHECK (
         initial_amt >= 0 AND initial_amt = trunc(initial_amt, exponent)
-        AND initial_amt < 10::numeric ^ (18 - exponent)),
+        AND initial_amt < (ARRAY[1e18, 1e17, 1e16, 1e15, 1e14])[exponent + 1]),
     -- so that no order of events can lead a running balance beyond 64 bits of minor units
     ADD CONSTRAINT loans_turnover_fits CHECK (
-        (initial_amt + turnover) * 10::numeric ^ exponent <= 9223372036854775807);
+        initial_amt + turnover <= (ARRAY[9223372036854775807, 922337203685477580.7, 92233720368547758.07,
+                                         9223372036854775.807, 922337203685477.5807])[exponent + 1]);
 
 -- A loan's terms stand; its version grows.
 CREATE TRIGGER loans_terms_stand BEFORE UPDATE ON public.loans
