@@ -263,7 +263,7 @@ class Model(RuleBasedStateMachine):
 THOROUGH = examples(max_examples=300, stateful_step_count=40, deadline=None, database=None,
                     suppress_health_check=list(HealthCheck))  # fmt: skip
 SEARCH = examples(THOROUGH, max_examples=20_000, phases=(Phase.generate,))
-SEED = 4  # finds each mistake within some two hundred examples; any other finds them too, most of them later
+SEED = 25  # finds each mistake within some three hundred examples; most other seeds find some of them much later
 
 
 def test_no_reply_breaks_the_contract():
