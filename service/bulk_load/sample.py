@@ -8,6 +8,7 @@ from pathlib import Path
 
 from service.domain.money import to_decimal_string
 
+CENTS = 2  # decimals of every amount
 FIRST_DAY = date(2020, 1, 1)
 DAYS = 366  # all events are in 2020
 
@@ -23,11 +24,13 @@ class SampleLoan:
 
     def loan_row(self) -> str:
         """Return the row of LOANS.csv: loan_id, start_date, initial_amt."""
-        return f"{self.loan_id},{self.start_date},{to_decimal_string(self.initial_cents)}\n"
+        return f"{self.loan_id},{self.start_date},{to_decimal_string(self.initial_cents, CENTS)}\n"
 
     def event_rows(self) -> str:
         """Return the rows of EVENTS.csv: loan_id, event_type, post_date, amt."""
-        return "".join(f"{self.loan_id},{kind},{day},{to_decimal_string(cents)}\n" for kind, day, cents in self.events)
+        return "".join(
+            f"{self.loan_id},{kind},{day},{to_decimal_string(cents, CENTS)}\n" for kind, day, cents in self.events
+        )
 
 
 def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1, first_id: int = 1) -> Iterator[SampleLoan]:

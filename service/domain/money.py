@@ -8,7 +8,7 @@ MAX_DIGITS = 4
 """The most decimals that a currency has."""
 
 
-def to_decimal_string(amount: int, digits: int = 2) -> str:
+def to_decimal_string(amount: int, digits: int) -> str:
     """Return an amount with the decimals of its currency: "123.45" for 12345 with 2, "12345" with 0.
 
     Args:
@@ -60,13 +60,3 @@ def to_minor_units(amount: Decimal, digits: int) -> int:
     if units > MAX_MINOR_UNITS:
         raise ValueError(f"expected an amount of at most {to_decimal_string(MAX_MINOR_UNITS, digits)}")
     return int(units)
-
-
-def to_cents(text: str) -> int:
-    """Convert an amount of a currency with two decimals to cents."""
-    return to_minor_units(parse_amount(text), 2)
-
-
-def to_positive_cents(text: str) -> int:
-    """Convert an amount above zero of a currency with two decimals to cents."""
-    return to_minor_units(parse_positive_amount(text), 2)

@@ -45,7 +45,7 @@ def expected_reply(loan: SampleLoan, day: date = END) -> bytes:
         {
             "loan_id": loan.loan_id,
             "date": day.isoformat(),
-            "balance": to_decimal_string(loan.initial_cents + sum(signed)),
+            "balance": to_decimal_string(loan.initial_cents + sum(signed), 2),
             "currency": "USD",
             "version": len(loan.events),
         }
