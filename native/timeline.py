@@ -458,7 +458,7 @@ class Timeline:
         Returns:
             A list of (day, kind, signed amount, running balance, transaction id, version, time of recording, reverses,
             reversed by); empty if the last day precedes the first. The last two are transaction ids: of the event that
-            this one reverses, and of its own reversal. Either is 0 if no such event exists.
+            this one reverses, and of the event that reverses it. Either is 0 if no such event exists.
         """
         first: cython.int = _to_day(first_day)
         low: cython.Py_ssize_t = self._count_through(first - 1) if first > -2147483648 else 0

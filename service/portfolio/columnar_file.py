@@ -2,7 +2,7 @@
 
 A header of 256 bytes is followed by the columns of `Columns`, in their order, without padding. Numbers have the byte
 order of the machine that wrote the file; other machines reject it. The header holds the CRC-32 of each column, and ends
-with that of its own other bytes. Opening the file checks all of them, so that a file damaged on disk is not used.
+with one of its other bytes. Opening the file checks all of them, so that a file damaged on disk is not used.
 """
 
 import mmap

@@ -68,7 +68,7 @@ def test_invalid_networks_stop_the_start(networks, ok):
     if ok:
         assert load_settings(trusted_proxies=networks).server.trusted_proxies == "10.0.0.0/8, ::1/128"
     else:
-        with pytest.raises(SettingsError, match="TRUSTED_PROXIES: expected addresses or networks"):
+        with pytest.raises(SettingsError, match="TRUSTED_PROXIES: expected comma-separated addresses or networks"):
             load_settings(trusted_proxies=networks)
 
 
