@@ -6,7 +6,9 @@ loan, the date, the time of knowledge and the parts are then the question.
 """
 
 import os
+import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -29,7 +31,7 @@ SEED = int(os.environ.get("LOANER_SEED", "0")) or (
     Random().randrange(1, 10**9) if "LOANER_ANSWERS" in os.environ else 1
 )
 ANSWERS_PER_LEDGER = 10_000
-LOANS, BATCHES = 40, 220
+LOANS, BATCHES = 40, 300
 
 
 class Questions:
@@ -40,6 +42,10 @@ class Questions:
         ledger: The model of what was posted.
         rng: The source of all choices.
         seed: Named with a difference.
+
+    Attributes:
+        by_kind: The number of compared answers by the kind of question.
+        later_pages: The number of compared pages after the first, by the kind of question.
     """
 
     def __init__(self, client: FlaskClient, ledger: Ledger, rng: Random, seed: int) -> None:
@@ -52,9 +58,11 @@ class Questions:
             | {event.recorded_at for loan in ledger.loans.values() for event in loan.events}
         )
         self._answered: set[object] = set()
+        self.by_kind: Counter[str] = Counter()
+        self.later_pages: Counter[str] = Counter()
         self._kinds: dict[Callable[[], None], int] = {
-            self.balance: 30, self.loan: 5, self.history: 12, self.statement: 10, self.statement_csv: 4,
-            self.event_list: 12, self.missing: 4, self.loans: 5, self.balances: 5, self.portfolio: 4,
+            self.balance: 45, self.loan: 5, self.history: 14, self.statement: 10, self.statement_csv: 4,
+            self.event_list: 10, self.missing: 4, self.loans: 6, self.balances: 5, self.portfolio: 4,
             self.portfolio_csv: 3,
         }  # fmt: skip
 
@@ -66,7 +74,9 @@ class Questions:
     def put(self) -> None:
         """Put a question of a random kind."""
         [kind] = self._rng.choices(list(self._kinds), list(self._kinds.values()))
+        before = self.answers
         kind()
+        self.by_kind[kind.__name__] += self.answers - before
 
     def balance(self) -> None:
         state, query, _ = self._state()
@@ -108,6 +118,7 @@ class Questions:
         shared, entries = state.statement(first, last), state.statement_entries(first, last, provenance)
         for position in range(0, max(len(entries), 1), limit):
             asked = self._get(path, query)
+            self.later_pages["statement"] += position > 0
             cursor = asked[1].json.get("next_cursor")
             page = {"events": entries[position : position + limit], "next_cursor": cursor}
             self._compare(asked, shared | page, key=(asked[0], position))
@@ -143,6 +154,7 @@ class Questions:
         shared = {"loan_id": state.loan.loan_id, "currency": state.loan.currency, "version": state.version}
         for position in range(0, max(len(events), 1), limit):
             asked = self._get(f"/api/v1/loan/{state.loan.loan_id}/events", query)
+            self.later_pages["event_list"] += position > 0
             cursor = asked[1].json.get("next_cursor")
             page = {"events": events[position : position + limit], "next_cursor": cursor}
             self._compare(asked, shared | page, key=(asked[0], position))
@@ -189,6 +201,7 @@ class Questions:
         position = 0
         while True:
             asked = self._get("/api/v1/loans", query)
+            self.later_pages["loans"] += position > 0
             page = expected[position : position + limit]
             if as_csv:
                 cursor = (
@@ -208,12 +221,12 @@ class Questions:
 
     def balances(self) -> None:
         ids = self._rng.sample(range(1, 3 * LOANS), self._rng.randint(1, 12))
-        days = list({self._plain_day() for _ in range(self._rng.randint(1, 12))})
+        days = list(dict.fromkeys(self._plain_day() for _ in range(self._rng.randint(1, 12))))
         if self._rng.random() < 0.5:
             pairs = [(loan_id, day) for loan_id in ids for day in days]
             body: dict[str, Any] = {"loan_ids": ids, "dates": [day.isoformat() for day in days]}
         else:
-            pairs = list({(self._rng.choice(ids), self._rng.choice(days)) for _ in range(30)})
+            pairs = list(dict.fromkeys((self._rng.choice(ids), self._rng.choice(days)) for _ in range(30)))
             body = {"pairs": [{"loan_id": loan_id, "date": day.isoformat()} for loan_id, day in pairs]}
         moment = self._moment() if self._rng.random() < 0.6 else None
         parts, snapshot = self._rng.random() < 0.5, self._rng.random() < 0.3
@@ -331,8 +344,11 @@ class Questions:
             pytest.fail(f"seed {self._seed}: {question}\nexpected: {expected}\nactual:   {actual}", pytrace=False)
 
 
+@pytest.mark.timeout(max(120, ANSWERS // 20))
 def test_answers_agree_with_the_model(databases, keys_dir, make_token, report_measurement):
     answers, began = 0, time.monotonic()
+    by_kind: Counter[str] = Counter()
+    later_pages: Counter[str] = Counter()
     for seed in count(SEED):
         if answers >= ANSWERS:
             break
@@ -344,7 +360,15 @@ def test_answers_agree_with_the_model(databases, keys_dir, make_token, report_me
             while questions.answers < min(ANSWERS - answers, ANSWERS_PER_LEDGER):
                 questions.put()
             answers += questions.answers
+            by_kind += questions.by_kind
+            later_pages += questions.later_pages
+            sys.stdout.write(f"seed {seed}: {answers} answers without a difference\n")
+            sys.stdout.flush()
     report_measurement(
         f"differential test: {answers} answers without a difference, seeds {SEED} to {seed - 1}, "
-        f"{time.monotonic() - began:.0f} s"
+        f"{time.monotonic() - began:.0f} s ({', '.join(f'{kind} {n}' for kind, n in by_kind.most_common())})"
     )
+    assert len(by_kind) == 11
+    assert min(by_kind.values()) >= ANSWERS / 500
+    assert later_pages.keys() == {"statement", "event_list", "loans"}
+    assert min(later_pages.values()) >= ANSWERS / 500

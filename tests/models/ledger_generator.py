@@ -35,6 +35,7 @@ class LedgerGenerator:
         self._connection = connection
         self._rng = rng
         self._ledger = Ledger()
+        self._active: list[Loan] = []
         self._headers = {
             name: {"Authorization": f"Bearer {make_token(userId=name, scopes='api:read api:write')}"}
             for name in CALLERS
@@ -43,9 +44,8 @@ class LedgerGenerator:
     def generate(self, loans: int, batches: int) -> Ledger:
         """Post loans and batches of events, in turns, so that recording times are mixed."""
         ids = self._rng.sample(range(1, 3 * loans), loans)
-        for number in range(max(loans, batches)):
-            if number < loans:
-                self._create(ids[number])
+        for number, loan_id in enumerate(ids):
+            self._create(loan_id)
             for _ in range(batches * (number + 1) // loans - batches * number // loans):
                 self._post_to_several() if self._rng.random() < 0.15 else self._post_to_one()
         return self._ledger
@@ -58,7 +58,11 @@ class LedgerGenerator:
         if currency != "USD" or self._rng.random() < 0.5:
             body["currency"] = currency
         recorded_at = datetime.fromisoformat(self._send("/api/v1/loan", body)["recorded_at"])
-        self._ledger.loans[loan_id] = Loan(loan_id, start, initial, currency, recorded_at)
+        self._ledger.loans[loan_id] = loan = Loan(loan_id, start, initial, currency, recorded_at)
+        if not self._active or self._rng.random() < 0.8:
+            self._active.append(loan)
+        elif initial:  # paid off: the balance becomes exactly zero
+            self._post(loan, [{"event_type": "payment", "post_date": start + timedelta(days=30), "amt": initial}])
 
     def _amount(self, currency: str) -> Decimal:
         units = self._rng.choice([1, 7, 1000, 1000, 9999, self._rng.randint(1, 10**6), self._rng.randint(1, 10**14)])
@@ -91,8 +95,12 @@ class LedgerGenerator:
         return chosen
 
     def _post_to_one(self) -> None:
-        loan = self._rng.choice(list(self._ledger.loans.values()))
-        events = self._new_events(loan, self._rng.randint(1, 6))
+        loans = self._active
+        # Some loans get many events, others few.
+        loan = loans[min(self._rng.randrange(len(loans)), self._rng.randrange(len(loans)))]
+        self._post(loan, self._new_events(loan, self._rng.randint(1, 6)))
+
+    def _post(self, loan: Loan, events: list[dict[str, Any]]) -> None:
         caller = self._rng.choice(CALLERS)
         written = [
             event | {"post_date": event["post_date"].isoformat(), "amt": f"{event['amt']:f}"} for event in events
@@ -106,7 +114,7 @@ class LedgerGenerator:
 
     def _post_to_several(self) -> None:
         """Post events of several loans in one transaction: all have the same recording time."""
-        loans = list(self._ledger.loans.values())
+        loans = self._active
         batch = [
             (loan, event)
             for loan in self._rng.sample(loans, min(len(loans), 4))
