@@ -26,7 +26,7 @@ from tests.models.ledger_generator import DAYS, FIRST, LedgerGenerator
 from tests.models.ledger_model import DIGITS, Ledger, Loan, State, loans_csv
 from tests.support.settings import with_changes
 
-ANSWERS = int(os.environ.get("LOANER_ANSWERS", "5000"))
+ANSWERS = int(os.environ.get("LOANER_ANSWERS", "8000"))
 SEED = int(os.environ.get("LOANER_SEED", "0")) or (
     Random().randrange(1, 10**9) if "LOANER_ANSWERS" in os.environ else 1
 )
