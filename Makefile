@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory
+.PHONY: help run test coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory differential
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ soak: .venv/test core ## inject faults for LOANER_SOAK_S seconds (default 60) an
 fuzz: .venv/test core ## generate valid and malformed requests (LOANER_GENERATED=... per route) and check the replies
 	@LOANER_GENERATED=$${LOANER_GENERATED:-1000} $(BIN)/python -m pytest -q -s \
 	  tests/generated/test_generated_requests.py tests/generated/test_malformed_requests.py
+
+differential: .venv/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
+	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
 
 clean: ## remove build results and .venv; keep .local and keys
 	rm -rf .venv build native/*.c native/*.so
