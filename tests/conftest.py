@@ -43,7 +43,8 @@ EVENTS = (
 
 
 def pytest_configure() -> None:
-    """Treat SIGTERM like an interrupt, so that fixtures stop what they started."""
+    """Interrupt the run on SIGINT and SIGTERM, so that fixtures stop what they started."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
