@@ -78,3 +78,14 @@ def _anchors(document: str) -> set[str]:
     """The anchors of headings, as GitHub derives them."""
     headings = re.findall(r"(?m)^#+ (.+)$", re.sub(r"(?ms)^```.*?^```$", "", document))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_module_that_a_document_names_exists():
+    folders = (ROOT, ROOT / "service", ROOT / "security")
+    missing = [
+        f"{name}: {module}"
+        for name, path in MARKDOWN.items()
+        for module in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9]+)+\.py)`", path.read_text(encoding="utf-8"))
+        if not any((folder / module).exists() for folder in folders)
+    ]
+    assert not missing
