@@ -61,7 +61,8 @@ class RawConnection:
         except BaseException:
             plain.close()
             raise
-        self._received = b""
+        self._received = bytearray()
+        self.pause_s = 0.0  # before each read, for a slow reader
 
     def __enter__(self) -> Self:
         return self
@@ -91,6 +92,13 @@ class RawConnection:
             self.socket.settimeout(timeout_s)
         socket.socket.shutdown(self.socket, socket.SHUT_WR)  # SSLSocket.shutdown would end decryption
 
+    def peek_line(self) -> str | None:
+        """Return the status line of the next reply, which is still to be read; None if the connection ends before."""
+        while b"\r\n" not in self._received:
+            if not self._read_more():
+                return None
+        return bytes(self._received.partition(b"\r\n")[0]).decode("latin-1")
+
     def read_reply(self, head: bool = False) -> RawReply | None:
         """Return the next reply that is not 100 (Continue); None if the connection ends before a status line.
 
@@ -100,8 +108,7 @@ class RawConnection:
         while END_OF_HEAD not in self._received:
             if not self._read_more():
                 return None
-        lines, _, self._received = self._received.partition(END_OF_HEAD)
-        line, *fields = lines.decode("latin-1").split("\r\n")
+        line, *fields = self._take_until(END_OF_HEAD).decode("latin-1").split("\r\n")
         headers = tuple((name, value.strip()) for name, _, value in (field.partition(":") for field in fields))
         status = int(line.split(" ")[1])
         if status == 100:
@@ -115,11 +122,11 @@ class RawConnection:
             length = int(lower["content-length"])
             while len(self._received) < length and self._read_more():
                 pass
-            body, self._received = self._received[:length], self._received[length:]
+            body = self._take(length)
             return RawReply(line, headers, body, len(body) == length)
         while self._read_more():
             pass
-        return RawReply(line, headers, self._received, True)
+        return RawReply(line, headers, self._take(len(self._received)), True)
 
     def is_ended(self, within_s: float) -> bool:
         """Return whether the server ends the connection in time; bytes that arrive until then are discarded."""
@@ -141,18 +148,26 @@ class RawConnection:
             while b"\r\n" not in self._received:
                 if not self._read_more():
                     return b"".join(body), False
-            size_line, _, self._received = self._received.partition(b"\r\n")
-            size = int(size_line, 16)
+            size = int(self._take_until(b"\r\n"), 16)
             while len(self._received) < size + 2:
                 if not self._read_more():
-                    return b"".join(body) + self._received, False
-            body.append(self._received[:size])
-            assert self._received[size : size + 2] == b"\r\n"
-            self._received = self._received[size + 2 :]
+                    return b"".join(body) + self._take(size), False
+            body.append(self._take(size))
+            assert self._take(2) == b"\r\n"
             if size == 0:
                 return b"".join(body), True
 
+    def _take(self, length: int) -> bytes:
+        taken = bytes(self._received[:length])
+        del self._received[:length]
+        return taken
+
+    def _take_until(self, end: bytes) -> bytes:
+        taken = self._take(self._received.index(end) + len(end))
+        return taken.removesuffix(end)
+
     def _read_more(self) -> bool:
+        time.sleep(self.pause_s)
         try:
             piece = self.socket.recv(65_536)
         except TimeoutError:
