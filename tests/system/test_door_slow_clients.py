@@ -7,7 +7,6 @@ RFC 9110, section 15.5.9: a server may close a connection whose request is not c
 import contextlib
 import resource
 import socket
-import statistics
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager
@@ -24,7 +23,6 @@ HEADER_S, BODY_S, SILENCE_S = 6, 3, 1
 MARGIN_S = 2  # for a busy machine, and for timers that are checked once a second
 SILENT = 1_100  # more than the backlog of a listening socket, and than the server's default limit of connections
 UNFINISHED = 24  # far more than threads
-SAMPLES = 200
 FLOOR_S = 0.05  # a percentile of a busy machine varies by as much
 HEALTH_S = 1.0
 BALANCE = "/api/v1/loan/1/2020-02-29"
@@ -59,20 +57,6 @@ def doors(databases, keys_dir, tmp_path_factory, many_descriptors):
 @pytest.fixture(params=["plain", "TLS"])
 def door(doors, request) -> Door:
     return doors[request.param]
-
-
-def p99_s(door: Door, headers: dict[str, str]) -> float:
-    """Return the 99th percentile of the time of a cached balance on a connection that is kept alive."""
-    times = []
-    with door.connect() as connection:
-        for _ in range(SAMPLES):
-            begun = time.perf_counter()
-            connection.send(request_bytes("GET", BALANCE, headers))
-            reply = connection.read_reply()
-            times.append(time.perf_counter() - begun)
-            assert reply is not None
-            assert reply.status == 200
-    return statistics.quantiles(times, n=100, method="inclusive")[98]
 
 
 def silent_connections(door: Door) -> list[socket.socket]:
@@ -148,11 +132,11 @@ def present(door: Door, gather):
 @pytest.mark.parametrize("gather", CROWDS, ids=lambda gather: gather.__name__)
 def test_a_crowd_does_not_delay_others(door, bearer, gather, report_measurement):
     assert door.get(BALANCE, bearer).status == 200  # the loan and the token are cached from now on
-    usual_s = p99_s(door, bearer)
+    usual_s = door.p99_s(BALANCE, bearer)
     with present(door, gather):
         health_s = max(door.time_s("/healthcheck") for _ in range(5))
         ready_s = max(door.time_s("/ready") for _ in range(2))
-        under_load_s = p99_s(door, bearer)
+        under_load_s = door.p99_s(BALANCE, bearer)
         uncached_s = door.time_s("/api/v1/loan/2/history?from=2020-01-01&to=2020-03-01", bearer)
     report_measurement(
         f"{gather.__name__}, {'TLS' if door.tls else 'plain'}: /healthcheck {health_s * 1000:.0f} ms, "
