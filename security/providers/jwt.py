@@ -61,7 +61,7 @@ class JWTProvider:
         key_store.verification_keys()  # an unusable key must fail at startup, not on a request
         self._header = header
         self._auth_schema = auth_schema
-        self._verifier = TokenVerifier(key_store, algs=algs, **options)
+        self.verifier = TokenVerifier(key_store, algs=algs, **options)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
         """Set the identity of the request's token, if it has one.
@@ -71,4 +71,4 @@ class JWTProvider:
         """
         token = parse_token(req, self._header, self._auth_schema)
         if token is not None:
-            context.set_auth(self._verifier.verify(token))
+            context.set_auth(self.verifier.verify(token))
