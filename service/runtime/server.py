@@ -18,7 +18,6 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from service.gateway.instance import Instance
-from service.observability.access_log import buffer_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import enable_multiprocess
 from service.postgres.connect import Role
@@ -48,10 +47,10 @@ def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Ro
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
     # Threads inherit the mask, including the server's own, so that only _forward_one_stop receives these signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    buffer_access_log()
     threading.Thread(target=_forward_one_stop, args=(run_directory,), name="forward-stop", daemon=True).start()
     threading.Thread(target=_stop_after_parent, name="stop-after-parent", daemon=True).start()
     app = build_app(settings, run_directory, credentials, listen=True)
+    app.extensions["request_log"].start()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     return app

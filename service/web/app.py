@@ -13,6 +13,7 @@ from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
+from service.observability.request_log import RequestLog
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.issuer import TokenIssuer
@@ -21,7 +22,7 @@ from service.web import error_handlers
 from service.web.access import guard
 from service.web.health import Health
 from service.web.middleware.fast_balance import FastBalance
-from service.web.middleware.request_log import RequestLog
+from service.web.middleware.request_log import LogRequests
 from service.web.middleware.trusted_proxies import TrustedProxies
 from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
@@ -113,7 +114,8 @@ def create_app(
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     chain = security.security_chain if secure_loans else None
-    logged_app = RequestLog(FastBalance(app.wsgi_app, lookup, chain))
+    request_log = app.extensions["request_log"] = RequestLog()
+    logged_app = LogRequests(FastBalance(app.wsgi_app, lookup, chain), request_log)
     app.wsgi_app = TrustedProxies(logged_app, trusted_proxies)  # type: ignore[method-assign]
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
