@@ -66,8 +66,8 @@ def build_front_door(
         run_directory: A directory that the processes of this service share, for failed attempts at /token and for the
             drain file.
         credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
-        listen: Whether to listen for new events in a background thread, for as long as the process runs. Without it,
-            nothing is served from a cache.
+        listen: Whether to listen for new events, and to write the request log, in background threads for as long as
+            the process runs. Without it, nothing is served from a cache.
 
     Raises:
         SettingsError: If a part cannot be set up.
@@ -110,6 +110,9 @@ def build_front_door(
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
     )
+    requests = RequestLog()
+    if listen:
+        requests.start()
     server = settings.server
     limits = BodyLimits(MAX_BODY_BYTES, HELD_BODY_BYTES, server.body_timeout_s, server.silence_timeout_s)
     return FrontDoor(
@@ -118,7 +121,7 @@ def build_front_door(
         TrustedProxies(server.trusted_proxies),
         BodyReader(limits),
         _build_pools(server),
-        RequestLog(),
+        requests,
     )
 
 

@@ -12,23 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server import Server
 
 from service.gateway.instance import Instance
-from service.observability.access_log import buffer_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import enable_multiprocess
 from service.postgres.connect import Role
-from service.runtime.bootstrap import ATTEMPTS_FILE, DRAIN_FILE, build_app
+from service.runtime.bootstrap import ATTEMPTS_FILE, DRAIN_FILE, build_front_door
 from service.runtime.listen_address import host_and_port, scheme
 from service.runtime.run_directory import METRICS_DIRECTORY
 from service.runtime.tls import CertificateReloader
 from service.settings import ServerSettings, Settings
 from service.tokens.throttle import AttemptThrottle
 from service.vault.shared_credentials import SharedCredentials
+from service.web.front_door import FrontDoor
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +41,18 @@ DEREGISTER_TIMEOUT_S = 5  # an unresponsive gateway delays the shutdown by at mo
 STOP_TIMEOUT_S = 15  # requests in progress may take this long when the service stops
 
 
-def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Role, SharedCredentials]) -> Flask:
+def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Role, SharedCredentials]) -> FrontDoor:
     """Set up a worker process: its logging, metrics, signals and application."""
     configure_logging(settings.server.log_level)
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
     # Threads inherit the mask, including the server's own, so that only _forward_one_stop receives these signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    buffer_access_log()
     threading.Thread(target=_forward_one_stop, args=(run_directory,), name="forward-stop", daemon=True).start()
     threading.Thread(target=_stop_after_parent, name="stop-after-parent", daemon=True).start()
-    app = build_app(settings, run_directory, credentials, listen=True)
+    door = build_front_door(settings, run_directory, credentials, listen=True)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    return app
+    return door
 
 
 def _forward_one_stop(run_directory: Path) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from service.errors import RequestRefused, ServiceBusy
-from service.observability.request_log import RequestLog, accept_id
+from service.observability.request_id import ID_HEADERS, accept_id
+from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.exchange import Exchange, Receive, Send
@@ -22,8 +23,6 @@ from service.web.routes.token import busy_response
 
 log = logging.getLogger(__name__)
 
-# Kong 3 adds the second by default, and its plugin correlation-id adds the third.
-ID_HEADERS = (b"x-request-id", b"x-kong-request-id", b"kong-request-id")
 CLIENT_CLOSED = 499  # in the log, as nginx writes it: the client left before the reply ended
 
 
@@ -137,7 +136,7 @@ class FrontDoor:
 
 def _received_id(headers: Headers) -> str | None:
     for name in ID_HEADERS:
-        value = headers.get(name)
+        value = headers.get(name.encode())
         if value is not None and (accepted := accept_id(value)):
             return accepted
     return None
