@@ -71,8 +71,6 @@ def _parts(sent: SimpleQueue, task: Any) -> Iterator[bytes]:
             if isinstance(message, BaseException):
                 raise message
             yield message["body"]
-            if not message.get("more_body"):
-                break
     finally:
         task.cancel()
 
