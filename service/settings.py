@@ -169,6 +169,28 @@ class ServerSettings(Group):
         gt=0,
         le=3600,
     )
+    max_connections: int = _setting(
+        "MAX_CONNECTIONS",
+        4096,
+        (
+            "Number of connections that each worker keeps open, also while they are silent. More wait in the queue of "
+            "the operating system. Protects the memory and the file descriptors of a worker."
+        ),
+        ge=1,
+        le=65536,
+    )
+    header_timeout_s: float = _setting(
+        "HEADER_TIMEOUT_S",
+        75,
+        (
+            "Time in which a connection must send the whole head of its next request, in seconds; otherwise it is "
+            "closed. Protects from connections that stay silent or send a head slowly. Idle kept-alive connections "
+            "are closed as well, so the value must be above the time for which the gateway keeps them: 60 s by default "
+            "in Kong (upstream_keepalive_idle_timeout) and nginx (keepalive_timeout of an upstream)."
+        ),
+        ge=1,
+        le=3600,
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LOG_LEVEL", "INFO", "Minimum level of log messages."
     )
