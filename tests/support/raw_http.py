@@ -38,6 +38,57 @@ class RawReply:
         return values[0] if values else None
 
 
+class TlsStream:
+    """TLS over a socket. Unlike ssl.SSLSocket, it can close one direction and still read.
+
+    Args:
+        plain: A connected socket.
+        context: The context of a client.
+    """
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed()
+        self._flush()
+
+    def sendall(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._flush()
+
+    def recv(self, size: int) -> bytes:
+        while True:
+            try:
+                return self._tls.read(size)
+            except ssl.SSLWantReadError:
+                self._feed()
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+
+    def close_notify(self) -> None:
+        """Announce that no more data follows (RFC 8446, section 6.1)."""
+        with contextlib.suppress(ssl.SSLWantReadError):  # the peer has not closed its direction
+            self._tls.unwrap()
+        self._flush()
+
+    def _flush(self) -> None:
+        self._plain.sendall(self._outgoing.read())
+
+    def _feed(self) -> None:
+        piece = self._plain.recv(65_536)
+        if piece:
+            self._incoming.write(piece)
+        else:
+            self._incoming.write_eof()
+
+
 class RawConnection:
     """A connection whose bytes and whose end are under control.
 
@@ -51,15 +102,15 @@ class RawConnection:
     def __init__(
         self, port: int, tls: ssl.SSLContext | None = None, timeout_s: float = 20, receive_buffer: int | None = None
     ) -> None:
-        plain = socket.socket()
+        self._socket = socket.socket()
         try:
             if receive_buffer is not None:
-                plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            plain.settimeout(timeout_s)
-            plain.connect(("127.0.0.1", port))
-            self.socket: socket.socket = tls.wrap_socket(plain) if tls is not None else plain
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self._socket.settimeout(timeout_s)
+            self._socket.connect(("127.0.0.1", port))
+            self._stream = self._socket if tls is None else TlsStream(self._socket, tls)
         except BaseException:
-            plain.close()
+            self._socket.close()
             raise
         self._received = bytearray()
         self.pause_s = 0.0  # before each read, for a slow reader
@@ -71,26 +122,23 @@ class RawConnection:
         self.close()
 
     def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
+        self._stream.sendall(data)
 
     def close(self) -> None:
         """Close both directions: FIN."""
-        self.socket.close()
+        self._socket.close()
 
     def reset(self) -> None:
         """Abort the connection: RST (RFC 9293, section 3.10.5)."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.close()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
 
     def half_close(self) -> None:
-        """Close the sending direction only: FIN, after a close_notify with TLS (RFC 8446, section 6.1)."""
-        if isinstance(self.socket, ssl.SSLSocket):
-            timeout_s = self.socket.gettimeout()
-            self.socket.setblocking(False)
-            with contextlib.suppress(ssl.SSLWantReadError):  # the peer has not closed its direction yet
-                self.socket.unwrap()
-            self.socket.settimeout(timeout_s)
-        socket.socket.shutdown(self.socket, socket.SHUT_WR)  # SSLSocket.shutdown would end decryption
+        """Close the sending direction only: FIN, after a close_notify with TLS."""
+        with contextlib.suppress(OSError):  # the server has ended the connection already
+            if isinstance(self._stream, TlsStream):
+                self._stream.close_notify()
+            self._socket.shutdown(socket.SHUT_WR)
 
     def peek_line(self) -> str | None:
         """Return the status line of the next reply, which is still to be read; None if the connection ends before."""
@@ -132,9 +180,9 @@ class RawConnection:
         """Return whether the server ends the connection in time; bytes that arrive until then are discarded."""
         deadline = time.monotonic() + within_s
         while (left_s := deadline - time.monotonic()) > 0:
-            self.socket.settimeout(left_s)
+            self._socket.settimeout(left_s)
             try:
-                if not self.socket.recv(65_536):
+                if not self._stream.recv(65_536):
                     return True
             except TimeoutError:
                 return False
@@ -169,7 +217,7 @@ class RawConnection:
     def _read_more(self) -> bool:
         time.sleep(self.pause_s)
         try:
-            piece = self.socket.recv(65_536)
+            piece = self._stream.recv(65_536)
         except TimeoutError:
             raise
         except OSError:  # reset, or TLS that ended without a close_notify

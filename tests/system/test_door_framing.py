@@ -250,7 +250,6 @@ MALFORMED_CHUNKS = {
     "bare LF after a chunk": b"%x\r\n%s\n0\r\n\r\n",
     "bare LF after an extension": b"%x;\n%s\r\n0\r\n\r\n",
     "a chunk that is longer than its size": b"%x\r\n%sX\r\n0\r\n\r\n",
-    "a chunk that is shorter than its size": b"1%x\r\n%s\r\n0\r\n\r\n",
     "a hexadecimal prefix": b"0x%x\r\n%s\r\n0\r\n\r\n",
     "a sign": b"+%x\r\n%s\r\n0\r\n\r\n",
     "an empty line before the size": b"\r\n%x\r\n%s\r\n0\r\n\r\n",
