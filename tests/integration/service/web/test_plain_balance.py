@@ -26,7 +26,9 @@ def flask_requests(monkeypatch):
     seen = []
     respond = WsgiBridge.respond
     monkeypatch.setattr(
-        WsgiBridge, "respond", lambda bridge, environ, *more: seen.append(environ["PATH_INFO"]) or respond(bridge, environ, *more)
+        WsgiBridge,
+        "respond",
+        lambda bridge, environ, *more: seen.append(environ["PATH_INFO"]) or respond(bridge, environ, *more),
     )
     return seen
 

@@ -6,8 +6,8 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from tests.support.application import build_app
 from tests.generated.generated_requests import DOCUMENT, list_operations
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 # The documentation itself, which is for people.
