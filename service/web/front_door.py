@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from time import perf_counter
 
-from service.errors import RequestRefused, ServiceBusy
+from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
 from service.observability.request_id import ID_HEADERS, accept_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
@@ -89,9 +89,9 @@ class FrontDoor:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
             if exchange.status:
-                # The server closes the connection, so that the reply does not look whole.
-                exchange.call(log.exception, "a reply failed midway")
-                raise
+                if not isinstance(err, DatabaseUnavailable):  # logged where it was met
+                    exchange.call(log.exception, "a reply failed midway")
+                raise  # the server closes the connection, so that the reply does not look whole
             closes = isinstance(err, RequestRefused) and err.closes
             await exchange.send_response(exchange.call(to_response, err), closes)
         finally:

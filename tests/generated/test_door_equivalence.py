@@ -22,9 +22,8 @@ from tests.support.door import open_door
 from tests.support.raw_http import RawReply, request_bytes
 
 EXAMPLES = int(os.environ.get("LOANER_GENERATED") or 400)
-# Both send a request through the framework and change nothing in a reply: the body is empty, and no ETag is "x".
-THROUGH_FLASK = (("Content-Length", "0"), ("If-None-Match", '"x"'))
-VARYING = {"date": r"\w{3}, .* GMT", "as-of": r"\d{4}-.*Z", "x-request-id": r"[0-9a-zA-Z._:#-]{8,128}"}
+THROUGH_FLASK = ("Content-Length", "0")  # sends a request through the framework, and changes nothing in the reply
+VARYING = {"date": r"\w{3}, .* GMT", "as-of": r"\d{4}-.*Z", "x-request-id": r"[0-9a-zA-Z._:#-]{7,128}"}
 OWN_BALANCE = "/api/v1/loan/1/2020-02-29"
 
 PREFIXES = st.sampled_from(
@@ -107,9 +106,9 @@ class Pair:
     through_flask: RawReply | None
 
 
-def exchange(door, method: str, target: str, headers: list[tuple[str, str]], through: tuple[str, str]) -> Pair:
+def exchange(door, method: str, target: str, headers: list[tuple[str, str]]) -> Pair:
     replies = []
-    for sent in (headers, [*headers, through]):
+    for sent in (headers, [*headers, THROUGH_FLASK]):
         with door.connect() as connection:
             connection.send(request_bytes(method, target, sent))
             replies.append(connection.read_reply(head=method == "HEAD"))
@@ -138,17 +137,15 @@ def test_replies_equal_those_of_the_framework(door, authorizations, report_measu
     @given(
         METHODS, st.builds("".join, st.tuples(PREFIXES, LOANS, st.just("/"), DAYS, ENDS)),
         st.one_of(st.just(valid), st.just(valid), st.sampled_from(authorizations)), OTHER_HEADERS,
-        st.sampled_from(THROUGH_FLASK),
     )  # fmt: skip
-    @example("GET", OWN_BALANCE, valid, [], THROUGH_FLASK[0])
-    @example("GET", OWN_BALANCE, valid, [], THROUGH_FLASK[1])
-    @example("GET", "/1/2020-02-29", valid, [], THROUGH_FLASK[0])
-    @example("HEAD", OWN_BALANCE, valid, [], THROUGH_FLASK[0])
-    @example("GET", "/999/2020-02-29", valid, [], THROUGH_FLASK[0])
-    @example("GET", f"{OWN_BALANCE}/", valid, [], THROUGH_FLASK[0])
-    @example("GET", "/01/2020-02-29", valid, [], THROUGH_FLASK[0])
-    def compare(method, target, authorization, others, through):
-        pair = exchange(door, method, target, [*authorization, *others], through)
+    @example("GET", OWN_BALANCE, valid, [])
+    @example("GET", "/1/2020-02-29", valid, [])
+    @example("HEAD", OWN_BALANCE, valid, [])
+    @example("GET", "/999/2020-02-29", valid, [])
+    @example("GET", f"{OWN_BALANCE}/", valid, [])
+    @example("GET", "/01/2020-02-29", valid, [])
+    def compare(method, target, authorization, others):
+        pair = exchange(door, method, target, [*authorization, *others])
         assert pair.plain is not None
         statuses[pair.plain.status] += 1
         assert comparable(pair.plain) == comparable(pair.through_flask)
@@ -158,10 +155,9 @@ def test_replies_equal_those_of_the_framework(door, authorizations, report_measu
     assert {200, 400, 401, 403, 404} <= statuses.keys()
 
 
-@pytest.mark.parametrize("through", THROUGH_FLASK, ids=lambda header: header[0])
-def test_each_rejected_token_gets_the_same_reply(door, authorizations, through):
+def test_each_rejected_token_gets_the_same_reply(door, authorizations):
     for authorization in authorizations[1:]:
-        pair = exchange(door, "GET", OWN_BALANCE, authorization, through)
+        pair = exchange(door, "GET", OWN_BALANCE, authorization)
         assert comparable(pair.plain) == comparable(pair.through_flask), authorization
 
 
@@ -169,7 +165,7 @@ def test_http_1_0_gets_the_same_reply(door, authorizations):
     def send(headers):
         return door.send(request_bytes("GET", OWN_BALANCE, headers).replace(b"HTTP/1.1", b"HTTP/1.0", 1))
 
-    assert comparable(send(authorizations[0])) == comparable(send([*authorizations[0], THROUGH_FLASK[0]]))
+    assert comparable(send(authorizations[0])) == comparable(send([*authorizations[0], THROUGH_FLASK]))
 
 
 def test_a_token_that_expires_is_rejected_from_then_on(door, make_token):
@@ -181,7 +177,7 @@ def test_a_token_that_expires_is_rejected_from_then_on(door, make_token):
     while door.send(data).status == 200:
         assert time.time() < expires + LEEWAY_S + 2
         time.sleep(0.2)
-    pair = exchange(door, "GET", OWN_BALANCE, headers, THROUGH_FLASK[0])
+    pair = exchange(door, "GET", OWN_BALANCE, headers)
     assert pair.plain is not None
     assert pair.plain.status == 401
     assert comparable(pair.plain) == comparable(pair.through_flask)

@@ -77,25 +77,6 @@ def test_a_full_queue_is_503_while_probes_and_cached_balances_are_answered(door,
     assert [reply.status for _, reply in replies].count(200) == THREADS + QUEUE  # those that were queued
 
 
-def test_requests_whose_clients_have_left_do_not_fill_the_queue(door, database, bearer):
-    with ThreadPoolExecutor(THREADS + 1) as callers:
-        with locked_loans(database):
-            waiting = [callers.submit(door.get, UNCACHED, bearer, 60) for _ in range(THREADS)]
-            time.sleep(0.5)
-            for _ in range(5):  # more than fit into the queue at a time
-                connections = [door.connect() for _ in range(QUEUE)]
-                for each in connections:
-                    each.send(request_bytes("GET", UNCACHED, bearer))
-                time.sleep(0.1)
-                for each in connections:
-                    each.reset()
-                time.sleep(0.2)
-            waiting.append(callers.submit(door.get, UNCACHED, bearer, 60))
-            time.sleep(0.5)
-            assert not waiting[-1].done()  # it is queued, not refused
-        assert [each.result(30).status for each in waiting] == [200] * (THREADS + 1)
-
-
 def test_guessers_of_secrets_do_not_delay_a_cached_balance(door, bearer, report_measurement):
     """Argon2 takes tens of milliseconds of a processor for each guess; every guess has another client and address."""
     assert door.get(CACHED, bearer).status == 200
