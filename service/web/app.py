@@ -13,7 +13,6 @@ from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
-from service.observability.request_log import RequestLog
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.issuer import TokenIssuer
@@ -21,9 +20,6 @@ from service.tokens.throttle import AttemptThrottle
 from service.web import error_handlers
 from service.web.access import guard
 from service.web.health import Health
-from service.web.middleware.fast_balance import FastBalance
-from service.web.middleware.request_log import LogRequests
-from service.web.middleware.trusted_proxies import TrustedProxies
 from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
@@ -72,7 +68,6 @@ def create_app(
     attempts: AttemptThrottle,
     poster: LedgerWriter | None = None,
     secure_loans: bool = True,
-    trusted_proxies: str = "",
 ) -> Flask:
     """Create the application from its parts. It reads no settings and opens nothing.
 
@@ -89,7 +84,6 @@ def create_app(
         attempts: Throttles guesses of clients' secrets.
         poster: Posts to the ledger; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
-        trusted_proxies: Networks whose X-Forwarded-* headers are trusted, separated by ", ".
     """
     app = _Application(
         "service.web",
@@ -113,10 +107,6 @@ def create_app(
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    chain = security.security_chain if secure_loans else None
-    request_log = app.extensions["request_log"] = RequestLog()
-    logged_app = LogRequests(FastBalance(app.wsgi_app, lookup, chain), request_log)
-    app.wsgi_app = TrustedProxies(logged_app, trusted_proxies)  # type: ignore[method-assign]
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)

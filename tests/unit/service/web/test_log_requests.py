@@ -3,11 +3,11 @@
 import logging
 
 import pytest
+from service.web.middleware.request_log import LogRequests
 from werkzeug.test import Client, create_environ
 
 from service.observability.logging import request_id
 from service.observability.request_log import RequestLog
-from service.web.middleware.request_log import LogRequests
 
 
 def test_a_request_is_logged_even_if_the_application_fails(caplog):
