@@ -25,7 +25,7 @@ from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from service.settings import PostgresSettings, Settings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of

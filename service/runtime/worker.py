@@ -5,11 +5,11 @@ import gc
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.observability.access_log import buffer_access_log
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import enable_multiprocess
 from service.postgres.connect import Role
 from service.runtime.bootstrap import build_front_door
+from service.runtime.listening_socket import limit_unread_replies
 from service.runtime.run_directory import METRICS_DIRECTORY
 from service.runtime.worker_stop import WorkerStop
 from service.settings import Settings
@@ -25,9 +25,10 @@ def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Ro
     """Set up this worker process, and return its application. The server has set the event loop."""
     configure_logging(settings.server.log_level)
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
-    stop = WorkerStop(asyncio.get_event_loop(), run_directory)
+    loop = asyncio.get_event_loop()
+    stop = WorkerStop(loop, run_directory)
     stop.watch()
-    buffer_access_log()
+    loop.call_soon(limit_unread_replies, settings.server.silence_timeout_s)
     front_door = build_front_door(settings, run_directory, credentials, listen=True)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -20,7 +20,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from service.postgres.connect import connect
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from tests.conftest import serving
 from tests.models.ledger_generator import DAYS, FIRST, LedgerGenerator
 from tests.models.ledger_model import DIGITS, Ledger, Loan, State, loans_csv

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, list_operations, send_generated_requests
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, is_problem, list_operations

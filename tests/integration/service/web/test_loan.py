@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 pytestmark = pytest.mark.shared_ledger

@@ -6,7 +6,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from tests.generated.generated_requests import DOCUMENT, list_operations
 from tests.support.settings import with_changes
 

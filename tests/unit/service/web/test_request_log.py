@@ -6,7 +6,8 @@ import pytest
 from werkzeug.test import Client, create_environ
 
 from service.observability.logging import configure_logging, request_id
-from service.web.middleware.request_log import RequestLog
+from service.observability.request_log import RequestLog
+from service.web.middleware.request_log import LogRequests
 
 
 def test_a_request_is_logged_even_if_the_application_fails(caplog):
@@ -14,7 +15,7 @@ def test_a_request_is_logged_even_if_the_application_fails(caplog):
         raise LookupError
 
     with caplog.at_level(logging.INFO), pytest.raises(LookupError):
-        RequestLog(failing_app)(create_environ("/a//b"), None)
+        LogRequests(failing_app, RequestLog())(create_environ("/a//b"), None)
     assert " GET /a//b 500 " in caplog.text
 
 
@@ -26,7 +27,7 @@ def test_log_lines_of_a_streamed_reply_have_its_request_id():
         ids.append(request_id.get())
         return (ids.append(request_id.get()) or b"" for _ in range(2))
 
-    reply = Client(RequestLog(streaming_app)).get("/", buffered=True)
+    reply = Client(LogRequests(streaming_app, RequestLog())).get("/", buffered=True)
     assert ids == [reply.headers["X-Request-ID"]] * 3
     assert reply.headers["X-Other"] == "1"
 
@@ -38,7 +39,7 @@ def test_log_lines_of_a_streamed_reply_have_its_request_id():
 def test_a_path_is_logged_on_one_line(caplog, path, shown):
     with caplog.at_level(logging.INFO):
         environ = create_environ("/") | {"PATH_INFO": path.encode().decode("latin1"), "REMOTE_ADDR": "::1"}
-        RequestLog(lambda _, start: start("204 NO CONTENT", []))(environ, lambda *_: [])
+        LogRequests(lambda _, start: start("204 NO CONTENT", []), RequestLog())(environ, lambda *_: [])
     assert f"::1 GET {shown} 204 " in caplog.text
 
 

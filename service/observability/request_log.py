@@ -1,0 +1,164 @@
+"""Logs and measures requests, in batches.
+
+Writing a line releases the interpreter lock, and getting it back means waiting for other threads. Done for each
+request, that takes longer than the request itself. So a request is only appended to a buffer; a thread of each process
+counts and writes what the buffer holds, ten times a second and when the process ends.
+"""
+
+import logging
+import time
+from collections import defaultdict, deque
+from contextlib import suppress
+from functools import lru_cache
+from ipaddress import ip_address
+from multiprocessing.util import Finalize
+from threading import Lock, Thread
+
+from service.observability import batches
+from service.observability.logging import format_line, write_lines
+from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration
+from service.observability.request_id import next_id
+
+INTERVAL_S = 0.1
+MAX_UNCOUNTED = 10_000  # exceeded only while the thread waits for standard error; then requests count themselves
+MAX_UNWRITTEN = 100_000  # the oldest are dropped while they cannot be written
+MAX_PATH = 1000
+MAX_ADDRESS = 45  # characters of an IPv6 address that ends in an IPv4 address
+PROBES = ("/healthcheck", "/ready")
+
+_Request = tuple[float, str, str, str, str, int, float, str]
+
+log = logging.getLogger("service.access")
+
+
+class RequestLog:
+    """The request log of one process. Until it is started, each request is counted and written immediately."""
+
+    next_id = staticmethod(next_id)
+
+    def __init__(self) -> None:
+        self._uncounted: deque[_Request] = deque()
+        self._unwritten: list[_Request] = []
+        self._limit = 0
+        self._on_full = self.flush
+        self._lost = 0
+        self._lock = Lock()  # held while requests are counted and moved, never while lines are written
+        batches.on_flush(self._count)
+
+    def start(self) -> None:
+        """Buffer the requests of this process from now on, and flush them periodically and at its end."""
+        self._limit, self._on_full = MAX_UNCOUNTED, batches.flush
+        Finalize(None, self.flush, exitpriority=0)  # a multiprocessing child skips atexit
+        Thread(target=self._run, name="request-log", daemon=True).start()
+
+    def record(
+        self,
+        address: str | None,
+        method: str,
+        path: str,
+        route: str | None,
+        status: int,
+        duration_s: float,
+        request_id: str,
+    ) -> None:
+        """Record a request that has been answered.
+
+        Args:
+            address: The client's address. What a proxy reported instead of one is logged as "-".
+            method: The method. Unknown ones are recorded as "other".
+            path: The path without its query, percent-decoded as in the `scope["path"]` of ASGI.
+            route: The path pattern; None if no route matches.
+            status: The status of the reply.
+            duration_s: Seconds until the reply was ready.
+            request_id: What `next_id` or `accept_id` returned.
+        """
+        if len(path) > MAX_PATH:
+            path = path.lstrip("/")[:MAX_PATH]
+        self._uncounted.append(  # atomic
+            (
+                time.time(),
+                address[: MAX_ADDRESS + 1] if address else "",
+                method if method in METHODS else OTHER,
+                path,
+                route or OTHER,
+                status,
+                duration_s,
+                request_id,
+            )
+        )
+        if len(self._uncounted) > self._limit:
+            self._on_full()
+
+    def flush(self) -> None:
+        """Write all metrics of this process, then the lines of the recorded requests."""
+        batches.flush()
+        with self._lock:
+            requests, self._unwritten = self._unwritten, []
+            lost, self._lost = self._lost, 0
+        lines = [line for request in requests if (line := _line(request))]
+        try:
+            write_lines(lines)
+        except (OSError, ValueError):  # standard error is closed
+            lost_lines.labels("closed").inc(len(lines))
+        if lost:
+            log.warning("standard error was blocked: %d lines of the request log are lost", lost)
+
+    def _count(self) -> None:
+        """Count the recorded requests, which then wait to be written."""
+        durations = defaultdict(list)
+        with self._lock:
+            with suppress(IndexError):  # the buffer is empty
+                while True:
+                    request = self._uncounted.popleft()
+                    self._unwritten.append(request)
+                    _, _, method, _, route, status, duration_s, _ = request
+                    durations[route, method, status].append(duration_s)
+            excess = len(self._unwritten) - MAX_UNWRITTEN
+            if excess > 0:
+                del self._unwritten[:excess]
+                self._lost += excess
+                lost_lines.labels("blocked").inc(excess)
+            for labels, amounts in durations.items():
+                request_duration.add(labels, amounts)
+            request_duration.flush()
+
+    def _run(self) -> None:
+        is_failing = False
+        while True:
+            time.sleep(INTERVAL_S)
+            try:
+                self.flush()
+                is_failing = False
+            except Exception:
+                if not is_failing:  # once, not ten times a second
+                    log.exception("cannot write the request log; trying again")
+                is_failing = True
+
+
+def _line(request: _Request) -> str | None:
+    """Return the line of a request, or None if the log level excludes it."""
+    ended_at, address, method, path, _, status, duration_s, request_id = request
+    path = _path(path)
+    # Successful probes are frequent and say nothing new.
+    level = logging.DEBUG if path in PROBES and status == 200 else logging.INFO
+    if not log.isEnabledFor(level):
+        return None
+    message = f"{_address(address)} {method} {path} {status} {duration_s * 1000:.1f} ms"
+    return format_line(ended_at, logging.getLevelName(level), log.name, request_id, message)
+
+
+@lru_cache(1024)
+def _address(text: str) -> str:
+    """Return the client's address without its zone, or "-" if a proxy reported something else."""
+    try:
+        return str(ip_address(text)).partition("%")[0]
+    except ValueError:
+        return "-"
+
+
+def _path(path: str) -> str:
+    """Return the path in characters that are safe in a log line."""
+    path = "/" + path.lstrip("/")[:MAX_PATH]
+    if path.isascii() and path.isprintable():
+        return path
+    return path.encode("ascii", "backslashreplace").decode() if path.isprintable() else repr(path)
