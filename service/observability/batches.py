@@ -1,6 +1,7 @@
 """Metrics that are counted in memory first, and written in batches."""
 
 import logging
+import os
 from collections.abc import Callable
 
 Action = Callable[[], None]
@@ -27,3 +28,6 @@ def flush() -> None:
                 log.exception("cannot write metrics; trying again")
         else:
             _failing.discard(action)
+
+
+os.register_at_fork(before=flush)  # what is still in memory would be written by the child as well

@@ -17,7 +17,7 @@ request_duration = BatchedHistogram(
     "loaner_request_duration_seconds",
     "Seconds in the application until the reply is ready, by path pattern, method and status.",
     ("route", "method", "status"),
-    buckets=_SECONDS,
+    bounds=_SECONDS,
 )
 lost_lines = Counter(
     "loaner_request_log_lost_lines_total",

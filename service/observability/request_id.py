@@ -31,7 +31,7 @@ def next_id() -> str:
 
     Reading random bytes for each request would release the interpreter lock, and then wait for other threads.
     """
-    return f"{next(_numbers.values):032x}"  # next() of a counter is atomic
+    return "%032x" % next(_numbers.values)  # noqa: UP031  (f-strings take twice as long); next() is atomic
 
 
 def accept_id(value: bytes | str) -> str | None:

@@ -60,7 +60,9 @@ class BodyReader:
                     if length > self._limits.bytes:
                         raise self._too_large()
                     if self._held > self._limits.held_bytes:
-                        raise RequestRefused(503, "too many bodies at a time; retry later", closes=True, retry_after_s=1)
+                        raise RequestRefused(
+                            503, "too many bodies at a time; retry later", closes=True, retry_after_s=1
+                        )
                     parts.append(part)
                     if not message.get("more_body", False):
                         return b"".join(parts)

@@ -7,7 +7,6 @@ from typing import Any
 
 from service.errors import RequestRefused
 
-
 Scope = dict[str, Any]  # a request's connection scope (ASGI 3.0)
 Headers = dict[bytes, bytes]  # by lower-case name
 
@@ -55,7 +54,9 @@ def check_framing(scope: Scope, headers: Headers) -> None:
     if method not in _METHODS and method != method.upper():
         raise RequestRefused(400, "expected a method in capitals, such as GET", closes=True)  # RFC 9110, section 9.1
     if not scope["path"].startswith("/"):
-        raise RequestRefused(400, "expected a request target that begins with a slash", closes=True)  # RFC 9112, section 3.2
+        raise RequestRefused(
+            400, "expected a request target that begins with a slash", closes=True
+        )  # RFC 9112, section 3.2
     host = headers.get(b"host")
     if host is None:
         if scope["http_version"] != "1.0":
@@ -65,7 +66,9 @@ def check_framing(scope: Scope, headers: Headers) -> None:
     coding = headers.get(b"transfer-encoding")
     if coding is not None:
         if coding.lower() != b"chunked":
-            raise RequestRefused(400, "expected exactly one Transfer-Encoding: chunked", closes=True)  # RFC 9112, section 6.1
+            raise RequestRefused(
+                400, "expected exactly one Transfer-Encoding: chunked", closes=True
+            )  # RFC 9112, section 6.1
         if scope["http_version"] == "1.0":
             raise RequestRefused(400, "HTTP/1.0 has no Transfer-Encoding", closes=True)  # RFC 9112, section 6.1
 

@@ -1,13 +1,13 @@
-"""The request log, around applications that fail or stream."""
+"""The request log's middleware, around applications that fail or stream."""
 
 import logging
 
 import pytest
+from service.web.middleware.request_log import LogRequests
 from werkzeug.test import Client, create_environ
 
-from service.observability.logging import configure_logging, request_id
+from service.observability.logging import request_id
 from service.observability.request_log import RequestLog
-from service.web.middleware.request_log import LogRequests
 
 
 def test_a_request_is_logged_even_if_the_application_fails(caplog):
@@ -41,17 +41,3 @@ def test_a_path_is_logged_on_one_line(caplog, path, shown):
         environ = create_environ("/") | {"PATH_INFO": path.encode().decode("latin1"), "REMOTE_ADDR": "::1"}
         LogRequests(lambda _, start: start("204 NO CONTENT", []), RequestLog())(environ, lambda *_: [])
     assert f"::1 GET {shown} 204 " in caplog.text
-
-
-def test_each_log_line_has_its_own_time(monkeypatch):
-    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
-        monkeypatch.setattr(logging, name, getattr(logging, name, True), raising=False)
-    monkeypatch.setattr(logging.root, "handlers", [])
-    monkeypatch.setattr(logging.root, "level", logging.root.level)
-    configure_logging("INFO")
-    [handler] = logging.root.handlers
-    plain = logging.Formatter("%(asctime)s")
-    for created in (1.25, 1.75, 2.0, 86_400.999):
-        record = logging.LogRecord("a", logging.INFO, "", 0, "text", (), None)
-        record.created, record.msecs, record.request_id = created, created % 1 * 1000, "-"
-        assert handler.format(record) == f"{plain.format(record)} INFO a [-] text"
