@@ -80,7 +80,7 @@ class JWTProvider:
         Args:
             authorization: The value of the request's Authorization header.
         """
-        scheme = f"{self._auth_schema} "
-        if self._header != "Authorization" or not authorization.startswith(scheme):
+        scheme, _, token = authorization.partition(" ")
+        if scheme != self._auth_schema or self._header != "Authorization":
             return None
-        return self.verifier.cached(authorization[len(scheme) :])
+        return self.verifier.cached(token)

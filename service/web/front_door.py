@@ -23,6 +23,7 @@ from service.web.routes.token import busy_response
 
 log = logging.getLogger(__name__)
 
+_ID_HEADERS = {name.encode(): None for name in ID_HEADERS}.keys()  # in order of preference
 CLIENT_CLOSED = 499  # in the log, as nginx writes it: the client left before the reply ended
 
 
@@ -78,7 +79,12 @@ class FrontDoor:
         started = perf_counter()
         exchange = Exchange(receive, send, self._requests.next_id())
         try:
-            await self._answer(exchange, scope)
+            headers = self._admit(exchange, scope)
+            question = self._balances.match(scope, headers)
+            if question is None:
+                await self._call_flask(exchange, scope, headers)
+            else:
+                await self._answer_plainly(exchange, question)
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
@@ -94,23 +100,14 @@ class FrontDoor:
                 perf_counter() - started, exchange.id,
             )  # fmt: skip
 
-    async def _answer(self, exchange: Exchange, scope: Scope) -> None:
+    def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
+        """Check the head of a request, and return its headers."""
         headers = read_headers(scope)
         check_framing(scope, headers)
         exchange.origin = self._proxies.origin(scope["client"][0], scope["scheme"], headers)
-        if exchange.origin.trusted:
+        if exchange.origin.trusted and not _ID_HEADERS.isdisjoint(headers):
             exchange.id = _received_id(headers) or exchange.id
-        question = self._balances.match(scope, headers)
-        if question is not None:
-            await self._answer_plainly(exchange, question)
-        elif has_body(headers):
-            body = await self._bodies.read(headers, exchange.receive)
-            try:
-                await self._call_flask(exchange, scope, headers, body)
-            finally:
-                self._bodies.release(body)
-        else:
-            await self._call_flask(exchange, scope, headers, b"")
+        return headers
 
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route
@@ -120,23 +117,23 @@ class FrontDoor:
         body, headers = self._balances.reply(question, snapshot)
         await exchange.send(200, headers, body)
 
-    async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers, body: bytes) -> None:
+    async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
         path = scope["path"]
-        if path == "*":  # OPTIONS * is about the server as a whole (RFC 9110, section 9.3.7)
-            await exchange.send(204, [(b"allow", b"GET, HEAD, OPTIONS, POST")], b"")
-            return
-        environ = build_environ(scope, headers, exchange.origin, body)
+        body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
         try:
+            environ = build_environ(scope, headers, exchange.origin, body)
             await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
         except ServiceBusy:
             if path != "/token":
                 raise
             await exchange.send_response(busy_response())
+        finally:
+            self._bodies.release(body)
 
 
 def _received_id(headers: Headers) -> str | None:
-    for name in ID_HEADERS:
-        value = headers.get(name.encode())
+    for name in _ID_HEADERS:
+        value = headers.get(name)
         if value is not None and (accepted := accept_id(value)):
             return accepted
     return None

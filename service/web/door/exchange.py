@@ -38,7 +38,9 @@ class Exchange:
 
     async def send(self, status: int, headers: ReplyHeaders, body: bytes) -> None:
         """Send a whole reply."""
-        await self.start(status, headers)
+        self.status = status
+        headers.append((b"x-request-id", self.id.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
 
     async def send_response(self, response: Response, closes: bool = False) -> None:
@@ -53,7 +55,7 @@ class Exchange:
                         response.get_data())  # fmt: skip
 
     async def start(self, status: int, headers: ReplyHeaders) -> None:
-        """Send the head of a reply."""
+        """Send the head of a reply whose parts follow."""
         self.status = status
         headers.append((b"x-request-id", self.id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

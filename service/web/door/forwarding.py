@@ -12,6 +12,7 @@ from service.web.door.framing import Headers, is_host
 log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
+_FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"))
 _PORT = re.compile(r":[0-9]{1,5}")
 
 
@@ -67,6 +68,8 @@ class TrustedProxies:
                 self._warned = True
                 log.warning("ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES", peer)
             return Origin(peer, False, scheme, host, "")
+        if _FORWARDED.isdisjoint(headers):
+            return Origin(peer, True, scheme, host, "")
         forwarded_for = headers.get(b"x-forwarded-for")
         prefix = _last(headers, b"x-forwarded-prefix")
         if prefix and not (_PREFIX.fullmatch(prefix) and {".", ".."}.isdisjoint(prefix.split("/"))):

@@ -53,7 +53,7 @@ def check_framing(scope: Scope, headers: Headers) -> None:
     method = scope["method"]
     if method not in _METHODS and method != method.upper():
         raise RequestRefused(400, "expected a method in capitals, such as GET", closes=True)  # RFC 9110, section 9.1
-    if not scope["path"].startswith("/"):
+    if not scope["path"].startswith("/"):  # also "*", which only a server as a whole answers
         raise RequestRefused(
             400, "expected a request target that begins with a slash", closes=True
         )  # RFC 9112, section 3.2

@@ -6,6 +6,7 @@ Routing, parsing and building a reply in the framework take several times as lon
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 from security import Auth
@@ -18,7 +19,8 @@ from service.web.serializers import balance_members, to_json
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
-_CONDITIONS = (b"if-none-match", b"transfer-encoding", b"content-length")  # the framework handles requests with these
+# The framework handles requests with these headers.
+_CONDITIONS = frozenset((b"if-none-match", b"transfer-encoding", b"content-length"))
 
 
 class Question(NamedTuple):
@@ -51,15 +53,15 @@ class PlainBalances:
         match = _PATH.fullmatch(scope["path"])
         if match is None or scope["method"] != "GET" or scope["query_string"]:
             return None
-        for condition in _CONDITIONS:
-            if condition in headers:
-                return None
+        if not _CONDITIONS.isdisjoint(headers):
+            return None
         if self._remembered is not None:
             auth = self._remembered(headers.get(b"authorization", b"").decode("latin-1"))
-            if auth is None or not auth.has_scopes((READ,)):
+            if auth is None or READ not in auth.scopes:
                 return None
+        prefix, loan_id, day = match.groups()
         try:
-            return Question(_ROUTES[match[1]], parse_loan_id(match[2]), parse_date(match[3]))
+            return Question(_ROUTES[prefix], parse_loan_id(loan_id), parse_date(day))
         except ValueError:
             return None
 
@@ -68,6 +70,11 @@ class PlainBalances:
         timeline = snapshot.timeline
         members = balance_members(timeline, question.day)
         body, headers = to_json(members, self._as_of(snapshot), timeline.version)
-        encoded = [(name.lower().encode(), value.encode()) for name, value in headers]
+        encoded = [_encode(header) for header in headers]
         encoded.append((b"content-length", b"%d" % len(body)))
         return body, encoded
+
+
+@lru_cache(1024)  # most headers of a reply are those of the one before
+def _encode(header: tuple[str, str]) -> tuple[bytes, bytes]:
+    return header[0].lower().encode(), header[1].encode()
