@@ -173,20 +173,20 @@ class ServerSettings(Group):
         "MAX_CONNECTIONS",
         4096,
         (
-            "Number of connections that each worker keeps open, also while they are silent. More wait in the queue of "
-            "the operating system. Protects the memory and the file descriptors of a worker."
+            "Maximum number of open connections per worker, including silent ones. Further connections wait in the "
+            "queue of the operating system. Bounds the memory and the file descriptors of a worker."
         ),
         ge=1,
-        le=65536,
+        le=65_536,
     )
     header_timeout_s: float = _setting(
         "HEADER_TIMEOUT_S",
         75,
         (
-            "Time in which a connection must send the whole head of its next request, in seconds; otherwise it is "
-            "closed. Protects from connections that stay silent or send a head slowly. Idle kept-alive connections "
-            "are closed as well, so the value must be above the time for which the gateway keeps them: 60 s by default "
-            "in Kong (upstream_keepalive_idle_timeout) and nginx (keepalive_timeout of an upstream)."
+            "Maximum time until the head of the next request has arrived on a connection, in seconds. Then the "
+            "connection is closed, so that silent clients cannot keep it. This also ends idle connections of the "
+            "gateway: the value must exceed the gateway's idle timeout, by default 60 in Kong "
+            "(upstream_keepalive_idle_timeout) and in nginx (keepalive_timeout of an upstream)."
         ),
         ge=1,
         le=3600,

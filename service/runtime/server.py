@@ -26,7 +26,7 @@ from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
-KILL_TIMEOUT_S = STOP_TIMEOUT_S + 2  # a worker that has not exited by then is killed
+KILL_TIMEOUT_S = STOP_TIMEOUT_S + 5  # a worker that has not exited by then is killed
 
 
 def build_server(

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class WorkerStop:
 
         The server blocks if it receives three signals.
         """
+        # Last of all, and without joining threads: those that still run work for clients that have left.
+        Finalize(None, os._exit, args=(0,), exitpriority=-1)
         self._loop.call_later(STOP_TIMEOUT_S, self._give_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         signal.raise_signal(signal.SIGTERM)

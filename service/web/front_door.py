@@ -88,15 +88,16 @@ class FrontDoor:
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
-            if exchange.status:
-                if not isinstance(err, DatabaseUnavailable):  # logged where it was met
-                    exchange.call(log.exception, "a reply failed midway")
-                raise  # the server closes the connection, so that the reply does not look whole
-            closes = isinstance(err, RequestRefused) and err.closes
-            await exchange.send_response(exchange.call(to_response, err), closes)
+            if not exchange.status:
+                closes = isinstance(err, RequestRefused) and err.closes
+                await exchange.send_response(exchange.call(to_response, err), closes)
+            elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
+                # The server closes a connection without an end of the reply, so that it does not look whole.
+                exchange.call(log.exception, "a reply failed midway")
         finally:
+            address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
-                exchange.origin.address, scope["method"], scope["path"], exchange.route, exchange.status,
+                address, scope["method"], scope["path"], exchange.route, exchange.status,
                 perf_counter() - started, exchange.id,
             )  # fmt: skip
 
@@ -121,6 +122,7 @@ class FrontDoor:
         path = scope["path"]
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
         try:
+            assert exchange.origin is not None  # the request has been admitted
             environ = build_environ(scope, headers, exchange.origin, body)
             await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
         except ServiceBusy:

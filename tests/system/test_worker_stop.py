@@ -35,7 +35,7 @@ def instance(served):
         }  # fmt: skip
         with started(**{**variables, **changes}) as (process, read_log):
             wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
-            until(lambda: len(workers(process.pid)) == int(changes.get("WORKERS", 2)), read_log)
+            until(lambda: listeners(port) == int(changes.get("WORKERS", 2)), read_log)
             yield process, read_log, port
 
     return start
@@ -50,6 +50,12 @@ def until(condition, read_log, seconds: float = 30) -> None:
 
 def workers(parent: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
+
+
+def listeners(port: int) -> int:
+    """The number of workers that accept connections."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 @pytest.fixture
@@ -159,6 +165,52 @@ def test_an_unfinished_head_delays_a_stop_by_a_bounded_time_and_loses_no_log(ins
         assert log.count(f"closing connections that are still in use {STOP_TIMEOUT_S} s after the stop began") == 1
         assert "refused to gracefully stop" not in log
         assert "Traceback" not in log
+
+
+@pytest.fixture
+def stuck(admin, instance, bearer):
+    """Starts an instance of one worker, in which a request has begun that waits for a lock in Postgres."""
+
+    @contextmanager
+    def start(connect):
+        slow = {"WORKERS": "1", "PSQL_STATEMENT_TIMEOUT_S": "60"}
+        with instance(**slow) as (process, read_log, port), admin, admin.cursor() as cursor:
+            cursor.execute("LOCK TABLE loans IN ACCESS EXCLUSIVE MODE")
+            head = f"GET /api/v1/loan/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n\r\n"
+            client = connect(port, head.encode())
+            until(lambda: waits_for_a_lock(cursor), read_log)
+            yield process, read_log, client
+
+    return start
+
+
+def waits_for_a_lock(cursor) -> bool:
+    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    return cursor.fetchone()[0] > 0
+
+
+def test_a_request_that_takes_too_long_delays_a_stop_by_a_bounded_time(stuck, connect):
+    with stuck(connect) as (process, read_log, client):
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(KILL_TIMEOUT_S + 15) == 0
+        assert time.monotonic() - begun > STOP_TIMEOUT_S - 1
+        assert rest(client) == b""
+        log = read_log()
+        assert "connections that are still in use" in log
+        assert "refused to gracefully stop" not in log
+        assert "Traceback" not in log
+
+
+def test_work_for_a_client_that_has_left_does_not_delay_a_stop(stuck, connect):
+    with stuck(connect) as (process, read_log, client):
+        client.close()
+        time.sleep(1)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(KILL_TIMEOUT_S + 15) == 0
+        assert time.monotonic() - begun < STOP_TIMEOUT_S - 5
+        expect_clean_log(read_log())
 
 
 def test_a_killed_parent_stops_its_workers_after_their_requests(instance, connect):
