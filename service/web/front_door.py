@@ -1,6 +1,6 @@
 """The ASGI application that the server calls: every request passes here, whole, before Flask sees it.
 
-It holds no thread while a request or a reply is on the network, so nobody who is slow or silent keeps others waiting.
+It holds no thread while a request or a reply is on the network, so a slow or silent client does not keep others waiting.
 Plain balances of cached loans are answered here; everything else runs in Flask, in bounded pools of threads.
 """
 
@@ -89,15 +89,15 @@ class FrontDoor:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
             if exchange.status:
-                # The server closes the connection, so that the reply does not look whole.
+                # The reply is left without its end: the server closes the connection, so that it does not look whole.
                 exchange.call(log.exception, "a reply failed midway")
-                raise
-            closes = isinstance(err, RequestRefused) and err.closes
-            await exchange.send_response(exchange.call(to_response, err), closes)
+            else:
+                closes = isinstance(err, RequestRefused) and err.closes
+                await exchange.send_response(exchange.call(to_response, err), closes)
         finally:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
-                address, scope["method"], scope["path"], exchange.route, exchange.status,
+                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
                 perf_counter() - started, exchange.id,
             )  # fmt: skip
 
