@@ -67,11 +67,19 @@ class JwksKeys:
     @property
     def generation(self) -> int:
         """A number that changes with the set, which is fetched first if it is too old."""
-        if self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s:
+        if self._is_due():
             self._refresh()
         if self._keys and not self._is_current():
             log.warning("dropping all keys: the last successful fetch was more than %.0f s ago", self._max_stale_s)
             self._replace(())
+        return self._generation
+
+    def current_generation(self) -> int | None:
+        """Return the generation if the keys are still trusted, otherwise None. Never waits for a fetch."""
+        if not self._is_current():
+            return None
+        if self._is_due():
+            self._refresh(wait=False)
         return self._generation
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
@@ -91,17 +99,23 @@ class JwksKeys:
             found = self._named(kid)
         return found
 
+    def _is_due(self) -> bool:
+        return self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s
+
     def _is_current(self) -> bool:
         return self._fetched_at is not None and self._now() - self._fetched_at < self._max_stale_s
 
     def _named(self, kid: str) -> Sequence[VerificationKey]:
         return [key for key in self._keys if key.name == kid]
 
-    def _refresh(self) -> None:
+    def _refresh(self, wait: bool = True) -> None:
         """Fetch the set in the background, unless the last attempt was within the cooldown.
 
         The caller that starts a fetch waits for it, as do all callers while no keys are cached, but only until the
         timeout: a slow server must not block every thread of the service.
+
+        Args:
+            wait: Whether the caller may wait.
         """
         with self._lock:
             starts = self._pending is None
@@ -113,7 +127,7 @@ class JwksKeys:
                 threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
             assert self._pending is not None
             done, deadline = self._pending
-        if starts or not self._keys:
+        if wait and (starts or not self._keys):
             done.wait(max(0.0, deadline - time.monotonic()))
 
     def _fetch(self, done: threading.Event) -> None:

@@ -39,6 +39,10 @@ class KeySource(Protocol):
         """A number that changes whenever the set of keys does."""
         ...
 
+    def current_generation(self) -> int | None:
+        """Return the generation if it is known to be current, otherwise None. Must neither block nor read files."""
+        ...
+
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token with this key id; none if it is unknown."""
         ...

@@ -53,7 +53,7 @@ class OAuth2Provider:
         if source is None and (algs or options):
             names = ", ".join(["algs"] * bool(algs) + sorted(options))
             raise ValueError(f"{names}: only valid for signed tokens, which need keys")
-        self._verifier = (
+        self.verifier = (
             None if source is None else TokenVerifier(source, algs=algs, issuer=issuer, audience=audience, **options)
         )
         self._introspector = introspector
@@ -72,11 +72,11 @@ class OAuth2Provider:
         token = None if context.has_auth() else parse_token(req, "Authorization", "Bearer")
         if token is None:
             return
-        if self._introspector is not None and (self._verifier is None or token.count(".") != 2):
+        if self._introspector is not None and (self.verifier is None or token.count(".") != 2):
             auth = self._introspector.verify(token, self._issuer, self._audience)
         else:
-            assert self._verifier is not None
-            auth = self._verifier.verify(token)
+            assert self.verifier is not None
+            auth = self.verifier.verify(token)
         if not auth.has_scopes(self._scopes):
             raise InsufficientScope(" ".join(self._scopes))
         context.set_auth(auth)

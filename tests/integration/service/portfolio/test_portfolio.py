@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from service.errors import DatabaseUnavailable
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.pool import FETCH_ROWS, ConnectionPool
-from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, post
+from tests.support.application import build_app
 from tests.support.processes import ask, serving
 from tests.support.settings import with_changes
 
