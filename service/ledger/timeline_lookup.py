@@ -208,12 +208,6 @@ class TimelineLookup:
                     raise
         return snapshot
 
-    def get_cached(self, loan_id):
-        s = self._get_from_process(loan_id)
-        if s is not None:
-            self._counters["process"].inc()
-        return s
-
     def _get_from_process(self, loan_id: int) -> LoanSnapshot | None:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:

@@ -17,7 +17,7 @@ import pytest
 from pymemcache.client.base import Client, PooledClient
 
 from native import LAYOUT_VERSION
-from service.cache import open_memcached
+from service.cache import TimelineLru, open_memcached
 from service.cache.circuit_breaker import FAILURE_THRESHOLD
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.signed_value import ValueSigner

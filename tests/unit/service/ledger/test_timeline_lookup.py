@@ -2,9 +2,11 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import REGISTRY
 
 from native import FEE, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
@@ -12,6 +14,7 @@ from service.ledger.freshness import Freshness
 from service.ledger.repository import NOTHING_CACHED
 from service.ledger.single_flight import SingleFlight
 from service.ledger.timeline_lookup import TimelineLookup
+from service.observability import batches
 from tests.fakes.clocks import Clock
 
 MAX_STALENESS_S = 5
@@ -67,6 +70,18 @@ class FakeCache(dict):
     def put_many(self, cluster, timelines):
         for timeline in timelines:
             self[cluster, timeline.loan_id] = timeline
+
+
+@contextmanager
+def counted(label, metric="loaner_timelines_total", name="layer"):
+    """Yield a function that returns by how much a counter has increased."""
+
+    def value():
+        batches.flush()
+        return REGISTRY.get_sample_value(metric, {name: label}) or 0
+
+    before = value()
+    yield lambda: value() - before
 
 
 @pytest.fixture
@@ -130,7 +145,7 @@ def test_a_stale_timeline_in_the_process_is_counted_and_not_returned(layers, fre
     near, _, primary, lookup = layers
     near.put_many("c", [timeline(3, 10)])
     spoil(freshness, clock)
-    with counted("process") as hits, counted(reason, metrics.distrusted) as distrusted:
+    with counted("process") as hits, counted(reason, "loaner_distrusted_total", "reason") as distrusted:
         assert lookup.get_cached(1) is None
     assert (hits(), distrusted()) == (0, 1)
     assert primary.reads == []
