@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from time import perf_counter
 
-from service.errors import RequestRefused, ServiceBusy
+from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
 from service.observability.request_id import ID_HEADERS, accept_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
@@ -88,12 +88,12 @@ class FrontDoor:
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
-            if exchange.status:
-                # The reply is left without its end: the server closes the connection, so that it does not look whole.
-                exchange.call(log.exception, "a reply failed midway")
-            else:
+            if not exchange.status:
                 closes = isinstance(err, RequestRefused) and err.closes
                 await exchange.send_response(exchange.call(to_response, err), closes)
+            elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
+                exchange.call(log.exception, "a reply failed midway")
+            # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
         finally:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
