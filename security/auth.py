@@ -57,8 +57,11 @@ class Auth:
 
     def has_scopes(self, scopes: Iterable[str]) -> bool:
         """Return whether all of the scopes were granted."""
-        granted = set(self.scopes or ())
-        return granted.issuperset(scopes)
+        granted = tuple(self.scopes or ())
+        for scope in scopes:  # noqa: SIM110  (on the path of each request, where a generator takes twice as long)
+            if scope not in granted:
+                return False
+        return True
 
     def _key(self) -> tuple[object, ...]:
         names = (self.roles, self.organizations, self.namespaces, self.scopes)

@@ -33,6 +33,7 @@ class GracefulShutdown:
         self._drain_s = drain_s
         self._stop_now = threading.Event()
         self._has_deregistered = False
+        self._ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup makes it
         self.has_begun = False
 
     def install_handlers(self, stop_on_hangup: bool) -> None:
@@ -41,8 +42,8 @@ class GracefulShutdown:
         signal.signal(signal.SIGTERM, self._on_signal)
         if not stop_on_hangup:
             signal.signal(signal.SIGHUP, self.reload)
-        elif signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
-            signal.signal(signal.SIGHUP, self._on_signal)
+        else:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN if self._ignores_hangup else self._on_signal)
 
     def deregister(self) -> None:
         """Leave the platform. Waits at most DEREGISTER_TIMEOUT_S; further calls do nothing."""

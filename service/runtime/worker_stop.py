@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -15,7 +16,10 @@ log = logging.getLogger(__name__)
 
 STOP_FILE = "stopping"  # in the run directory: workers may stop
 RELOAD_FILE = "reloading"  # in the run directory: workers older than the file may stop
+SERVING_FILE = "serving"  # in the run directory: as old as the last start of a worker
 STOP_TIMEOUT_S = 15  # requests in progress may take this long when a worker stops
+SUCCESSOR_TIMEOUT_S = 10  # part of STOP_TIMEOUT_S: a new worker that needs longer to start is not waited for
+POLL_S = 0.05
 
 
 class WorkerStop:
@@ -32,7 +36,8 @@ class WorkerStop:
     def __init__(self, loop: asyncio.AbstractEventLoop, run_directory: Path) -> None:
         self._loop = loop
         self._run_directory = run_directory
-        self._is_serving = threading.Event()
+        self._is_loaded = threading.Event()
+        self._serving_since = 0.0
         self._parent = multiprocessing.parent_process()
         self._started = time.time()
 
@@ -45,31 +50,51 @@ class WorkerStop:
 
     def begin_serving(self) -> None:
         """Let requests in progress finish from now on. Until then, the process exits immediately."""
-        self._is_serving.set()
+        self._is_loaded.set()
+        self._loop.call_soon(self._announce)  # the server accepts connections before it runs the loop
+
+    def _announce(self) -> None:
+        with suppress(OSError):  # a cleanup job may have removed the directory
+            (self._run_directory / SERVING_FILE).touch()
+            self._serving_since = self._modified(SERVING_FILE)
 
     def _run(self) -> None:
         signal.sigwait({signal.SIGTERM})
-        while not self._may_stop():
+        while not (self._is_stopping() or self._modified(RELOAD_FILE) > self._started):
             signal.sigwait({signal.SIGTERM})
-        if not self._is_serving.is_set():
+        if not self._is_loaded.is_set():
             os._exit(0)
-        self._loop.call_soon_threadsafe(self._stop)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        self._wait_for_successor()
+        self._loop.call_soon_threadsafe(self._stop, deadline)
 
-    def _may_stop(self) -> bool:
+    def _is_stopping(self) -> bool:
         is_orphan = self._parent is None or not self._parent.is_alive() or not self._run_directory.exists()
-        if is_orphan or (self._run_directory / STOP_FILE).exists():
-            return True
-        reload_file = self._run_directory / RELOAD_FILE
-        return reload_file.exists() and reload_file.stat().st_mtime > self._started
+        return is_orphan or (self._run_directory / STOP_FILE).exists()
 
-    def _stop(self) -> None:
+    def _wait_for_successor(self) -> None:
+        # The parent assumes that a new worker serves after a few seconds. On a busy machine it may take longer.
+        deadline = time.monotonic() + SUCCESSOR_TIMEOUT_S
+        while not self._is_stopping() and self._modified(SERVING_FILE) <= self._serving_since:
+            if time.monotonic() > deadline:
+                log.warning("no new worker serves after %d s; connections may be refused", SUCCESSOR_TIMEOUT_S)
+                break
+            time.sleep(POLL_S)
+
+    def _modified(self, file: str) -> float:
+        try:
+            return (self._run_directory / file).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def _stop(self, deadline: float) -> None:
         """Signal the server, in the loop's thread: the loop hears of a signal only if this thread accepts it.
 
         The server blocks if it receives three signals.
         """
         # Last of all, and without joining threads: those that still run work for clients that have left.
         Finalize(None, os._exit, args=(0,), exitpriority=-1)
-        self._loop.call_later(STOP_TIMEOUT_S, self._give_up)
+        self._loop.call_later(deadline - time.monotonic(), self._give_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         signal.raise_signal(signal.SIGTERM)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -1,6 +1,6 @@
 """The ASGI application that the server calls: every request passes here, whole, before Flask sees it.
 
-It holds no thread while a request or a reply is on the network, so nobody who is slow or silent keeps others waiting.
+It holds no thread while a request or a reply is on the network, so slow and silent clients do not keep others waiting.
 Plain balances of cached loans are answered here; everything else runs in Flask, in bounded pools of threads.
 """
 
@@ -92,12 +92,12 @@ class FrontDoor:
                 closes = isinstance(err, RequestRefused) and err.closes
                 await exchange.send_response(exchange.call(to_response, err), closes)
             elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
-                # The server closes a connection without an end of the reply, so that it does not look whole.
                 exchange.call(log.exception, "a reply failed midway")
+            # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
         finally:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
-                address, scope["method"], scope["path"], exchange.route, exchange.status,
+                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
                 perf_counter() - started, exchange.id,
             )  # fmt: skip
 

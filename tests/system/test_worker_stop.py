@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from service.runtime.server import KILL_TIMEOUT_S
-from service.runtime.worker_stop import STOP_TIMEOUT_S
+from service.runtime.worker_stop import STOP_TIMEOUT_S, SUCCESSOR_TIMEOUT_S
 from tests.support.processes import ask, free_port, reach, started, wait_until_up
 
 pytestmark = pytest.mark.shared_ledger
@@ -149,6 +149,39 @@ def test_a_request_in_progress_is_answered_and_logged_before_a_worker_is_replace
         # The worker exits before its log is written periodically.
         assert "POST /token" in read_log()
         expect_clean_log(read_log())
+
+
+def test_a_worker_serves_until_its_successor_does(instance):
+    with instance(WORKERS="1") as (process, read_log, port):
+        [old] = workers(process.pid)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(workers(process.pid)) == 2, read_log)
+        [new] = workers(process.pid) - {old}
+        os.kill(new, signal.SIGSTOP)  # as slow as on a busy machine
+        try:
+            assert listeners(port) == 1
+            time.sleep(RESPAWN_S + 2)  # by now, the old worker has been signaled
+            assert ask(f"http://127.0.0.1:{port}/healthcheck")[0] == 200
+        finally:
+            os.kill(new, signal.SIGCONT)
+        until(lambda: workers(process.pid) == {new}, read_log)
+        assert ask(f"http://127.0.0.1:{port}/healthcheck")[0] == 200
+        expect_clean_log(read_log())
+
+
+def test_a_successor_that_does_not_start_is_not_waited_for_forever(instance):
+    with instance(WORKERS="1") as (process, read_log, port):
+        [old] = workers(process.pid)
+        process.send_signal(signal.SIGHUP)
+        until(lambda: len(workers(process.pid)) == 2, read_log)
+        [new] = workers(process.pid) - {old}
+        os.kill(new, signal.SIGSTOP)
+        try:
+            until(lambda: workers(process.pid) == {new}, read_log, RESPAWN_S + SUCCESSOR_TIMEOUT_S + 10)
+        finally:
+            os.kill(new, signal.SIGCONT)
+        assert f"no new worker serves after {SUCCESSOR_TIMEOUT_S} s; connections may be refused" in read_log()
+        until(lambda: listeners(port) == 1, read_log)
 
 
 def test_an_unfinished_head_delays_a_stop_by_a_bounded_time_and_loses_no_log(instance, connect):

@@ -20,8 +20,8 @@ _SINGULAR = frozenset((b"host", b"authorization", b"content-type", b"idempotency
 def read_headers(scope: Scope) -> Headers:
     """Return the headers of a request.
 
-    Names with an underscore are dropped: CGI, and with it WSGI, cannot tell them from names with a hyphen, and a client
-    could override what a proxy has set. Repeated fields are joined (RFC 9110, section 5.2).
+    Names with an underscore are dropped: in CGI and WSGI they have the same variables as names with a hyphen, so a
+    client could override what a proxy has set. Repeated fields are joined (RFC 9110, section 5.2).
 
     Raises:
         RequestRefused: If a field that must occur once is repeated.
