@@ -274,3 +274,20 @@ def test_a_body_that_becomes_too_large_is_413_and_not_kept(door):
         assert reply is None or reply.status == 413  # a reset may overtake the reply
         assert connection.is_ended(within_s=MARGIN_S)
     assert door.memory_bytes() - memory < 3 * MAX_BODY_BYTES
+
+
+def test_a_body_in_tiny_chunks_takes_no_more_memory_and_delays_no_other_client(door, bearer):
+    """A chunk of two bytes has an overhead of five on the wire (RFC 9112, section 7.1), and none in memory."""
+    assert door.get(BALANCE, bearer).status == 200
+    memory, largest, slowest_s = door.memory_bytes(), 0, 0.0
+    piece = chunk(b"ab") * 10_000
+    with door.connect() as connection:
+        connection.send(request_bytes("POST", "/token", {**FORM, **CHUNKED}))
+        deadline = time.monotonic() + BODY_S + MARGIN_S
+        with contextlib.suppress(OSError):  # the service ends the connection after BODY_TIMEOUT_S
+            while time.monotonic() < deadline:
+                connection.send(piece)
+                largest = max(largest, door.memory_bytes())
+                slowest_s = max(slowest_s, door.time_s(BALANCE, bearer))
+    assert largest - memory < 3 * MAX_BODY_BYTES
+    assert slowest_s < HEALTH_S
