@@ -28,6 +28,13 @@ def _check_word(text: str) -> str:
     return text
 
 
+def _check_name(text: str) -> str:
+    # A token joins names with commas, and its readers ignore spaces around each one.
+    if not text or "," in text or text != text.strip() or not text.isprintable():
+        raise ValueError("expected a name without commas, control characters or spaces around it")
+    return text
+
+
 def _check_hash(text: str) -> str:
     if not PATTERN.fullmatch(text):
         raise ValueError("expected a hash from `python service.py client add`, not the secret itself")
@@ -47,6 +54,7 @@ def check_words(field: str, words: Sequence[str]) -> tuple[str, ...]:
 
 
 Words = tuple[Annotated[str, AfterValidator(_check_word)], ...]
+Names = tuple[Annotated[str, AfterValidator(_check_name)], ...]
 
 
 class Client(BaseModel):
@@ -57,9 +65,9 @@ class Client(BaseModel):
     client_id: Name
     secret_hash: Annotated[str, AfterValidator(_check_hash)]
     scopes: Words = Field(default=READ, min_length=1)
-    roles: Words = ()
-    organizations: Words = ()
-    namespaces: Words = ()
+    roles: Names = ()
+    organizations: Names = ()
+    namespaces: Names = ()
 
     def subject(self) -> Subject:
         """Return the subject of its tokens."""

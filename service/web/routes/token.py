@@ -9,6 +9,7 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from security.names import parse_scopes
 from service.errors import InvalidRequest, NoSigningKey
 from service.observability import metrics
 from service.tokens.client_registry import ClientRegistry
@@ -225,10 +226,10 @@ def _grant_scopes(client: Client, requested: object) -> list[str]:
     Raises:
         _TokenError: If the client may not have a requested scope.
     """
-    scope = requested or " ".join(client.scopes)
-    if not isinstance(scope, str) or not set(scope.split()) <= set(client.scopes):
+    scopes = parse_scopes(requested) if isinstance(requested, str) else None if requested else ()
+    if scopes is None or not set(scopes) <= set(client.scopes):
         raise _TokenError("invalid_scope", f"scope: this client may request {' '.join(client.scopes)}")
-    return list(dict.fromkeys(scope.split())) or list(client.scopes)
+    return list(scopes or client.scopes)
 
 
 def _error_response(err: _TokenError) -> Response:
