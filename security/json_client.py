@@ -1,12 +1,13 @@
 """A client for JSON over HTTP with bounds on time and size."""
 
-import json
 import time
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
+
+from security.strict_json import parse_json
 
 TIMEOUT_S = (3.0, 5.0)  # to connect, to respond
 MAX_BYTES = 1_000_000
@@ -66,9 +67,9 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
     except (requests.RequestException, HTTPError, OSError) as err:
         raise FetchFailed(f"{url}: request failed: {type(err).__name__}") from err
     try:
-        members = json.loads(body)
-    except (ValueError, RecursionError) as err:
-        raise FetchFailed(f"{url} did not answer JSON") from err
+        members = parse_json(body)
+    except ValueError as err:
+        raise FetchFailed(f"{url} did not answer JSON with unique member names") from err
     if not isinstance(members, dict):
         raise FetchFailed(f"{url} did not answer a JSON object")
     return members
