@@ -15,7 +15,16 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class FetchFailed(Exception):
-    """A failed request for a JSON object. The message names the URL and the reason, and contains no secret."""
+    """A failed request for a JSON object.
+
+    Args:
+        message: The URL and the reason, without any secret.
+        status: The HTTP status of the reply, if that is the reason.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BodyTooLarge(Exception):
@@ -60,7 +69,7 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
             method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options
         ) as response:
             if response.status_code != 200:
-                raise FetchFailed(f"{url} answered {response.status_code}")
+                raise FetchFailed(f"{url} answered {response.status_code}", response.status_code)
             body = bounded_body(response, time.monotonic() + TIMEOUT_S[1], MAX_BYTES)
     except BodyTooLarge as err:
         raise FetchFailed(f"{url} answered {err}") from err

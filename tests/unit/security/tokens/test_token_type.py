@@ -31,8 +31,8 @@ def _encode(data: bytes) -> str:
 
 # RFC 8725, section 3.11: "Explicit JWT typing is accomplished by using the "typ" Header Parameter. For instance, the
 # [RFC 8417] specification uses the "application/secevent+jwt" media type to perform explicit typing of Security Event
-# Tokens (SETs)." Section 2.8: "it becomes increasingly important to prevent cases of JWT tokens that have been issued for
-# one purpose being subverted and used for another."
+# Tokens (SETs)." Section 2.8: "it becomes increasingly important to prevent cases of JWT tokens that have been issued
+# for one purpose being subverted and used for another."
 @pytest.mark.parametrize(
     "typ",
     [
@@ -48,8 +48,8 @@ def test_token_of_another_type_is_rejected(keys_dir, typed, typ):
 
 # RFC 7519, section 5.1: "it is RECOMMENDED that "JWT" always be spelled using uppercase characters for compatibility
 # with legacy implementations." RFC 7515, section 4.1.9: "it is RECOMMENDED that producers omit an "application/" prefix
-# of a media type value in a "typ" Header Parameter". RFC 9068, section 4: "The resource server MUST verify that the "typ"
-# header value is "at+jwt" or "application/at+jwt"".
+# of a media type value in a "typ" Header Parameter". RFC 9068, section 4: "The resource server MUST verify that the
+# "typ" header value is "at+jwt" or "application/at+jwt"".
 @pytest.mark.parametrize(
     "typ", [None, "JWT", "jwt", "application/jwt", "Application/JWT", "at+jwt", "AT+JWT", "application/at+jwt"]
 )
