@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
 
 from security.errors import KeyException
-from security.files import Fingerprint, fingerprint
+from security.files import Fingerprint, fingerprint, read_bounded
 from security.keys.verification_key import VerificationKey, to_verification_key
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
@@ -71,7 +71,7 @@ class Key:
             KeyException: If the file cannot be read.
         """
         try:
-            return Path(self.key_file).read_bytes()
+            return read_bounded(Path(self.key_file))
         except OSError as err:
             raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
 

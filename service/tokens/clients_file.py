@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from security.files import locked, write_atomic
+from security.files import locked, read_bounded, write_atomic
 from security.secret_hash import PATTERN, hash_secret
-from security.strict_json import reject_duplicate_names
+from security.strict_json import parse_json
 from service.errors import SettingsError
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
 
+MAX_BYTES = 20_000_000  # about 50,000 clients
 _PLAINTEXT_FIELDS = ("secret", "client_secret", "password", "pw")
 
 
@@ -87,10 +88,10 @@ def read_clients(path: Path) -> list[Client]:
         SettingsError: If the file is unusable. The message names each wrong field, but shows no value.
     """
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=reject_duplicate_names)
+        document = parse_json(read_bounded(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
         raise SettingsError(f"CLIENTS_FILE: {path} is not JSON: {reason}") from None
     try:
