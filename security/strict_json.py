@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text.
 
-    Duplicate member names, NaN and Infinity are errors.
+    Duplicate member names, NaN, Infinity and unpaired surrogates (RFC 7493, section 2) are errors.
 
     Args:
         text: The text; bytes must be UTF-8.
@@ -18,9 +18,14 @@ def parse_json(text: str | bytes) -> Any:
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     try:
-        return json.loads(text, object_pairs_hook=reject_duplicate_names, parse_constant=_reject_constant)
+        value = json.loads(text, object_pairs_hook=reject_duplicate_names, parse_constant=_reject_constant)
+        if "\\u" in text:  # only an escape can be an unpaired surrogate
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as err:
         raise ValueError("too many nested values") from err
+    except UnicodeEncodeError:
+        raise ValueError("unpaired surrogate") from None
+    return value
 
 
 def reject_duplicate_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """JSON Web Keys (RFC 7517): parsing and building."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from jwt.exceptions import PyJWTError
 from security.errors import KeyException
 from security.keys.verification_key import VerificationKey, to_verification_key
 
+_BASE64URL = re.compile("[A-Za-z0-9_-]+={0,2}")  # some issuers pad
+_NUMBERS = ("n", "e", "x", "y")
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth")
 _READERS = {"RSA": RSAAlgorithm.from_jwk, "EC": ECAlgorithm.from_jwk}
 
@@ -30,6 +33,9 @@ def parse_jwk(jwk: object) -> VerificationKey | None:
         return None
     if not jwk.keys().isdisjoint(_PRIVATE):
         raise KeyException(name, "is published with its private half, so anyone can sign with it")
+    for member in sorted(jwk.keys() & _NUMBERS):
+        if not _BASE64URL.fullmatch(_text(jwk, member, name) or ""):  # the parser skips other characters
+            raise KeyException(name, f"has a member {member} that is not base64url")
     algorithm = _text(jwk, "alg", name)
     try:
         return to_verification_key(name, read(dict(jwk)), None if algorithm is None else [algorithm])

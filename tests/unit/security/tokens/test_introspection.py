@@ -227,6 +227,14 @@ def test_rejected_credentials_are_503(strict_server):
         assert len(strict_server.shown) == attempts
 
 
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_other_errors_do_not_cause_another_attempt(server, clock, status):
+    server.status = status
+    with pytest.raises(SecurityException):
+        ask(OAuth2Provider(introspector=Introspector(server.url, "loaner", "p%", now=clock)), "good")
+    assert len(server.requests) == 1
+
+
 def test_credentials_without_special_characters_are_tried_once(server, clock):
     server.status = 401
     with pytest.raises(SecurityException):
