@@ -39,7 +39,12 @@ class Auth:
 
     def has_scopes(self, scopes: str | Iterable[str]) -> bool:
         """Return whether all of the scopes were granted."""
-        return set(parse_scopes(scopes)) <= set(self.scopes or ())
+        granted = tuple(self.scopes or ())
+        required = parse_scopes(scopes) if isinstance(scopes, str) else scopes
+        for scope in required:  # noqa: SIM110  (on the path of each request, where a generator takes twice as long)
+            if scope not in granted:
+                return False
+        return True
 
     def _key(self) -> tuple[object, ...]:
         names = (self.roles, self.organizations, self.namespaces, self.scopes)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from security.auth import Auth
 from security.context import SecurityContext
 from security.errors import InvalidToken
 from security.keys.store import KeyStore
@@ -72,3 +73,14 @@ class JWTProvider:
         token = parse_token(req, self._header, self._auth_schema)
         if token is not None:
             context.set_auth(self.verifier.verify(token))
+
+    def remembered(self, authorization: str) -> Auth | None:
+        """Return the identity of a token that has been verified before; None if it is not known. Never blocks.
+
+        Args:
+            authorization: The value of the request's Authorization header.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme != self._auth_schema or self._header != "Authorization":
+            return None
+        return self.verifier.cached(token)

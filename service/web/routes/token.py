@@ -168,6 +168,12 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
     return routes
 
 
+def busy_response() -> Response:
+    """Return the reply to a request while too many others are being checked."""
+    metrics.token_requests.labels("slow_down").inc()
+    return _error_response(_TokenError("slow_down", "too many requests for tokens; retry later", 429, 1))
+
+
 def _parse_credentials() -> tuple[str, list[str], object]:
     """Return the client's id, the readings of its secret, and the requested scope.
 

@@ -6,8 +6,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
