@@ -26,7 +26,8 @@ HEADER = struct.Struct("<4sHHqqQqi4sQQ")
 HORIZON = struct.Struct("<Q")
 HORIZON_OFFSET = 24
 COLUMNS = "qqqqIIiB"  # the types of the columns, as codes of the array module
-EVENT_SIZE = sum(array(code).itemsize for code in COLUMNS)
+COLUMN_SIZES = [array(code).itemsize for code in COLUMNS]  # bytes of each event
+EVENT_SIZE = sum(COLUMN_SIZES)
 MAX_EXPONENT = 4  # ISO 4217's largest
 
 _HEADER_SIZE = cython.declare(cython.Py_ssize_t, HEADER.size)
@@ -88,9 +89,9 @@ def _split(data):
     count = (len(data) - HEADER.size) // EVENT_SIZE
     columns = []
     end = HEADER.size
-    for code in COLUMNS:
+    for code, size in zip(COLUMNS, COLUMN_SIZES, strict=True):
         start = end
-        end += count * array(code).itemsize
+        end += count * size
         columns.append(view[start:end].cast(code))
     return columns
 
