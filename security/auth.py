@@ -57,7 +57,8 @@ class Auth:
 
     def has_scopes(self, scopes: Iterable[str]) -> bool:
         """Return whether all of the scopes were granted."""
-        return set(scopes) <= set(self.scopes or ())
+        granted = set(self.scopes or ())
+        return granted.issuperset(scopes)
 
     def _key(self) -> tuple[object, ...]:
         names = (self.roles, self.organizations, self.namespaces, self.scopes)

@@ -38,6 +38,8 @@ class RequestLog:
         self._limit = 0
         self._on_full = self.flush
         self._lost = 0
+        self._lost_while_blocked = lost_lines.labels("blocked")
+        self._lost_while_closed = lost_lines.labels("closed")
         self._counting = Lock()
         self._writing = Lock()  # may be held for long, while nothing reads standard error
         batches.on_flush(self._count)
@@ -94,7 +96,7 @@ class RequestLog:
                 requests, self._unwritten = self._unwritten, []
                 lost, self._lost = self._lost, 0
             for start in range(0, len(requests), LINES_PER_WRITE):
-                _write(requests[start : start + LINES_PER_WRITE])
+                self._write(requests[start : start + LINES_PER_WRITE])
         if lost:
             log.warning("standard error was blocked: %d lines of the request log are lost", lost)
 
@@ -106,14 +108,21 @@ class RequestLog:
                 request = Request._make(self._uncounted.popleft())
                 self._unwritten.append(request)
                 durations[request.route, request.method, request.status].append(request.duration_s)
+            for labels, amounts in durations.items():
+                request_duration.add(labels, amounts)
             excess = len(self._unwritten) - MAX_UNWRITTEN
             if excess > 0:
                 del self._unwritten[:excess]
                 self._lost += excess
-                lost_lines.labels("blocked").inc(excess)
-            for labels, amounts in durations.items():
-                request_duration.add(labels, amounts)
-            request_duration.flush()
+                self._lost_while_blocked.inc(excess)
+            request_duration.flush()  # last: it fails if a series cannot be stored
+
+    def _write(self, requests: list[Request]) -> None:
+        lines = [line for request in requests if (line := format_request(request))]
+        try:
+            write_lines(lines)
+        except (OSError, ValueError):  # standard error is closed
+            self._lost_while_closed.inc(len(lines))
 
     def _run(self) -> None:
         is_failing = False
@@ -126,11 +135,3 @@ class RequestLog:
                 if not is_failing:  # once, not ten times a second
                     log.exception("cannot write the request log; trying again")
                 is_failing = True
-
-
-def _write(requests: list[Request]) -> None:
-    lines = [line for request in requests if (line := format_request(request))]
-    try:
-        write_lines(lines)
-    except (OSError, ValueError):  # standard error is closed
-        lost_lines.labels("closed").inc(len(lines))

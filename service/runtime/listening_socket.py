@@ -15,8 +15,8 @@ ATTEMPTS = 100
 def limit_unread_replies(timeout_s: float, attempts: int = ATTEMPTS) -> None:
     """Let the kernel end connections whose client takes nothing of a reply for a time.
 
-    The server waits for such a client forever, and nobody else can reach the connection. Linux alone has the option; it
-    also ends connections to clients that have vanished. Call it on the event loop, before the server starts.
+    The server itself waits for such a client forever. Linux alone has the option; it also ends connections to clients
+    that have vanished. Call this on the event loop, before the server starts.
 
     Args:
         timeout_s: The time, in seconds.

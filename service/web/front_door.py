@@ -1,6 +1,6 @@
 """The ASGI application that the server calls: every request passes here, whole, before Flask sees it.
 
-It holds no thread while a request or a reply is on the network, so nobody who is slow or silent keeps others waiting.
+It holds no thread while a request or a reply is on the network, so a slow or silent client does not keep others waiting.
 Plain balances of cached loans are answered here; everything else runs in Flask, in bounded pools of threads.
 """
 
@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from time import perf_counter
 
-from service.errors import RequestRefused, ServiceBusy
+from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
 from service.observability.request_id import ID_HEADERS, accept_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
@@ -88,15 +88,16 @@ class FrontDoor:
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
-            if exchange.status:
-                # The server closes the connection, so that the reply does not look whole.
+            if not exchange.status:
+                closes = isinstance(err, RequestRefused) and err.closes
+                await exchange.send_response(exchange.call(to_response, err), closes)
+            elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
                 exchange.call(log.exception, "a reply failed midway")
-                raise
-            closes = isinstance(err, RequestRefused) and err.closes
-            await exchange.send_response(exchange.call(to_response, err), closes)
+            # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
         finally:
+            address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
-                exchange.origin.address, scope["method"], scope["path"], exchange.route, exchange.status,
+                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
                 perf_counter() - started, exchange.id,
             )  # fmt: skip
 
@@ -121,6 +122,7 @@ class FrontDoor:
         path = scope["path"]
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
         try:
+            assert exchange.origin is not None  # the request has been admitted
             environ = build_environ(scope, headers, exchange.origin, body)
             await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
         except ServiceBusy:

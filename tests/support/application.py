@@ -52,12 +52,16 @@ class Application:
             await left.wait()
             return {"type": "http.disconnect"}
 
+        more = True
+
         async def send(message: dict[str, Any]) -> None:
+            nonlocal more
+            more = message.get("more_body", message["type"] == "http.response.start")
             sent.put(message)
 
         try:
             await self.door(scope, receive, send)
-            sent.put(None)
+            sent.put(ConnectionError("the reply is not whole") if more else None)
         except asyncio.CancelledError:
             sent.put(None)
             raise

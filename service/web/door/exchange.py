@@ -14,8 +14,6 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 ReplyHeaders = list[tuple[bytes, bytes]]
 
-_UNKNOWN_ORIGIN = Origin("", False, "http", None, "")
-
 
 class Exchange:
     """A request and its reply.
@@ -32,7 +30,7 @@ class Exchange:
         self.receive = receive
         self._send = send
         self.id = name
-        self.origin = _UNKNOWN_ORIGIN
+        self.origin: Origin | None = None  # until the request is admitted
         self.route = OTHER
         self.status = 0  # until the reply begins
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 _FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"))
-_PORT = re.compile(r":[0-9]{1,5}")
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 class Origin(NamedTuple):
@@ -113,13 +113,8 @@ def _last(headers: Headers, name: bytes) -> str:
 def _address(text: str) -> str:
     """Return an address without its port, which some proxies append; empty if it is not one."""
     text = text.strip()
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-    elif text.count(":") == 1:
-        host, port = text.split(":")[0], f":{text.split(':')[1]}"
-    else:
-        host, port = text, ""
+    match = _WITH_PORT.fullmatch(text)
     try:
-        return str(ipaddress.ip_address(host)) if not port or _PORT.fullmatch(port) else ""
+        return str(ipaddress.ip_address(match[1] or match[2] if match else text))
     except ValueError:
         return ""

@@ -20,8 +20,8 @@ _SINGULAR = frozenset((b"host", b"authorization", b"content-type", b"idempotency
 def read_headers(scope: Scope) -> Headers:
     """Return the headers of a request.
 
-    Names with an underscore are dropped: CGI, and with it WSGI, cannot tell them from names with a hyphen, and a client
-    could override what a proxy has set. Repeated fields are joined (RFC 9110, section 5.2).
+    Names with an underscore are dropped: in CGI and WSGI they have the same variables as names with a hyphen, so a
+    client could override what a proxy has set. Repeated fields are joined (RFC 9110, section 5.2).
 
     Raises:
         RequestRefused: If a field that must occur once is repeated.
@@ -52,16 +52,15 @@ def check_framing(scope: Scope, headers: Headers) -> None:
     """
     method = scope["method"]
     if method not in _METHODS and method != method.upper():
-        raise RequestRefused(400, "expected a method in capitals, such as GET", closes=True)  # RFC 9110, section 9.1
+        # RFC 9110, section 9.1: methods are case-sensitive.
+        raise RequestRefused(400, "expected a method in capitals, such as GET", closes=True)
     if not scope["path"].startswith("/"):  # also "*", which only a server as a whole answers
         raise RequestRefused(
             400, "expected a request target that begins with a slash", closes=True
         )  # RFC 9112, section 3.2
-    host = headers.get(b"host")
-    if host is None:
-        if scope["http_version"] != "1.0":
-            raise RequestRefused(400, "the Host header is missing", closes=True)  # RFC 9112, section 3.2
-    elif not is_host(host):
+    host = headers.get(b"host", b"")  # the server makes a missing one empty
+    if not is_host(host) and (host or scope["http_version"] != "1.0"):
+        # RFC 9112, section 3.2. Only HTTP/1.0 does without.
         raise RequestRefused(400, "expected a Host header such as example.com:80", closes=True)
     coding = headers.get(b"transfer-encoding")
     if coding is not None:

@@ -19,6 +19,7 @@ from service.web.serializers import balance_members, to_json
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
+_REQUIRED = (READ,)
 # The framework handles requests with these headers.
 _CONDITIONS = frozenset((b"if-none-match", b"transfer-encoding", b"content-length"))
 
@@ -57,7 +58,7 @@ class PlainBalances:
             return None
         if self._remembered is not None:
             auth = self._remembered(headers.get(b"authorization", b"").decode("latin-1"))
-            if auth is None or READ not in auth.scopes:
+            if auth is None or not auth.has_scopes(_REQUIRED):
                 return None
         prefix, loan_id, day = match.groups()
         try:

@@ -141,6 +141,9 @@ class RecordingStore:
         self.calls.append(query.name)
         return self.store.rows(query, parameters)
 
+    def get(self, cluster, loan_id):
+        return self.store.get(cluster, loan_id)
+
     def get_many(self, cluster, loan_ids):
         self.calls.append(list(loan_ids))
         return self.store.get_many(cluster, loan_ids)

@@ -141,15 +141,15 @@ def test_connections_are_counted_after_successful_and_failed_reads(served):
 
 
 def test_a_gauge_appears_once_it_is_set_and_only_once_across_threads():
-    gauge = LazyGauge("loaner_made_late", "For this test.", "livesum")
-    assert REGISTRY.get_sample_value("loaner_made_late") is None
+    gauge = LazyGauge("gauge_made_late", "For this test.", "livesum")
+    assert REGISTRY.get_sample_value("gauge_made_late") is None
     threads = [threading.Thread(target=gauge.inc) for _ in range(20)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     gauge.dec(3)
-    assert REGISTRY.get_sample_value("loaner_made_late") == 17
+    assert REGISTRY.get_sample_value("gauge_made_late") == 17
 
 
 def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, variables, bearer, tmp_path):

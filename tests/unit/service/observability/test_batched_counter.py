@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import REGISTRY
@@ -18,7 +19,7 @@ from pathlib import Path
 from service.observability.batched_counter import BatchedCounter
 from service.observability.multiprocess import enable_multiprocess, render_metrics
 enable_multiprocess(Path(sys.argv[1]))
-forked = BatchedCounter("loaner_forked_total", "For this test.", ("kind",))
+forked = BatchedCounter("forked_total", "For this test.", ("kind",))
 forked.labels("a").inc(3)
 if not os.fork():
     forked.labels("a").inc()
@@ -34,7 +35,7 @@ def value(name: str, kind: str) -> float | None:
 
 
 def test_counts_of_many_threads_are_exact_while_batches_are_written():
-    counter = BatchedCounter("loaner_of_threads_total", "For this test.", ("kind",))
+    counter = BatchedCounter("counted_by_threads_total", "For this test.", ("kind",))
     is_done = False
 
     def count(number: int) -> None:
@@ -53,20 +54,36 @@ def test_counts_of_many_threads_are_exact_while_batches_are_written():
         is_done = True
         flushing.result()
     batches.flush()
-    assert (value("loaner_of_threads_total", "even"), value("loaner_of_threads_total", "odd")) == (80_000, 80_028)
+    assert (value("counted_by_threads_total", "even"), value("counted_by_threads_total", "odd")) == (80_000, 80_028)
+
+
+def test_a_count_is_exact_if_other_threads_count_during_the_addition():
+    class Slow(int):
+        """Lets other threads run between reading and writing the value."""
+
+        def __radd__(self, other: int) -> int:
+            time.sleep(0.001)
+            return int(self) + other
+
+    counter = BatchedCounter("slow_total", "For this test.", ("kind",))
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(200):
+            pool.submit(counter.labels("a").inc, Slow(1))
+    batches.flush()
+    assert value("slow_total", "a") == 200
 
 
 def test_a_counted_series_is_rendered_without_waiting_for_the_next_batch():
-    counter = BatchedCounter("loaner_rendered_total", "For this test.", ("kind",))
+    counter = BatchedCounter("rendered_total", "For this test.", ("kind",))
     counter.labels("a").inc(2)
-    assert value("loaner_rendered_total", "a") == 0
-    assert b'loaner_rendered_total{kind="a"} 2.0\n' in render_metrics()
+    assert value("rendered_total", "a") == 0
+    assert b'rendered_total{kind="a"} 2.0\n' in render_metrics()
 
 
 def test_a_forked_child_does_not_count_again_what_its_parent_counted(tmp_path):
     command = [sys.executable, "-c", FORK, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=True)
-    assert 'loaner_forked_total{kind="a"} 4.0\n' in done.stdout
+    assert 'forked_total{kind="a"} 4.0\n' in done.stdout
 
 
 def test_a_batch_that_cannot_be_written_is_logged_once_and_stops_no_other(caplog, monkeypatch):

@@ -1,5 +1,7 @@
 """The request log of one process: its buffer, its counts, and its failures."""
 
+from unittest.mock import Mock
+
 import pytest
 from prometheus_client import REGISTRY
 
@@ -106,6 +108,21 @@ def test_requests_are_counted_and_the_oldest_lines_dropped_while_they_cannot_be_
     record(buffering)
     buffering.flush()
     assert output.getvalue().count("\n") == 22
+
+
+def test_a_count_that_cannot_be_stored_fails_no_request_and_is_made_up_for(output, buffering, monkeypatch):
+    buffering._limit = 10
+    monkeypatch.setattr(request_log, "MAX_UNWRITTEN", 5)
+    with monkeypatch.context() as full:
+        full.setattr(request_log.request_duration._histogram, "labels", Mock(side_effect=OSError("disk full")))
+        for _ in range(33):
+            record(buffering, route="/a/new/route")
+        buffering.flush()
+    assert "disk full" in output.getvalue()
+    assert output.getvalue().count(" ::1 GET /1 200 ") == 5
+    assert counted("/a/new/route") == 0
+    buffering.flush()
+    assert counted("/a/new/route") == 33
 
 
 def test_requests_are_counted_while_standard_error_is_closed(output, buffering):
