@@ -12,6 +12,9 @@ from service.runtime.worker_stop import STOP_TIMEOUT_S
 from service.settings import ServerSettings
 from tests.support.processes import free_port
 
+# Python 3.12 and 3.13 warn of a fork beside other threads: the server waits for each worker in one.
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+
 
 def started(target, workers: int):
     """A server whose workers run a function."""
