@@ -2,22 +2,23 @@
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 IDLE_S = 30.0  # how long the thread continues without use
 
 
 class BackgroundCheck:
-    """Repeats a check in a daemon thread, which starts on first use and ends when it is no longer used.
+    """Repeats a check in a daemon thread, which ends when it is no longer used or the check's object is gone.
 
     Args:
-        check: What to repeat. It must not raise.
+        check: The method to repeat. It must not raise.
         interval_s: The pause between two checks, in seconds.
         idle_s: How long the thread continues without use, in seconds.
     """
 
     def __init__(self, check: Callable[[], None], interval_s: float, idle_s: float = IDLE_S) -> None:
-        self._check = check
+        self._check = weakref.WeakMethod(check)
         self._interval_s = interval_s
         self._idle_s = idle_s
         self._used = False
@@ -45,5 +46,9 @@ class BackgroundCheck:
             if self._used:
                 self._used = False
                 idle_since = time.monotonic()
-            self._check()
+            check = self._check()
+            if check is None:
+                return
+            check()
+            del check  # a reference would keep the object alive
             time.sleep(self._interval_s)

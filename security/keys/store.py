@@ -67,7 +67,7 @@ class KeyStore:
         self._generation = 0
         self._scanned_at = self._checked_at = now()  # the starts of the last scan, and of the last finished one
         self._last_error = ""
-        self._checks = BackgroundCheck(lambda: self._reload_if_changed(0.0), CHECK_INTERVAL_S)
+        self._checks = BackgroundCheck(self._check_files, CHECK_INTERVAL_S)
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -187,6 +187,9 @@ class KeyStore:
                 continue
             (public if key.public else private)[name] = key
         return _Files(public, private, fingerprints)
+
+    def _check_files(self) -> None:
+        self._reload_if_changed(0.0)
 
     def _reload_if_changed(self, interval_s: float) -> None:
         """Apply changes of the files, unless the last scan was less than `interval_s` seconds ago."""

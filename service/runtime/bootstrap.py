@@ -22,7 +22,7 @@ from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
-from service.settings import PROCESSORS, ServerSettings, Settings
+from service.settings import PROCESSORS, Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
 from service.tokens.throttle import AttemptThrottle
@@ -95,6 +95,8 @@ def build_front_door(
     reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
+    server = settings.server
+    hashing_threads = max(1, PROCESSORS // server.workers)  # all workers together use each processor once
     security = FlaskSecurity(key_store=keys).jwt().oauth2().build()
     app = create_app(
         lookup=lookup,
@@ -102,7 +104,7 @@ def build_front_door(
         security=security,
         health=Health(primary, freshness, memcached, run_directory and run_directory / DRAIN_FILE),
         issuer=issuer,
-        clients=open_clients(tokens, strict=False),
+        clients=open_clients(tokens, strict=False, hashing_threads=hashing_threads),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
         portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
         event_log=EventLog(primary),
@@ -113,22 +115,16 @@ def build_front_door(
     requests = RequestLog()
     if listen:
         requests.start()
-    server = settings.server
     limits = BodyLimits(MAX_BODY_BYTES, HELD_BODY_BYTES, server.body_timeout_s, server.silence_timeout_s)
     return FrontDoor(
         WsgiBridge(app),
         PlainBalances(lookup, remembered_identities(security.security_chain) if tokens.secure_loans else None),
         TrustedProxies(server.trusted_proxies),
         BodyReader(limits),
-        _build_pools(server),
+        Pools(
+            general=BoundedPool("flask", server.threads, server.queue_size),
+            tokens=BoundedPool("tokens", hashing_threads, TOKEN_QUEUE_SIZE),
+            probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
+        ),
         requests,
-    )
-
-
-def _build_pools(server: ServerSettings) -> Pools:
-    return Pools(
-        general=BoundedPool("flask", server.threads, server.queue_size),
-        # Checking a secret takes a processor for about 50 ms. All workers together use each processor once.
-        tokens=BoundedPool("tokens", max(1, PROCESSORS // server.workers), TOKEN_QUEUE_SIZE),
-        probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
     )

@@ -85,15 +85,26 @@ class AttemptThrottle:
                 log.error("cannot read failed attempts, so this one is allowed: %s", err)
                 return 0
 
-    def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failed attempt."""
+    def record_failure(self, client_id: str, address: str, guesses: int = 1) -> None:
+        """Count a failed attempt.
+
+        Args:
+            client_id: The name that was tried.
+            address: Where the attempt came from.
+            guesses: How many secrets the attempt tried. Each of them delays the next attempt.
+        """
         now = self._now()
         self._write(
             ("DELETE FROM buckets WHERE expires <= ?", (now,)),
             *(
                 (
                     "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET expires = min(expires + ?, ?)",
-                    (key, now + bucket.leak_s, bucket.leak_s, now + bucket.burst * bucket.leak_s),
+                    (
+                        key,
+                        now + guesses * bucket.leak_s,
+                        guesses * bucket.leak_s,
+                        now + (bucket.burst + guesses - 1) * bucket.leak_s,
+                    ),
                 )
                 for bucket, key in _buckets(client_id, address)
             ),

@@ -1,6 +1,6 @@
 """The ASGI application that the server calls: every request passes here, whole, before Flask sees it.
 
-It holds no thread while a request or a reply is on the network, so a slow or silent client does not keep others waiting.
+It holds no thread while a request or a reply is on the network, so slow and silent clients do not keep others waiting.
 Plain balances of cached loans are answered here; everything else runs in Flask, in bounded pools of threads.
 """
 

@@ -47,6 +47,22 @@ def test_after_five_failures_a_client_may_try_once_every_ten_seconds(attempts, c
     assert guess(attempts, 1000) == 5
 
 
+def test_each_guess_of_an_attempt_counts(attempts, clock):
+    """An attempt that tries two secrets must not double the rate of guesses."""
+    guesses = 0
+    for _ in range(100):
+        if not attempts.retry_after_s("reports", "10.0.0.1"):
+            attempts.record_failure("reports", "10.0.0.1", guesses=2)
+            guesses += 2
+    assert guesses == 6
+    for _ in range(1000):
+        clock.now += 1
+        if not attempts.retry_after_s("reports", "10.0.0.1"):
+            attempts.record_failure("reports", "10.0.0.1", guesses=2)
+            guesses += 2
+    assert guesses == 6 + 1000 / 10
+
+
 def test_rejected_attempts_do_not_extend_the_wait(attempts, clock):
     guess(attempts, 1000)
     clock.now += 5

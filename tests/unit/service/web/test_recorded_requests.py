@@ -4,7 +4,6 @@ import asyncio
 import logging
 from types import SimpleNamespace
 
-
 from service.observability.logging import request_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyLimits, BodyReader
