@@ -439,6 +439,14 @@ class VaultSettings(Group):
     posting_role: Name | None = _setting(
         "VAULT_POSTING_ROLE", None, "Database role whose credentials post. Not set: PSQL_POSTING_USER posts."
     )
+    admin_role: Name | None = _setting(
+        "VAULT_ADMIN_ROLE",
+        None,
+        (
+            "Database role whose credentials `migrate` and `close` use. Not set: PSQL_ADMIN_USER. The service does not "
+            "use it."
+        ),
+    )
     mount: str = _setting("VAULT_MOUNT", "database", "Mount path of Vault's database secrets engine.", min_length=1)
     timeout_s: float = _setting(
         "VAULT_TIMEOUT_S", 10, "Time to keep retrying Vault at startup, in seconds.", gt=0, le=3600
