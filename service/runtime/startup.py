@@ -88,12 +88,11 @@ def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredenti
         SettingsError: If a setting is wrong.
         VaultUnavailable: If Vault does not issue credentials.
     """
-    from service.vault.credentials import lease_credentials, uses_vault
-
-    # Connecting reports a missing host.
-    if settings.postgres.hosts is None or not uses_vault(settings.vault, settings.postgres):
+    if settings.postgres.hosts is None or not settings.uses_vault:  # connecting reports a missing host
         yield {}
         return
+    from service.vault.credentials import lease_credentials
+
     with lease_credentials(settings.vault, ("reader", "posting")) as credentials:
         yield credentials
 

@@ -1,25 +1,13 @@
-"""Which roles get their credentials from Vault, for as long as a process runs."""
+"""Credentials from Vault for several roles, for as long as a process runs."""
 
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from service.postgres.connect import Role
-from service.settings import PostgresSettings, VaultSettings
+from service.settings import VaultSettings
 from service.vault.lease import VaultLease
 from service.vault.session import VaultSession
 from service.vault.shared_credentials import SharedCredentials
-
-
-def vault_role(vault: VaultSettings, role: Role) -> str | None:
-    """Return the name of a role in Vault; None if its user is a setting."""
-    return {"reader": vault.role, "posting": vault.posting_role, "admin": vault.admin_role}[role]
-
-
-def uses_vault(vault: VaultSettings, postgres: PostgresSettings) -> bool:
-    """Return whether the service gets credentials from Vault."""
-    if vault.enabled is not None:
-        return vault.enabled
-    return postgres.password is None
 
 
 @contextmanager
@@ -37,7 +25,7 @@ def lease_credentials(vault: VaultSettings, roles: Collection[Role]) -> Iterator
         deadline = session.now() + vault.timeout_s
         session.start(vault.timeout_s)
         for role in roles:
-            name = vault_role(vault, role)
+            name = vault.roles[role]
             if name is not None:
                 credentials[role] = SharedCredentials()
                 lease = VaultLease(session, name, vault.mount, credentials[role])

@@ -75,11 +75,6 @@ def open_vault(settings: VaultSettings) -> hvac.Client:
     return hvac.Client(url=vault_url(settings), timeout=TIMEOUT_S, session=session, verify=session.verify)
 
 
-def names_login(settings: VaultSettings) -> bool:
-    """Return whether the settings choose a way to log in."""
-    return any((settings.role_id, settings.kubernetes_role, settings.token, settings.token_file))
-
-
 def read_login(settings: VaultSettings) -> Login:
     """Return the login that the settings choose: AppRole, Kubernetes, a token, or a token file.
 
