@@ -406,7 +406,14 @@ class MemcachedSettings(Group):
         ),
     )
     timeout_s: float = _setting(
-        "MEMCACHED_TIMEOUT_S", 0.05, "Timeout of memcached operations, in seconds.", gt=0, le=10
+        "MEMCACHED_TIMEOUT_S",
+        0.05,
+        (
+            "Maximum duration of a memcached operation, in seconds, from connecting to the last byte. "
+            "Proportionally more for more than 100 loans."
+        ),
+        gt=0,
+        le=10,
     )
     tls: bool = _setting("MEMCACHED_TLS", False, "Whether to connect to memcached over TLS.")
     ca: FileName | None = _setting(
