@@ -3,7 +3,6 @@
 import logging
 import math
 import threading
-import time
 from typing import Any
 
 from service.errors import SettingsError
@@ -169,4 +168,4 @@ class VaultLease:
     def _set_expiry(self, expires_at: float) -> None:
         self._expires_at = expires_at
         self._last_error = ""
-        metrics.vault_lease_expiry.set(time.time() + self.remaining_s())
+        self._session.report_expiry(self._role, expires_at)

@@ -48,6 +48,7 @@ class VaultSession:
         self._stop_leases: list[Callable[[], None]] = []
         self._token = Token("", 0, is_renewable=False, is_from_login=False)
         self._expires_at: list[float] = []  # of the token of each generation
+        self._expiries: dict[str, float] = {}  # of the credentials of each role, in Unix time
         self._revocation = Revocation(self._client)
         self._renew_at = math.inf
         self._replace_at = -math.inf
@@ -105,6 +106,16 @@ class VaultSession:
     def add_lease(self, lease_id: str) -> None:
         """Take over the revocation of a lease."""
         self._revocation.add_lease(lease_id, self._token)
+
+    def report_expiry(self, role: str, expires_at: float) -> None:
+        """Publish when the first credentials expire, of those of all roles.
+
+        Args:
+            role: The role whose credentials are new or were extended.
+            expires_at: When they expire, by this session's clock.
+        """
+        self._expiries[role] = time.time() + expires_at - self.now()
+        metrics.vault_lease_expiry.set(min(self._expiries.values()))
 
     def call_on_stop(self, stop_lease: Callable[[], None]) -> None:
         """Stop a lease before its credentials are revoked."""

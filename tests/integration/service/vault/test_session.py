@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from itertools import pairwise
 
 import pytest
+from prometheus_client import REGISTRY
 
 from service.settings import VaultSettings
 from service.vault.credentials import lease_credentials
@@ -140,6 +141,28 @@ def test_a_new_secret_id_is_tried_immediately(settings, vault, tmp_path):
         assert {shared.read().user for shared in credentials.values()} <= roles(settings)
 
 
+def failed_renewals() -> float:
+    return REGISTRY.get_sample_value("loaner_vault_renewals_total", {"outcome": "failed"}) or 0.0
+
+
+def test_the_metric_shows_the_credentials_that_expire_first(vault):
+    vault.lease_s, vault.max_s = 2.0, 60.0
+    with lease_credentials(both(vault), BOTH):
+        ask = vault.answer
+        until(lambda: vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 2)
+
+        def answer(method, path, token, body):
+            is_posting = "posting" in path or "posting" in str(body)
+            return (503, {"errors": ["unavailable"]}) if is_posting else ask(method, path, token, body)
+
+        vault.answer = answer
+        time.sleep(4)
+        expiry = REGISTRY.get_sample_value("loaner_vault_lease_expiry_timestamp_seconds")
+        assert expiry is not None
+        assert expiry < time.time()  # those that read were renewed
+        vault.answer = ask
+
+
 def test_a_policy_that_denies_credentials_does_not_cause_logins(settings, vault, caplog):
     vault.lease_s, vault.max_s = 1.0, 2.0
     with lease_credentials(both(vault), BOTH):
@@ -148,7 +171,9 @@ def test_a_policy_that_denies_credentials_does_not_cause_logins(settings, vault,
         vault.answer = lambda m, p, t, b: denial if "creds" in p else ask(m, p, t, b)
         until(lambda: "database/creds/readonly as the AppRole app: permission denied" in caplog.text)
         until(lambda: "database/creds/posting as the AppRole app: permission denied" in caplog.text)
+        failures = failed_renewals()
         time.sleep(3)
+        assert failed_renewals() > failures
         assert vault.requests.count(LOGIN) == 1
         vault.answer = ask
     assert "see deploy/vault" in caplog.text
