@@ -9,6 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,21 @@ def deadline(seconds: float) -> Iterator[None]:
         yield
     finally:
         del _current.at
+
+
+def _left_s() -> float | None:
+    """Return the seconds until the deadline; None without one.
+
+    Raises:
+        TimeoutError: If it is over.
+    """
+    at = getattr(_current, "at", None)
+    if at is None:
+        return None
+    left_s: float = at - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError("timed out")
+    return left_s
 
 
 class DeadlineSocket(socket.socket):
@@ -55,11 +71,8 @@ class DeadlineSocket(socket.socket):
         Raises:
             TimeoutError: If the deadline is over.
         """
-        at = getattr(_current, "at", None)
-        if at is not None:
-            left_s = at - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError("timed out")
+        left_s = _left_s()
+        if left_s is not None:
             self.settimeout(left_s)
 
 
@@ -72,5 +85,19 @@ class DeadlineTlsSocket(DeadlineSocket, ssl.SSLSocket):
         super().do_handshake(block)
 
 
+def _getaddrinfo(*arguments: Any) -> Any:
+    """Resolve a name before the deadline. The resolver's own limits add up to many seconds."""
+    resolved: Future[Any] = Future()
+
+    def resolve() -> None:
+        try:
+            resolved.set_result(socket.getaddrinfo(*arguments))
+        except Exception as err:
+            resolved.set_exception(err)
+
+    threading.Thread(target=resolve, name="resolve", daemon=True).start()
+    return resolved.result(_left_s())
+
+
 # The standard module with these sockets, for libraries that take one.
-SOCKET_MODULE: Any = SimpleNamespace(**{**vars(socket), "socket": DeadlineSocket})
+SOCKET_MODULE: Any = SimpleNamespace(**{**vars(socket), "socket": DeadlineSocket, "getaddrinfo": _getaddrinfo})

@@ -12,6 +12,7 @@ from service.settings import VaultSettings
 from service.vault.lifetime import parse_seconds
 
 TIMEOUT_S = 5
+APPROLE_PATH, KUBERNETES_PATH = "auth/approle/login", "auth/kubernetes/login"
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -32,9 +33,9 @@ class Login:
     secret: str | None = field(repr=False)
 
     @property
-    def creates_token(self) -> bool:
-        """Whether it creates a token. Such a login can be repeated, and its token belongs to this process."""
-        return self.role is not None
+    def locks_role(self) -> bool:
+        """Whether Vault locks the role after several refusals."""
+        return self.path == APPROLE_PATH
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ def read_login(settings: VaultSettings) -> Login:
     """
     if settings.role_id:
         secret = _secret_or_file(settings.secret_id, settings.secret_id_file, "VAULT_SECRET_ID_FILE")
-        return Login("auth/approle/login", f"the AppRole {settings.role_id}", settings.role_id, secret)
+        return Login(APPROLE_PATH, f"the AppRole {settings.role_id}", settings.role_id, secret)
     if settings.kubernetes_role:
         jwt = _read(KUBERNETES_TOKEN, "VAULT_KUBERNETES_ROLE")
         who = f"the Kubernetes role {settings.kubernetes_role}"
-        return Login("auth/kubernetes/login", who, settings.kubernetes_role, jwt)
+        return Login(KUBERNETES_PATH, who, settings.kubernetes_role, jwt)
     token = _secret_or_file(settings.token, settings.token_file, "VAULT_TOKEN_FILE")
     if token is None:
         raise SettingsError(
@@ -99,9 +100,9 @@ def read_login(settings: VaultSettings) -> Login:
 
 def log_in(client: hvac.Client, login: Login) -> Token:
     """Log in, and make the client use the token. Raises what `REQUEST_ERRORS` lists."""
-    if login.path == "auth/approle/login":
+    if login.path == APPROLE_PATH:
         return _parse_login(client.auth.approle.login(login.role, login.secret)["auth"])
-    if login.path == "auth/kubernetes/login":
+    if login.path == KUBERNETES_PATH:
         return _parse_login(client.auth.kubernetes.login(login.role, login.secret)["auth"])
     previous, client.token = client.token, login.secret
     try:

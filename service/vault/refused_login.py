@@ -43,7 +43,7 @@ class RefusedLogin:
     def record(self, login: Login, failure: VaultUnavailable) -> VaultUnavailable:
         """Record a refusal, and return it with what follows from it."""
         self.pause_s = min(2 * self.pause_s, MAX_PAUSE_S) if login == self._login else FIRST_PAUSE_S
-        lockout = LOCKOUT if login.creates_token else ""
+        lockout = LOCKOUT if login.locks_role else ""
         self._login, self._failure = login, VaultUnavailable(f"{failure}{lockout}", is_temporary=False)
         self._next_attempt = self._now() + self.pause_s
         return self._failure

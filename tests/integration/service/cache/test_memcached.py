@@ -424,6 +424,25 @@ def test_a_large_value_to_a_server_that_stops_reading_costs_one_timeout(opened, 
         proxy.speak()
 
 
+def test_a_slow_resolver_costs_one_timeout(opened, monkeypatch, caplog):
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: released.wait(30))
+    timelines = opened("cache.example", timeout_s=0.2)
+    begun = time.monotonic()
+    for _ in range(10):
+        assert cached(timelines, "a", 1) is None
+    released.set()
+    assert time.monotonic() - begun < FAILURE_THRESHOLD * 0.2 + MARGIN_S
+    assert "circuit opened: TimeoutError" in caplog.text
+
+
+def test_an_unknown_name_opens_the_circuit(opened, caplog):
+    timelines = opened("cache.invalid", timeout_s=5)
+    for _ in range(FAILURE_THRESHOLD):
+        assert cached(timelines, "a", 1) is None
+    assert "circuit opened: [Errno" in caplog.text
+
+
 def test_a_request_for_many_loans_may_take_longer(opened, make, open_folder):
     with dripping(open_folder, False) as (proxy, _):
         timelines = opened(f"127.0.0.1:{proxy.port}", timeout_s=0.2)

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from service.settings import VaultSettings
+from service.vault import login
 from service.vault.credentials import lease_credentials
 from service.vault.failure import VaultUnavailable
 from service.vault.session import VaultSession
@@ -187,6 +188,27 @@ def test_no_user_stays_after_the_end(settings, vault, is_batch):
         until(lambda: len(vault.made) >= 4)
         assert roles(settings)
     assert roles(settings) == set()
+
+
+@pytest.mark.parametrize("is_batch", [False, True])
+def test_a_start_that_fails_at_the_second_role_leaves_no_user(settings, vault, is_batch):
+    vault.is_batch = is_batch
+    denied = configured(vault, posting_role="other")
+    message = "database/creds/other as the AppRole app: permission denied"
+    with pytest.raises(VaultUnavailable, match=message), lease_credentials(denied, BOTH):
+        pass
+    assert len(vault.made) == 1
+    assert roles(settings) == set()
+
+
+def test_a_refused_kubernetes_login_does_not_mention_a_lockout(vault, tmp_path, monkeypatch):
+    (tmp_path / "jwt").write_text("wrong")
+    monkeypatch.setattr(login, "KUBERNETES_TOKEN", tmp_path / "jwt")
+    chosen = configured(vault, role_id=None, kubernetes_role="loaner")
+    with pytest.raises(VaultUnavailable) as caught, lease_credentials(chosen, BOTH):
+        pass
+    assert "auth/kubernetes/login as the Kubernetes role loaner: " in str(caught.value)
+    assert "lock" not in str(caught.value)
 
 
 def test_a_batch_token_is_replaced_before_it_ends(settings, vault):
