@@ -25,7 +25,11 @@ RENEW_AT = 2 / 3  # of the lease
 JITTER = 0.1  # of the time until renewal, so that many instances do not renew at the same time
 RETRY_INTERVAL_S = 5.0  # while Vault is unavailable; shorter near the end of a lease
 CHECK_INTERVAL_S = 1.0  # between checks for rejected credentials and for a changed token file
-REJECTION_INTERVAL_S = 10.0  # between reactions to rejected credentials
+# Credentials that were valid for a while were revoked and are replaced immediately. Ones that Postgres rejects from the
+# beginning point to a wrong role in Vault: the pause before the next replacement doubles between these bounds.
+VALID_FOR_A_WHILE_S = 2.0
+MIN_REJECTION_PAUSE_S = 0.1
+MAX_REJECTION_PAUSE_S = 10.0
 REVOKE_TIMEOUT_S = 5.0
 
 _ERRORS = (VaultError, RequestException, KeyError, TypeError, ValueError, AttributeError, OverflowError)
@@ -62,7 +66,9 @@ class VaultLease:
         self._expires_at = -math.inf
         self._token_expires_at = self._lease_renew_at = self._token_renew_at = math.inf
         self._is_renewable = False
+        self._published_at = math.inf
         self._ignore_rejections_until = -math.inf
+        self._rejection_pause_s = 0.0
         self._last_errors: dict[str, str] = {}
 
     def start(self, timeout_s: float) -> None:
@@ -100,6 +106,7 @@ class VaultLease:
     def stop(self) -> None:
         """Revoke all leases and tokens. Waits at most REVOKE_TIMEOUT_S; the rest expires."""
         self._stop.set()
+        self._shared.wake()
         revocation = threading.Thread(target=self._revoke, name="vault-stop", daemon=True)
         revocation.start()
         revocation.join(REVOKE_TIMEOUT_S)
@@ -125,12 +132,18 @@ class VaultLease:
             log.info("revoked the credentials in Vault")
 
     def _run(self) -> None:
-        while not self._stop.wait(self._pause_s()):
+        while True:
+            self._shared.wait(self._pause_s())
+            if self._stop.is_set():
+                return
             self._token_renew_at = self._attempt("token", self._maintain_token)
             self._lease_renew_at = self._attempt("lease", self._maintain_lease)
 
     def _pause_s(self) -> float:
-        next_s = min(self._lease_renew_at, self._token_renew_at) - self._now()
+        next_at = min(self._lease_renew_at, self._token_renew_at)
+        if self._shared.refused_at() is not None:
+            next_at = min(next_at, self._ignore_rejections_until)
+        next_s = next_at - self._now()
         return min(CHECK_INTERVAL_S, max(0.01, next_s))
 
     def _attempt(self, name: str, action: Callable[[], None]) -> float:
@@ -180,10 +193,9 @@ class VaultLease:
             log.warning("the Vault token cannot be renewed any longer; credentials fail when it expires")
 
     def _maintain_lease(self) -> None:
-        is_rejected = self._shared.is_refused() and self._now() >= self._ignore_rejections_until
+        is_rejected = self._must_replace_rejected()
         if is_rejected:
             log.warning("Postgres rejects the credentials; requesting new ones from Vault")
-            self._ignore_rejections_until = self._now() + REJECTION_INTERVAL_S
         elif self._now() < self._lease_renew_at:
             return
         try:
@@ -195,6 +207,21 @@ class VaultLease:
                 raise
             self._log_in()  # the token was revoked, and its leases with it
             self._get_credentials()
+
+    def _must_replace_rejected(self) -> bool:
+        """Return whether Postgres rejects the credentials and the pause since the last replacement is over."""
+        rejected_at = self._shared.refused_at()
+        if rejected_at is None:
+            return False
+        if self._published_at <= rejected_at - VALID_FOR_A_WHILE_S:
+            self._rejection_pause_s = 0.0
+            self._ignore_rejections_until = -math.inf
+            self._published_at = math.inf  # if Vault fails, the next attempt has to pause
+        if self._now() < self._ignore_rejections_until:
+            return False
+        self._ignore_rejections_until = self._now() + self._rejection_pause_s
+        self._rejection_pause_s = min(MAX_REJECTION_PAUSE_S, max(MIN_REJECTION_PAUSE_S, 2 * self._rejection_pause_s))
+        return True
 
     def _renew_lease(self) -> bool:
         """Renew the lease, and return whether it lasts long enough.
@@ -242,6 +269,7 @@ class VaultLease:
             if lease_s < 1 or not (isinstance(user, str) and user and isinstance(password, str)):
                 raise ValueError("unusable credentials")
             self._shared.publish(Login(user, password))
+            self._published_at = boot_clock()  # compared with times of the workers
         except _ERRORS as err:
             raise to_vault_unavailable(self._settings, err) from err
         self._lease_s, self._is_renewable = lease_s, bool(reply.get("renewable"))
