@@ -67,6 +67,7 @@ database_refusals = Counter(
 former_primaries = Counter(
     "loaner_former_primary_total",
     "How often a former primary was found and not used: it takes writes, but a higher WAL timeline was seen.",
+    ("host",),
 )
 
 vault_lease_expiry = LazyGauge(

@@ -71,7 +71,7 @@ class WalTimelines:
                     self._write()
                 return None
         if server.is_replica:
-            return f"{host} is a replica that has not reached {_describe(highest)}"
+            return f"{host} is a replica on WAL timeline {server.wal_timeline}, but {_describe(highest)}"
         sentence = f"{host} is a former primary: it writes WAL timeline {server.wal_timeline}, but {_describe(highest)}"
         self._report(host, sentence)
         return sentence
@@ -90,7 +90,7 @@ class WalTimelines:
             return [sentence for seen_at, sentence in self._former.values() if sentence and seen_at > since]
 
     def _report(self, host: str, sentence: str) -> None:
-        metrics.former_primaries.inc()
+        metrics.former_primaries.labels(host).inc()
         now = self._now()
         with self._lock:
             logged_at, logged = self._logged.get(host, _NEVER)
@@ -136,4 +136,4 @@ class WalTimelines:
 
 
 def _describe(highest: _Highest) -> str:
-    return f"WAL timeline {highest.wal_timeline}, which was seen at {highest.host}"
+    return f"WAL timeline {highest.wal_timeline} was seen at {highest.host}"
