@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from flask import Flask
@@ -22,6 +23,7 @@ from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
+from service.postgres.wal_timelines import WalTimelines
 from service.settings import Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS_FILE = "attempts"  # in the run directory: the throttle's database
 DRAIN_FILE = "draining"  # in the run directory: exists once this instance drains
+WAL_TIMELINES_FILE = "wal-timelines"  # in the run directory: the highest WAL timeline that any process has seen
 
 
 def build_lookup(settings: Settings) -> TimelineLookup:
@@ -54,8 +57,8 @@ def build_app(
 
     Args:
         settings: The settings of this process.
-        run_directory: A directory that the processes of this service share, for failed attempts at /token and for the
-            drain file.
+        run_directory: A directory that the processes of this service share, for failed attempts at /token, the
+            drain file and the highest WAL timeline.
         credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
         listen: Whether to listen for new events in a background thread, for as long as the process runs. Without it,
             nothing is served from a cache.
@@ -68,8 +71,10 @@ def build_app(
     if not tokens.secure_loans:
         log.warning("SECURE_LOANS=false: anyone can read loans without a token")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
-    primary = ConnectionPool(database, reader)
-    replica = ConnectionPool(database, reader, target_role="replica") if has_replicas(database) else None
+    timelines = WalTimelines(run_directory and run_directory / WAL_TIMELINES_FILE)
+    open_pool = partial(ConnectionPool, database, timelines=timelines)
+    primary = open_pool(reader)
+    replica = open_pool(reader, target_role="replica") if has_replicas(database) else None
     freshness = Freshness(settings.cache.max_staleness_s)
     memcached = open_memcached(settings.memcached, settings.server.threads)
     recent = TimelineLru(settings.cache.size_bytes)
@@ -80,9 +85,10 @@ def build_app(
         replica=PostgresLedger(replica, strict=True) if replica else None,
     )
     if listen and settings.cache.max_staleness_s:
-        ChangeListener(freshness, Connector(database, reader), [pool for pool in (primary, replica) if pool]).start()
+        listens_to = Connector(database, reader, timelines=timelines)
+        ChangeListener(freshness, listens_to, [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
-    posting = ConnectionPool(database, poster, role="posting") if may_post else None
+    posting = open_pool(poster, role="posting") if may_post else None
     reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
@@ -90,11 +96,11 @@ def build_app(
         lookup=lookup,
         calendar=Calendar(settings.server.timezone),
         security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
-        health=Health(primary, freshness, memcached, run_directory and run_directory / DRAIN_FILE),
+        health=Health(primary, freshness, timelines, memcached, run_directory and run_directory / DRAIN_FILE),
         issuer=issuer,
         clients=open_clients(tokens, strict=False),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
-        portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
+        portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,

@@ -5,6 +5,7 @@ import math
 import threading
 from typing import Any
 
+from service.clock import boot_clock
 from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import Login
@@ -15,7 +16,11 @@ from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
-REJECTION_INTERVAL_S = 10.0  # between reactions to rejected credentials
+# Credentials that were valid for a while were revoked and are replaced immediately. Ones that Postgres rejects from the
+# beginning point to a wrong role in Vault: the pause before the next replacement doubles between these bounds.
+VALID_FOR_A_WHILE_S = 2.0
+MIN_REJECTION_PAUSE_S = 0.1
+MAX_REJECTION_PAUSE_S = 10.0
 
 
 class VaultLease:
@@ -42,7 +47,9 @@ class VaultLease:
         self._renew_at = math.inf
         self._is_renewable = False
         self._generation = 0  # of the session's token that created the lease
+        self._published_at = math.inf
         self._ignore_rejections_until = -math.inf
+        self._rejection_pause_s = 0.0
         self._last_error = ""
 
     def start(self, timeout_s: float) -> None:
@@ -68,14 +75,21 @@ class VaultLease:
     def stop(self) -> None:
         """Stop renewing the credentials. The session revokes them."""
         self._stop.set()
+        self._shared.wake()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._pause_s()):
+        while True:
+            self._shared.wait(self._pause_s())
+            if self._stop.is_set():
+                return
             self._renew_at = self._attempt()
 
     def _pause_s(self) -> float:
-        return min(CHECK_INTERVAL_S, max(0.01, self._renew_at - self._now()))
+        next_at = self._renew_at
+        if self._shared.refused_at() is not None:
+            next_at = min(next_at, self._ignore_rejections_until)
+        return min(CHECK_INTERVAL_S, max(0.01, next_at - self._now()))
 
     def _attempt(self) -> float:
         """Do what is due, and return when to do so again. Logs every failure, so that the thread keeps running."""
@@ -95,10 +109,9 @@ class VaultLease:
 
     def _maintain(self) -> None:
         generation = self._session.generation
-        is_rejected = self._shared.is_refused() and self._now() >= self._ignore_rejections_until
+        is_rejected = self._must_replace_rejected()
         if is_rejected:
             log.warning("Postgres rejects the credentials; requesting new ones from Vault")
-            self._ignore_rejections_until = self._now() + REJECTION_INTERVAL_S
         elif self._generation == generation and self._now() < self._renew_at:
             return
         try:
@@ -110,6 +123,21 @@ class VaultLease:
                 raise
             self._session.replace_token(generation, err)  # the token was revoked, and its leases with it
             self._get_credentials()
+
+    def _must_replace_rejected(self) -> bool:
+        """Return whether Postgres rejects the credentials and the pause since the last replacement is over."""
+        rejected_at = self._shared.refused_at()
+        if rejected_at is None:
+            return False
+        if self._published_at <= rejected_at - VALID_FOR_A_WHILE_S:
+            self._rejection_pause_s = 0.0
+            self._ignore_rejections_until = -math.inf
+            self._published_at = math.inf  # if Vault fails, the next attempt has to pause
+        if self._now() < self._ignore_rejections_until:
+            return False
+        self._ignore_rejections_until = self._now() + self._rejection_pause_s
+        self._rejection_pause_s = min(MAX_REJECTION_PAUSE_S, max(MIN_REJECTION_PAUSE_S, 2 * self._rejection_pause_s))
+        return True
 
     def _renew_lease(self) -> bool:
         """Renew the lease, and return whether it lasts long enough.
@@ -162,6 +190,7 @@ class VaultLease:
         if lease_s < 1 or not (isinstance(user, str) and user and isinstance(password, str)):
             raise ValueError("unusable credentials")
         self._shared.publish(Login(user, password))
+        self._published_at = boot_clock()  # compared with times of the workers
         self._lease_id = lease_id
         return user, lease_s, bool(reply.get("renewable"))
 

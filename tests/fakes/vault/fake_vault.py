@@ -125,6 +125,12 @@ class FakeVault:
                 with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
                     cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(lease["user"])))
 
+    def revoke_prefix(self, prefix: str) -> None:
+        """Revoke all leases whose id begins with a prefix, as `vault lease revoke -prefix` does."""
+        with self._lock:
+            for lease_id in [lease_id for lease_id in self.leases if lease_id.startswith(prefix)]:
+                self.revoke(lease_id)
+
     def expire(self) -> None:
         """Revoke all leases and tokens that have expired."""
         with self._lock:
