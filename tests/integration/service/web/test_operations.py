@@ -44,7 +44,7 @@ def test_readiness_reports_every_dependency(served):
     cache = f"127.0.0.1:{free_port()}"
     chosen = with_changes(served, memcached_servers=cache, cache_secret=SecretStr("s" * 16))
     client = build_app(chosen).test_client()
-    expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}}
+    expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}, "faults": []}
     assert (client.get("/ready").status_code, client.get("/ready").json) == (200, expected)
 
 
