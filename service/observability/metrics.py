@@ -72,7 +72,7 @@ former_primaries = Counter(
 
 vault_lease_expiry = LazyGauge(
     "loaner_vault_lease_expiry_timestamp_seconds",
-    "Unix time at which the current credentials end unless renewed.",
+    "Unix time at which the current credentials end unless renewed; of several roles, the first.",
     "livemax",
 )
 vault_renewals = Counter(

@@ -4,7 +4,7 @@ import logging
 import signal
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -94,22 +94,12 @@ def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredenti
         SettingsError: If a setting is wrong.
         VaultUnavailable: If Vault does not issue credentials.
     """
-    vault, postgres = settings.vault, settings.postgres
-    uses_password = vault.enabled is None and postgres.password is not None
-    if vault.enabled is False or uses_password or postgres.hosts is None:  # connecting reports a missing host
+    if settings.postgres.hosts is None or not settings.uses_vault:  # connecting reports a missing host
         yield {}
         return
-    from service.vault.lease import VaultLease
+    from service.vault.credentials import lease_credentials
 
-    roles: dict[Role, str | None] = {"reader": vault.role, "posting": vault.posting_role}
-    credentials: dict[Role, SharedCredentials] = {}
-    with ExitStack() as leases:
-        for role, name in roles.items():
-            if name is not None:
-                credentials[role] = SharedCredentials()
-                lease = VaultLease(vault, name, credentials[role])
-                lease.start(vault.timeout_s)
-                leases.callback(lease.stop)
+    with lease_credentials(settings.vault, ("reader", "posting")) as credentials:
         yield credentials
 
 
