@@ -108,7 +108,7 @@ def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredenti
 def _watch_hosts(
     settings: PostgresSettings, run_directory: Path, credentials: Mapping[Role, CurrentCredentials]
 ) -> Iterator[None]:
-    """Ask every PostgreSQL server what it is, check that the roles can connect, and watch the servers until the end.
+    """Find out what every PostgreSQL server is, check that the roles can connect, and watch the servers until the end.
 
     Raises:
         SettingsError: If PSQL_HOST or a role's user is not set.
