@@ -2,4 +2,7 @@
 
 from security.providers.jwt import JWTProvider
 
-__all__ = ["JWTProvider"]
+__all__ = ["JWTProvider", "JWTSProvider", "JWTSecurityProvider"]
+
+# The names in the library's documentation.
+JWTSProvider = JWTSecurityProvider = JWTProvider

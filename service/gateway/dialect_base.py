@@ -33,6 +33,10 @@ class Reconciler(Protocol):
         """
         ...
 
+    def service(self) -> Entity:
+        """Return the entity of the service, empty if it does not exist."""
+        ...
+
     def unregister(self) -> Iterator[Change]:
         """Remove all entities that the service owns.
 
