@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from microkubes.own_packages import own_packages
 from microkubes.security.acl import ACLProvider
 from microkubes.security.auth import Auth, ContextvarsSecurityContext, SecurityContext, ThreadLocalSecurityContext
 from microkubes.security.chain import (
@@ -18,15 +19,17 @@ from microkubes.security.chain import (
 from microkubes.security.jwt import JWTProvider, JWTSecurityProvider, JWTSProvider
 from microkubes.security.keys import Key, KeyException, KeyStore
 from microkubes.security.oauth2 import OAuth2Provider
-from security import (
-    InsufficientScope,
-    Introspector,
-    InvalidToken,
-    JwksKeys,
-    NotAuthenticated,
-    PolicyError,
-    SecurityMiddleware,
-)
+
+with own_packages():
+    from security import (
+        InsufficientScope,
+        Introspector,
+        InvalidToken,
+        JwksKeys,
+        NotAuthenticated,
+        PolicyError,
+        SecurityMiddleware,
+    )
 
 if TYPE_CHECKING:
     from microkubes.security.flask import FlaskSecurity, FlaskSecurityContext, FlaskSecurityError, Security

@@ -1,9 +1,12 @@
 """The provider that enforces access policies."""
 
-from security.context import SecurityContext
-from security.messages import Request, Response
-from security.providers.acl import ACLProvider as _ACLProvider
-from security.providers.acl import Policy
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from security.context import SecurityContext
+    from security.messages import Request, Response
+    from security.providers.acl import ACLProvider as _ACLProvider
+    from security.providers.acl import Policy
 
 __all__ = ["ACLProvider", "Policy"]
 

@@ -2,11 +2,14 @@
 
 from typing import Any, overload
 
-from security.chain import Provider, is_authenticated_provider, public_routes_provider, scopes_provider
-from security.chain import SecurityChain as _SecurityChain
-from security.context import SecurityContext
-from security.errors import BreakChain, SecurityException
-from security.messages import Request, Response
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from security.chain import Provider, is_authenticated_provider, public_routes_provider, scopes_provider
+    from security.chain import SecurityChain as _SecurityChain
+    from security.context import SecurityContext
+    from security.errors import BreakChain, SecurityException
+    from security.messages import Request, Response
 
 __all__ = [
     "BreakChain",

@@ -1,8 +1,11 @@
 """The security chain in Flask applications."""
 
+from microkubes.own_packages import own_packages
 from microkubes.security.keys import KeyStore
-from security.frameworks.flask import FlaskSecurity as _FlaskSecurity
-from security.frameworks.flask import FlaskSecurityContext, FlaskSecurityError, Security
+
+with own_packages():
+    from security.frameworks.flask import FlaskSecurity as _FlaskSecurity
+    from security.frameworks.flask import FlaskSecurityContext, FlaskSecurityError, Security
 
 __all__ = ["FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security"]
 

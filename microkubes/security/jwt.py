@@ -1,6 +1,9 @@
 """The provider that authenticates by JWT."""
 
-from security.providers.jwt import JWTProvider
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from security.providers.jwt import JWTProvider
 
 __all__ = ["JWTProvider", "JWTSProvider", "JWTSecurityProvider"]
 

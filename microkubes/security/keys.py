@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 
-from security.errors import KeyException
-from security.keys.key_file import Key, key_kind
-from security.keys.store import KeyStore as _KeyStore
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from security.errors import KeyException
+    from security.keys.key_file import Key, key_kind
+    from security.keys.store import KeyStore as _KeyStore
 
 __all__ = ["Key", "KeyException", "KeyStore"]
 
