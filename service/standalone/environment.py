@@ -26,11 +26,12 @@ from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.errors import SettingsError
+from service.invocation import is_checkout
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import PostgresSettings, TokenSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
-from service.standalone.home import home, is_checkout
+from service.standalone.home import home
 from service.tokens.key_setup import check_keys, open_key_ring
 
 log = logging.getLogger(__name__)

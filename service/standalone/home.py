@@ -1,13 +1,8 @@
-"""Where a standalone run keeps its files, and whether this code is a checkout."""
+"""Where a standalone run keeps its files."""
 
 from pathlib import Path
 
-_ABOVE_PACKAGE = Path(__file__).parent.parent.parent
-
-
-def is_checkout() -> bool:
-    """Return whether this code runs from the project's files. An installed package has no `service.py` beside it."""
-    return (_ABOVE_PACKAGE / "service.py").is_file()
+from service.invocation import PROJECT, is_checkout
 
 
 def home() -> Path:
@@ -15,4 +10,4 @@ def home() -> Path:
 
     Settings are read from the current folder as well.
     """
-    return _ABOVE_PACKAGE if is_checkout() else Path.cwd()
+    return PROJECT if is_checkout() else Path.cwd()

@@ -129,6 +129,11 @@ def test_the_standalone_installation_serves_from_any_folder(wheel, folder):
     done = full.run("python", "-c", "import native; print(native.IMPLEMENTATION, native.__file__)", cwd=work)
     assert done.stdout.startswith(f"compiled {full.bin.parent}")
 
+    (work / "keys").mkdir(0o700)
+    done = full.run("loaner", cwd=work, SERVICE_DISCOVERY="none")
+    assert done.returncode == 1
+    assert done.stderr.endswith("create a pair with: loaner keys generate\n")
+
     (work / ".env").write_text(f"PORT={free_port()}\nWORKERS=1\n")
     url = f"http://127.0.0.1:{(work / '.env').read_text().split()[0].removeprefix('PORT=')}"
     with started("--standalone", cwd=work, program=full.bin / "loaner") as (process, read_log):
