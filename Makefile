@@ -64,7 +64,8 @@ bench: .venv/bench core ## run the benchmarks; results are ratios within one run
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
 
-bench-scale: .venv/test core ## benchmark instances, replicas, caches and partitions (takes minutes)
+bench-scale: .venv/test core ## benchmark 20 million events, instances, replicas and partitions (takes half an hour)
+	@$(BIN)/python -m tests.bench.millions
 	@$(BIN)/python -m tests.bench.scale
 	@$(BIN)/python -m tests.bench.partitions
 
@@ -79,7 +80,7 @@ differential: .venv/test core ## compare LOANER_ANSWERS replies (default 200000)
 	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
 
 clean: ## remove build results and .venv; keep .local and keys
-	rm -rf .venv build native/*.c native/*.so
+	rm -rf .venv build *.egg-info native/*.c native/*.so
 
 .PHONY: core
 core: .venv/run

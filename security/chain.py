@@ -15,6 +15,7 @@ from security.errors import (
     SecurityException,
 )
 from security.messages import Request, Response
+from security.names import parse_scopes
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +55,16 @@ class SecurityChain:
         Raises:
             SecurityException: If the request is rejected; it has the status and the headers of the response.
         """
-        context = self.security_context
-        if context is None:
+        if self.security_context is None:
             raise SecurityException("the security chain has no security context")
+        self.execute_in(self.security_context, req, resp)
+
+    def execute_in(self, context: SecurityContext, req: Request, resp: Response) -> None:
+        """Run the providers as `execute` does, with another context than the chain's own.
+
+        Raises:
+            SecurityException: If the request is rejected.
+        """
         context.clear_auth()
         try:
             self._run_providers(context, req, resp)
@@ -101,13 +109,14 @@ def is_authenticated_provider(context: SecurityContext, req: Request, resp: Resp
 
 def scopes_provider(*scopes: str) -> Provider:
     """Return a provider that rejects identities without all of the scopes: 403, or 401 without an identity."""
+    required = parse_scopes(scopes)
 
     def check_scopes(context: SecurityContext, req: Request, resp: Response) -> None:
         auth = context.get_auth()
         if auth is None:
             raise NotAuthenticated()
-        if not auth.has_scopes(scopes):
-            raise InsufficientScope(" ".join(scopes))
+        if not auth.has_scopes(required):
+            raise InsufficientScope(" ".join(required))
 
     return check_scopes
 

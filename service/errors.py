@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from service.invocation import command_line
+
 
 class LoanerError(Exception):
     """The base class of the service's errors."""
@@ -15,7 +17,7 @@ class NoSigningKey(LoanerError):
     """The service has no signing key, so it cannot issue tokens."""
 
     def __init__(self) -> None:
-        super().__init__("this service has no signing key; create one with: service.py keys generate")
+        super().__init__(f"this service has no signing key; create one with: {command_line('keys generate')}")
 
 
 class InvalidRequest(LoanerError):
@@ -28,6 +30,31 @@ class InvalidRequest(LoanerError):
     def __init__(self, errors: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(f"{field}: {detail}" for field, detail in errors))
         self.errors = errors
+
+
+class RequestRefused(LoanerError):
+    """A request is refused before the application sees it.
+
+    Args:
+        status: The HTTP status of the reply.
+        message: The reason, for the client.
+        closes: Whether the connection is closed after the reply. It must be if the request was not read to its end:
+            the rest would be taken for the next request (RFC 9112, section 9.6).
+        retry_after_s: When the client may retry, in seconds.
+    """
+
+    def __init__(self, status: int, message: str, *, closes: bool = False, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.closes = closes
+        self.retry_after_s = retry_after_s
+
+
+class ServiceBusy(RequestRefused):
+    """As many requests wait as may wait."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the service is busy; retry later", retry_after_s=1)
 
 
 class UnknownLoan(LoanerError):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl
 
 from security.auth import Auth
 from security.chain import Provider, SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
 from security.messages import Request, Response
+from security.names import parse_scopes
 from security.problem import reason_phrase, to_response
 
 Environ = dict[str, Any]
@@ -42,6 +44,19 @@ class _WsgiRequest:
         self.host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME")
         self.query_string = environ.get("QUERY_STRING", "").encode("latin-1")
 
+    @property
+    def args(self) -> dict[str, str]:
+        """The first value of each query parameter."""
+        pairs = parse_qsl(self.query_string.decode("utf-8", "replace"), keep_blank_values=True)
+        return dict(reversed(pairs))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The first value of each cookie (RFC 6265, section 4.2.1). One that is malformed does not hide the others."""
+        pairs = (part.partition("=") for part in (self.headers.get("Cookie") or "").split(";"))
+        named = [(name.strip(), value.strip().strip('"')) for name, separator, value in pairs if separator]
+        return dict(reversed(named))
+
 
 class SecurityMiddleware:
     """Runs the chain on every request and passes the admitted ones to the application.
@@ -54,10 +69,10 @@ class SecurityMiddleware:
         scopes: The scopes that every identity needs, on public routes too.
     """
 
-    def __init__(self, application: Application, chain: SecurityChain, scopes: Iterable[str] = ()) -> None:
+    def __init__(self, application: Application, chain: SecurityChain, scopes: str | Iterable[str] = ()) -> None:
         self._application = application
         self._chain = chain
-        required = tuple(scopes)
+        required = parse_scopes(scopes)
         self._check_scopes = scopes_provider(*required) if required else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

@@ -10,7 +10,8 @@ import psycopg2
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
 from service.postgres.known_until import check_time_reached
-from service.postgres.pool import Database, Prepared
+from service.postgres.pool import Database
+from service.postgres.prepared import Prepared
 from service.postgres.sql_fragments import EPOCH, MINOR_UNITS
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})

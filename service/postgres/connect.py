@@ -36,8 +36,8 @@ def has_replicas(settings: PostgresSettings) -> bool:
 def connect(settings: PostgresSettings, role: Role) -> Connection:
     """Connect a command to the primary. Its statements may take any time.
 
-    Several hosts are all asked first, so that a former primary is not mistaken for the primary. Each connection takes
-    at most PSQL_CONNECT_TIMEOUT_S.
+    Of several hosts, every one is queried first, so that a former primary is not mistaken for the primary. Each
+    connection takes at most PSQL_CONNECT_TIMEOUT_S.
 
     Raises:
         SettingsError: If PSQL_HOST or the role's user is not set.

@@ -1,4 +1,4 @@
-"""Asks every host what it is, so that a promotion is noticed while connections to the former primary stay open."""
+"""Finds out what every host is, again and again, to notice a promotion while old connections stay open."""
 
 import logging
 import threading
@@ -52,7 +52,7 @@ class HostWatch:
             try:
                 self._survey()
             except (LoanerError, LookupError, OSError) as err:  # credentials may be missing for a moment
-                log.warning("cannot ask the PostgreSQL servers what they are: %s", err)
+                log.warning("cannot survey the PostgreSQL servers: %s", err)
 
     def _survey(self) -> list[str]:
         """Return why hosts cannot be used."""

@@ -1,12 +1,9 @@
 """Runs queries over a bounded pool of connections. Fails fast when no connection is available."""
 
-import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Protocol
 
 import psycopg2
@@ -20,6 +17,7 @@ from service.postgres.connect import Role
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.find_server import TargetRole
+from service.postgres.prepared import Prepared
 from service.postgres.session import Session, check_open, wait
 from service.postgres.wal_timelines import WalTimelines
 from service.settings import PoolSettings, PostgresSettings
@@ -41,37 +39,6 @@ TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, who
 
 
 Parameters = tuple[Any, ...] | Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A query that each connection prepares once.
-
-    Args:
-        label: The first part of the prepared statement's name.
-        types: SQL types of the parameters.
-        sql: The query, with parameters $1, $2.
-    """
-
-    label: str
-    types: tuple[str, ...]
-    sql: str
-
-    @cached_property
-    def name(self) -> str:
-        """The name of the prepared statement. Statements with the same name are the same, in every release."""
-        digest = hashlib.sha256(repr((self.types, self.sql)).encode()).hexdigest()
-        return f"{self.label}_{digest[:16]}"
-
-    @cached_property
-    def call(self) -> str:
-        """The statement that runs it, with a placeholder for each parameter."""
-        return f"EXECUTE {self.name} {_parenthesized(['%s'] * len(self.types))}"
-
-    @cached_property
-    def definition(self) -> str:
-        """The statement that prepares it."""
-        return f"PREPARE {self.name} {_parenthesized(self.types)} AS {self.sql}"
 
 
 class Superseded(Exception):
@@ -364,10 +331,6 @@ class ConnectionPool:
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
-
-
-def _parenthesized(parts: Sequence[str]) -> str:
-    return f"({', '.join(parts)})" if parts else ""
 
 
 def _unavailable(reason: str, message: str) -> DatabaseUnavailable:

@@ -1,7 +1,7 @@
 """Proves that a session keeps its state and receives notifications, which a pooler may prevent.
 
 A pooler in transaction or statement mode, such as PgBouncer, gives each transaction whichever session of the server is
-free. What a client has set, prepared or listens to then belongs to somebody else's session.
+free. What a client has set, prepared or listens to then belongs to another client's session.
 """
 
 import secrets

@@ -24,14 +24,15 @@ from service.runtime.gateway_setup import build_definition, build_instance, buil
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
 from service.settings import PostgresSettings, Settings
+from service.standalone.auth_file import write_auth_file
 from service.standalone.environment import (
     build_core,
     client_secret,
     ensure_signing_key,
     single_instance_lock,
     standalone,
-    write_auth_file,
 )
+from service.standalone.home import home
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
 from service.tokens.key_setup import check_keys, open_issuer, warn_about_permissions
@@ -107,7 +108,7 @@ def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredenti
 def _watch_hosts(
     settings: PostgresSettings, run_directory: Path, credentials: Mapping[Role, CurrentCredentials]
 ) -> Iterator[None]:
-    """Ask every PostgreSQL server what it is, check that the roles can connect, and watch the servers until the end.
+    """Find out what every PostgreSQL server is, check that the roles can connect, and watch the servers until the end.
 
     Raises:
         SettingsError: If PSQL_HOST or a role's user is not set.
@@ -153,6 +154,7 @@ def start_standalone(settings: Settings) -> None:
             open_memcached(settings.memcached)
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
             write_auth_file(
+                home() / ".auth",
                 JWT=token,
                 CLIENT_ID=tokens.client_id,
                 SECRET=secret.get_secret_value(),

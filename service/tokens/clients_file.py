@@ -11,13 +11,15 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from security.files import locked, write_atomic
+from security.files import locked, read_bounded, write_atomic
 from security.secret_hash import PATTERN, hash_secret
-from security.strict_json import reject_duplicate_names
+from security.strict_json import parse_json
 from service.errors import SettingsError
+from service.invocation import command_line
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
 
+MAX_BYTES = 20_000_000  # about 50,000 clients
 _PLAINTEXT_FIELDS = ("secret", "client_secret", "password", "pw")
 
 
@@ -28,9 +30,16 @@ def _check_word(text: str) -> str:
     return text
 
 
+def _check_name(text: str) -> str:
+    # A token joins names with commas, and its readers ignore spaces around each one.
+    if not text or "," in text or text != text.strip() or not text.isprintable():
+        raise ValueError("expected a name without commas, control characters or spaces around it")
+    return text
+
+
 def _check_hash(text: str) -> str:
     if not PATTERN.fullmatch(text):
-        raise ValueError("expected a hash from `python service.py client add`, not the secret itself")
+        raise ValueError(f"expected a hash from `{command_line('client add')}`, not the secret itself")
     return text
 
 
@@ -47,6 +56,7 @@ def check_words(field: str, words: Sequence[str]) -> tuple[str, ...]:
 
 
 Words = tuple[Annotated[str, AfterValidator(_check_word)], ...]
+Names = tuple[Annotated[str, AfterValidator(_check_name)], ...]
 
 
 class Client(BaseModel):
@@ -57,9 +67,9 @@ class Client(BaseModel):
     client_id: Name
     secret_hash: Annotated[str, AfterValidator(_check_hash)]
     scopes: Words = Field(default=READ, min_length=1)
-    roles: Words = ()
-    organizations: Words = ()
-    namespaces: Words = ()
+    roles: Names = ()
+    organizations: Names = ()
+    namespaces: Names = ()
 
     def subject(self) -> Subject:
         """Return the subject of its tokens."""
@@ -79,10 +89,10 @@ def read_clients(path: Path) -> list[Client]:
         SettingsError: If the file is unusable. The message names each wrong field, but shows no value.
     """
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=reject_duplicate_names)
+        document = parse_json(read_bounded(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
         raise SettingsError(f"CLIENTS_FILE: {path} is not JSON: {reason}") from None
     try:
@@ -169,7 +179,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 def _reason(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         if error["loc"][-1] in _PLAINTEXT_FIELDS:
-            return "plaintext secrets are not allowed; create and hash one with: python service.py client add"
+            return f"plaintext secrets are not allowed; create and hash one with: {command_line('client add')}"
         return f"unknown field; expected {', '.join(Client.model_fields)}"
     reasons = {
         "model_type": "expected an object",

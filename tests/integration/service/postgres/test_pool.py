@@ -11,10 +11,11 @@ import sqlalchemy.pool.base
 
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
-from service.postgres.pool import RECYCLE_S, ConnectionPool, Prepared
-from service.runtime.bootstrap import build_app
+from service.postgres.pool import RECYCLE_S, ConnectionPool
+from service.postgres.prepared import Prepared
 from service.settings import PoolSettings
 from tests.conftest import sql
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 PROCESS = "SELECT pg_backend_pid()"
