@@ -64,7 +64,8 @@ bench: .venv/bench core ## run the benchmarks; results are ratios within one run
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
 
-bench-scale: .venv/test core ## benchmark instances, replicas, caches and partitions (takes minutes)
+bench-scale: .venv/test core ## benchmark 20 million events, instances, replicas and partitions (takes half an hour)
+	@$(BIN)/python -m tests.bench.millions
 	@$(BIN)/python -m tests.bench.scale
 	@$(BIN)/python -m tests.bench.partitions
 

@@ -43,7 +43,6 @@ _TITLES = {
 # Defaults that depend on the machine, on the network or on another setting.
 _DEFAULTS = {
     "WORKERS": "number of processors, at most 8",
-    "THREADS": "twice the number of processors, plus 1",
     "SERVICE_PORT": "`PORT`",
     "INSTANCE_HOST": "the address that routes to the gateway",
     "USE_VAULT": "`true` in production unless `PSQL_PW` is set",

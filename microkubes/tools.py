@@ -8,6 +8,8 @@ from typing import Any
 
 from flask import Flask
 
+from security.files import read_bounded
+
 __all__ = ["add_healthcheck", "add_version_endpoint", "read_config"]
 
 
@@ -39,7 +41,7 @@ def read_config(config_path: str | PathLike[str]) -> dict[str, Any]:
         ValueError: If the file cannot be read or does not contain a JSON object, naming the file.
     """
     try:
-        config = json.loads(Path(config_path).read_text(encoding="utf-8"))
+        config = json.loads(read_bounded(Path(config_path)).decode("utf-8"))
     except OSError as err:
         raise ValueError(f"{config_path} cannot be read: {err.strerror}") from err
     except (ValueError, RecursionError) as err:

@@ -25,15 +25,21 @@ LAYOUT_VERSION = 2
 HEADER = struct.Struct("<4sHHqqQqi4sQQ")
 HORIZON = struct.Struct("<Q")
 HORIZON_OFFSET = 24
-EVENT_SIZE = 45  # 4 columns of 8 bytes, 3 of 4, one of 1
+COLUMNS = "qqqqIIiB"  # the types of the columns, as codes of the array module
+COLUMN_SIZES = [array(code).itemsize for code in COLUMNS]  # bytes of each event
+EVENT_SIZE = sum(COLUMN_SIZES)
 MAX_EXPONENT = 4  # ISO 4217's largest
 
+_HEADER_SIZE = cython.declare(cython.Py_ssize_t, HEADER.size)
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
 # The years 1 to 9999, which Python's datetime can represent.
 _MIN_TIME = cython.declare(cython.longlong, -62135596800000000)
 _MAX_TIME = cython.declare(cython.longlong, 253402300799999999)
-_NO_LINKS = array("I")
-_SIZES = {code: array(code).itemsize for code in "qIiB"}
+
+_Bytes = cython.typedef(cython.pointer(cython.const[cython.uchar]))
+_Ints = cython.typedef(cython.pointer(cython.const[cython.int]))
+_Uints = cython.typedef(cython.pointer(cython.const[cython.uint]))
+_Longs = cython.typedef(cython.pointer(cython.const[cython.longlong]))
 
 
 @cython.cfunc
@@ -52,17 +58,20 @@ def _to_day(day) -> cython.int:
 @cython.inline
 @cython.exceptval(-1, check=True)
 def _add(balance: cython.longlong, amount: cython.longlong) -> cython.longlong:
-    # C would wrap, and Python would grow. Checking before the addition makes both builds raise.
-    if (amount > 0 and balance > _MAX - amount) or (amount < 0 and balance < -_MAX - 1 - amount):
+    # C would wrap, and Python would grow. Checking before the addition makes both builds raise. The signs of amounts
+    # are hard to predict, so the only branches are those that valid amounts never take.
+    increases: cython.bint = amount > 0
+    limit: cython.longlong = (_MAX if increases else -_MAX - 1) - amount
+    if balance != limit and (balance > limit) == increases:
         raise OverflowError("a running balance does not fit 64 bits of minor units")
     return balance + amount
 
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(0)
-def _sign(kind: cython.int) -> cython.int:
-    """Return +1 if an event of this kind increases the balance, -1 if it reduces it.
+@cython.exceptval(-1)
+def _reduces(kind: cython.int) -> cython.int:
+    """Return whether an event of this kind reduces the balance.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -71,18 +80,30 @@ def _sign(kind: cython.int) -> cython.int:
     base: cython.int = kind & 0x7F
     if kind < 0 or kind > 0xFF or base < 1 or base > 3:
         raise ValueError(f"unknown event kind {kind}")
-    return -1 if (base == 3) != (kind >= 0x80) else 1
+    return (base == 3) != (kind >= 0x80)
 
 
-def _read_column(view, offset, count, code):
-    """Return part of `view` as a column of native integers, without a copy on a little-endian machine."""
-    part = view[offset : offset + count * _SIZES[code]]
+def _split(data):
+    """Return a view of each column of a timeline's bytes, as native integers."""
+    view = memoryview(data)
+    count = (len(data) - HEADER.size) // EVENT_SIZE
+    columns = []
+    end = HEADER.size
+    for code, size in zip(COLUMNS, COLUMN_SIZES, strict=True):
+        start = end
+        end += count * size
+        columns.append(view[start:end].cast(code))
+    return columns
+
+
+def _reorder(data):
+    """Convert a timeline's bytes between the byte order of LAYOUT.md and that of this machine."""
     if sys.byteorder == "little":
-        return part.cast(code)
-    column = array(code)
-    column.frombytes(part)
-    column.byteswap()
-    return memoryview(column).toreadonly()
+        return data
+    columns = [array(code, column) for code, column in zip(COLUMNS, _split(data), strict=True)]
+    for column in columns:
+        column.byteswap()
+    return b"".join([data[: HEADER.size], *columns])
 
 
 def _to_positions(tx_ids, reverses):
@@ -96,22 +117,6 @@ def _to_positions(tx_ids, reverses):
         raise ValueError(f"the reversed event with transaction id {err} is not in the timeline") from err
 
 
-def _to_little_endian(code, values):
-    column = array(code, values)
-    if sys.byteorder != "little":
-        column.byteswap()
-    return column.tobytes()
-
-
-@cython.cfunc
-def _is_misaligned(view) -> cython.bint:
-    """Return whether 8-byte columns over `view` would not lie on 8-byte boundaries."""
-    if not cython.compiled:
-        return False  # a memoryview can read from any address
-    raw: cython.const[cython.uchar][::1] = view
-    return cython.cast(cython.size_t, cython.address(raw[0])) % 8 != 0
-
-
 @cython.final
 @cython.cclass
 class Timeline:
@@ -121,43 +126,42 @@ class Timeline:
     well-formed ledger.
 
     Args:
-        data: A buffer in the layout of LAYOUT.md. It is used in place if it is read-only and aligned, otherwise copied.
+        data: A buffer in the layout of LAYOUT.md. A bytes object is used in place, any other buffer is copied.
 
     Raises:
         ValueError: If the bytes are not a timeline of this layout.
     """
 
-    _view: object
+    _data: bytes  # columns in the byte order of this machine
     _loan_id: cython.longlong
     _version: cython.longlong
     _token: cython.ulonglong
     _initial: cython.longlong
     _start_day: cython.int
-    _currency: str
     _exponent: cython.int
+    _currency: str
     _count: cython.Py_ssize_t
-    _running: cython.const[cython.longlong][::1]
-    _amounts: cython.const[cython.longlong][::1]
-    _tx_ids: cython.const[cython.longlong][::1]
-    _recorded_at: cython.const[cython.longlong][::1]
-    _versions: cython.const[cython.uint][::1]
-    _reverses: cython.const[cython.uint][::1]
-    _days: cython.const[cython.int][::1]
-    _kinds: cython.const[cython.uchar][::1]
-    # For a reversal and for the event that it reverses, 1 + the position of the other; 0 for any other event. Empty if
+    # The columns of `_data`, which is aligned: the content of a bytes object begins at a multiple of 8.
+    _running: _Longs
+    _amounts: _Longs
+    _tx_ids: _Longs
+    _recorded_at: _Longs
+    _versions: _Uints
+    _reverses: _Uints
+    _days: _Ints
+    _kinds: _Bytes
+    # For a reversal and for the event that it reverses, 1 + the position of the other; 0 for any other event. None if
     # the ledger has no reversals.
-    _links: cython.const[cython.uint][::1]
+    _link_data: bytes
+    _links: _Uints
 
     def __init__(self, data):
-        view = memoryview(data)
-        if view.nbytes < HEADER.size:
-            raise ValueError(f"timeline of {view.nbytes} bytes is too short: the header alone has {HEADER.size}")
-        if not view.c_contiguous or view.format != "B" or not view.readonly:
-            view = memoryview(view.tobytes())
-        if _is_misaligned(view):
-            view = memoryview(bytes(view))
+        if type(data) is not bytes:
+            data = memoryview(data).tobytes()
+        if len(data) < HEADER.size:
+            raise ValueError(f"timeline of {len(data)} bytes is too short: the header alone has {HEADER.size}")
         magic, layout, exponent, loan_id, version, horizon, initial, start_day, currency, count, reserved = (
-            HEADER.unpack_from(view)
+            HEADER.unpack_from(data)
         )
         if magic != MAGIC:
             raise ValueError(f"not a timeline: expected the magic {MAGIC!r}, not {magic!r}")
@@ -167,65 +171,108 @@ class Timeline:
             raise ValueError("timeline header: the reserved field must be 0")
         if exponent > MAX_EXPONENT:
             raise ValueError(f"timeline exponent {exponent} is above {MAX_EXPONENT}")
-        if view.nbytes != HEADER.size + count * EVENT_SIZE:
+        if len(data) != HEADER.size + count * EVENT_SIZE:
             raise ValueError(
-                f"timeline of {count} events: expected {HEADER.size + count * EVENT_SIZE} bytes, not {view.nbytes}"
+                f"timeline of {count} events: expected {HEADER.size + count * EVENT_SIZE} bytes, not {len(data)}"
             )
         if version < 0 or initial < 0:
             raise ValueError("timeline version and principal must not be negative")
         if currency[3] or not (currency[:3].isalpha() and currency[:3].isupper()):
             raise ValueError("timeline currency must be three capital letters")
-        self._view = view
         self._loan_id = loan_id
         self._version = version
         self._token = horizon
         self._initial = initial
         self._start_day = start_day
-        self._currency = currency[:3].decode("ascii")
         self._exponent = exponent
-        self._count = count
-        offset = HEADER.size
-        self._running = _read_column(view, offset, count, "q")
-        self._amounts = _read_column(view, offset + 8 * count, count, "q")
-        self._tx_ids = _read_column(view, offset + 16 * count, count, "q")
-        self._recorded_at = _read_column(view, offset + 24 * count, count, "q")
-        self._versions = _read_column(view, offset + 32 * count, count, "I")
-        self._reverses = _read_column(view, offset + 36 * count, count, "I")
-        self._days = _read_column(view, offset + 40 * count, count, "i")
-        self._kinds = _read_column(view, offset + 44 * count, count, "B")
-        self._links = _NO_LINKS
+        self._currency = sys.intern(currency[:3].decode("ascii"))
+        self._find_columns(_reorder(data), count)
         try:
-            if self._validate():
-                self._links = self._link()
+            links = self._validate_amounts()
+            self._validate_order()
+            if links:
+                self._link()
         except OverflowError as err:
             raise ValueError(f"malformed timeline: {err}") from err
 
     @cython.cfunc
+    def _find_columns(self, data: bytes, count: cython.Py_ssize_t):
+        self._data = data
+        self._count = count
+        self._link_data = None
+        if cython.compiled:
+            start: _Bytes = data
+            self._running = cython.cast(_Longs, start + _HEADER_SIZE)
+            self._amounts = self._running + count
+            self._tx_ids = self._amounts + count
+            self._recorded_at = self._tx_ids + count
+            self._versions = cython.cast(_Uints, self._recorded_at + count)
+            self._reverses = self._versions + count
+            self._days = cython.cast(_Ints, self._reverses + count)
+            self._kinds = cython.cast(_Bytes, self._days + count)
+        else:
+            (
+                self._running,
+                self._amounts,
+                self._tx_ids,
+                self._recorded_at,
+                self._versions,
+                self._reverses,
+                self._days,
+                self._kinds,
+            ) = _split(data)
+
+    # The next two methods use local names: C would read an attribute again for each event, because a write might have
+    # changed it.
+
+    @cython.cfunc
     @cython.exceptval(-1, check=True)
-    def _validate(self) -> cython.int:
-        """Check every event against the rules of LAYOUT.md except those about links, and return whether links exist."""
+    def _validate_amounts(self) -> cython.int:
+        """Check kinds, amounts and running balances against the rules of LAYOUT.md, and return whether links exist."""
+        running: _Longs = self._running
+        amounts: _Longs = self._amounts
+        reverses: _Uints = self._reverses
+        kinds: _Bytes = self._kinds
         balance: cython.longlong = self._initial
+        amount: cython.longlong
+        kind: cython.int
         links: cython.int = 0
-        seen: cython.uchar[::1] = bytearray(self._count)
+        i: cython.Py_ssize_t
+        for i in range(self._count):
+            amount = amounts[i]
+            kind = kinds[i]
+            if amount == 0 or (amount < 0) != _reduces(kind):
+                raise ValueError(f"event {i}: amount {amount} is not valid for kind {kind}")
+            balance = _add(balance, amount)
+            if balance != running[i]:
+                raise ValueError(f"event {i}: the running balance does not equal the sum so far")
+            if (kind >= 0x80) != (reverses[i] != 0):
+                raise ValueError(f"event {i}: a reversal, and no other event, must reverse an event")
+            links |= kind >= 0x80
+        return links
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=True)
+    def _validate_order(self) -> cython.int:
+        """Check days, transaction ids, versions and times against the rules of LAYOUT.md."""
+        tx_ids: _Longs = self._tx_ids
+        recorded_at: _Longs = self._recorded_at
+        versions: _Uints = self._versions
+        days: _Ints = self._days
+        count: cython.Py_ssize_t = self._count
+        newest: cython.longlong = self._version
+        seen_versions: bytearray = bytearray(count)
+        seen: cython.p_uchar = seen_versions
         above = set()  # the versions beyond the number of events
         version: cython.uint
         i: cython.Py_ssize_t
-        for i in range(self._count):
-            amount: cython.longlong = self._amounts[i]
-            if amount == 0 or (amount > 0) != (_sign(self._kinds[i]) > 0):
-                raise ValueError(f"event {i}: amount {amount} is not valid for kind {self._kinds[i]}")
-            balance = _add(balance, amount)
-            if balance != self._running[i]:
-                raise ValueError(f"event {i}: the running balance does not equal the sum so far")
-            if i > 0 and (
-                self._days[i] < self._days[i - 1]
-                or (self._days[i] == self._days[i - 1] and self._tx_ids[i] <= self._tx_ids[i - 1])
-            ):
+        for i in range(count):
+            if i > 0 and (days[i] < days[i - 1]) | (days[i] == days[i - 1]) & (tx_ids[i] <= tx_ids[i - 1]):
                 raise ValueError(f"event {i}: events must be ordered by (day, transaction id)")
-            version = self._versions[i]
-            if version == 0 or version > self._version:
-                raise ValueError(f"event {i}: version {version} is not from 1 to the loan's version {self._version}")
-            if version > self._count:
+            version = versions[i]
+            if version == 0 or version > newest:
+                raise ValueError(f"event {i}: version {version} is not from 1 to the loan's version {newest}")
+            if version > count:
                 if version in above:
                     raise ValueError(f"event {i}: another event has version {version}")
                 above.add(version)
@@ -233,17 +280,13 @@ class Timeline:
                 raise ValueError(f"event {i}: another event has version {version}")
             else:
                 seen[version - 1] = 1
-            if self._recorded_at[i] < _MIN_TIME or self._recorded_at[i] > _MAX_TIME:
-                raise ValueError(f"event {i}: the time of recording {self._recorded_at[i]} is out of range")
-            if (self._kinds[i] >= 0x80) != (self._reverses[i] != 0):
-                raise ValueError(f"event {i}: a reversal, and no other event, must reverse an event")
-            if self._reverses[i] != 0:
-                links = 1
-        return links
+            if recorded_at[i] < _MIN_TIME or recorded_at[i] > _MAX_TIME:
+                raise ValueError(f"event {i}: the time of recording {recorded_at[i]} is out of range")
+        return 0
 
     @cython.cfunc
     def _link(self):
-        """Check the links of the reversals against the rules of LAYOUT.md, and return them in both directions."""
+        """Check the links of the reversals against the rules of LAYOUT.md, and keep them in both directions."""
         column = array("I", bytes(4 * self._count))
         links: cython.uint[::1] = column
         target: cython.uint
@@ -260,7 +303,13 @@ class Timeline:
                 raise ValueError(f"event {i}: the reversed event is already reversed")
             links[target - 1] = cython.cast(cython.uint, i + 1)
             links[i] = target
-        return column
+        data: bytes = column.tobytes()
+        self._link_data = data
+        if cython.compiled:
+            start: _Bytes = data
+            self._links = cython.cast(_Uints, start)
+        else:
+            self._links = memoryview(data).cast("I")
 
     @classmethod
     def build(
@@ -323,7 +372,8 @@ class Timeline:
             amount = signed[i]
             if amount <= 0:
                 raise ValueError(f"event {i}: amount {amount} is not positive")
-            amount = amount * _sign(kinds[i])
+            if _reduces(kinds[i]):
+                amount = -amount
             balance = _add(balance, amount)
             signed[i] = amount
             running[i] = balance
@@ -333,20 +383,19 @@ class Timeline:
             )
         except struct.error as err:
             raise OverflowError(f"timeline header: a value does not fit its field: {err}") from err
-        return cls(
-            header
-            + _to_little_endian("q", running)
-            + _to_little_endian("q", signed)
-            + _to_little_endian("q", tx_ids)
-            + _to_little_endian("q", recorded_at)
-            + _to_little_endian("I", versions)
-            + _to_little_endian("I", _to_positions(tx_ids, reverses))
-            + _to_little_endian("i", days)
-            + _to_little_endian("B", kinds)
-        )
+        columns = [running, signed, tx_ids, recorded_at, versions, _to_positions(tx_ids, reverses), days, kinds]
+        arrays = [array(code, column) for code, column in zip(COLUMNS, columns, strict=True)]
+        return cls(_reorder(b"".join([header, *arrays])))
 
     def __bytes__(self):
-        return bytes(self._view)
+        return _reorder(self._data)
+
+    def __sizeof__(self):
+        """Return the memory that the timeline occupies, in bytes, with the objects that belong to it alone."""
+        owned = [self._data] if self._link_data is None else [self._data, self._link_data]
+        if not cython.compiled:
+            owned = [vars(self), *vars(self).values()]
+        return object.__sizeof__(self) + sum(map(sys.getsizeof, owned))
 
     def __len__(self):
         """Return the number of events."""
@@ -355,7 +404,7 @@ class Timeline:
     @property
     def nbytes(self):
         """The length of `bytes(timeline)`."""
-        return HEADER.size + self._count * EVENT_SIZE
+        return len(self._data)
 
     def with_horizon(self, horizon):
         """Return a copy with another horizon, for a ledger that was read again and had not changed.
@@ -366,7 +415,7 @@ class Timeline:
         Raises:
             OverflowError: If the horizon does not fit an unsigned 64-bit integer.
         """
-        data = bytearray(self._view)
+        data = bytearray(bytes(self))
         try:
             HORIZON.pack_into(data, HORIZON_OFFSET, index(horizon))
         except struct.error as err:
@@ -480,7 +529,7 @@ class Timeline:
     @cython.cfunc
     @cython.inline
     def _event(self, i: cython.Py_ssize_t):
-        link: cython.uint = self._links[i] if len(self._links) else 0
+        link: cython.uint = 0 if self._link_data is None else self._links[i]
         other = self._tx_ids[link - 1] if link else 0
         is_reversal: cython.bint = self._kinds[i] >= 0x80
         return (
@@ -504,8 +553,12 @@ class Timeline:
             if the ledger has no reversals.
         """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
-        links = memoryview(self._links[:count]) if len(self._links) else None
-        return memoryview(self._kinds[:count]), memoryview(self._running[:count]), links
+        view = memoryview(self._data)
+        first_kind: cython.Py_ssize_t = _HEADER_SIZE + 44 * self._count
+        kinds = view[first_kind : first_kind + count]
+        running = view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q")
+        links = None if self._link_data is None else memoryview(self._link_data)[: 4 * count].cast("I")
+        return kinds, running, links
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.

@@ -15,6 +15,7 @@ from security.errors import (
     SecurityException,
 )
 from security.messages import Request, Response
+from security.names import parse_scopes
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +102,14 @@ def is_authenticated_provider(context: SecurityContext, req: Request, resp: Resp
 
 def scopes_provider(*scopes: str) -> Provider:
     """Return a provider that rejects identities without all of the scopes: 403, or 401 without an identity."""
+    required = parse_scopes(scopes)
 
     def check_scopes(context: SecurityContext, req: Request, resp: Response) -> None:
         auth = context.get_auth()
         if auth is None:
             raise NotAuthenticated()
-        if not auth.has_scopes(scopes):
-            raise InsufficientScope(" ".join(scopes))
+        if not auth.has_scopes(required):
+            raise InsufficientScope(" ".join(required))
 
     return check_scopes
 

@@ -1,5 +1,6 @@
-"""Crash-safe files: atomic writes, private files, and locks between processes."""
+"""Crash-safe files: bounded reads, atomic writes, private files, and locks between processes."""
 
+import errno
 import fcntl
 import os
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 TEMPORARY_SUFFIX = ".new"  # `.<name>.new`: the leading dot keeps key stores from reading it
 LOCK_TIMEOUT_S = 10.0
+MAX_BYTES = 1_000_000  # for keys and configuration, which people write
 
 Fingerprint = tuple[int, ...]
 
@@ -22,6 +24,34 @@ def fingerprint(path: Path) -> Fingerprint:
     """
     status = path.stat()
     return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def read_bounded(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Reading a pipe could block forever, and reading a huge file or a device could exhaust the memory.
+
+    Args:
+        path: The file. A symbolic link is followed.
+        max_bytes: The largest size.
+
+    Raises:
+        OSError: If the file cannot be read, is larger, or is not a regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > max_bytes:
+        raise OSError(errno.EFBIG, f"has more than {max_bytes} bytes", str(path))
+    return content
 
 
 def write_atomic(path: Path, content: bytes, mode: int) -> None:

@@ -1,6 +1,5 @@
 """A client for JSON over HTTP with bounds on time and size."""
 
-import json
 import time
 from typing import Any
 from urllib.parse import urlsplit
@@ -8,13 +7,24 @@ from urllib.parse import urlsplit
 import requests
 from urllib3.exceptions import HTTPError
 
+from security.strict_json import parse_json
+
 TIMEOUT_S = (3.0, 5.0)  # to connect, to respond
 MAX_BYTES = 1_000_000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class FetchFailed(Exception):
-    """A failed request for a JSON object. The message names the URL and the reason, and contains no secret."""
+    """A failed request for a JSON object.
+
+    Args:
+        message: The URL and the reason, without any secret.
+        status: The HTTP status of the reply, if that is the reason.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class BodyTooLarge(Exception):
@@ -59,16 +69,16 @@ def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
             method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options
         ) as response:
             if response.status_code != 200:
-                raise FetchFailed(f"{url} answered {response.status_code}")
+                raise FetchFailed(f"{url} answered {response.status_code}", response.status_code)
             body = bounded_body(response, time.monotonic() + TIMEOUT_S[1], MAX_BYTES)
     except BodyTooLarge as err:
         raise FetchFailed(f"{url} answered {err}") from err
     except (requests.RequestException, HTTPError, OSError) as err:
         raise FetchFailed(f"{url}: request failed: {type(err).__name__}") from err
     try:
-        members = json.loads(body)
-    except (ValueError, RecursionError) as err:
-        raise FetchFailed(f"{url} did not answer JSON") from err
+        members = parse_json(body)
+    except ValueError as err:
+        raise FetchFailed(f"{url} did not answer JSON with unique member names") from err
     if not isinstance(members, dict):
         raise FetchFailed(f"{url} did not answer a JSON object")
     return members

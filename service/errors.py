@@ -30,6 +30,31 @@ class InvalidRequest(LoanerError):
         self.errors = errors
 
 
+class RequestRefused(LoanerError):
+    """A request is refused before the application sees it.
+
+    Args:
+        status: The HTTP status of the reply.
+        message: The reason, for the client.
+        closes: Whether the connection is closed after the reply. It must be if the request was not read to its end:
+            the rest would be taken for the next request (RFC 9112, section 9.6).
+        retry_after_s: When the client may retry, in seconds.
+    """
+
+    def __init__(self, status: int, message: str, *, closes: bool = False, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.closes = closes
+        self.retry_after_s = retry_after_s
+
+
+class ServiceBusy(RequestRefused):
+    """As many requests wait as may wait."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the service is busy; retry later", retry_after_s=1)
+
+
 class UnknownLoan(LoanerError):
     """The loan does not exist.
 

@@ -136,7 +136,60 @@ class ServerSettings(Group):
     port: Port = _setting("PORT", 5555, "TCP port to listen on.")
     workers: int = _setting("WORKERS", min(PROCESSORS, 8), "Number of worker processes.", ge=1, le=256)
     threads: int = _setting(
-        "THREADS", 2 * PROCESSORS + 1, "Number of requests that each worker serves concurrently.", ge=1, le=256
+        "THREADS",
+        4,
+        (
+            "Number of threads per worker that run requests. Requests and replies on the network, and balances of "
+            "cached loans, take none."
+        ),
+        ge=1,
+        le=256,
+    )
+    queue_size: int = _setting(
+        "QUEUE_SIZE",
+        64,
+        "Maximum number of requests per worker that wait for a thread. Beyond it, the reply is 503 with Retry-After.",
+        ge=0,
+        le=65_536,
+    )
+    body_timeout_s: float = _setting(
+        "BODY_TIMEOUT_S",
+        30,
+        "Maximum time until the body of a request has arrived, in seconds. Then the reply is 408.",
+        gt=0,
+        le=3600,
+    )
+    silence_timeout_s: float = _setting(
+        "SILENCE_TIMEOUT_S",
+        10,
+        (
+            "Maximum time, in seconds, in which a client sends nothing of a body that it has begun, or takes nothing "
+            "of its reply. Then the connection is closed."
+        ),
+        gt=0,
+        le=3600,
+    )
+    max_connections: int = _setting(
+        "MAX_CONNECTIONS",
+        4096,
+        (
+            "Maximum number of open connections per worker, including silent ones. Further connections wait in the "
+            "queue of the operating system. Bounds the memory and the file descriptors of a worker."
+        ),
+        ge=1,
+        le=65_536,
+    )
+    header_timeout_s: float = _setting(
+        "HEADER_TIMEOUT_S",
+        75,
+        (
+            "Maximum time until the head of the next request has arrived on a connection, in seconds. Then the "
+            "connection is closed, so that silent clients cannot keep it. This also ends idle connections of the "
+            "gateway: the value must exceed the gateway's idle timeout, by default 60 in Kong "
+            "(upstream_keepalive_idle_timeout) and in nginx (keepalive_timeout of an upstream)."
+        ),
+        ge=1,
+        le=3600,
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LOG_LEVEL", "INFO", "Minimum level of log messages."

@@ -25,12 +25,12 @@ from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
-from service.runtime.bootstrap import build_app
 from service.settings import PostgresSettings, Settings, load_settings
 from service.standalone.embedded_postgres import EmbeddedPostgres
 from service.standalone.environment import create_database, create_users, settings_of
 from service.tokens import client_registry
 from service.web.app import create_app
+from tests.support.application import build_app
 from tests.support.clusters import QUICK, ClusterSeed
 from tests.support.run_folder import run_folder
 

@@ -10,6 +10,7 @@ from dotenv import dotenv_values
 from pydantic import SecretStr
 
 from deploy.factory.errors import FactoryError
+from security.files import read_bounded
 from security.keys.rotation import State
 from service.runtime.tls import read_certificate
 from service.settings import (
@@ -135,6 +136,6 @@ def _to_text(value: object) -> str:
 
 def _read_file(name: str, file: str) -> bytes:
     try:
-        return Path(file).read_bytes()
+        return read_bounded(Path(file))
     except OSError as err:
         raise FactoryError(f"{name.upper()}: {file} cannot be read: {err.strerror}") from err

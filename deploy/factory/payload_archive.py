@@ -4,6 +4,7 @@ import io
 import tarfile
 
 from deploy.factory.payload import FILES, Payload
+from security.files import read_bounded
 from service.settings import SECRETS
 
 OWNER = 10001  # uid and gid of the service in the image, see the Dockerfile
@@ -30,7 +31,7 @@ def to_archive(payload: Payload) -> bytes:
             _add(tar, f"{files}/{name}", 0o600, content)
         for key in payload.keys:
             # The modification time may be the only record of a key's age.
-            _add(tar, f"{KEYS}/{key.name}", 0o600, key.read_bytes(), int(key.stat().st_mtime))
+            _add(tar, f"{KEYS}/{key.name}", 0o600, read_bounded(key), int(key.stat().st_mtime))
     return f"{lines}\n".encode() + buffer.getvalue()
 
 

@@ -19,6 +19,7 @@ from security.context import SecurityContext
 from security.errors import SecurityException
 from security.keys.store import KeyStore
 from security.messages import Request, Response
+from security.names import parse_scopes
 from security.problem import to_response
 from security.providers.acl import ACLProvider
 from security.providers.jwt import JWTProvider
@@ -67,7 +68,7 @@ class Security:
         self.context = context
         self.json_response = json_response
 
-    def check(self, scopes: Iterable[str] = ()) -> tuple[bool, FlaskResponse | None]:
+    def check(self, scopes: str | Iterable[str] = ()) -> tuple[bool, FlaskResponse | None]:
         """Run the chain on the current request. The identity stays in the context until the response is closed.
 
         Args:
@@ -79,7 +80,7 @@ class Security:
         message, response = Request(request), Response()
         try:
             self.security_chain.execute(message, response)
-            if required := tuple(scopes):
+            if required := parse_scopes(scopes):
                 scopes_provider(*required)(self.context, message, response)
         except SecurityException as err:
             self.context.clear_auth()
@@ -98,11 +99,11 @@ class Security:
         response.call_on_close(self.context.clear_auth)
         return response
 
-    def secured(self, view: View | None = None, *, scopes: Iterable[str] = ()) -> Any:
+    def secured(self, view: View | None = None, *, scopes: str | Iterable[str] = ()) -> Any:
         """Guard a view: `@sec.secured` below `@app.route`, or `@sec.secured(scopes=["api:write"])`."""
         if view is None:
             return lambda view: self.secured(view, scopes=scopes)
-        required = tuple(scopes)
+        required = parse_scopes(scopes)
 
         @wraps(view)
         def guarded(*args: Any, **kwargs: Any) -> Any:

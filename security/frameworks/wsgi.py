@@ -9,6 +9,7 @@ from security.chain import Provider, SecurityChain, scopes_provider
 from security.context import SecurityContext
 from security.errors import SecurityException
 from security.messages import Request, Response
+from security.names import parse_scopes
 from security.problem import reason_phrase, to_response
 
 Environ = dict[str, Any]
@@ -54,10 +55,10 @@ class SecurityMiddleware:
         scopes: The scopes that every identity needs, on public routes too.
     """
 
-    def __init__(self, application: Application, chain: SecurityChain, scopes: Iterable[str] = ()) -> None:
+    def __init__(self, application: Application, chain: SecurityChain, scopes: str | Iterable[str] = ()) -> None:
         self._application = application
         self._chain = chain
-        required = tuple(scopes)
+        required = parse_scopes(scopes)
         self._check_scopes = scopes_provider(*required) if required else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:

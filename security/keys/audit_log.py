@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from security.files import open_private
+from security.files import open_private, read_bounded
+
+MAX_BYTES = 50_000_000  # more than 200,000 changes
 
 
 class KeyAudit:
@@ -48,9 +50,9 @@ class KeyAudit:
             OSError: If the log exists and cannot be read.
         """
         found = {}
-        if not self.path.is_file():  # reading a pipe would block
+        if not self.path.is_file():
             return {}
-        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_bounded(self.path, MAX_BYTES).decode("utf-8", "replace").splitlines():
             try:
                 entry = json.loads(line)
             except ValueError:  # cut short when its writer was killed

@@ -20,7 +20,11 @@ TIMEOUT_S = 5.0
 
 
 class JwksKeys:
-    """The keys of a JWK set, fetched on first use and cached. After a failed fetch the old keys stay in use.
+    """The keys of a JWK set, fetched on first use and cached.
+
+    A fetch fails if no usable key arrives: the server is unreachable, or the set is empty, unusable or not a JWK set.
+    Then the last good keys stay in use, but only for `max_stale_s`. Each failure is logged, and counted in
+    `failed_fetches`.
 
     Args:
         url: The URL of the set.
@@ -28,7 +32,7 @@ class JwksKeys:
         lifetime_s: The age at which the set is fetched again, in seconds.
         cooldown_s: The shortest time between two fetches, in seconds. Unknown key ids cause a fetch, so this limits
             how often forged tokens can.
-        max_stale_s: How long the keys stay trusted while the server is unreachable, in seconds.
+        max_stale_s: How long the last good keys stay trusted while fetches fail, in seconds.
         timeout_s: How long a request waits for a fetch, in seconds.
         now: A monotonic clock, in seconds.
 
@@ -63,15 +67,25 @@ class JwksKeys:
         self._attempted_at: float | None = None
         self._fetched_at: float | None = None
         self._generation = 0
+        self._unusable: frozenset[str] = frozenset()  # what has been logged about the current set
+        self.failed_fetches = 0
 
     @property
     def generation(self) -> int:
         """A number that changes with the set, which is fetched first if it is too old."""
-        if self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s:
+        if self._is_due():
             self._refresh()
         if self._keys and not self._is_current():
             log.warning("dropping all keys: the last successful fetch was more than %.0f s ago", self._max_stale_s)
             self._replace(())
+        return self._generation
+
+    def current_generation(self) -> int | None:
+        """Return the generation if the keys are still trusted, otherwise None. Never waits for a fetch."""
+        if not self._is_current():
+            return None
+        if self._is_due():
+            self._refresh(wait=False)
         return self._generation
 
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
@@ -91,17 +105,23 @@ class JwksKeys:
             found = self._named(kid)
         return found
 
+    def _is_due(self) -> bool:
+        return self._fetched_at is None or self._now() - self._fetched_at >= self._lifetime_s
+
     def _is_current(self) -> bool:
         return self._fetched_at is not None and self._now() - self._fetched_at < self._max_stale_s
 
     def _named(self, kid: str) -> Sequence[VerificationKey]:
         return [key for key in self._keys if key.name == kid]
 
-    def _refresh(self) -> None:
+    def _refresh(self, wait: bool = True) -> None:
         """Fetch the set in the background, unless the last attempt was within the cooldown.
 
         The caller that starts a fetch waits for it, as do all callers while no keys are cached, but only until the
         timeout: a slow server must not block every thread of the service.
+
+        Args:
+            wait: Whether the caller may wait.
         """
         with self._lock:
             starts = self._pending is None
@@ -113,20 +133,47 @@ class JwksKeys:
                 threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
             assert self._pending is not None
             done, deadline = self._pending
-        if starts or not self._keys:
+        if wait and (starts or not self._keys):
             done.wait(max(0.0, deadline - time.monotonic()))
 
     def _fetch(self, done: threading.Event) -> None:
         try:
-            self._replace(tuple(_parse_jwk_set(fetch_json("GET", self._resolve_url()))))
+            self._replace(self._parse(fetch_json("GET", self._resolve_url())))
             self._fetched_at = self._now()
         except FetchFailed as err:
-            log.warning("fetching the keys failed: %s", err)
+            self.failed_fetches += 1
+            log.warning("fetching the keys failed, keeping %d earlier keys: %s", len(self._keys), err)
         finally:
             with self._lock:
                 self._attempted_at = self._now()
                 self._pending = None
             done.set()
+
+    def _parse(self, document: dict[str, Any]) -> tuple[VerificationKey, ...]:
+        """Return the usable keys of a JWK set. The others are logged when they are new.
+
+        Raises:
+            FetchFailed: If the set has no usable key.
+        """
+        members = document.get("keys")
+        if not isinstance(members, list):
+            raise FetchFailed("the JWK set has no list of keys")
+        keys, unusable = [], []
+        for member in members:
+            try:
+                key = parse_jwk(member)
+            except KeyException as err:
+                unusable.append(str(err))
+                continue
+            if key is not None:
+                keys.append(key)
+        for reason in dict.fromkeys(unusable):
+            if reason not in self._unusable:
+                log.warning("skipping an unusable key of the JWK set: %s", reason)
+        self._unusable = frozenset(unusable)
+        if not keys:
+            raise FetchFailed(f"none of the {len(members)} keys of the JWK set can verify tokens")
+        return tuple(keys)
 
     def _replace(self, keys: tuple[VerificationKey, ...]) -> None:
         if keys != self._keys:
@@ -156,20 +203,3 @@ def _discover(issuer: str) -> str:
     if not is_protected(url) or (scheme == "https" and not url.startswith("https://")):
         raise FetchFailed(f"the metadata of {issuer} has no usable jwks_uri")
     return url
-
-
-def _parse_jwk_set(document: dict[str, Any]) -> list[VerificationKey]:
-    """Return the verification keys of a JWK set. Unusable keys and other kinds are skipped."""
-    members = document.get("keys")
-    if not isinstance(members, list):
-        raise FetchFailed("the JWK set has no list of keys")
-    keys = []
-    for member in members:
-        try:
-            key = parse_jwk(member)
-        except KeyException as err:
-            log.warning("skipping an unusable key of the JWK set: %s", err)
-            continue
-        if key is not None:
-            keys.append(key)
-    return keys

@@ -1,20 +1,32 @@
 """Key files in PEM: public (SPKI, PKCS#1 or a certificate) or private (PKCS#8 or PKCS#1)."""
 
+import base64
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from cryptography.x509 import InvalidVersion, load_pem_x509_certificate
+from cryptography.x509 import (
+    Certificate,
+    DuplicateExtension,
+    ExtensionNotFound,
+    InvalidVersion,
+    KeyUsage,
+    UnsupportedGeneralNameType,
+    load_pem_x509_certificate,
+)
 
 from security.errors import KeyException
-from security.files import Fingerprint, fingerprint
+from security.files import Fingerprint, fingerprint, read_bounded
+from security.keys.pss import restriction
 from security.keys.verification_key import VerificationKey, to_verification_key
 
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey
 
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, InvalidVersion)
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -34,6 +46,21 @@ def _is_file(file: Path) -> bool:
         return file.is_file()
     except OSError:  # for example a link into an inaccessible directory
         return False
+
+
+def _may_sign(certificate: Certificate) -> bool:
+    """Return whether a certificate's key may sign tokens (RFC 5280, section 4.2.1.3): any may without a key usage."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(KeyUsage).value
+    except ExtensionNotFound:
+        return True
+    return usage.digital_signature or usage.content_commitment
+
+
+def _to_der(pem: bytes) -> bytes:
+    """Return the content of a file that has been parsed as PEM."""
+    _, _, encoded = pem.partition(b"-----BEGIN ")[2].partition(b"-----")
+    return base64.b64decode(encoded.partition(b"-----")[0])
 
 
 class Key:
@@ -71,7 +98,7 @@ class Key:
             KeyException: If the file cannot be read.
         """
         try:
-            return Path(self.key_file).read_bytes()
+            return read_bounded(Path(self.key_file))
         except OSError as err:
             raise KeyException(self.key_file, f"cannot be read: {err.strerror}") from err
 
@@ -83,12 +110,20 @@ class Key:
         """
         pem = self._pem()
         try:
-            key = load_pem_x509_certificate(pem).public_key() if _CERTIFICATE in pem else load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm, InvalidVersion) as err:
+            if _CERTIFICATE in pem:
+                certificate = load_pem_x509_certificate(pem)
+                key: object = certificate.public_key()
+                signs = _may_sign(certificate)
+            else:
+                key, signs = load_pem_public_key(pem), True
+        except (*_UNREADABLE, DuplicateExtension, UnsupportedGeneralNameType) as err:
             raise KeyException(
                 self.key_file, "is not a public key in PEM (expected BEGIN PUBLIC KEY or BEGIN CERTIFICATE)"
             ) from err
-        return self._checked(name, key)
+        if not signs:
+            raise KeyException(self.key_file, "is a certificate whose key usage does not include digital signatures")
+        only = restriction(_to_der(pem), key.public_numbers().n) if isinstance(key, RSAPublicKey) else None
+        return self._checked(name, key, only)
 
     def private_key(self) -> PrivateKey:
         """Return the private key.
@@ -116,8 +151,8 @@ class Key:
             raise KeyException(self.key_file, "has content after the key; expected a single key in PEM")
         return content
 
-    def _checked(self, name: str, key: object) -> VerificationKey:
+    def _checked(self, name: str, key: object, algorithms: Sequence[str] | None = None) -> VerificationKey:
         try:
-            return to_verification_key(name, key)
+            return to_verification_key(name, key, algorithms)
         except KeyException as err:
             raise KeyException(self.key_file, err.reason) from err

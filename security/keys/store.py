@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
+from security.background_check import BackgroundCheck
 from security.errors import KeyException
 from security.files import Fingerprint
 from security.keys.key_file import Key, key_kind
@@ -16,7 +17,8 @@ from security.keys.verification_key import VerificationKey
 
 log = logging.getLogger(__name__)
 
-CHECK_INTERVAL_S = 0.5  # a removed key stays trusted at most this long
+CHECK_INTERVAL_S = 0.5
+MAX_CHECK_AGE_S = 1.0  # a removed key stays trusted at most this long
 UNKNOWN_KEY_INTERVAL_S = 0.1  # limits the scans that tokens with made-up key ids can cause
 
 
@@ -63,8 +65,9 @@ class KeyStore:
         self._files = self._scan(strict)
         self._verification: Mapping[str, VerificationKey] | None = None
         self._generation = 0
-        self._scanned_at = now()
+        self._scanned_at = self._checked_at = now()  # the starts of the last scan, and of the last finished one
         self._last_error = ""
+        self._checks = BackgroundCheck(self._check_files, CHECK_INTERVAL_S)
 
     @property
     def keys(self) -> dict[str, Key]:
@@ -76,6 +79,17 @@ class KeyStore:
         """A number that increases with every change of the keys. Reading it applies pending changes."""
         self._reload_if_changed(CHECK_INTERVAL_S)
         return self._generation
+
+    def current_generation(self) -> int | None:
+        """Return the generation if the files were checked within `MAX_CHECK_AGE_S`, otherwise None. Never blocks.
+
+        The files are checked in the background while this method is in use.
+        """
+        if self._now() - self._checked_at < MAX_CHECK_AGE_S:
+            self._checks.keep_running()
+            return self._generation
+        self._checks.start()
+        return None
 
     def add_key(self, key_name: str, key_file: str | PathLike[str]) -> None:
         """Add a key, public if its file name ends with `.pub`.
@@ -174,14 +188,17 @@ class KeyStore:
             (public if key.public else private)[name] = key
         return _Files(public, private, fingerprints)
 
+    def _check_files(self) -> None:
+        self._reload_if_changed(0.0)
+
     def _reload_if_changed(self, interval_s: float) -> None:
         """Apply changes of the files, unless the last scan was less than `interval_s` seconds ago."""
         if self._verification is None or self._now() - self._scanned_at < interval_s:
             return
         if not self._lock.acquire(blocking=False):
             return  # another thread is scanning
+        started_at = self._scanned_at = self._now()
         try:
-            self._scanned_at = self._now()
             files = self._scan()
             if files.fingerprints != self._files.fingerprints:
                 self._verification, self._files = _parse(files), files
@@ -194,6 +211,7 @@ class KeyStore:
                 self._last_error = str(err)
             self._drop_removed()
         finally:
+            self._checked_at = started_at
             self._lock.release()
 
     def _drop_removed(self) -> None:

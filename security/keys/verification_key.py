@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from security.errors import KeyException
+from security.keys.roca import has_fingerprint
 
 LEEWAY_S = 5.0  # the tolerated difference between the clocks of issuer and service
 MIN_RSA_BITS = 2048  # NIST SP 800-131A, revision 2: shorter RSA keys are disallowed
@@ -23,7 +24,8 @@ class VerificationKey:
     Args:
         name: The name of the key, which is its key id.
         key: The public key.
-        algorithms: The only algorithms it verifies, those of its type (RFC 8725, section 3.1).
+        algorithms: The only algorithms it verifies: those of its type, or the one that it is published for (RFC 8725,
+            section 3.1).
     """
 
     name: str
@@ -39,23 +41,48 @@ class KeySource(Protocol):
         """A number that changes whenever the set of keys does."""
         ...
 
+    def current_generation(self) -> int | None:
+        """Return the generation if it is known to be current, otherwise None. Must neither block nor read files."""
+        ...
+
     def candidates(self, kid: str | None) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token with this key id; none if it is unknown."""
         ...
 
 
-def to_verification_key(name: str, key: object) -> VerificationKey:
+def to_verification_key(name: str, key: object, algorithms: Sequence[str] | None = None) -> VerificationKey:
     """Return the verification key of a parsed public key.
 
+    Args:
+        name: The name of the key.
+        key: The public key.
+        algorithms: The only algorithms that the key is published for, if its publisher names any.
+
     Raises:
-        KeyException: If its type, size or curve is not accepted.
+        KeyException: If its type, size or curve is not accepted, its modulus is weak, or its type does not fit an
+            algorithm that it is published for.
     """
     if isinstance(key, RSAPublicKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise KeyException(name, f"has {key.key_size} bits; at least {MIN_RSA_BITS} are required")
-        return VerificationKey(name, key, RSA_ALGORITHMS)
-    if isinstance(key, EllipticCurvePublicKey):
+        _check_modulus(name, key)
+        fitting: tuple[str, ...] = RSA_ALGORITHMS
+    elif isinstance(key, EllipticCurvePublicKey):
         if key.curve.name not in CURVE_ALGORITHMS:
             raise KeyException(name, f"is on the curve {key.curve.name}; expected {', '.join(CURVE_ALGORITHMS)}")
-        return VerificationKey(name, key, (CURVE_ALGORITHMS[key.curve.name],))
-    raise KeyException(name, "is neither an RSA key nor an elliptic curve key")
+        fitting = (CURVE_ALGORITHMS[key.curve.name],)
+    else:
+        raise KeyException(name, "is neither an RSA key nor an elliptic curve key")
+    if algorithms is None:
+        return VerificationKey(name, key, fitting)
+    if not algorithms or not set(algorithms) <= set(fitting):
+        raise KeyException(name, f"is published for another algorithm; its type verifies {', '.join(fitting)}")
+    return VerificationKey(name, key, tuple(algorithms))
+
+
+def _check_modulus(name: str, key: RSAPublicKey) -> None:
+    if key.key_size < MIN_RSA_BITS:
+        raise KeyException(name, f"has {key.key_size} bits; at least {MIN_RSA_BITS} are required")
+    modulus = key.public_numbers().n
+    if modulus % 2 == 0:
+        raise KeyException(name, "has an even modulus, which is not a product of two primes")
+    if has_fingerprint(modulus):
+        raise KeyException(name, "has the weakness ROCA (CVE-2017-15361), so its private half can be computed")

@@ -1,6 +1,5 @@
 """Access policies: which identities may perform which actions on which resources."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from typing import Any
 from security.auth import Auth
 from security.context import SecurityContext
 from security.errors import NotAuthenticated, PolicyError, SecurityException
+from security.files import read_bounded
 from security.messages import Request, Response
+from security.strict_json import parse_json
 
 # Methods without an action, such as TRACE and unknown ones, are denied by default.
 ACTIONS = {
@@ -149,8 +150,8 @@ def _is_system(auth: Auth) -> bool:
 
 def _read_file(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(read_bounded(path))
     except OSError as err:
         raise PolicyError("file", str(path), f"cannot be read: {err.strerror}") from err
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         raise PolicyError("file", str(path), f"is not JSON: {err}") from err

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from security.auth import Auth
 from security.context import SecurityContext
 from security.errors import InvalidToken
 from security.keys.store import KeyStore
@@ -61,7 +62,7 @@ class JWTProvider:
         key_store.verification_keys()  # an unusable key must fail at startup, not on a request
         self._header = header
         self._auth_schema = auth_schema
-        self._verifier = TokenVerifier(key_store, algs=algs, **options)
+        self.verifier = TokenVerifier(key_store, algs=algs, **options)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
         """Set the identity of the request's token, if it has one.
@@ -71,4 +72,15 @@ class JWTProvider:
         """
         token = parse_token(req, self._header, self._auth_schema)
         if token is not None:
-            context.set_auth(self._verifier.verify(token))
+            context.set_auth(self.verifier.verify(token))
+
+    def remembered(self, authorization: str) -> Auth | None:
+        """Return the identity of a token that has been verified before; None if it is not known. Never blocks.
+
+        Args:
+            authorization: The value of the request's Authorization header.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme != self._auth_schema or self._header != "Authorization":
+            return None
+        return self.verifier.cached(token)

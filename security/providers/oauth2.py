@@ -1,6 +1,6 @@
 """Authentication by OAuth2 access tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from security.context import SecurityContext
@@ -8,6 +8,7 @@ from security.errors import InsufficientScope
 from security.keys.store import KeyStore
 from security.keys.verification_key import KeySource
 from security.messages import Request, Response
+from security.names import parse_scopes
 from security.providers.jwt import parse_token
 from security.tokens.introspection import Introspector
 from security.tokens.verifier import TokenVerifier
@@ -40,7 +41,7 @@ class OAuth2Provider:
         introspector: Introspector | None = None,
         issuer: str | None = None,
         audience: str | None = None,
-        scopes: Sequence[str] = (),
+        scopes: str | Iterable[str] = (),
         **options: Any,
     ) -> None:
         if key_store is not None and keys is not None:
@@ -53,13 +54,13 @@ class OAuth2Provider:
         if source is None and (algs or options):
             names = ", ".join(["algs"] * bool(algs) + sorted(options))
             raise ValueError(f"{names}: only valid for signed tokens, which need keys")
-        self._verifier = (
+        self.verifier = (
             None if source is None else TokenVerifier(source, algs=algs, issuer=issuer, audience=audience, **options)
         )
         self._introspector = introspector
         self._issuer = issuer
         self._audience = audience
-        self._scopes = tuple(scopes)
+        self._scopes = parse_scopes(scopes)
 
     def __call__(self, context: SecurityContext, req: Request, resp: Response) -> None:
         """Set the identity of the request's token, if it has one and no identity is set yet.
@@ -72,11 +73,11 @@ class OAuth2Provider:
         token = None if context.has_auth() else parse_token(req, "Authorization", "Bearer")
         if token is None:
             return
-        if self._introspector is not None and (self._verifier is None or token.count(".") != 2):
+        if self._introspector is not None and (self.verifier is None or token.count(".") != 2):
             auth = self._introspector.verify(token, self._issuer, self._audience)
         else:
-            assert self._verifier is not None
-            auth = self._verifier.verify(token)
+            assert self.verifier is not None
+            auth = self.verifier.verify(token)
         if not auth.has_scopes(self._scopes):
             raise InsufficientScope(" ".join(self._scopes))
         context.set_auth(auth)

@@ -6,31 +6,7 @@ from typing import Any
 
 from security.auth import Auth
 from security.errors import InvalidToken
-
-
-def split_list(claims: Mapping[str, Any], *names: str) -> tuple[str, ...]:
-    """Return the distinct entries of a list claim.
-
-    Microkubes issuers write lists as JSON arrays or as strings, with commas or spaces between the entries; null and ""
-    are empty lists.
-
-    Args:
-        claims: The claims of the token.
-        *names: The alternative names of the claim; the entries of all are joined.
-
-    Raises:
-        InvalidToken: If a claim has another type.
-    """
-    found: list[str] = []
-    for name in names:
-        value = claims.get(name)
-        if value is None:
-            continue
-        entries = value.replace(",", " ").split() if isinstance(value, str) else value
-        if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
-            raise InvalidToken(f"the claim {name} is neither a string nor a list of strings")
-        found += [part for entry in entries for part in entry.split(",") if part]
-    return tuple(dict.fromkeys(found))
+from security.names import parse_names, parse_scopes
 
 
 def to_auth(claims: Mapping[str, Any]) -> Auth:
@@ -46,10 +22,10 @@ def to_auth(claims: Mapping[str, Any]) -> Auth:
     return Auth(
         user_id,
         username,
-        roles=split_list(claims, "roles"),
-        organizations=split_list(claims, "organizations"),
-        namespaces=split_list(claims, "namespaces"),
-        scopes=split_list(claims, "scope", "scopes"),
+        roles=parse_names(_list(claims, "roles")),
+        organizations=parse_names(_list(claims, "organizations")),
+        namespaces=parse_names(_list(claims, "namespaces")),
+        scopes=[*parse_scopes(_list(claims, "scope")), *parse_scopes(_list(claims, "scopes"))],
         customer_id=_string(claims, "customerID"),
         fullname=_string(claims, "fullname"),
         email=_string(claims, "email"),
@@ -128,6 +104,16 @@ def _string(claims: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise InvalidToken(f"the claim {name} is not a string")
     return value or None
+
+
+def _list(claims: Mapping[str, Any], name: str) -> str | list[str] | None:
+    """Return a list claim. Microkubes' issuers write JSON arrays or strings; null and "" are empty lists."""
+    value = claims.get(name)
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise InvalidToken(f"the claim {name} is neither a string nor a list of strings")
+    return value
 
 
 def _number(claims: Mapping[str, Any], name: str) -> float | None:

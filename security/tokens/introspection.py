@@ -10,6 +10,7 @@ from typing import Any
 from cachetools import LRUCache
 
 from security.auth import Auth
+from security.basic_credentials import encode
 from security.errors import InvalidToken, SecurityException
 from security.json_client import FetchFailed, fetch_json, require_https
 from security.keys.verification_key import LEEWAY_S
@@ -27,7 +28,8 @@ class Introspector:
 
     Args:
         url: The endpoint; https, or http on the loopback interface.
-        client_id: The id of this service at the endpoint (HTTP Basic).
+        client_id: The id of this service at the endpoint. It is sent in HTTP Basic, form-encoded as RFC 6749, section
+            2.3.1, requires, or as it is if the endpoint rejects that.
         client_secret: The secret of this service at the endpoint.
         remember_s: How long to cache an answer, in seconds; 0 disables the cache.
         remember: How many answers to cache.
@@ -45,7 +47,7 @@ class Introspector:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._url = require_https(url)
-        self._client = (client_id, client_secret)
+        self._credentials = _credentials(client_id, client_secret)  # those that the endpoint accepted come first
         self._remember_s = remember_s
         self._now = now
         self._lock = threading.Lock()
@@ -82,7 +84,7 @@ class Introspector:
     def _introspect(self, token: str) -> tuple[dict[str, Any], float]:
         """Return the answer of the endpoint, and until when to cache it."""
         try:
-            answer = fetch_json("POST", self._url, data={"token": token}, auth=self._client)
+            answer = self._fetch(token)
         except FetchFailed as err:
             log.warning("token introspection failed: %s", err)
             raise SecurityException("the token cannot be checked now", 503, {"Retry-After": "1"}) from err
@@ -91,3 +93,25 @@ class Introspector:
             return answer, min(until, expiry(answer))
         except InvalidToken:
             return answer, until
+
+    def _fetch(self, token: str) -> dict[str, Any]:
+        *earlier, last = known = self._credentials
+        for credentials in earlier:
+            try:
+                return fetch_json("POST", self._url, data={"token": token}, auth=credentials)
+            except FetchFailed as err:
+                if err.status != 401:
+                    raise
+        answer = fetch_json("POST", self._url, data={"token": token}, auth=last)
+        self._credentials = [last, *(each for each in known if each != last)]
+        return answer
+
+
+def _credentials(client_id: str, secret: str) -> list[tuple[str, str]]:
+    """Return the form-encoded credentials, and the plain ones if they differ and a header can contain them."""
+    encoded, plain = (encode(client_id), encode(secret)), (client_id, secret)
+    try:
+        "".join(plain).encode("latin-1")
+    except UnicodeEncodeError:
+        return [encoded]
+    return list(dict.fromkeys((encoded, plain)))

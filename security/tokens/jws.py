@@ -6,14 +6,14 @@ signature fits several texts, or two parsers read different tokens. This parser 
 
 import base64
 import binascii
-import json
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from security.errors import InvalidToken
-from security.strict_json import reject_duplicate_names
+from security.strict_json import parse_json
 
 MAX_TOKEN_CHARS = 16_384  # longer tokens are rejected before they are parsed
+TYPES = ("jwt", "at+jwt")  # RFC 7519, section 5.1, and RFC 9068, section 2.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class CompactToken:
 def parse_compact(token: str) -> CompactToken:
     """Parse a compact token.
 
-    The header members `alg` and `kid` are used. Extensions (`crit`, `b64`) are rejected, and keys that the token offers
+    The header members `alg`, `kid` and `typ` are used: a token of another type, such as `logout+jwt`, was issued for
+    another purpose (RFC 8725, section 3.11). Extensions (`crit`, `b64`) are rejected, and keys that the token offers
     (`jwk`, `jku`, `x5u`, `x5c`) are ignored (RFC 8725, section 3.10).
 
     Raises:
@@ -63,10 +64,17 @@ def parse_compact(token: str) -> CompactToken:
         raise InvalidToken("the token needs an unsupported extension")
     if not isinstance(algorithm, str):
         raise InvalidToken("the token names no algorithm")
+    if not _is_access_token(header.get("typ")):
+        raise InvalidToken("the token is of another type (header typ)")
     if kid is not None and not isinstance(kid, str):
         raise InvalidToken("the token's key id is not a string")
     signed = token.rpartition(".")[0].encode()
     return CompactToken(algorithm, kid, signed, _parse_base64url(parts[1]), _parse_base64url(parts[2]))
+
+
+def _is_access_token(typ: object) -> bool:
+    """Return whether the type is missing or one of `TYPES`: a media type, in any case, with or without application/."""
+    return typ is None or (isinstance(typ, str) and typ.lower().removeprefix("application/") in TYPES)
 
 
 def _parse_base64url(part: str) -> bytes:
@@ -82,15 +90,9 @@ def _parse_base64url(part: str) -> bytes:
 
 def _parse_object(data: bytes, part: str) -> dict[str, Any]:
     try:
-        members = json.loads(
-            data.decode("utf-8"), object_pairs_hook=reject_duplicate_names, parse_constant=_reject_constant
-        )
-    except (ValueError, RecursionError) as err:
+        members = parse_json(data)
+    except ValueError as err:
         raise InvalidToken(f"the token's {part} is not JSON with unique member names") from err
     if not isinstance(members, dict):
         raise InvalidToken(f"the token's {part} is not a JSON object")
     return members
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -2,10 +2,9 @@
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 
-from cachetools import LRUCache
 from jwt.api_jws import PyJWS
 
 from security.auth import Auth
@@ -15,12 +14,15 @@ from security.tokens.claims import verify_claims
 from security.tokens.jws import CompactToken, parse_compact
 
 REMEMBERED_TOKENS = 10_000
+MAX_REMEMBERED_CHARS = 4096  # bounds the memory of the cache; longer tokens are verified each time
 
 
 class TokenVerifier:
     """Verifies the signature, the times, the issuer and the audience of signed tokens.
 
-    Verified tokens are cached until they expire or the keys change.
+    Verified tokens are cached until they expire or the keys change. The keys of the cache are the tokens themselves: a
+    digest would cost more than the rest of the lookup, and would protect little, because the memory of the process
+    holds each token when it arrives. The cache is never written to a disk or a log.
 
     Args:
         keys: The source of the trusted keys.
@@ -60,7 +62,22 @@ class TokenVerifier:
         self._now = now
         self._jws = PyJWS(algorithms=sorted(self.algs))
         self._lock = threading.Lock()
-        self._verified: LRUCache[bytes, tuple[Auth, float, int]] = LRUCache(max(1, remember))
+        self._remember = remember
+        # By token: the identity, when it expires, and the generation of the keys. The oldest entry comes first.
+        self._verified: OrderedDict[str, tuple[Auth, float, int]] = OrderedDict()
+
+    def cached(self, token: str) -> Auth | None:
+        """Return the identity of a token that has been verified before; None if `verify` must decide.
+
+        It never blocks and reads no file, so that an event loop may call it.
+        """
+        entry = self._verified.get(token)
+        if entry is None:
+            return None
+        auth, expires, generation = entry
+        if generation != self._keys.current_generation() or expires + self._leeway_s <= self._now():
+            return None
+        return auth
 
     def verify(self, token: str) -> Auth:
         """Return the identity of a token.
@@ -68,9 +85,7 @@ class TokenVerifier:
         Raises:
             InvalidToken: If the token is invalid. The message contains no part of the token.
         """
-        digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        with self._lock:
-            cached = self._verified.get(digest)
+        cached = self._verified.get(token)
         # Parsed before the keys are read: a malformed token must not cause a request for keys.
         parsed = parse_compact(token) if cached is None else None
         generation = self._keys.generation
@@ -80,10 +95,18 @@ class TokenVerifier:
                 raise InvalidToken("the token has expired")
             return auth
         auth, expires = self._verify_uncached(parsed or parse_compact(token))
-        with self._lock:
-            # The generation from before the verification: if the keys changed during it, the entry is already stale.
-            self._verified[digest] = (auth, expires, generation)
+        # The generation from before the verification: if the keys changed during it, the entry is already stale.
+        self._store(token, (auth, expires, generation))
         return auth
+
+    def _store(self, token: str, entry: tuple[Auth, float, int]) -> None:
+        if len(token) > MAX_REMEMBERED_CHARS:
+            return
+        with self._lock:
+            self._verified[token] = entry
+            self._verified.move_to_end(token)  # it may replace an entry with older keys
+            while len(self._verified) > self._remember:
+                self._verified.popitem(last=False)
 
     def _verify_uncached(self, token: CompactToken) -> tuple[Auth, float]:
         self._check_signature(token)

@@ -3,7 +3,7 @@
 import hmac
 from hashlib import blake2b
 
-TAG_BYTES = 16  # a multiple of 8, so that the content behind the tag stays aligned
+TAG_BYTES = 16
 
 
 class ValueSigner:

@@ -1,7 +1,7 @@
 """Selects the Postgres that a command uses, and the user as whom it connects."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import click
 
@@ -35,8 +35,7 @@ def open_postgres(ctx: click.Context, role: Role, embedded: bool = False) -> Ite
     elif _uses_vault(settings, role):
         from service.vault.credentials import lease_credentials
 
-        with ExitStack() as lease, closed_before_termination(lease):
-            credentials = lease.enter_context(lease_credentials(settings.vault, (role,)))
+        with closed_before_termination(lease_credentials(settings.vault, (role,))) as credentials:
             yield _with_login(settings.postgres, role, credentials[role].read())
     else:
         yield settings.postgres

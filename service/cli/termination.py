@@ -3,30 +3,40 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TypeVar
 
 SIGNALS = {signal.SIGTERM, signal.SIGHUP}
 
+Opened = TypeVar("Opened")
+
 
 @contextmanager
-def closed_before_termination(resources: ExitStack) -> Iterator[None]:
-    """Close resources when the process is terminated during the block, then let the signal take its effect.
+def closed_before_termination(resource: AbstractContextManager[Opened]) -> Iterator[Opened]:
+    """Open a resource, and close it at the end of the block or when the process is terminated.
 
-    A thread waits for the signals, because the main thread may be in a statement of Postgres, which does not return for
-    a signal.
+    The signal takes its effect afterwards. A thread waits for it, because the main thread may be in a statement of
+    Postgres, which does not return for a signal. While the resource is opened or closed, signals wait.
     """
-    threading.Thread(target=_close_on_signal, args=(resources,), name="termination", daemon=True).start()
+    resources, lock = ExitStack(), threading.Lock()
+
+    def close() -> None:
+        with lock:
+            resources.close()
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        yield
+        opened = resources.enter_context(resource)
+        threading.Thread(target=_close_on_signal, args=(close,), name="termination", daemon=True).start()
+        yield opened
     finally:
+        close()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _close_on_signal(resources: ExitStack) -> None:
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    received = signal.sigwait(SIGNALS)
-    resources.close()
+def _close_on_signal(close: Callable[[], None]) -> None:
+    received = signal.sigwait(SIGNALS)  # blocked here too: threads inherit the mask
+    close()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     os.kill(os.getpid(), received)

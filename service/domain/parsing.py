@@ -25,9 +25,9 @@ _TIME = re.compile(
 
 
 def _parse_whole_number(text: str, lowest: int, highest: int) -> int:
-    if not re.fullmatch(r"[0-9]{1,19}", text) or not lowest <= int(text) <= highest:
-        raise ValueError(f"expected a whole number from {lowest} to {highest}")
-    return int(text)
+    if len(text) <= 19 and text.isascii() and text.isdigit() and lowest <= (number := int(text)) <= highest:
+        return number
+    raise ValueError(f"expected a whole number from {lowest} to {highest}")
 
 
 def parse_loan_id(text: str) -> int:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from security.files import read_bounded
 from service.gateway.definition import Plugin
 from service.gateway.registrator import RegistrationException
 
@@ -32,7 +33,7 @@ def read_plugins(path: Path) -> Sequence[Plugin]:
         RegistrationException: If the file is unreadable or invalid. The message names the file and the error.
     """
     try:
-        document = yaml.safe_load(path.read_bytes())
+        document = yaml.safe_load(read_bounded(path))
     except OSError as err:
         raise RegistrationException(f"{path} cannot be read: {err.strerror}") from err
     except (yaml.YAMLError, RecursionError, ValueError) as err:

@@ -76,6 +76,7 @@ class Freshness:
         self._fault: str | None = None
         self._floor = 0
         self._round_trip_start = float("-inf")
+        self._fresh = FreshnessCheck(None, self._round_trip_start)  # shared: making one takes a third of a check
         self._changes: OrderedDict[int, tuple[int, int]] = OrderedDict()  # loan -> version, transaction
 
     # Called by the change listener
@@ -93,6 +94,7 @@ class Freshness:
             self._fault = None
             self._floor = xmax
             self._changes.clear()
+            self._fresh = FreshnessCheck(None, started_at)
             self._round_trip_start = started_at
 
     def on_change(self, loan_id: int, version: int, transaction: int) -> None:
@@ -116,6 +118,7 @@ class Freshness:
             started_at: When the round trip began.
         """
         with self._lock:
+            self._fresh = FreshnessCheck(None, started_at)
             self._round_trip_start = started_at
 
     def distrust(self, fault: str | None = None) -> None:
@@ -154,7 +157,8 @@ class Freshness:
             horizon: The timeline's horizon.
         """
         with self._lock:
-            return FreshnessCheck(self._stale_reason(cluster, loan_id, version, horizon), self._round_trip_start)
+            stale_reason = self._stale_reason(cluster, loan_id, version, horizon)
+            return self._fresh if stale_reason is None else FreshnessCheck(stale_reason, self._round_trip_start)
 
     def _stale_reason(self, cluster: str | None, loan_id: int, version: int, horizon: int) -> StaleReason | None:
         if cluster != self._cluster:

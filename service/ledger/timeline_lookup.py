@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from native import Timeline
@@ -29,6 +30,14 @@ class Cache(Protocol):
         ...
 
 
+class ProcessCache(Cache, Protocol):
+    """A cache in this process."""
+
+    def get(self, cluster: str, loan_id: int) -> Timeline | None:
+        """Return the stored timeline of a loan, which may be stale, or None. It does not wait."""
+        ...
+
+
 class LoanSnapshot(NamedTuple):
     """A timeline and the time up to which it is complete.
 
@@ -48,12 +57,16 @@ class TimelineLookup:
     Args:
         primary: The ledger to read when no cached timeline is fresh.
         freshness: Checks cached timelines.
-        caches: The nearest first.
+        caches: The nearest first, which is in this process.
         replica: A ledger that may lag. Its timelines are checked like cached ones.
     """
 
     def __init__(
-        self, primary: Ledger, freshness: Freshness, caches: tuple[Cache, ...] = (), replica: Ledger | None = None
+        self,
+        primary: Ledger,
+        freshness: Freshness,
+        caches: tuple[()] | tuple[ProcessCache, *tuple[Cache, ...]] = (),
+        replica: Ledger | None = None,
     ) -> None:
         self._primary = primary
         self._freshness = freshness
@@ -84,6 +97,13 @@ class TimelineLookup:
             snapshot = found[loan_id]
         if snapshot.timeline.version < min_version:
             raise VersionNotReached(loan_id, snapshot.timeline.version, min_version)
+        return snapshot
+
+    def get_cached(self, loan_id: int) -> LoanSnapshot | None:
+        """Return a fresh timeline of a loan if this process has one. It neither waits nor raises."""
+        snapshot = self._get_from_process(loan_id)
+        if snapshot is not None:
+            self._counters["process"].inc()
         return snapshot
 
     def get_many(self, loan_ids: Sequence[int]) -> dict[int, LoanSnapshot]:
@@ -166,16 +186,17 @@ class TimelineLookup:
         Returns:
             None where the answer does not depend on it: without snapshots, and if all of them are immutable.
         """
-        oldest = min((snapshot.fresh_as_of for snapshot in snapshots), default=IMMUTABLE)
+        if len(snapshots) == 1:
+            oldest = snapshots[0].fresh_as_of
+        else:
+            oldest = min((snapshot.fresh_as_of for snapshot in snapshots), default=IMMUTABLE)
         if oldest == IMMUTABLE:
             return None
-        return datetime.fromtimestamp(time.time() - (self._freshness.now() - oldest), UTC)
+        return _to_datetime(int((time.time() - (self._freshness.now() - oldest)) * 1000))
 
     def _get_fresh(self, loan_id: int) -> LoanSnapshot:
         requested_at = self._freshness.now()
-        snapshot = self._get_from_process(loan_id)
-        if snapshot is not None:
-            self._counters["process"].inc()
+        snapshot = self.get_cached(loan_id)
         while snapshot is None or snapshot.fresh_as_of < requested_at - self._freshness.max_staleness_s:
             # A read that another thread began before this request may return a timeline that is too old for it.
             # The next read begins after the request, so this happens at most once.
@@ -191,8 +212,8 @@ class TimelineLookup:
         cluster = self._freshness.cluster
         if cluster is None or not self._caches:
             return None
-        cached = self._caches[0].get_many(cluster, (loan_id,))
-        return self._select_fresh(cluster, cached).get(loan_id) if cached else None
+        timeline = self._caches[0].get(cluster, loan_id)
+        return None if timeline is None else self._check(cluster, timeline)
 
     def _fetch_one(self, cluster: str | None, loan_id: int) -> LoanSnapshot:
         fresh_as_of = self._freshness.now()
@@ -255,15 +276,17 @@ class TimelineLookup:
         return found
 
     def _select_fresh(self, cluster: str, cached: Mapping[int, Timeline]) -> dict[int, LoanSnapshot]:
-        """Return the timelines that are fresh now, and count the others by reason."""
-        fresh = {}
-        for loan_id, timeline in cached.items():
-            stale_reason, fresh_as_of = self._freshness.check(cluster, loan_id, timeline.version, timeline.horizon)
-            if stale_reason is None:
-                fresh[loan_id] = LoanSnapshot(timeline, fresh_as_of)
-            else:
-                metrics.distrusted.labels(stale_reason).inc()
-        return fresh
+        """Return the timelines that are fresh now."""
+        checked = {loan_id: self._check(cluster, timeline) for loan_id, timeline in cached.items()}
+        return {loan_id: snapshot for loan_id, snapshot in checked.items() if snapshot is not None}
+
+    def _check(self, cluster: str, timeline: Timeline) -> LoanSnapshot | None:
+        """Return the timeline if it is fresh now, else None after counting the reason."""
+        stale_reason, fresh_as_of = self._freshness.check(cluster, timeline.loan_id, timeline.version, timeline.horizon)
+        if stale_reason is None:
+            return LoanSnapshot(timeline, fresh_as_of)
+        metrics.distrusted.labels(stale_reason).inc()
+        return None
 
     def _store(self, cluster: str, found: Mapping[int, LoanSnapshot], caches: tuple[Cache, ...]) -> None:
         if found:
@@ -273,3 +296,8 @@ class TimelineLookup:
 
 def _without(loan_ids: Sequence[int], found: Mapping[int, LoanSnapshot]) -> Sequence[int]:
     return [loan_id for loan_id in loan_ids if loan_id not in found] if found else loan_ids
+
+
+@lru_cache(1024)  # loans that were confirmed together are fresh as of the same time
+def _to_datetime(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

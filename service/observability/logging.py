@@ -2,7 +2,9 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -19,22 +21,49 @@ def configure_logging(level: str) -> None:
 
 
 class _Formatter(logging.Formatter):
-    """Formats lines without the cost of the general formatter; the time is formatted once a second."""
-
-    _last_time = (0, "")
+    """Formats lines without the cost of the general formatter."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (name set by logging)
-        return (
-            f"{self._time(record)},{int(record.msecs):03d} {record.levelname} {record.name} "
-            f"[{getattr(record, 'request_id', '-')}] {record.message}"
-        )
+        id_ = getattr(record, "request_id", "-")
+        return format_line(record.created, record.levelname, record.name, id_, record.message)
 
-    def _time(self, record: logging.LogRecord) -> str:
-        second, text = self._last_time
-        if second != int(record.created):
-            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-            self._last_time = int(record.created), text
-        return text
+
+def format_line(created: float, level: str, logger: str, request: str, message: str) -> str:
+    """Return a line of the log.
+
+    Args:
+        created: The Unix time.
+        level: The level's name.
+        logger: The logger's name.
+        request: The id of the request that the line belongs to.
+        message: The message.
+    """
+    second = int(created)
+    return f"{_format_second(second)},{int((created - second) * 1000):03d} {level} {logger} [{request}] {message}"
+
+
+@lru_cache(8)
+def _format_second(second: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+
+
+def write_lines(lines: Sequence[str]) -> None:
+    """Write formatted lines to the streams of the log, without lines of other threads in between.
+
+    Raises:
+        OSError: If a stream is broken.
+        ValueError: If a stream is closed.
+    """
+    if lines:
+        text = "\n".join(lines) + "\n"
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.acquire()
+                try:
+                    handler.stream.write(text)
+                    handler.flush()
+                finally:
+                    handler.release()
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

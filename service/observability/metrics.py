@@ -3,21 +3,26 @@
 Importing this module opens no files: a value starts when it is first counted or set.
 """
 
-from functools import cache
+from prometheus_client import Counter, Gauge
 
-from prometheus_client import Counter, Gauge, Histogram
-
+from service.observability.batched_counter import BatchedCounter
+from service.observability.batched_histogram import BatchedHistogram
 from service.observability.lazy_gauge import LazyGauge
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"  # unknown routes and methods share one label value, so that clients cannot create more
 _SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-request_duration = Histogram(
+request_duration = BatchedHistogram(
     "loaner_request_duration_seconds",
     "Seconds in the application until the reply is ready, by path pattern, method and status.",
     ("route", "method", "status"),
-    buckets=_SECONDS,
+    bounds=_SECONDS,
+)
+lost_lines = Counter(
+    "loaner_request_log_lost_lines_total",
+    "Lines of the request log that were not written, by state of standard error: blocked or closed.",
+    ("reason",),
 )
 token_requests = Counter(
     "loaner_token_requests_total",
@@ -25,12 +30,12 @@ token_requests = Counter(
     ("outcome",),
 )
 
-timelines = Counter(
+timelines = BatchedCounter(
     "loaner_timelines_total",
     "Timelines of replies by source: process, memcached, replica, primary, or revalidated by one row.",
     ("layer",),
 )
-distrusted = Counter(
+distrusted = BatchedCounter(
     "loaner_distrusted_total",
     "Cached timelines that failed the freshness check, by reason: `floor`, `told`, `silence` or `cluster`.",
     ("reason",),
@@ -95,17 +100,3 @@ build_info = Gauge(
     ("version", "core"),
     multiprocess_mode="livemostrecent",
 )
-
-
-def known_method(method: str) -> str:
-    """Return the method if it is a standard one, else OTHER."""
-    return method if method in METHODS else OTHER
-
-
-@cache
-def request_timer(route: str, method: str, status: str) -> Histogram:
-    """Return the timer of requests with these labels.
-
-    Cached: the lookup by labels takes longer than the measurement. `method` must be bounded by `known_method`.
-    """
-    return request_duration.labels(route, method, status)

@@ -9,6 +9,8 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, REGISTRY, CollectorRegistry, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from service.observability import batches
+
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by the library
 
@@ -47,7 +49,11 @@ def _value_class(folder: Path) -> type[Any]:
 
 
 def render_metrics() -> bytes:
-    """Return all metrics in the Prometheus text format, aggregated over the processes that share the folder."""
+    """Return all metrics in the Prometheus text format, aggregated over the processes that share the folder.
+
+    Counts of the other processes may be missing for as long as their batches last.
+    """
+    batches.flush()
     if values.ValueClass is values.MutexValue:
         return generate_latest(REGISTRY)
     folder = Path(os.environ[_FOLDER_VARIABLE])

@@ -2,7 +2,7 @@
 
 Each promotion starts a WAL timeline with a higher number. Of one system identifier, no server below the highest number
 seen is used any more. The processes of a service share what they have seen in a file of the run directory; nothing is
-remembered beyond the life of the service. docs/decisions/0008-highest-wal-timeline.md has the reasons.
+remembered beyond the life of the service. docs/decisions/0009-highest-wal-timeline.md has the reasons.
 """
 
 import logging

@@ -6,9 +6,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from flask import Flask
-
 from security.frameworks.flask import FlaskSecurity
+from security.providers.remembered import remembered_identities
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
 from service.ledger.change_listener import ChangeListener
@@ -18,23 +17,33 @@ from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
+from service.observability.request_log import RequestLog
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
 from service.postgres.wal_timelines import WalTimelines
-from service.settings import Settings
+from service.settings import PROCESSORS, Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
 from service.tokens.throttle import AttemptThrottle
-from service.web.app import create_app
+from service.web.app import MAX_BODY_BYTES, create_app
+from service.web.door.body import BodyLimits, BodyReader
+from service.web.door.bounded_pool import BoundedPool
+from service.web.door.forwarding import TrustedProxies
+from service.web.door.plain_balance import PlainBalances
+from service.web.door.wsgi_bridge import WsgiBridge
+from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS_FILE = "attempts"  # in the run directory: the throttle's database
 DRAIN_FILE = "draining"  # in the run directory: exists once this instance drains
+HELD_BODY_BYTES = 16 * MAX_BODY_BYTES  # of all bodies that a worker holds at a time
+TOKEN_QUEUE_SIZE = 32  # requests to /token that wait while another one's secret is checked
+PROBE_QUEUE_SIZE = 16
 WAL_TIMELINES_FILE = "wal-timelines"  # in the run directory: the highest WAL timeline that any process has seen
 
 
@@ -44,13 +53,13 @@ def build_lookup(settings: Settings) -> TimelineLookup:
     return TimelineLookup(PostgresLedger(ConnectionPool(settings.postgres)), freshness)
 
 
-def build_app(
+def build_front_door(
     settings: Settings,
     run_directory: Path | None = None,
     credentials: Mapping[Role, CurrentCredentials] | None = None,
     listen: bool = False,
-) -> Flask:
-    """Build the application with Postgres, its caches and the key directory.
+) -> FrontDoor:
+    """Build the application of one process, with Postgres, its caches and the key directory.
 
     An unusable key or client file is logged and skipped: the start has already checked all files, and a replacement
     worker must not fail while the others keep serving.
@@ -60,8 +69,8 @@ def build_app(
         run_directory: A directory that the processes of this service share, for failed attempts at /token, the
             drain file and the highest WAL timeline.
         credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
-        listen: Whether to listen for new events in a background thread, for as long as the process runs. Without it,
-            nothing is served from a cache.
+        listen: Whether to listen for new events, and to write the request log, in background threads for as long as
+            the process runs. Without it, nothing is served from a cache.
 
     Raises:
         SettingsError: If a part cannot be set up.
@@ -92,18 +101,36 @@ def build_app(
     reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
-    return create_app(
+    server = settings.server
+    hashing_threads = max(1, PROCESSORS // server.workers)  # all workers together use each processor once
+    security = FlaskSecurity(key_store=keys).jwt().oauth2().build()
+    app = create_app(
         lookup=lookup,
         calendar=Calendar(settings.server.timezone),
-        security=FlaskSecurity(key_store=keys).jwt().oauth2().build(),
+        security=security,
         health=Health(primary, freshness, timelines, memcached, run_directory and run_directory / DRAIN_FILE),
         issuer=issuer,
-        clients=open_clients(tokens, strict=False),
+        clients=open_clients(tokens, strict=False, hashing_threads=hashing_threads),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
         portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
-        trusted_proxies=settings.server.trusted_proxies,
+    )
+    requests = RequestLog()
+    if listen:
+        requests.start()
+    limits = BodyLimits(MAX_BODY_BYTES, HELD_BODY_BYTES, server.body_timeout_s, server.silence_timeout_s)
+    return FrontDoor(
+        WsgiBridge(app),
+        PlainBalances(lookup, remembered_identities(security.security_chain) if tokens.secure_loans else None),
+        TrustedProxies(server.trusted_proxies),
+        BodyReader(limits),
+        Pools(
+            general=BoundedPool("flask", server.threads, server.queue_size),
+            tokens=BoundedPool("tokens", hashing_threads, TOKEN_QUEUE_SIZE),
+            probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
+        ),
+        requests,
     )

@@ -24,13 +24,14 @@ from service.runtime.gateway_setup import build_definition, build_instance, buil
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
 from service.settings import PostgresSettings, Settings
+from service.standalone.auth_file import write_auth_file
 from service.standalone.environment import (
+    ROOT,
     build_core,
     client_secret,
     ensure_signing_key,
     single_instance_lock,
     standalone,
-    write_auth_file,
 )
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
@@ -153,6 +154,7 @@ def start_standalone(settings: Settings) -> None:
             open_memcached(settings.memcached)
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
             write_auth_file(
+                ROOT / ".auth",
                 JWT=token,
                 CLIENT_ID=tokens.client_id,
                 SECRET=secret.get_secret_value(),

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from security.files import Fingerprint, fingerprint, write_atomic
+from security.files import Fingerprint, fingerprint, read_bounded, write_atomic
 from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import TlsSettings
@@ -105,7 +105,7 @@ def _key(path: str) -> RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateK
 
 def _content(setting: str, path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_bounded(Path(path))
     except OSError as err:
         raise SettingsError(f"{setting}: {path} cannot be read: {err.strerror}") from err
 

@@ -21,7 +21,6 @@ from psycopg2.extensions import connection as Connection
 from pydantic import SecretStr
 
 from security.errors import KeyException
-from security.files import write_atomic
 from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
@@ -157,12 +156,6 @@ def ensure_signing_key(settings: TokenSettings) -> None:
     except (OSError, KeyException) as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     check_keys(settings)
-
-
-def write_auth_file(**values: str) -> None:
-    """Write variables to `.auth`, for `source .auth` in a shell. Only the owner can read the file."""
-    lines = "".join(f"export {name}={value}\n" for name, value in values.items())
-    write_atomic(ROOT / ".auth", lines.encode(), 0o600)
 
 
 def create_database(postgres: EmbeddedPostgres, name: str) -> None:

@@ -12,6 +12,7 @@ from security.files import Fingerprint, fingerprint
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
 from service.settings import TokenSettings
+from service.tokens.background_thread import background_executor
 from service.tokens.clients_file import Client, read_clients
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class ClientRegistry:
         secret: Its secret.
         now: A monotonic clock, in seconds.
         strict: Whether an unusable file is an error at first. Otherwise it is only logged.
+        hashing_threads: How many secrets are checked at a time.
 
     Raises:
         SettingsError: If the file is unusable and `strict` is set.
@@ -40,11 +42,13 @@ class ClientRegistry:
         secret: SecretStr | None = None,
         now: Callable[[], float] = time.monotonic,
         strict: bool = True,
+        hashing_threads: int = 1,
     ) -> None:
         self._path = path
         self._now = now
         self._own = [Client(client_id=client_id, secret_hash=hash_secret(secret.get_secret_value()))] if secret else []
         self._dummy = Client(client_id="-", secret_hash=hash_secret("-"))
+        self._hashing = background_executor("argon2", hashing_threads)
         self._lock = threading.Lock()
         self._fingerprint: Fingerprint | None = None
         self._last_error = ""
@@ -70,7 +74,8 @@ class ClientRegistry:
     def authenticate(self, client_id: str, secret: str) -> Client | None:
         """Return the client if the secret is right. An unknown name takes as long as a wrong secret."""
         client = self.by_name().get(client_id)
-        is_right = matches(secret, (client or self._dummy).secret_hash)
+        # Argon2 takes a processor for a while, and must not take it from requests.
+        is_right = self._hashing.submit(matches, secret, (client or self._dummy).secret_hash).result()
         return client if is_right else None
 
     def _reload_if_changed(self) -> None:
@@ -112,12 +117,13 @@ class ClientRegistry:
         self._clients, self._fingerprint = clients, found
 
 
-def open_clients(settings: TokenSettings, strict: bool = True) -> ClientRegistry:
+def open_clients(settings: TokenSettings, strict: bool = True, hashing_threads: int = 1) -> ClientRegistry:
     """Open the registry of the clients in the settings.
 
     Args:
         settings: Names the clients file and the additional client.
         strict: Whether an unusable file is an error. Otherwise it is only logged.
+        hashing_threads: How many secrets are checked at a time.
 
     Raises:
         SettingsError: If the file is unusable and `strict` is set.
@@ -125,4 +131,6 @@ def open_clients(settings: TokenSettings, strict: bool = True) -> ClientRegistry
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
         log.warning("CLIENTS_FILE: %s does not exist; create it with: service.py client add NAME", path)
-    return ClientRegistry(path, settings.client_id, settings.client_secret, strict=strict)
+    return ClientRegistry(
+        path, settings.client_id, settings.client_secret, strict=strict, hashing_threads=hashing_threads
+    )

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from security.files import locked, write_atomic
+from security.files import locked, read_bounded, write_atomic
 from security.secret_hash import PATTERN, hash_secret
-from security.strict_json import reject_duplicate_names
+from security.strict_json import parse_json
 from service.errors import SettingsError
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
 
+MAX_BYTES = 20_000_000  # about 50,000 clients
 _PLAINTEXT_FIELDS = ("secret", "client_secret", "password", "pw")
 
 
@@ -25,6 +26,13 @@ def _check_word(text: str) -> str:
     # RFC 6749, appendix A.4. Microkubes joins several words with commas or spaces.
     if not re.fullmatch(r"[\x21\x23-\x2B\x2D-\x5B\x5D-\x7E]+", text):
         raise ValueError("expected printable ASCII without spaces, commas, quotes or backslashes")
+    return text
+
+
+def _check_name(text: str) -> str:
+    # A token joins names with commas, and its readers ignore spaces around each one.
+    if not text or "," in text or text != text.strip() or not text.isprintable():
+        raise ValueError("expected a name without commas, control characters or spaces around it")
     return text
 
 
@@ -47,6 +55,7 @@ def check_words(field: str, words: Sequence[str]) -> tuple[str, ...]:
 
 
 Words = tuple[Annotated[str, AfterValidator(_check_word)], ...]
+Names = tuple[Annotated[str, AfterValidator(_check_name)], ...]
 
 
 class Client(BaseModel):
@@ -57,9 +66,9 @@ class Client(BaseModel):
     client_id: Name
     secret_hash: Annotated[str, AfterValidator(_check_hash)]
     scopes: Words = Field(default=READ, min_length=1)
-    roles: Words = ()
-    organizations: Words = ()
-    namespaces: Words = ()
+    roles: Names = ()
+    organizations: Names = ()
+    namespaces: Names = ()
 
     def subject(self) -> Subject:
         """Return the subject of its tokens."""
@@ -79,10 +88,10 @@ def read_clients(path: Path) -> list[Client]:
         SettingsError: If the file is unusable. The message names each wrong field, but shows no value.
     """
     try:
-        document = json.loads(path.read_bytes(), object_pairs_hook=reject_duplicate_names)
+        document = parse_json(read_bounded(path, MAX_BYTES).decode("utf-8-sig"))
     except OSError as err:
         raise SettingsError(f"CLIENTS_FILE: {path} cannot be read: {err.strerror}") from err
-    except (ValueError, RecursionError) as err:
+    except ValueError as err:
         reason = f"line {err.lineno}: {err.msg}" if isinstance(err, json.JSONDecodeError) else str(err)
         raise SettingsError(f"CLIENTS_FILE: {path} is not JSON: {reason}") from None
     try:

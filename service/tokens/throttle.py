@@ -13,6 +13,7 @@ import logging
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -59,21 +60,12 @@ class AttemptThrottle:
         self._lock = threading.Lock()
         self._locks = [threading.Lock() for _ in range(LOCKS)]
         try:
-            self._open(path)
+            self._database = _open(path or ":memory:")
         except sqlite3.Error as err:
             log.error("shared attempt store unavailable, counting failures per process: %s", err)
-            self._open(None)
-
-    def _open(self, path: Path | None) -> None:
-        self._database = sqlite3.connect(
-            path or ":memory:", timeout=1.0, isolation_level="IMMEDIATE", check_same_thread=False
-        )
-        # The counts must survive a killed process, but not the machine.
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = OFF")
-        # expires: when the bucket is empty again, or when the exemption ends
-        self._database.execute("CREATE TABLE IF NOT EXISTS buckets (key BLOB PRIMARY KEY, expires REAL) WITHOUT ROWID")
-        self._database.execute("CREATE INDEX IF NOT EXISTS buckets_expires ON buckets (expires)")
+            self._database = _open(":memory:")
+        # A worker uses the database until its process ends, so the interpreter closes it then.
+        self._close = weakref.finalize(self, self._database.close)
 
     def serialize(self, client_id: str, address: str) -> threading.Lock:
         """Return the lock to hold from `retry_after_s` until the outcome is recorded."""
@@ -93,16 +85,26 @@ class AttemptThrottle:
                 log.error("cannot read failed attempts, so this one is allowed: %s", err)
                 return 0
 
-    def record_failure(self, client_id: str, address: str) -> None:
-        """Count a failed attempt."""
+    def record_failure(self, client_id: str, address: str, guesses: int = 1) -> None:
+        """Count a failed attempt.
+
+        Args:
+            client_id: The name that was tried.
+            address: Where the attempt came from.
+            guesses: How many secrets the attempt tried. Each of them delays the next attempt.
+        """
         now = self._now()
         self._write(
             ("DELETE FROM buckets WHERE expires <= ?", (now,)),
             *(
                 (
-                    "INSERT INTO buckets VALUES (?1, ?2)"
-                    " ON CONFLICT (key) DO UPDATE SET expires = min(expires + ?3, ?4)",
-                    (key, now + bucket.leak_s, bucket.leak_s, now + bucket.burst * bucket.leak_s),
+                    "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET expires = min(expires + ?, ?)",
+                    (
+                        key,
+                        now + guesses * bucket.leak_s,
+                        guesses * bucket.leak_s,
+                        now + (bucket.burst + guesses - 1) * bucket.leak_s,
+                    ),
                 )
                 for bucket, key in _buckets(client_id, address)
             ),
@@ -110,12 +112,12 @@ class AttemptThrottle:
 
     def record_success(self, client_id: str, address: str) -> None:
         """Exempt the client at this address from the wider limits for TRUST_S seconds."""
-        exempt = "INSERT INTO buckets VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET expires = ?2"
+        exempt = "INSERT INTO buckets VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET expires = excluded.expires"
         self._write((exempt, (_key("trust", client_id, _network(address)), self._now() + TRUST_S)))
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        self._close()
 
     def _expiry(self, key: bytes) -> float:
         row = self._database.execute("SELECT expires FROM buckets WHERE key = ?", (key,)).fetchone()
@@ -129,6 +131,21 @@ class AttemptThrottle:
                         self._database.execute(statement, values)
             except sqlite3.Error as err:
                 log.error("cannot record an attempt: %s", err)
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=1.0, isolation_level="IMMEDIATE", check_same_thread=False)
+    try:
+        # The counts must survive a killed process, but not the machine.
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        # expires: when the bucket is empty again, or when the exemption ends
+        database.execute("CREATE TABLE IF NOT EXISTS buckets (key BLOB PRIMARY KEY, expires REAL) WITHOUT ROWID")
+        database.execute("CREATE INDEX IF NOT EXISTS buckets_expires ON buckets (expires)")
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
 def _buckets(client_id: str, address: str) -> list[tuple[_Bucket, bytes]]:

@@ -20,9 +20,6 @@ from service.tokens.throttle import AttemptThrottle
 from service.web import error_handlers
 from service.web.access import guard
 from service.web.health import Health
-from service.web.middleware.fast_balance import FastBalance
-from service.web.middleware.request_log import RequestLog
-from service.web.middleware.trusted_proxies import TrustedProxies
 from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
@@ -71,7 +68,6 @@ def create_app(
     attempts: AttemptThrottle,
     poster: LedgerWriter | None = None,
     secure_loans: bool = True,
-    trusted_proxies: str = "",
 ) -> Flask:
     """Create the application from its parts. It reads no settings and opens nothing.
 
@@ -88,7 +84,6 @@ def create_app(
         attempts: Throttles guesses of clients' secrets.
         poster: Posts to the ledger; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
-        trusted_proxies: Networks whose X-Forwarded-* headers are trusted, separated by ", ".
     """
     app = _Application(
         "service.web",
@@ -112,9 +107,6 @@ def create_app(
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    chain = security.security_chain if secure_loans else None
-    logged_app = RequestLog(FastBalance(app.wsgi_app, lookup, chain))
-    app.wsgi_app = TrustedProxies(logged_app, trusted_proxies)  # type: ignore[method-assign]
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
     guard(app, security, open_blueprints)

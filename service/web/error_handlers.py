@@ -17,6 +17,7 @@ from service.errors import (
     LoanExists,
     OutcomeUnknown,
     PostingRefused,
+    RequestRefused,
     TimeNotReached,
     UnknownLoan,
     VersionChanged,
@@ -78,6 +79,8 @@ def to_response(err: Exception) -> Response:
             return problem_response(412, str(err), "version-changed", loan_id=err.loan_id, version=err.version)
         case TimeNotReached():
             return problem_response(412, str(err), "time-not-reached", known_until=err.until)
+        case RequestRefused():
+            return _refusal_response(err)
         case DatabaseUnavailable():
             return _unavailable_response(err)
         case HTTPException():
@@ -99,6 +102,13 @@ def _unavailable_response(err: DatabaseUnavailable) -> Response:
     else:
         response = problem_response(503, "the ledger is temporarily unavailable; retry later", "unavailable")
     response.headers["Retry-After"] = str(err.retry_after_s)
+    return response
+
+
+def _refusal_response(err: RequestRefused) -> Response:
+    response = problem_response(err.status, str(err))
+    if err.retry_after_s is not None:
+        response.headers["Retry-After"] = str(err.retry_after_s)
     return response
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -81,6 +82,7 @@ def to_json(
     return body, ledger_headers("application/json", body, as_of, version)
 
 
+@lru_cache(1024)  # of many replies, the time is the same
 def as_of_header(as_of: datetime) -> tuple[str, str]:
     """Return the header that says that every event committed before a time is included."""
     return "As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")

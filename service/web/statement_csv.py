@@ -29,7 +29,7 @@ def statement_csv(
     """Return the CSV in chunks of some hundred rows.
 
     The rows are a header, `opening`, one for each entry, and `closing`. If the provenance cannot be read any more, the
-    CSV ends without `closing`.
+    CSV ends without `closing`, with the error.
 
     Args:
         statement: The statement.
@@ -55,7 +55,7 @@ def statement_csv(
                 found = read_provenance(tx_ids_of(entries))
             except DatabaseUnavailable as err:
                 log.warning("statement of loan %d: CSV ended early: %s", statement.loan_id, err)
-                return
+                raise  # so that the reply does not end like a whole one
             add_provenance(entries, found)
         yield _rows([row(entry) for entry in entries])
     yield _rows([balance_row("closing", date_range.last.isoformat(), statement.closing)])

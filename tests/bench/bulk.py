@@ -17,9 +17,9 @@ from service.bulk_load.sample import SampleLoan
 from service.settings import PROCESSORS
 from service.web.schemas.balance_batch import MAX_BALANCES
 from tests.bench.contender import Contender, fetch, running
-from tests.bench.http import create_token
-from tests.bench.ledger import END, MIDDLE, balance_path, build_sample, expected_reply, loaded_postgres
-from tests.bench.wrk import UnexpectedReply, wrk
+from tests.bench.ledger import END, MIDDLE, balance_path, build_sample, create_token, expected_reply, loaded_postgres
+from tests.bench.wrk import UnexpectedReply, require_wrk, wrk
+from tests.bench.wrk_scripts import InTurn
 
 PATH = "/api/v1/balances"
 TARGET_PER_S = 200_000  # balances per second
@@ -34,6 +34,7 @@ LOANS, DAYS = 1000, MAX_BALANCES // 1000
 @click.option("--workers", default=min(PROCESSORS, 2), help="Worker processes of the server.")
 def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
     """Measure balances per second of batch and single requests."""
+    require_wrk()
     loans = build_sample()[:LOANS]
     days = [MIDDLE.replace(day=day) for day in range(1, DAYS)] + [END]
     ids = [loan.loan_id for loan in loans]
@@ -47,15 +48,15 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
         settings = stack.enter_context(loaded_postgres(loans, folder)) | {"keys_dir": str(folder), "workers": workers}
         headers = {"Authorization": f"Bearer {create_token(folder)}"}
         paths = [balance_path(loan) for loan in loans]
-        origin = stack.enter_context(running(Contender("bulk", paths), settings, folder / "log"))
+        origin = stack.enter_context(running(Contender("bulk", paths), settings, folder / "log")).origin
         batch_headers = headers | {"Content-Type": "application/json"}
         for body in bodies.values():
             _check(fetch(origin + PATH, batch_headers, orjson.dumps(body)), loans, days)
         rates: dict[str, list[float]] = {name: [] for name in (SINGLE, *bodies)}
         for round_ in range(rounds + 1):
-            runs = {SINGLE: wrk(origin, paths, headers, seconds, 16).per_s}
+            runs = {SINGLE: wrk(origin, InTurn(paths), headers, seconds, 16).per_s}
             for name, body in bodies.items():
-                run = wrk(origin, [PATH], batch_headers, seconds, connections, orjson.dumps(body))
+                run = wrk(origin, InTurn([PATH], orjson.dumps(body)), batch_headers, seconds, connections)
                 runs[name] = run.per_s * MAX_BALANCES
             for name, per_s in runs.items():
                 rates[name] += [per_s] if round_ else []  # round 0 fills the caches of all workers

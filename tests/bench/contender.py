@@ -48,23 +48,36 @@ class Contender:
     serve: Callable[[Settings], None] = serve_loans
 
 
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that runs.
+
+    Args:
+        origin: Scheme, host and port.
+        pid: The id of its main process, whose descendants are its other processes.
+    """
+
+    origin: str
+    pid: int
+
+
 @contextmanager
-def running(contender: Contender, shared: dict[str, object], log: Path) -> Iterator[str]:
-    """Run a contender, and yield its origin.
+def running(contender: Contender, shared: dict[str, object], log: Path) -> Iterator[RunningServer]:
+    """Run a contender.
 
     Args:
         contender: The server to run.
         shared: Settings that all contenders have in common.
         log: The file for its standard error.
     """
-    settings = load_settings(**{"listen_host": HOST, "port": free_port(), **contender.overrides, **shared})
+    settings = load_settings(**{"listen_host": HOST, "port": free_port(), **shared, **contender.overrides})
     spawn = multiprocessing.get_context("spawn")  # inherits no state, like a process started from a shell
     process = spawn.Process(target=_run_in_session, args=(partial(contender.serve, settings), log))
     process.start()
     origin = f"http://{HOST}:{settings.server.port}"
     try:
         _wait_until_up(process, origin, log)
-        yield origin
+        yield RunningServer(origin, process.pid)
     finally:
         _stop(process)
 

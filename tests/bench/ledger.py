@@ -1,13 +1,16 @@
-"""Sample loans in a real PostgreSQL server, and the replies expected for them."""
+"""Sample loans in a real PostgreSQL server, the token that reads them, and the replies expected for them."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import jwt
 import orjson
 
+from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
 from service.bulk_load.sample import SampleLoan, sample_loans
 from service.domain.money import to_decimal_string
@@ -74,3 +77,12 @@ def loaded_postgres(loans: list[SampleLoan], folder: Path) -> Iterator[dict[str,
         yield given_settings(Settings(postgres=settings))
     finally:
         postgres.stop()
+
+
+def create_token(folder: Path) -> str:
+    """Create key pairs in a directory, and return an access token that may read loans."""
+    for name in ("loaner", "platform"):
+        write_key_pair(folder, name)
+    now = int(time.time())
+    claims = {"iat": now, "exp": now + 86_400, "userId": "u1", "username": "ann@example.com", "scopes": "api:read"}
+    return jwt.encode(claims, (folder / "platform").read_bytes(), algorithm="RS256")

@@ -25,9 +25,9 @@ from service.bulk_load.sample import sample_loans
 from service.postgres.connect import connect
 from service.settings import PostgresSettings, Settings, given_settings
 from tests.bench.contender import Contender, running
-from tests.bench.http import create_token
-from tests.bench.ledger import EVENTS, LOANS, balance_path
-from tests.bench.wrk import wrk
+from tests.bench.ledger import EVENTS, LOANS, balance_path, create_token
+from tests.bench.wrk import require_wrk, wrk
+from tests.bench.wrk_scripts import InTurn
 from tests.fakes.memcached import memcached
 from tests.fakes.replica import Server, primary_of_its_own, reaching, replica_of
 
@@ -42,9 +42,9 @@ ALONE, REPLICA, RING, BOTH = "primary", "primary, replica", "primary, ring", "pr
 @click.option("--connections", default=16, help="Concurrent connections in total.")
 def main(seconds: int, rounds: int, connections: int) -> None:
     """Measure each deployment, and print its rate and its ratios to one instance and to the primary alone."""
-    for program in ("wrk", "memcached"):
-        if shutil.which(program) is None:
-            sys.exit(f"{program} is not installed. Run `apt install {program}` or `brew install {program}`.")
+    require_wrk()
+    if shutil.which("memcached") is None:
+        sys.exit("memcached is not installed. Run `apt install memcached` or `brew install memcached`.")
     with ExitStack() as stack, ThreadPoolExecutor(INSTANCES) as callers:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
@@ -56,7 +56,7 @@ def main(seconds: int, rounds: int, connections: int) -> None:
         def measure(instances: list[str], seconds: int) -> float:
             """Return the total requests per second of the instances."""
             share = connections // len(instances)
-            runs = [callers.submit(wrk, origin, paths, headers, seconds, share) for origin in instances]
+            runs = [callers.submit(wrk, origin, InTurn(paths), headers, seconds, share) for origin in instances]
             return sum(run.result().per_s for run in runs)
 
         rates: dict[tuple[str, int], list[float]] = {}
@@ -110,7 +110,7 @@ def _start_instances(stack: ExitStack, primary: Server, folder: Path) -> dict[st
         for number in range(INSTANCES):
             contender = Contender(f"{name} {number}", [], overrides)
             log = folder / f"{contender.name}.log"
-            origins.setdefault(name, []).append(stack.enter_context(running(contender, shared, log)))
+            origins.setdefault(name, []).append(stack.enter_context(running(contender, shared, log)).origin)
     return origins
 
 

@@ -1,27 +1,24 @@
-"""Runs wrk against a list of paths."""
+"""Runs wrk."""
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Requests are built before the clock starts, also for a single path, so that wrk's overhead is the same in all runs.
-_SCRIPT = """
-local paths = { %s }
-local requests, at = {}, 0
-function init()
-   for number, path in ipairs(paths) do requests[number] = wrk.format("%s", path, nil, %s) end
-end
-function request()
-   at = at %% #requests + 1
-   return requests[at]
-end
+from tests.bench.wrk_scripts import Requests
+
+TIMEOUT_S = 10  # of a request, after which it has failed
+
+_DONE = """
 function done(summary, latency)
    local errors = summary.errors
    local failed = errors.connect + errors.read + errors.write + errors.timeout
    io.stderr:write(string.format(
-      '{"requests": %%d, "error_statuses": %%d, "failed": %%d, "us": %%d, "p50_us": %%d, "p99_us": %%d}',
+      '{"requests": %d, "error_statuses": %d, "failed": %d, "us": %d, "p50_us": %d, "p99_us": %d}',
       summary.requests, errors.status, failed, summary.duration, latency:percentile(50), latency:percentile(99)))
 end
 """
@@ -36,44 +33,77 @@ class Run:
     """The result of one run.
 
     Args:
-        per_s: Requests per second.
+        requests: The number of replies.
+        seconds: The duration.
         p50_ms: Median latency.
         p99_ms: 99th percentile of the latency.
+        wrk_cpu_s: The processor time of wrk itself.
     """
 
-    per_s: float
+    requests: int
+    seconds: float
     p50_ms: float
     p99_ms: float
+    wrk_cpu_s: float
+
+    @property
+    def per_s(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds
+
+
+def require_wrk() -> None:
+    """Exit with a hint if wrk is not installed."""
+    if shutil.which("wrk") is None:
+        sys.exit("wrk is not installed. Run `apt install wrk` or `brew install wrk`.")
 
 
 def wrk(
-    origin: str, paths: list[str], headers: dict[str, str], seconds: float, connections: int, body: bytes | None = None
+    origin: str,
+    requests: Requests,
+    headers: dict[str, str],
+    seconds: float,
+    connections: int,
+    *,
+    threads: int = 1,
+    pause_ms: int = 0,
+    allow_errors: bool = False,
 ) -> Run:
-    """Request the paths in turn.
+    """Send requests for a time.
 
     Args:
         origin: Scheme, host and port.
-        paths: The paths to request.
+        requests: What to send.
         headers: Headers of each request.
         seconds: The duration, rounded to at least 1 whole second.
         connections: Concurrent connections.
-        body: The body of POST requests; None for GET requests.
+        threads: Threads of wrk.
+        pause_ms: The pause of each connection before a request.
+        allow_errors: Whether replies may have an error status.
 
     Raises:
-        UnexpectedReply: If a request failed or had an error status.
+        UnexpectedReply: If a request failed, or had an error status that is not allowed.
     """
     options = [argument for name, value in headers.items() for argument in ("-H", f"{name}: {value}")]
-    with TemporaryDirectory() as folder:
-        script = Path(folder) / "paths.lua"
-        body_file = Path(folder) / "body"
-        body_file.write_bytes(body or b"")
-        method, content = ("GET", "nil") if body is None else ("POST", f'io.open("{body_file}", "rb"):read("*a")')
-        script.write_text(_SCRIPT % (", ".join(f'"{path}"' for path in paths), method, content))
-        completed = subprocess.run(
-            ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script), *options, origin],
-            check=True, capture_output=True, text=True, timeout=seconds + 30,
-        )  # fmt: skip
-    result = json.loads(completed.stderr)
-    if result["error_statuses"] or result["failed"] or not result["requests"]:
-        raise UnexpectedReply(f"{origin}{paths[0]}: {result}")
-    return Run(result["requests"] / result["us"] * 1e6, result["p50_us"] / 1000, result["p99_us"] / 1000)
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        delay = f"function delay() return {pause_ms} end\n" if pause_ms else ""
+        (folder / "script.lua").write_text(requests.script(folder) + delay + _DONE)
+        with (folder / "result").open("w") as result, (folder / "report").open("w") as report:
+            process = subprocess.Popen(
+                ["wrk", f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s", f"--timeout={TIMEOUT_S}s",
+                 "-s", str(folder / "script.lua"), *options, origin],
+                stdout=report, stderr=result,
+            )  # fmt: skip
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        text = (folder / "result").read_text()
+    if process.returncode:
+        raise UnexpectedReply(f"wrk {origin}: exit code {process.returncode}: {text}")
+    found = json.loads(text)
+    if found["failed"] or not found["requests"] or (found["error_statuses"] and not allow_errors):
+        raise UnexpectedReply(f"{origin} {requests}: {found}"[:1000])
+    return Run(
+        found["requests"], found["us"] / 1e6, found["p50_us"] / 1000, found["p99_us"] / 1000,
+        usage.ru_utime + usage.ru_stime,
+    )  # fmt: skip

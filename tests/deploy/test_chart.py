@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from service import __version__
 from service.gateway.plugins_file import read_plugins
-from service.runtime.server import DEREGISTER_TIMEOUT_S, STOP_TIMEOUT_S
+from service.runtime.graceful_shutdown import DEREGISTER_TIMEOUT_S
+from service.runtime.server import KILL_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, all_settings, given_settings, load_settings
 from service.vault.session import REVOKE_TIMEOUT_S
 from tests.deploy.chart import (
@@ -407,7 +408,7 @@ def test_startup_probe_allows_enough_time(values):
 def test_grace_period_allows_enough_time_to_stop(values):
     manifests = rendered(values)
     drain_s = float(one(manifests, "ConfigMap")["data"]["DRAIN_S"])
-    needs = drain_s + DEREGISTER_TIMEOUT_S + STOP_TIMEOUT_S + 2 * REVOKE_TIMEOUT_S
+    needs = drain_s + DEREGISTER_TIMEOUT_S + KILL_TIMEOUT_S + 2 * REVOKE_TIMEOUT_S
     grace = serving(manifests)["terminationGracePeriodSeconds"]
     assert needs + 5 <= grace <= math.ceil(needs) + 15
 

@@ -14,9 +14,9 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 import requests
 
-from service.runtime.bootstrap import build_app
 from tests.conftest import ROOT, served
 from tests.fakes.certificates import write_certificate
+from tests.support.application import build_app
 from tests.support.processes import free_port
 
 __all__ = ["served"]

@@ -15,9 +15,9 @@ from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.postgres.pool import ConnectionPool
-from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 SOME = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

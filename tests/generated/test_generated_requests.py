@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from service.runtime.bootstrap import build_app
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, list_operations, send_generated_requests
+from tests.support.application import build_app
 
 EXAMPLES = int(os.environ.get("LOANER_GENERATED", "25"))
 FEW = max(1, EXAMPLES // 5)  # if nearly every request is rejected

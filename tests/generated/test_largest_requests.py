@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import ROOT
 from tests.generated.generated_requests import DOCUMENT, list_operations
+from tests.support.application import build_app
 
 # A printable character outside the Basic Multilingual Plane: JSON escapes it as two surrogates, 12 bytes.
 LONGEST = "\U0001d7d8"

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.generated.generated_requests import DOCUMENT, is_problem, list_operations
+from tests.support.application import build_app
 
 JSON = "application/json"
 PATH_VALUES = {"loan_id": "1", "date": "2020-02-29"}

@@ -3,6 +3,7 @@
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request
@@ -22,6 +23,14 @@ def _swagger_ui() -> Path:
     return Path(spec.submodule_search_locations[0]) / "templates" / "swagger"
 
 
+def _content_security_policy(nonce: str) -> str:
+    """Return the policy of the page: it loads and calls only this service, and runs only its own scripts."""
+    return (
+        f"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'nonce-{nonce}'; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
 def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -> Blueprint:
     """Build the blueprint `documentation`, which describes all routes of an application.
 
@@ -36,8 +45,13 @@ def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -
         return redirect(f"{request.script_root}/api/v1")
 
     @routes.get("/api/v1", strict_slashes=False)
-    def page() -> str:
-        return render_template("documentation.html", base=f"{request.script_root}/api/v1/")
+    def page() -> Response:
+        nonce = token_urlsafe(16)
+        text = render_template("documentation.html", base=f"{request.script_root}/api/v1/", nonce=nonce)
+        response = Response(text)
+        response.headers["Content-Security-Policy"] = _content_security_policy(nonce)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
 
     @routes.get("/api/v1/openapi.json")
     def document() -> Response:

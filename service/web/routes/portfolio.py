@@ -114,5 +114,6 @@ def _start_csv(day: date, head: str, chunks: Iterator[list[LoanBalance]]) -> Ite
             yield from (chunk.encode("ascii") for chunk in rows)
         except DatabaseUnavailable as err:
             log.warning("portfolio of %s: CSV ended early, without totals: %s", day, err)
+            raise  # so that the reply does not end like a whole one
 
     return stream()

@@ -9,6 +9,8 @@ from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from security.basic_credentials import readings
+from security.names import parse_scopes
 from service.errors import InvalidRequest, NoSigningKey
 from service.observability import metrics
 from service.tokens.client_registry import ClientRegistry
@@ -133,15 +135,16 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
         """Issue an access token to a client.
 
         The request is a form with OAuth2 client credentials (RFC 6749, section 4.4), with the client in the form or
-        in HTTP Basic, or JSON with `user` and `pw`. Without `scope`, the token has all scopes of the client. Unknown
+        in HTTP Basic, or JSON with `user` and `pw`. In HTTP Basic, the id and the secret are form-encoded (section
+        2.3.1); a secret that is not is accepted too. Without `scope`, the token has all scopes of the client. Unknown
         parameters beside a form are ignored, as RFC 6749, section 3.2, requires.
         """
         try:
             if not issuer.can_sign() or not clients:
                 raise NoSigningKey
-            client_id, secret, scope = _parse_credentials()
+            client_id, secrets, scope = _parse_credentials()
             with attempts.serialize(client_id, request.remote_addr or ""):
-                client = _authenticate(clients, attempts, client_id, secret)
+                client = _authenticate(clients, attempts, client_id, secrets)
             scopes = _grant_scopes(client, scope)
             signed = issuer.issue(client.subject(), scopes)
         except NoSigningKey:
@@ -165,8 +168,14 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
     return routes
 
 
-def _parse_credentials() -> tuple[str, str, object]:
-    """Return the client's id, its secret and the requested scope.
+def busy_response() -> Response:
+    """Return the reply to a request while too many others are being checked."""
+    metrics.token_requests.labels("slow_down").inc()
+    return _error_response(_TokenError("slow_down", "too many requests for tokens; retry later", 429, 1))
+
+
+def _parse_credentials() -> tuple[str, list[str], object]:
+    """Return the client's id, the readings of its secret, and the requested scope.
 
     Raises:
         _TokenError: If the request is malformed or has no credentials.
@@ -182,26 +191,30 @@ def _parse_credentials() -> tuple[str, str, object]:
         client_id, secret = members.get("user"), members.get("pw")
         if not isinstance(client_id, str) or not isinstance(secret, str):
             raise _TokenError("invalid_request", 'expected JSON such as {"user": "name", "pw": "secret"}')
+        secrets = [secret]
     else:
         members = request.form.to_dict()
         if any(len(request.form.getlist(name)) > 1 for name in members):  # RFC 6749, section 3.2
             raise _TokenError("invalid_request", "duplicate parameter")
         basic = request.authorization if request.authorization and request.authorization.type == "basic" else None
-        client_id = basic.username if basic else members.get("client_id")
-        secret = basic.password if basic else members.get("client_secret")
-        if basic and ("client_secret" in members or members.get("client_id") not in (None, basic.username)):
+        if basic:
+            # No id contains the characters of an escape, so only the decoded one can be right.
+            client_id, secrets = readings(basic.username or "")[0], readings(basic.password or "")
+        else:
+            client_id, secrets = members.get("client_id", ""), [members.get("client_secret", "")]
+        if basic and ("client_secret" in members or members.get("client_id") not in (None, client_id)):
             raise _TokenError("invalid_request", "use only one client authentication method")  # section 2.3
         if members.get("grant_type") is None:
             raise _TokenError("invalid_request", "grant_type is missing; expected client_credentials")
         if members["grant_type"] != "client_credentials":
             raise _TokenError("unsupported_grant_type", "grant_type: expected client_credentials")
-    if not client_id or not secret:
+    if not client_id or not all(secrets):
         raise _TokenError("invalid_client", _WRONG, 401)
-    return client_id, secret, members.get("scope")
+    return client_id, secrets, members.get("scope")
 
 
-def _authenticate(clients: ClientRegistry, attempts: AttemptThrottle, client_id: str, secret: str) -> Client:
-    """Return the client if the secret is right.
+def _authenticate(clients: ClientRegistry, attempts: AttemptThrottle, client_id: str, secrets: list[str]) -> Client:
+    """Return the client if a reading of the secret is right. Each wrong one counts as a guess.
 
     Raises:
         _TokenError: If it is not, or after too many failed attempts.
@@ -211,9 +224,9 @@ def _authenticate(clients: ClientRegistry, attempts: AttemptThrottle, client_id:
     if retry_after_s:
         # RFC 6749 has no error for this case; RFC 8628, section 3.5, has one.
         raise _TokenError("slow_down", f"too many failed attempts; retry in {retry_after_s} s", 429, retry_after_s)
-    client = clients.authenticate(client_id, secret)
+    client = next(filter(None, (clients.authenticate(client_id, secret) for secret in secrets)), None)
     if client is None:
-        attempts.record_failure(client_id, address)
+        attempts.record_failure(client_id, address, guesses=len(secrets))
         raise _TokenError("invalid_client", _WRONG, 401)
     attempts.record_success(client_id, address)
     return client
@@ -225,10 +238,10 @@ def _grant_scopes(client: Client, requested: object) -> list[str]:
     Raises:
         _TokenError: If the client may not have a requested scope.
     """
-    scope = requested or " ".join(client.scopes)
-    if not isinstance(scope, str) or not set(scope.split()) <= set(client.scopes):
+    scopes = parse_scopes(requested) if isinstance(requested, str) else None if requested else ()
+    if scopes is None or not set(scopes) <= set(client.scopes):
         raise _TokenError("invalid_scope", f"scope: this client may request {' '.join(client.scopes)}")
-    return list(dict.fromkeys(scope.split())) or list(client.scopes)
+    return list(scopes or client.scopes)
 
 
 def _error_response(err: _TokenError) -> Response:

@@ -1,6 +1,8 @@
 """Timelines: compared with the decimal model, at the limits of 32 and 64 bits, and read from invalid bytes."""
 
+import gc
 import struct
+import sys
 from dataclasses import replace
 
 import pytest
@@ -207,6 +209,55 @@ def test_bytes_have_the_documented_layout(core):
         *(12, 13, 14),
         *(FEE, PAYMENT, FEE | REVERSAL),
     )
+
+
+def test_bytes_have_the_same_layout_on_a_big_endian_machine(core, monkeypatch):
+    here = bytes(REVERSED.build(core))
+    monkeypatch.setattr(sys, "byteorder", "big")  # native integers stay as they are, so each column is swapped
+    swapped = bytes(REVERSED.build(core))
+    assert swapped[:64] == here[:64]
+    columns = "3q3q3q3q3I3I3i3B"
+    assert struct.unpack_from(">" + columns, swapped, 64) == struct.unpack_from("<" + columns, here, 64)
+    timeline = core.Timeline(swapped)
+    assert bytes(timeline) == swapped
+    assert timeline.balances_at([10, 12, 13, 14]) == [100_00, 105_00, 100_00, 95_00]
+    assert bytes(timeline.with_horizon(99)) != swapped
+    assert timeline.with_horizon(99).events(0, 3) == timeline.events(0, 3)
+
+
+def test_bytes_of_a_bytes_object_are_not_copied(core):
+    data = bytes(SMALL.build(core))
+    assert bytes(core.Timeline(data)) is data
+
+
+def test_columns_outlive_the_timeline_and_cannot_be_written(core):
+    kinds, running, links = core.Timeline(bytes(REVERSED.build(core))).columns(14)
+    gc.collect()
+    assert (list(kinds), list(running), list(links)) == (
+        [FEE, PAYMENT, FEE | REVERSAL],
+        [105_00, 100_00, 95_00],
+        [3, 0, 1],
+    )
+    assert [view.format for view in (kinds, running, links)] == ["B", "q", "I"]
+    for view in (kinds, running, links):
+        with pytest.raises(TypeError, match="read-only"):
+            view[0] = 1
+
+
+def test_a_currency_is_shared_by_all_timelines(core):
+    data = bytes(SMALL.build(core))
+    assert core.Timeline(data).currency is core.Timeline(data).currency
+
+
+@pytest.mark.parametrize(("ledger", "links"), [(SMALL, 0), (REVERSED, sys.getsizeof(bytes(3 * 4)))])
+def test_the_size_of_a_timeline_includes_its_bytes(core, ledger, links):
+    timeline = ledger.build(core)
+    besides = sys.getsizeof(timeline) - sys.getsizeof(bytes(timeline)) - links
+    if core.build == "compiled":
+        assert 0 < besides <= 176  # one object, which the garbage collector need not visit
+        assert not gc.is_tracked(timeline)
+    else:
+        assert besides > 8 * sys.getsizeof(memoryview(b""))
 
 
 def test_events_show_version_time_and_both_ends_of_a_reversal(core):

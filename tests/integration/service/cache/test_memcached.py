@@ -18,7 +18,7 @@ import pytest
 from pymemcache.client.base import Client, PooledClient
 
 from native import LAYOUT_VERSION
-from service.cache import open_memcached
+from service.cache import TimelineLru, open_memcached
 from service.cache.circuit_breaker import FAILURE_THRESHOLD
 from service.cache.memcached import MAX_ITEM_BYTES, MemcachedTimelines
 from service.cache.signed_value import ValueSigner
@@ -124,7 +124,7 @@ def test_a_timeline_of_the_previous_layout_is_read_again(server, raw, opened, ma
     freshness = Freshness(max_staleness_s=10)
     freshness.on_listen("a", 5, time.monotonic())
     for _ in range(2):
-        assert TimelineLookup(database, freshness, caches=(timelines,)).get(1).timeline.version == 3
+        assert TimelineLookup(database, freshness, caches=(TimelineLru(0), timelines)).get(1).timeline.version == 3
     assert database.reads == 1
     assert "ignoring the malformed timeline of loan 1: unsupported timeline layout 1" in caplog.text
     assert bytes(cached(timelines, "a", 1)) == bytes(make())

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -113,6 +115,27 @@ def test_a_denied_role_is_one_line_that_names_path_and_role(vault, variables):
     assert line.startswith(
         f"Error: Vault at {vault.url}: database/creds/owner as the AppRole app: permission denied; a policy"
     )
+    assert set(vault.tokens) == {"root-token"}
+
+
+@pytest.mark.parametrize("where", ["/login", "/creds/admin", "/revoke-self"])
+def test_a_command_that_is_terminated_while_vault_answers_leaves_no_user(settings, vault, variables, where):
+    ask, reached = vault.answer, threading.Event()
+
+    def answer(method, path, token, body):
+        reply = ask(method, path, token, body)
+        if path.endswith(where):
+            reached.set()
+            time.sleep(1)  # the command has not received the reply when the signal arrives
+        return reply
+
+    vault.answer = answer
+    with started("close", "--list", **variables) as (process, read_log):
+        assert reached.wait(30), read_log()
+        process.send_signal(signal.SIGTERM)
+        expected = {-signal.SIGTERM, 0} if where == "/revoke-self" else {-signal.SIGTERM}  # it is done by then
+        assert process.wait(20) in expected, read_log()
+    assert roles(settings) == set()
     assert set(vault.tokens) == {"root-token"}
 
 

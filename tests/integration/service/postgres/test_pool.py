@@ -13,9 +13,9 @@ from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
 from service.postgres.pool import RECYCLE_S, ConnectionPool
 from service.postgres.prepared import Prepared
-from service.runtime.bootstrap import build_app
 from service.settings import PoolSettings
 from tests.conftest import sql
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 PROCESS = "SELECT pg_backend_pid()"

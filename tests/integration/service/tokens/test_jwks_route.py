@@ -6,8 +6,8 @@ import pytest
 
 from security import JwksKeys, OAuth2Provider, Request, Response, ThreadLocalSecurityContext
 from security.keys.rotation import PUBLISH_S, KeyRing
-from service.runtime.bootstrap import build_app
 from tests.fakes.http_server import serving
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 

@@ -1,11 +1,13 @@
 """Clients request tokens as in RFC 6749, or with Loaner's JSON."""
 
 import base64
+import re
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 ID, SECRET = "loaner-client", "s3cret-of-the-client"
@@ -112,3 +114,41 @@ def test_without_a_signing_key_tokens_are_not_issued(served, keys_dir, tmp_path)
 def test_a_body_that_is_too_large_is_rejected(client):
     reply = client.post("/token", data={"grant_type": "x" * MAX_BODY_BYTES})
     assert (reply.status_code, reply.content_type) == (413, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    "secret", ["50% off + tax", "a+b", "a%2Bb", "%", "p@ss:w/rd&=", "\u00a3\u20ac", "a b", "plain-._~"]
+)
+def test_secret_in_basic_may_contain_any_character(served, secret):
+    """RFC 6749, section 2.3.1: the id and the secret are form-encoded; many clients send them as they are."""
+    client = build_app(with_changes(served, secret=secret)).test_client()
+    in_lower_case = re.sub("%..", lambda escape: escape[0].lower(), quote_plus(secret))
+    for shown in (quote_plus(secret), quote(secret, safe=""), in_lower_case, secret):
+        reply = client.post("/token", data={"grant_type": "client_credentials"}, headers=basic(ID, shown))
+        assert reply.status_code == 200, shown
+    encoded_id = basic(ID.replace("-", "%2D"), quote_plus(secret))
+    assert client.post("/token", data={"grant_type": "client_credentials"}, headers=encoded_id).status_code == 200
+    # A form is decoded once, and JSON is not encoded.
+    assert client.post("/token", data=form(client_secret=secret)).status_code == 200
+    assert client.post("/token", json={"user": ID, "pw": secret}).status_code == 200
+    if quote_plus(secret) != secret:
+        assert client.post("/token", data=form(client_secret=quote_plus(secret))).status_code == 401
+        assert client.post("/token", json={"user": ID, "pw": quote_plus(secret)}).status_code == 401
+
+
+def test_secret_with_two_readings_counts_as_two_guesses(served):
+    client = build_app(served).test_client()
+    statuses = [
+        client.post("/token", data={"grant_type": "client_credentials"}, headers=basic(ID, f"a+{n}")).status_code
+        for n in range(5)
+    ]
+    assert statuses == [401, 401, 401, 429, 429]
+
+
+def test_scopes_may_be_separated_by_commas(client):
+    assert client.post("/token", data=form(scope="api:read,api:read")).json["scope"] == "api:read"
+    assert client.post("/token", data=form(scope="api:read,api:write")).json["error"] == "invalid_scope"
+    assert client.post("/token", data=form(scope="api:read\tapi:read")).json["error"] == "invalid_scope"
+    assert (
+        client.post("/token", json={"user": ID, "pw": SECRET, "scope": ["api:read"]}).json["error"] == "invalid_scope"
+    )

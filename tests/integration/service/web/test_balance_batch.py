@@ -9,9 +9,9 @@ from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.postgres.pool import ConnectionPool
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from service.web.schemas.balance_batch import MAX_BALANCES
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 from tests.unit.service.ledger.test_timeline_lookup import FakeCache
 
@@ -140,6 +140,9 @@ class RecordingStore:
     def rows(self, query, parameters=()):
         self.calls.append(query.name)
         return self.store.rows(query, parameters)
+
+    def get(self, cluster, loan_id):
+        return self.store.get(cluster, loan_id)
 
     def get_many(self, cluster, loan_ids):
         self.calls.append(list(loan_ids))

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.ledger.event_log import EventFilter
-from service.runtime.bootstrap import build_app
 from service.web.pagination import EventsCursor, parse_events_cursor
 from tests.conftest import sql
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 EVENTS = "/api/v1/loan/1/events"

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from service.runtime.bootstrap import build_app
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 pytestmark = pytest.mark.shared_ledger
@@ -107,8 +107,7 @@ def test_a_token_without_api_read_is_403(client, make_token, scopes):
     assert "api:read" in reply.json["message"]
 
 
-def test_every_route_is_secured_unless_it_is_listed_as_public(served):
-    app = build_app(served)
+def test_every_route_is_secured_unless_it_is_listed_as_public(served, bare_app):
     public_routes = {
         "/",
         "/token",
@@ -120,8 +119,8 @@ def test_every_route_is_secured_unless_it_is_listed_as_public(served):
         "/api/v1/openapi.json",
         "/.well-known/jwks.json",
     }
-    client = app.test_client()
-    for rule in app.url_map.iter_rules():
+    client = build_app(served).test_client()
+    for rule in bare_app.url_map.iter_rules():
         if rule.rule in public_routes or rule.endpoint == "documentation.static":
             continue
         path = rule.rule

@@ -8,9 +8,9 @@ from pydantic import SecretStr
 from native import IMPLEMENTATION
 from service import __version__
 from service.errors import SettingsError
-from service.runtime.bootstrap import build_app
 from service.tokens.key_setup import check_keys, open_keys, warn_about_permissions
 from tests.conftest import sql
+from tests.support.application import build_app
 from tests.support.processes import free_port
 from tests.support.settings import with_changes
 

@@ -10,10 +10,10 @@ from decimal import Decimal
 import pytest
 
 from native import FEE, INTEREST, PAYMENT, REVERSAL, day_number
-from service.runtime.bootstrap import build_app
 from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
 from tests.models.oracle import Event, Ledger
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 PROBLEM = "application/problem+json"

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from service.errors import SettingsError
-from service.runtime.bootstrap import build_app
 from service.settings import load_settings
+from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 pytestmark = pytest.mark.shared_ledger

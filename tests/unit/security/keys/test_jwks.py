@@ -92,7 +92,7 @@ def test_unusable_keys_are_skipped(provider, issuer, caplog):
     secret = {"kty": "oct", "kid": "one", "k": "c2VjcmV0"}
     issuer.keys = [
         secret, jwk(SMALL, "small"), jwk(SECOND, "one", use="enc"), "not a key", {"kty": "RSA", "kid": "bad", "n": 1},
-        {"kty": "EC", "kid": "odd", "crv": "P-1"}, jwk(FIRST, "one", alg="HS256"),
+        {"kty": "EC", "kid": "odd", "crv": "P-1"}, jwk(FIRST, "one", alg="RS256"),
     ]  # fmt: skip
     assert ask(provider, token()).user_id == "ann"
     with pytest.raises(InvalidToken):

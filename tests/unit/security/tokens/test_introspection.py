@@ -1,5 +1,6 @@
 """Token introspection: answers, their cache, and failures of the server."""
 
+import base64
 import json
 from types import SimpleNamespace
 from urllib.parse import parse_qs
@@ -171,3 +172,79 @@ def test_unusable_key_fails_the_provider(tmp_path):
     (tmp_path / "odd.pub").write_text("invalid")
     with pytest.raises(KeyException, match=r"odd\.pub"):
         OAuth2Provider(KeyStore(tmp_path))
+
+
+@pytest.fixture
+def strict_server():
+    """An endpoint that accepts only `server.accepted` as credentials in HTTP Basic."""
+    state = SimpleNamespace(accepted="", shown=[])
+
+    def answer(method, path, headers, body):
+        shown = base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode("latin-1")
+        state.shown.append(shown)
+        return (200, b'{"active": true, "sub": "ann"}') if shown == state.accepted else (401, b"{}")
+
+    with serving(answer) as url:
+        state.url = url
+        yield state
+
+
+SPECIAL = "p%+ /\u00e9"
+ENCODED, PLAIN = "loaner%3A1:p%25%2B+%2F%C3%A9", f"loaner:1:{SPECIAL}"
+
+
+def special(server, secret=SPECIAL):
+    return OAuth2Provider(introspector=Introspector(server.url, "loaner:1", secret, remember_s=0))
+
+
+# RFC 6749, section 2.3.1: "the client password is encoded using the same algorithm and used as the password."
+def test_credentials_are_form_encoded(strict_server):
+    strict_server.accepted = ENCODED
+    provider = special(strict_server)
+    for _ in range(2):
+        assert ask(provider, "good")
+    assert strict_server.shown == [ENCODED, ENCODED]
+
+
+def test_endpoint_that_expects_plain_credentials_gets_them(strict_server):
+    strict_server.accepted = PLAIN
+    provider = special(strict_server)
+    for _ in range(3):
+        assert ask(provider, "good")
+    assert strict_server.shown == [ENCODED, PLAIN, PLAIN, PLAIN]
+    strict_server.accepted = ENCODED  # another server takes over
+    for _ in range(2):
+        assert ask(provider, "good")
+    assert strict_server.shown[4:] == [PLAIN, ENCODED, ENCODED]
+
+
+def test_rejected_credentials_are_503(strict_server):
+    for secret, attempts in ((SPECIAL, 2), ("\u20ac", 1)):  # a header cannot contain the last one as it is
+        strict_server.shown.clear()
+        with pytest.raises(SecurityException) as caught:
+            ask(special(strict_server, secret), "good")
+        assert caught.value.status_code == 503
+        assert len(strict_server.shown) == attempts
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_other_errors_do_not_cause_another_attempt(server, clock, status):
+    server.status = status
+    with pytest.raises(SecurityException):
+        ask(OAuth2Provider(introspector=Introspector(server.url, "loaner", "p%", now=clock)), "good")
+    assert len(server.requests) == 1
+
+
+def test_answer_with_a_duplicate_member_is_not_used(server, clock):
+    """RFC 8259, section 4: the behavior of software that receives such an object is unpredictable."""
+    server.tokens["good"] = b'{"active": false, "active": true, "sub": "ann"}'
+    with pytest.raises(SecurityException) as caught:
+        ask(OAuth2Provider(introspector=introspector(server, clock)), "good")
+    assert caught.value.status_code == 503
+
+
+def test_credentials_without_special_characters_are_tried_once(server, clock):
+    server.status = 401
+    with pytest.raises(SecurityException):
+        ask(OAuth2Provider(introspector=introspector(server, clock)), "good")
+    assert len(server.requests) == 1

@@ -84,6 +84,15 @@ def with_header(**members: object) -> str:
 
 ES_TOKEN = jwt.encode(CLAIMS, EC, algorithm="ES256")
 ES_DER = EC.sign(ES_TOKEN.rpartition(".")[0].encode(), ec.ECDSA(hashes.SHA256()))
+ES_RAW = base64.urlsafe_b64decode(ES_TOKEN.rpartition(".")[2] + "==")
+ORDER = bytes.fromhex("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551")
+
+
+def es256(signature: bytes) -> str:
+    """Return the token of the curve's key with another signature."""
+    return f"{ES_TOKEN.rpartition('.')[0]}.{b64(signature)}"
+
+
 MALFORMED = {
     # unsigned
     **{
@@ -124,6 +133,12 @@ MALFORMED = {
     "crit, empty": with_header(crit=[]),
     "b64 false": with_header(b64=False, crit=["b64"]),
     "b64 without crit": with_header(b64=False),
+    "b64 true": with_header(b64=True),
+    "crit null": with_header(crit=None),
+    "an unknown extension": with_header(
+        crit=["http://example.com/UNDEFINED"], **{"http://example.com/UNDEFINED": True}
+    ),
+    "typ of another kind": with_header(typ="logout+jwt"),
     **{
         f"kid {kid!r}": with_header(kid=kid)
         for kid in (
@@ -174,6 +189,12 @@ MALFORMED = {
     "a duplicate member in the payload": rs256(
         {"alg": "RS256"}, json.dumps(CLAIMS).replace("{", '{"exp": 1, ', 1).encode()
     ),
+    "a duplicate member within a member": rs256(
+        {"alg": "RS256"}, json.dumps(CLAIMS).replace("{", '{"a": [{"b": 1, "b": 2}], ', 1).encode()
+    ),
+    "a duplicate member with an escape": rs256(b'{"alg":"RS256","\\u0061lg":"RS256"}', CLAIMS),
+    "an unpaired surrogate": with_claims(username="a\ud800"),
+    "an unpaired surrogate in a name": with_claims(**{"\udfff": 1}),
     "a duplicate member in the header": rs256(b'{"alg":"none","alg":"RS256"}', CLAIMS),
     "a payload that is a list": rs256({"alg": "RS256"}, [CLAIMS]),
     "a payload that is null": rs256({"alg": "RS256"}, b"null"),
@@ -194,9 +215,17 @@ MALFORMED = {
     "base64 in place of base64url": f"{HEAD}.{PAYLOAD}.{base64.b64encode(RAW).decode()}",
     "a zero byte before the signature": f"{HEAD}.{PAYLOAD}.{b64(bytes(1) + RAW)}",
     "a zero byte after the signature": f"{HEAD}.{PAYLOAD}.{b64(RAW + bytes(1))}",
-    "an ECDSA signature in DER": f"{ES_TOKEN.rpartition('.')[0]}.{b64(ES_DER)}",
-    "an ECDSA signature of zeros": f"{ES_TOKEN.rpartition('.')[0]}.{b64(bytes(64))}",
-    "an ECDSA signature out of range": f"{ES_TOKEN.rpartition('.')[0]}.{b64(bytes.fromhex('ff' * 64))}",
+    "an ECDSA signature in DER": es256(ES_DER),
+    "an ECDSA algorithm in lower case": part({"alg": "es256"}) + ES_TOKEN[ES_TOKEN.index(".") :],
+    "an ECDSA signature that is too short": es256(ES_RAW[:-1]),
+    "an ECDSA signature that is too long": es256(ES_RAW + bytes(1)),
+    "an ECDSA signature with padded halves": es256(bytes(1) + ES_RAW[:32] + bytes(1) + ES_RAW[32:]),
+    "an ECDSA signature without r": es256(bytes(32) + ES_RAW[32:]),
+    "an ECDSA signature without s": es256(ES_RAW[:32] + bytes(32)),
+    "an ECDSA signature of the group's order": es256(ORDER + ORDER),
+    "an empty ECDSA signature": es256(b""),
+    "an ECDSA signature of zeros": es256(bytes(64)),
+    "an ECDSA signature out of range": es256(bytes.fromhex("ff" * 64)),
     # altered or truncated
     "another payload": f"{HEAD}.{part({**CLAIMS, 'username': 'root'})}.{SIGNATURE}",
     "another header": f"{part({'alg': 'RS256', 'a': 1})}.{PAYLOAD}.{SIGNATURE}",

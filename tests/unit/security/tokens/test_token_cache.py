@@ -88,7 +88,7 @@ def test_cache_size_is_bounded(keys_dir, make_token):
     provider = JWTProvider(KeyStore(keys_dir), remember=5)
     for number in range(20):
         ask(provider, make_token(jti=str(number)))
-    assert len(provider._verifier._verified) == 5
+    assert len(provider.verifier._verified) == 5
 
 
 def test_token_without_expiry_is_accepted_if_configured(keys_dir, make_token):

@@ -2,9 +2,11 @@
 
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import REGISTRY
 
 from native import FEE, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached
@@ -12,6 +14,7 @@ from service.ledger.freshness import Freshness
 from service.ledger.repository import NOTHING_CACHED
 from service.ledger.single_flight import SingleFlight
 from service.ledger.timeline_lookup import TimelineLookup
+from service.observability import batches
 from tests.fakes.clocks import Clock
 
 MAX_STALENESS_S = 5
@@ -69,6 +72,18 @@ class FakeCache(dict):
             self[cluster, timeline.loan_id] = timeline
 
 
+@contextmanager
+def counted(label, metric="loaner_timelines_total", name="layer"):
+    """Yield a function that returns by how much a counter has increased."""
+
+    def value():
+        batches.flush()
+        return REGISTRY.get_sample_value(metric, {name: label}) or 0
+
+    before = value()
+    yield lambda: value() - before
+
+
 @pytest.fixture
 def clock():
     return Clock(100.0)
@@ -102,6 +117,45 @@ def test_a_timeline_in_the_shared_cache_is_copied_to_the_near_one(layers):
     lookup.get(1)
     assert primary.reads == []
     assert near.get("c", 1) is far.get("c", 1)
+
+
+def test_a_timeline_in_the_process_is_returned_without_reading_elsewhere(layers):
+    near, far, primary, lookup = layers
+    near.put_many("c", [timeline(3, 10)])
+    far.put_many("c", [timeline(3, 10, loan_id=2)])
+    with counted("process") as hits:
+        found = lookup.get_cached(1)
+    assert (found.timeline, found.fresh_as_of) == (near.get("c", 1), 100.0)
+    assert hits() == 1
+    with counted("process") as hits, counted("memcached") as far_hits:
+        assert [lookup.get_cached(loan_id) for loan_id in (2, 3)] == [None, None]
+    assert (hits(), far_hits()) == (0, 0)
+    assert primary.reads == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "spoil"),
+    [
+        ("floor", lambda freshness, clock: freshness.on_listen("c", 11, clock())),
+        ("told", lambda freshness, clock: freshness.on_change(1, 4, 11)),
+        ("silence", lambda freshness, clock: setattr(clock, "now", clock.now + MAX_STALENESS_S)),
+    ],
+)
+def test_a_stale_timeline_in_the_process_is_counted_and_not_returned(layers, freshness, clock, reason, spoil):
+    near, _, primary, lookup = layers
+    near.put_many("c", [timeline(3, 10)])
+    spoil(freshness, clock)
+    with counted("process") as hits, counted(reason, "loaner_distrusted_total", "reason") as distrusted:
+        assert lookup.get_cached(1) is None
+    assert (hits(), distrusted()) == (0, 1)
+    assert primary.reads == []
+
+
+def test_nothing_in_the_process_is_used_without_a_listener_or_a_cache(freshness, clock):
+    near = FakeCache()
+    near.put_many(None, [timeline(3, 10)])
+    assert TimelineLookup(FakeLedger(), Freshness(MAX_STALENESS_S, now=clock), (near,)).get_cached(1) is None
+    assert TimelineLookup(FakeLedger(), freshness).get_cached(1) is None
 
 
 def test_a_notified_version_is_read_from_the_primary(layers, freshness):

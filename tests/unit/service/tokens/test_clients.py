@@ -64,7 +64,11 @@ def test_clients_can_be_added_and_removed(path):
         (Subject("a b"), "client_id"),
         (Subject("a", scopes=()), "scopes"),
         (Subject("a", scopes=("api:read,api:write",)), "scopes[0]"),
-        (Subject("a", roles=("x", "y z")), "roles[1]"),
+        (Subject("a", scopes=("api:read", "api:write api:admin")), "scopes[1]"),
+        (Subject("a", roles=("x", "y,z")), "roles[1]"),
+        (Subject("a", organizations=(" Acme",)), "organizations[0]"),
+        (Subject("a", namespaces=("",)), "namespaces[0]"),
+        (Subject("a", namespaces=("a\nb",)), "namespaces[0]"),
     ],
 )
 def test_values_that_a_token_cannot_contain_are_rejected(path, subject, field):

@@ -1,7 +1,11 @@
 """Guessing secrets is throttled; other clients are not affected."""
 
+import gc
 import sqlite3
+import subprocess
+import sys
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,7 +21,9 @@ def clock():
 
 @pytest.fixture
 def attempts(clock):
-    return AttemptThrottle(now=clock)
+    throttle = AttemptThrottle(now=clock)
+    yield throttle
+    throttle.close()
 
 
 def guess(attempts, times: int, client: str = "reports", address: str = "10.0.0.1") -> int:
@@ -39,6 +45,22 @@ def test_after_five_failures_a_client_may_try_once_every_ten_seconds(attempts, c
     assert guess(attempts, 1000) == 1
     clock.now += 50
     assert guess(attempts, 1000) == 5
+
+
+def test_each_guess_of_an_attempt_counts(attempts, clock):
+    """An attempt that tries two secrets must not double the rate of guesses."""
+    guesses = 0
+    for _ in range(100):
+        if not attempts.retry_after_s("reports", "10.0.0.1"):
+            attempts.record_failure("reports", "10.0.0.1", guesses=2)
+            guesses += 2
+    assert guesses == 6
+    for _ in range(1000):
+        clock.now += 1
+        if not attempts.retry_after_s("reports", "10.0.0.1"):
+            attempts.record_failure("reports", "10.0.0.1", guesses=2)
+            guesses += 2
+    assert guesses == 6 + 1000 / 10
 
 
 def test_rejected_attempts_do_not_extend_the_wait(attempts, clock):
@@ -151,3 +173,50 @@ def test_attempts_are_allowed_if_the_database_fails(tmp_path, clock, caplog):
     attempts.record_success("reports", "10.0.0.1")
     assert caplog.text.count("cannot read failed attempts") == 1
     assert caplog.text.count("cannot record an attempt") == 2
+
+
+def test_statements_run_without_warnings(tmp_path, clock):
+    """Python 3.12.1 and later warn of numbered placeholders with a sequence of values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        attempts = AttemptThrottle(tmp_path / "attempts", clock)
+        guess(attempts, 10)
+        attempts.record_success("reports", "10.0.0.1")
+        attempts.record_success("reports", "10.0.0.1")
+        attempts.close()
+
+
+def test_every_connection_is_closed(tmp_path, clock, monkeypatch):
+    """Python 3.13 and later warn of open connections, which nobody sees in a finalizer."""
+    opened = []
+
+    class Connection(sqlite3.Connection):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            opened.append(self)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: connect(*args, factory=Connection, **options))
+    (tmp_path / "broken").write_bytes(b"not a database" * 100)
+    for path in (tmp_path / "broken", tmp_path / "attempts", None):
+        attempts = AttemptThrottle(path, clock)
+        attempts.close()
+        attempts.close()
+        del attempts
+    AttemptThrottle(None, clock)  # dropped without close()
+    gc.collect()
+    assert len(opened) == 5
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
+def test_interpreter_closes_the_database_at_its_end(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from service.tokens.throttle import AttemptThrottle;"
+        " attempts = AttemptThrottle(Path(sys.argv[1])); attempts.record_failure('a', '10.0.0.1')"
+    )
+    path = tmp_path / "attempts"
+    ended = subprocess.run([sys.executable, "-X", "dev", "-c", code, path], capture_output=True, text=True, check=True)
+    assert "ResourceWarning" not in ended.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["attempts"]  # closing removes the write-ahead log

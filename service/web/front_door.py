@@ -1,0 +1,141 @@
+"""The ASGI application that the server calls: every request passes here, whole, before Flask sees it.
+
+It holds no thread while a request or a reply is on the network, so slow and silent clients do not keep others waiting.
+Plain balances of cached loans are answered here; everything else runs in Flask, in bounded pools of threads.
+"""
+
+import logging
+from dataclasses import dataclass
+from time import perf_counter
+
+from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
+from service.observability.request_id import ID_HEADERS, accept_id
+from service.observability.request_log import RequestLog
+from service.web.door.body import BodyReader
+from service.web.door.bounded_pool import BoundedPool
+from service.web.door.exchange import Exchange, Receive, Send
+from service.web.door.forwarding import TrustedProxies
+from service.web.door.framing import Headers, Scope, check_framing, has_body, read_headers
+from service.web.door.plain_balance import PlainBalances, Question
+from service.web.door.wsgi_bridge import ReaderLeft, WsgiBridge, build_environ
+from service.web.error_handlers import to_response
+from service.web.routes.token import busy_response
+
+log = logging.getLogger(__name__)
+
+_ID_HEADERS = {name.encode(): None for name in ID_HEADERS}.keys()  # in order of preference
+CLIENT_CLOSED = 499  # in the log, as nginx writes it: the client left before the reply ended
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Where Flask runs. Each kind of request has its own threads, so that none keeps another waiting.
+
+    Args:
+        general: All other requests.
+        tokens: Requests to /token, each of which costs a processor for a while.
+        probes: Requests to /ready and /metrics.
+    """
+
+    general: BoundedPool
+    tokens: BoundedPool
+    probes: BoundedPool
+
+
+class FrontDoor:
+    """The ASGI application.
+
+    Args:
+        bridge: Calls Flask.
+        balances: Answers plain requests for balances.
+        proxies: Knows where requests came from.
+        bodies: Reads bodies.
+        pools: Where Flask runs.
+        requests: Logs and measures requests.
+    """
+
+    def __init__(
+        self,
+        bridge: WsgiBridge,
+        balances: PlainBalances,
+        proxies: TrustedProxies,
+        bodies: BodyReader,
+        pools: Pools,
+        requests: RequestLog,
+    ) -> None:
+        self._bridge = bridge
+        self._balances = balances
+        self._proxies = proxies
+        self._bodies = bodies
+        self._requests = requests
+        self._general = pools.general
+        # /healthcheck only replies, so it does not leave the event loop.
+        self._pools: dict[str, BoundedPool | None] = {
+            "/healthcheck": None, "/ready": pools.probes, "/metrics": pools.probes, "/token": pools.tokens,
+        }  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI 3.0)."""
+        started = perf_counter()
+        exchange = Exchange(receive, send, self._requests.next_id())
+        try:
+            headers = self._admit(exchange, scope)
+            question = self._balances.match(scope, headers)
+            if question is None:
+                await self._call_flask(exchange, scope, headers)
+            else:
+                await self._answer_plainly(exchange, question)
+        except ReaderLeft:
+            exchange.status = CLIENT_CLOSED
+        except Exception as err:
+            if not exchange.status:
+                closes = isinstance(err, RequestRefused) and err.closes
+                await exchange.send_response(exchange.call(to_response, err), closes)
+            elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
+                exchange.call(log.exception, "a reply failed midway")
+            # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
+        finally:
+            address = scope["client"][0] if exchange.origin is None else exchange.origin.address
+            self._requests.record(
+                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
+                perf_counter() - started, exchange.id,
+            )  # fmt: skip
+
+    def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
+        """Check the head of a request, and return its headers."""
+        headers = read_headers(scope)
+        check_framing(scope, headers)
+        exchange.origin = self._proxies.origin(scope["client"][0], scope["scheme"], headers)
+        if exchange.origin.trusted and not _ID_HEADERS.isdisjoint(headers):
+            exchange.id = _received_id(headers) or exchange.id
+        return headers
+
+    async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
+        exchange.route = question.route
+        snapshot = self._balances.get_cached(question.loan_id)
+        if snapshot is None:
+            snapshot = await self._general.run(exchange.call, self._balances.get, question.loan_id)
+        body, headers = self._balances.reply(question, snapshot)
+        await exchange.send(200, headers, body)
+
+    async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
+        path = scope["path"]
+        body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
+        try:
+            assert exchange.origin is not None  # the request has been admitted
+            environ = build_environ(scope, headers, exchange.origin, body)
+            await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
+        except ServiceBusy:
+            if path != "/token":
+                raise
+            await exchange.send_response(busy_response())
+        finally:
+            self._bodies.release(body)
+
+
+def _received_id(headers: Headers) -> str | None:
+    for name in _ID_HEADERS:
+        value = headers.get(name)
+        if value is not None and (accepted := accept_id(value)):
+            return accepted
+    return None
