@@ -78,8 +78,7 @@ class ConnectionPool:
     """Runs queries over a bounded number of connections.
 
     A reader repeats a query once if the connection is lost. Other roles never repeat a statement that may have been
-    executed. A connection to a replica that becomes the primary stays in use until it reaches its maximum age: a
-    primary's data is never older.
+    executed. The pool does not notice that a replica becomes the primary; `PostgresLedger` does.
 
     Args:
         settings: The servers, and the default login.
@@ -239,7 +238,8 @@ class ConnectionPool:
 
     def _denied(self, err: Exception) -> DatabaseUnavailable:
         if isinstance(err, CredentialsRefused):
-            metrics.database_refusals.labels("down").inc()
+            if self._connector.has_changing_credentials:  # otherwise it is counted already
+                metrics.database_refusals.labels("down").inc()
             return err
         denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
         return _unavailable("forbidden", f"{denied}: {first_line(err)}")
@@ -312,11 +312,10 @@ class ConnectionPool:
     def _open(self) -> Session:
         try:
             connection = self._connector.connect()
-        except CredentialsRefused:
-            raise  # new ones may arrive any moment
         except DatabaseUnavailable as err:
-            metrics.database_refusals.labels("down").inc()
-            self._down = (self._now() + RECONNECT_DELAY_S, str(err))
+            if not (isinstance(err, CredentialsRefused) and self._connector.has_changing_credentials):
+                metrics.database_refusals.labels("down").inc()
+                self._down = (self._now() + RECONNECT_DELAY_S, str(err))
             raise
         self._down = None
         return connection
