@@ -26,13 +26,13 @@ from service.runtime.tls import read_certificate
 from service.settings import PostgresSettings, Settings
 from service.standalone.auth_file import write_auth_file
 from service.standalone.environment import (
-    ROOT,
     build_core,
     client_secret,
     ensure_signing_key,
     single_instance_lock,
     standalone,
 )
+from service.standalone.home import home
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
 from service.tokens.key_setup import check_keys, open_issuer, warn_about_permissions
@@ -154,7 +154,7 @@ def start_standalone(settings: Settings) -> None:
             open_memcached(settings.memcached)
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
             write_auth_file(
-                ROOT / ".auth",
+                home() / ".auth",
                 JWT=token,
                 CLIENT_ID=tokens.client_id,
                 SECRET=secret.get_secret_value(),

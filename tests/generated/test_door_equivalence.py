@@ -36,7 +36,7 @@ LOANS = st.one_of(
     st.integers(0, MAX_LOAN_ID + 5).map(str),
     st.builds(lambda zeros, loan: "0" * zeros + loan, st.integers(1, 20), KNOWN),
     st.sampled_from(
-        ["", "-1", "+1", "1.0", "1e0", "%31", "1%20", "0x1", "%EF%BC%91", "%D9%A1", "1_0", "x", "%00", "1%2F"]
+        ["", "-1", "+1", "1.0", "1e0", "%31", "1%20", "0x1", "%EF%BC%91", "%D9%A1", "1_0", "x", "%00", "1%2F", "%FF"]
     ),
 )
 DATES = st.dates().map(str)
