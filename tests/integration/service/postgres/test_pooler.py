@@ -146,7 +146,7 @@ def test_commands_work_in_transaction_mode_and_leave_no_lock_behind(settings, ad
     commands = (
         ("migrate",),
         ("load", str(tmp_path / "loans.csv"), str(tmp_path / "events.csv")),
-        ("portfolio", "2020-02-29", "--parts"),
+        ("portfolio", "--date", "2020-02-29", "--parts"),
         ("close", "--until", "2019-12-31", "--why", "audited"),
         ("migrate",),
     )
