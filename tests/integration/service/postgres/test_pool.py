@@ -76,7 +76,7 @@ def test_failures_leak_no_connection(single, admin):
 
 def test_an_exhausted_pool_is_503_within_a_second_and_leaks_no_connection(served, bearer):
     size = 2
-    application = build_app(with_changes(served, psql_pool_size=size, psql_pool_timeout_s=0.5))
+    application = build_app(with_changes(served, threads=size + 3, psql_pool_size=size, psql_pool_timeout_s=0.5))
     replies = []
 
     def request(loan):  # a different loan each, because concurrent requests for one loan share a read
