@@ -111,6 +111,7 @@ def test_every_route_is_secured_unless_it_is_listed_as_public(served):
     app = build_app(served)
     public_routes = {
         "/",
+        "/api",
         "/token",
         "/healthcheck",
         "/version",
