@@ -80,6 +80,15 @@ class Door:
         children = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text().split()
         return [pid for pid in map(int, children) if b"resource_tracker" not in _command_line(pid)]
 
+    def holds(self, connection: RawConnection) -> bool:
+        """Return whether the service has its end of a connection open. The kernel may still be sending what it took."""
+        ends = (f":{self.port:04X}", f":{connection.port:04X}")
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()  # proc_net_tcp(5): the local and the remote address follow the number of the line
+            if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
+                return fields[9] != "0"  # the inode, which a closed socket has lost
+        return False
+
     def memory_bytes(self) -> int:
         """Return the resident memory of all workers."""
         return sum(
