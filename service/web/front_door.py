@@ -119,18 +119,23 @@ class FrontDoor:
         await exchange.send(200, headers, body)
 
     async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
-        path = scope["path"]
+        path = "/" + scope["path"].lstrip("/")  # as the framework reads it
+        pool = self._pools.get(path, self._general)
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
+        length = len(body)
         try:
             assert exchange.origin is not None  # the request has been admitted
             environ = build_environ(scope, headers, exchange.origin, body)
-            await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
+            del body  # or it would be held for as long as a client reads the reply
+            call = await self._bridge.start(environ, exchange, pool)
         except ServiceBusy:
             if path != "/token":
                 raise
             await exchange.send_response(busy_response())
+            return
         finally:
-            self._bodies.release(body)
+            self._bodies.release(length)
+        await self._bridge.reply(call, exchange, pool)
 
 
 def _received_id(headers: Headers) -> str | None:

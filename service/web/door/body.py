@@ -73,9 +73,9 @@ class BodyReader:
             self._held -= length
             raise
 
-    def release(self, body: bytes) -> None:
-        """Give up a body that has been handled."""
-        self._held -= len(body)
+    def release(self, length: int) -> None:
+        """Note that a body of this length has been handled and is no longer in memory."""
+        self._held -= length
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(413, f"the body is longer than {self._limits.bytes} bytes", closes=True)
