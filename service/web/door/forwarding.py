@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import re
 from functools import lru_cache
+from threading import Thread
 from typing import NamedTuple
 
 from service.errors import RequestRefused
@@ -67,7 +68,9 @@ class TrustedProxies:
         if not self._is_trusted(peer):
             if not self._warned and b"x-forwarded-prefix" in headers:
                 self._warned = True
-                log.warning("ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES", peer)
+                # A thread, because the event loop would wait while nothing reads standard error.
+                message = "ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES"
+                Thread(target=log.warning, args=(message, peer), daemon=True).start()
             return Origin(peer, False, scheme, host, "")
         if _FORWARDED.isdisjoint(headers):
             return Origin(peer, True, scheme, host, "")
