@@ -1,11 +1,11 @@
 """Compares declared entities with those of a gateway."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.gateway.definition import DECLARATION_TAG_PREFIX
+from service.gateway.masking import masked
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,12 @@ class Change:
         sign = {"create": "+", "change": "~", "remove": "-"}[self.action]
         lines = [f"{sign} {self.what}"]
         for name, (before, after) in self.fields.items():
-            before, after = _redacted(before), _redacted(after)
-            lines.append(f"    {name}: {after}" if self.action == "create" else f"    {name}: {before} -> {after}")
+            shown = masked(name, after)
+            if self.action != "create":
+                found = masked(name, before)
+                shown = f"{found} -> {shown}{' (hidden values differ)' if found == shown else ''}"
+            lines.append(f"    {name}: {shown}")
         return "\n".join(lines)
-
-
-def _redacted(value: Any) -> Any:
-    """Return a value without the secrets that configurations of plugins contain."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        name: "***"
-        if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE)
-        else _redacted(inner)
-        for name, inner in value.items()
-    }
 
 
 def created(what: str, declared: Mapping[str, Any]) -> Change:

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from service.gateway.admin_api import Entity
 from service.gateway.dialect_base import Dialect
 from service.gateway.diff import Change, created, diff, patch_for
+from service.gateway.masking import without_userinfo
 from service.gateway.registrator import RegistrationException
 
 
@@ -38,7 +39,7 @@ class LegacyDialect(Dialect):
             if found is None:
                 yield created(what, declared)
                 return
-        self.reject_foreign(what, self._is_own(found), f"upstream_url: {found.get('upstream_url')}")
+        self.reject_foreign(what, self._is_own(found), _owner(found))
         fields = diff(found, declared)
         if fields:
             if not self.dry_run:
@@ -54,7 +55,7 @@ class LegacyDialect(Dialect):
         name = self.definition.name
         found = self.api.get(f"/apis/{name}")
         if found is not None:
-            self.reject_foreign(f"api {name}", self._is_own(found), f"upstream_url: {found.get('upstream_url')}")
+            self.reject_foreign(f"api {name}", self._is_own(found), _owner(found))
             if not self.dry_run:
                 self.api.write("DELETE", f"/apis/{name}")
             yield Change("remove", f"api {name}")
@@ -75,6 +76,10 @@ class LegacyDialect(Dialect):
             return urlsplit(str(entity.get("upstream_url"))).hostname == self.definition.host.lower()
         except ValueError:
             return False
+
+
+def _owner(entity: Entity) -> str:
+    return without_userinfo(f"upstream_url: {entity.get('upstream_url')}")
 
 
 def _to_legacy(fields: Entity) -> Entity:

@@ -64,6 +64,7 @@ def test_a_service_of_another_owner_is_adopted_only_with_the_option(kong):
         ("plugins: [{name: a}, {name: a}]", "a is declared twice"),
         ("[]", "file: "),
         ("plugins: [{name: 'A b'}]", "plugins.0.name: "),
+        ("plugins: [{name: a, config: {since: 2026-01-01}}]", "plugins.0.config.since"),
     ],
 )
 def test_errors_in_the_plugins_file_are_named(kong, tmp_path, content, message):
