@@ -11,7 +11,7 @@ from service.gateway.dialect_base import Reconciler
 from service.gateway.diff import Change
 from service.gateway.legacy_dialect import LegacyDialect
 from service.gateway.registrator import Registrator
-from service.gateway.version import parse_gateway_version
+from service.gateway.version import is_db_less, parse_gateway_version, reject_db_less
 from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,14 @@ class KongGatewayRegistrator(Registrator):
         """
         return self._run(definition, lambda dialect: list(dialect.register(own_declarations)), dry_run, adopt)
 
+    def compare(self, definition: Definition) -> list[Change]:
+        """Return the changes that would bring the gateway to a declaration.
+
+        Raises:
+            RegistrationException: If an entity belongs to another owner, or if a request fails.
+        """
+        return self._run(definition, lambda dialect: list(dialect.register()), dry_run=True, reads=True)
+
     def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
         """Remove all entities that the service owns.
 
@@ -120,22 +128,41 @@ class KongGatewayRegistrator(Registrator):
 
     def targets(self, definition: Definition) -> list[str]:
         """Return the targets of the upstream, each with its health."""
-        return self._run(definition, lambda dialect: list(dialect.targets()))
+        return self._run(definition, lambda dialect: list(dialect.targets()), reads=True)
 
     def version(self) -> str:
-        """Return the gateway's version."""
+        """Return the gateway's version, and whether it has no database."""
         with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
-            return str(parse_gateway_version(api.node(), self.redacted_url))
+            node = api.node()
+            version = parse_gateway_version(node, self.redacted_url)
+            return f"{version} without a database" if is_db_less(node) else str(version)
 
     def with_timeout(self, seconds: float) -> "KongGatewayRegistrator":
         """Return a copy with another timeout."""
         return KongGatewayRegistrator(self.gw_admin_url, seconds, self._access)
 
     def _run(
-        self, definition: Definition, action: Callable[[Reconciler], T], dry_run: bool = False, adopt: bool = False
+        self,
+        definition: Definition,
+        action: Callable[[Reconciler], T],
+        dry_run: bool = False,
+        adopt: bool = False,
+        reads: bool = False,
     ) -> T:
+        """Run an action with the dialect of the gateway.
+
+        Args:
+            definition: The declaration.
+            action: The action.
+            dry_run: Whether the dialect only returns changes.
+            adopt: Whether the dialect takes over entities of other owners.
+            reads: Whether the action only reads, which a gateway without a database allows.
+        """
         with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
-            version = parse_gateway_version(api.node(), self.redacted_url)
+            node = api.node()
+            version = parse_gateway_version(node, self.redacted_url)
+            if not reads:
+                reject_db_less(node, self.redacted_url)
             dialect = KongDialect if version.has_services else LegacyDialect
             return action(dialect(api, version, definition, dry_run, adopt))
 

@@ -11,17 +11,20 @@ from typing import Any
 MASK = "***"
 MIN_SECRET_CHARS = 4  # shorter texts occur in every message
 
-_PLAIN = frozenset(
+# fmt: off
+_PLAIN = frozenset((
     # of services, routes, upstreams, targets and APIs
-    "algorithm destinations expression hash_fallback hash_on host hosts http_path methods name path path_handling paths"
-    " protocol protocols snis sources tags target type upstream_url uris"
-    " active healthchecks healthy passive unhealthy"
+    "algorithm", "destinations", "hash_fallback", "hash_on", "host", "hosts", "http_path", "methods",
+    "name", "path", "path_handling", "paths", "protocol", "protocols", "snis", "sources", "tags", "target", "type",
+    "upstream_url", "uris", "active", "healthchecks", "healthy", "passive", "unhealthy",
     # of plugins that Kong ships
-    " config redis allow claims_to_verify content_type cookie_name cookie_names deny error_message facility generator"
-    " header_name header_names header_type http_method key_claim_name key_names limit_by limits methods method"
-    " origins policy port realm request_method size_unit strategy uri_param_names vary_headers"
-    " redis_host redis_server_name server_name".split()
-)
+    "config", "redis", "allow", "claims_to_verify", "content_type", "cookie_name", "cookie_names", "deny",
+    "error_message", "facility", "generator", "header_name", "header_names", "header_type", "http_method",
+    "key_claim_name", "key_names", "limit_by", "limits", "method", "origins", "policy", "port", "realm",
+    "request_method", "size_unit", "strategy", "uri_param_names", "vary_headers", "redis_host", "redis_server_name",
+    "server_name",
+))
+# fmt: on
 _SUGGESTS_SECRET = re.compile(
     "auth|body|cert|cookie|credential|header|key|passw|passphrase|pin|private|pwd|query|salt|secret|sign|token", re.I
 )

@@ -74,7 +74,7 @@ def request_id_header(settings: Settings) -> str | None:
 
     An unusable file is only logged: the start has already checked it, and a replacement worker must not fail.
     """
-    if settings.gateway.plugins is None or settings.service.discovery == "none":
+    if settings.gateway.plugins is None:
         return None
     try:
         return correlation_header(read_plugins(Path(settings.gateway.plugins)))
