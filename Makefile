@@ -80,7 +80,7 @@ differential: .venv/test core ## compare LOANER_ANSWERS replies (default 200000)
 	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
 
 clean: ## remove build results and .venv; keep .local and keys
-	rm -rf .venv build native/*.c native/*.so
+	rm -rf .venv build *.egg-info native/*.c native/*.so
 
 .PHONY: core
 core: .venv/run

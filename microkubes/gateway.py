@@ -1,5 +1,8 @@
 """Registration of services with the API gateway."""
 
-from service.gateway import KongGatewayRegistrator, RegistrationException, Registrator
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from service.gateway import KongGatewayRegistrator, RegistrationException, Registrator
 
 __all__ = ["KongGatewayRegistrator", "RegistrationException", "Registrator"]

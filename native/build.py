@@ -30,7 +30,12 @@ def _is_up_to_date() -> bool:
     )
 
 
-def _extensions(suffix: str) -> "list[Extension]":
+def extensions(suffix: str) -> "list[Extension]":
+    """Return the extension modules of the core.
+
+    Args:
+        suffix: `.py` to translate the sources, `.c` to use the translated files beside them.
+    """
     from setuptools import Extension
 
     return [
@@ -42,14 +47,13 @@ def _extensions(suffix: str) -> "list[Extension]":
 def _translate(c_dir: str | None) -> "list[Extension]":
     from Cython.Build import cythonize
 
-    extensions = _extensions(".py")
     translated: list[Extension] = cythonize(  # type: ignore[no-untyped-call]
-        extensions, build_dir=c_dir, quiet=True, language_level=3, force=True
+        extensions(".py"), build_dir=c_dir, quiet=True, language_level=3, force=True
     )
     return translated
 
 
-def _compile(extensions: "list[Extension]", temp_dir: str) -> None:
+def _compile(modules: "list[Extension]", temp_dir: str) -> None:
     from setuptools import Distribution
     from setuptools.command.build_ext import build_ext
     from setuptools.errors import BaseError, CompileError, LinkError
@@ -59,7 +63,7 @@ def _compile(extensions: "list[Extension]", temp_dir: str) -> None:
             # A failed build must not leave an old core beside a new source. Overwriting a loaded file would crash
             # the processes that use it.
             file.unlink()
-    command = build_ext(Distribution({"name": "loaner-core", "ext_modules": extensions}))
+    command = build_ext(Distribution({"name": "loaner-core", "ext_modules": modules}))
     command.build_lib = str(ROOT)  # places native.timeline in native/, beside its source
     command.build_temp = temp_dir
     command.parallel = len(SOURCES)
@@ -91,7 +95,7 @@ def main(step: str, if_needed: bool) -> None:
             missing = [source.stem for source in SOURCES if not source.with_suffix(".c").exists()]
             if missing:
                 raise click.ClickException(f"native/{missing[0]}.c is missing; run `make build-source` first")
-            _compile(_extensions(".c"), temp_dir)
+            _compile(extensions(".c"), temp_dir)
         else:
             click.echo("Compiling the core...", err=True)
             _compile(_translate(temp_dir), temp_dir)

@@ -26,7 +26,8 @@ HEADER = struct.Struct("<4sHHqqQqi4sQQ")
 HORIZON = struct.Struct("<Q")
 HORIZON_OFFSET = 24
 COLUMNS = "qqqqIIiB"  # the types of the columns, as codes of the array module
-EVENT_SIZE = sum(array(code).itemsize for code in COLUMNS)
+COLUMN_SIZES = [array(code).itemsize for code in COLUMNS]  # bytes of each event
+EVENT_SIZE = sum(COLUMN_SIZES)
 MAX_EXPONENT = 4  # ISO 4217's largest
 
 _HEADER_SIZE = cython.declare(cython.Py_ssize_t, HEADER.size)
@@ -68,9 +69,9 @@ def _add(balance: cython.longlong, amount: cython.longlong) -> cython.longlong:
 
 @cython.cfunc
 @cython.inline
-@cython.exceptval(0)
-def _sign(kind: cython.int) -> cython.int:
-    """Return +1 if an event of this kind increases the balance, -1 if it reduces it.
+@cython.exceptval(-1)
+def _reduces(kind: cython.int) -> cython.int:
+    """Return whether an event of this kind reduces the balance.
 
     Raises:
         ValueError: If the kind is unknown.
@@ -79,7 +80,7 @@ def _sign(kind: cython.int) -> cython.int:
     base: cython.int = kind & 0x7F
     if kind < 0 or kind > 0xFF or base < 1 or base > 3:
         raise ValueError(f"unknown event kind {kind}")
-    return 1 - 2 * ((base == 3) != (kind >= 0x80))
+    return (base == 3) != (kind >= 0x80)
 
 
 def _split(data):
@@ -88,9 +89,9 @@ def _split(data):
     count = (len(data) - HEADER.size) // EVENT_SIZE
     columns = []
     end = HEADER.size
-    for code in COLUMNS:
+    for code, size in zip(COLUMNS, COLUMN_SIZES, strict=True):
         start = end
-        end += count * array(code).itemsize
+        end += count * size
         columns.append(view[start:end].cast(code))
     return columns
 
@@ -187,7 +188,9 @@ class Timeline:
         self._currency = sys.intern(currency[:3].decode("ascii"))
         self._find_columns(_reorder(data), count)
         try:
-            if self._validate():
+            links = self._validate_amounts()
+            self._validate_order()
+            if links:
                 self._link()
         except OverflowError as err:
             raise ValueError(f"malformed timeline: {err}") from err
@@ -219,38 +222,51 @@ class Timeline:
                 self._kinds,
             ) = _split(data)
 
+    # The next two methods use local names: C would read an attribute again for each event, because a write might have
+    # changed it.
+
     @cython.cfunc
     @cython.exceptval(-1, check=True)
-    def _validate(self) -> cython.int:
-        """Check every event against the rules of LAYOUT.md except those about links, and return whether links exist."""
-        # Local names: C would read an attribute again for each event, because a write to `seen` might have changed it.
+    def _validate_amounts(self) -> cython.int:
+        """Check kinds, amounts and running balances against the rules of LAYOUT.md, and return whether links exist."""
         running: _Longs = self._running
         amounts: _Longs = self._amounts
+        reverses: _Uints = self._reverses
+        kinds: _Bytes = self._kinds
+        balance: cython.longlong = self._initial
+        amount: cython.longlong
+        kind: cython.int
+        links: cython.int = 0
+        i: cython.Py_ssize_t
+        for i in range(self._count):
+            amount = amounts[i]
+            kind = kinds[i]
+            if amount == 0 or (amount < 0) != _reduces(kind):
+                raise ValueError(f"event {i}: amount {amount} is not valid for kind {kind}")
+            balance = _add(balance, amount)
+            if balance != running[i]:
+                raise ValueError(f"event {i}: the running balance does not equal the sum so far")
+            if (kind >= 0x80) != (reverses[i] != 0):
+                raise ValueError(f"event {i}: a reversal, and no other event, must reverse an event")
+            links |= kind >= 0x80
+        return links
+
+    @cython.cfunc
+    @cython.exceptval(-1, check=True)
+    def _validate_order(self) -> cython.int:
+        """Check days, transaction ids, versions and times against the rules of LAYOUT.md."""
         tx_ids: _Longs = self._tx_ids
         recorded_at: _Longs = self._recorded_at
         versions: _Uints = self._versions
-        reverses: _Uints = self._reverses
         days: _Ints = self._days
-        kinds: _Bytes = self._kinds
         count: cython.Py_ssize_t = self._count
         newest: cython.longlong = self._version
         seen_versions: bytearray = bytearray(count)
         seen: cython.p_uchar = seen_versions
         above = set()  # the versions beyond the number of events
-        balance: cython.longlong = self._initial
-        amount: cython.longlong
-        kind: cython.int
         version: cython.uint
-        links: cython.int = 0
         i: cython.Py_ssize_t
         for i in range(count):
-            amount = amounts[i]
-            kind = kinds[i]
-            if amount == 0 or (amount > 0) != (_sign(kind) > 0):
-                raise ValueError(f"event {i}: amount {amount} is not valid for kind {kind}")
-            balance = _add(balance, amount)
-            if balance != running[i]:
-                raise ValueError(f"event {i}: the running balance does not equal the sum so far")
             if i > 0 and (days[i] < days[i - 1]) | (days[i] == days[i - 1]) & (tx_ids[i] <= tx_ids[i - 1]):
                 raise ValueError(f"event {i}: events must be ordered by (day, transaction id)")
             version = versions[i]
@@ -266,10 +282,7 @@ class Timeline:
                 seen[version - 1] = 1
             if recorded_at[i] < _MIN_TIME or recorded_at[i] > _MAX_TIME:
                 raise ValueError(f"event {i}: the time of recording {recorded_at[i]} is out of range")
-            if (kind >= 0x80) != (reverses[i] != 0):
-                raise ValueError(f"event {i}: a reversal, and no other event, must reverse an event")
-            links |= kind >= 0x80
-        return links
+        return 0
 
     @cython.cfunc
     def _link(self):
@@ -359,7 +372,8 @@ class Timeline:
             amount = signed[i]
             if amount <= 0:
                 raise ValueError(f"event {i}: amount {amount} is not positive")
-            amount = amount * _sign(kinds[i])
+            if _reduces(kinds[i]):
+                amount = -amount
             balance = _add(balance, amount)
             signed[i] = amount
             running[i] = balance
@@ -540,8 +554,9 @@ class Timeline:
         """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
         view = memoryview(self._data)
-        kinds = view[_HEADER_SIZE + 44 * self._count :][:count]
-        running = view[_HEADER_SIZE:][: 8 * count].cast("q")
+        first_kind: cython.Py_ssize_t = _HEADER_SIZE + 44 * self._count
+        kinds = view[first_kind : first_kind + count]
+        running = view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q")
         links = None if self._link_data is None else memoryview(self._link_data)[: 4 * count].cast("I")
         return kinds, running, links
 

@@ -55,9 +55,16 @@ class SecurityChain:
         Raises:
             SecurityException: If the request is rejected; it has the status and the headers of the response.
         """
-        context = self.security_context
-        if context is None:
+        if self.security_context is None:
             raise SecurityException("the security chain has no security context")
+        self.execute_in(self.security_context, req, resp)
+
+    def execute_in(self, context: SecurityContext, req: Request, resp: Response) -> None:
+        """Run the providers as `execute` does, with another context than the chain's own.
+
+        Raises:
+            SecurityException: If the request is rejected.
+        """
         context.clear_auth()
         try:
             self._run_providers(context, req, resp)

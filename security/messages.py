@@ -27,6 +27,8 @@ class Request:
     data = _request_attribute("data", "The raw body")
     form = _request_attribute("form", "The form fields")
     json = _request_attribute("json", "The decoded JSON body")
+    args = _request_attribute("args", "The query parameters, a mapping of names to first values")
+    cookies = _request_attribute("cookies", "The cookies, a mapping")
     headers = _request_attribute("headers", "The headers, a mapping that ignores case")
 
     def __init__(self, request: Any) -> None:
@@ -37,6 +39,11 @@ class Request:
         headers = self.headers
         # Not `if headers`: Werkzeug counts all headers to decide whether there are any.
         return headers.get(header) if headers is not None else None
+
+    def get_cookie(self, cookie: str) -> str | None:
+        """Return the value of a cookie, or None."""
+        cookies = self.cookies
+        return cookies.get(cookie) if cookies is not None else None
 
     def get_data(self) -> Any:
         """Return the raw body, or None."""

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from service.invocation import command_line
+
 
 class LoanerError(Exception):
     """The base class of the service's errors."""
@@ -15,7 +17,7 @@ class NoSigningKey(LoanerError):
     """The service has no signing key, so it cannot issue tokens."""
 
     def __init__(self) -> None:
-        super().__init__("this service has no signing key; create one with: service.py keys generate")
+        super().__init__(f"this service has no signing key; create one with: {command_line('keys generate')}")
 
 
 class InvalidRequest(LoanerError):

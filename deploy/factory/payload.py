@@ -26,7 +26,7 @@ from service.settings import (
 from service.tokens.key_setup import check_keys, open_key_ring
 
 # The container has its own listen address and key directory, and serving does not need the owner of the tables.
-LOCAL_ONLY = frozenset({"port", "listen_host", "keys_dir", "psql_admin_user", "psql_admin_pw"})
+LOCAL_ONLY = frozenset({"port", "listen_host", "keys_dir", "psql_admin_user", "psql_admin_pw", "vault_admin_role"})
 # Variables that libpq itself reads: without them, TLS to Postgres would be weaker in the container.
 LIBPQ, LIBPQ_FILES = {"PGSSLMODE"}, {"PGSSLROOTCERT"}
 FILES = SECRETS / "files"

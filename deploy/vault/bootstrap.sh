@@ -17,7 +17,7 @@ log_in() {
 }
 
 has secrets database || vault secrets enable database
-vault write database/config/loaner plugin_name=postgresql-database-plugin allowed_roles=readonly,posting \
+vault write database/config/loaner plugin_name=postgresql-database-plugin allowed_roles=readonly,posting,admin \
     connection_url="postgresql://{{username}}:{{password}}@$PSQL_HOST:${PSQL_PORT:-5432}/${PSQL_DB:-loaner}?sslmode=${PGSSLMODE:-disable}" \
     username=vault password="@$secrets/vault_psql_pw" password_authentication=scram-sha-256
 for role in readonly posting; do

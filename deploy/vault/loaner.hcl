@@ -8,6 +8,12 @@ path "database/creds/posting" {
 path "sys/leases/renew" {
   capabilities = ["update"]
 }
+path "sys/leases/revoke" {
+  capabilities = ["update"]
+}
+path "auth/token/lookup-self" {
+  capabilities = ["read"]
+}
 path "auth/token/renew-self" {
   capabilities = ["update"]
 }

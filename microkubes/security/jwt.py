@@ -1,5 +1,11 @@
 """The provider that authenticates by JWT."""
 
-from security.providers.jwt import JWTProvider
+from microkubes.own_packages import own_packages
 
-__all__ = ["JWTProvider"]
+with own_packages():
+    from security.providers.jwt import JWTProvider
+
+__all__ = ["JWTProvider", "JWTSProvider", "JWTSecurityProvider"]
+
+# The names in the library's documentation.
+JWTSProvider = JWTSecurityProvider = JWTProvider

@@ -1,5 +1,8 @@
 """The provider that authenticates by OAuth2 access tokens."""
 
-from security.providers.oauth2 import OAuth2Provider
+from microkubes.own_packages import own_packages
+
+with own_packages():
+    from security.providers.oauth2 import OAuth2Provider
 
 __all__ = ["OAuth2Provider"]

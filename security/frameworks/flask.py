@@ -121,6 +121,8 @@ class FlaskSecurity:
         key_store: The trusted keys, instead of `keys_dir` and `use_key`.
     """
 
+    key_store_type: type[KeyStore] = KeyStore  # what keys_dir() and use_key() create
+
     def __init__(self, context: SecurityContext | None = None, key_store: KeyStore | None = None) -> None:
         self.key_store = key_store
         self._context = context or FlaskSecurityContext()
@@ -136,13 +138,13 @@ class FlaskSecurity:
         """Trust every public key in a directory."""
         if self.key_store is not None:
             raise FlaskSecurityError("the key store is already defined")
-        self.key_store = KeyStore(dir_path=path)
+        self.key_store = self.key_store_type(dir_path=path)
         return self
 
     def use_key(self, key_name: str, key_file: str | PathLike[str]) -> "FlaskSecurity":
         """Trust another public key."""
         if self.key_store is None:
-            self.key_store = KeyStore()
+            self.key_store = self.key_store_type()
         self.key_store.add_key(key_name, key_file)
         return self
 

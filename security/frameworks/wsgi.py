@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl
 
 from security.auth import Auth
 from security.chain import Provider, SecurityChain, scopes_provider
@@ -42,6 +43,19 @@ class _WsgiRequest:
         self.scheme = environ.get("wsgi.url_scheme")
         self.host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME")
         self.query_string = environ.get("QUERY_STRING", "").encode("latin-1")
+
+    @property
+    def args(self) -> dict[str, str]:
+        """The first value of each query parameter."""
+        pairs = parse_qsl(self.query_string.decode("utf-8", "replace"), keep_blank_values=True)
+        return dict(reversed(pairs))
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The first value of each cookie (RFC 6265, section 4.2.1). One that is malformed does not hide the others."""
+        pairs = (part.partition("=") for part in (self.headers.get("Cookie") or "").split(";"))
+        named = [(name.strip(), value.strip().strip('"')) for name, separator, value in pairs if separator]
+        return dict(reversed(named))
 
 
 class SecurityMiddleware:

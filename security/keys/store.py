@@ -45,6 +45,7 @@ class KeyStore:
         now: A monotonic clock, in seconds.
         strict: Whether an unusable key is an error on the first load. Otherwise it is logged and skipped, so that a
             restarted process can replace a running one.
+        kind: Returns the kind of a key file, "public" or "private", or None to ignore the file in a directory.
 
     Raises:
         KeyException: If the directory cannot be read or a key is not a file.
@@ -56,11 +57,13 @@ class KeyStore:
         keys: Mapping[str, str | PathLike[str]] | None = None,
         now: Callable[[], float] = time.monotonic,
         strict: bool = True,
+        kind: Callable[[Path], str | None] = key_kind,
     ) -> None:
         self._directory = None if dir_path is None else Path(dir_path)
         self._additional = [(name, Path(file)) for name, file in (keys or {}).items()]
         self._now = now
         self._strict = strict
+        self._kind = kind
         self._lock = threading.RLock()
         self._files = self._scan(strict)
         self._verification: Mapping[str, VerificationKey] | None = None
@@ -172,13 +175,13 @@ class KeyStore:
                     raise unreadable from err
                 log.error("%s", unreadable)
                 entries = []
-            found = [(file.stem, file) for file in entries if key_kind(file)]
+            found = [(file.stem, file) for file in entries if self._kind(file)]
         public: dict[str, Key] = {}
         private: dict[str, Key] = {}
         fingerprints = {}
         for name, file in [*found, *self._additional]:
             try:
-                key = Key(file, file.suffix.lower() == ".pub")
+                key = Key(file, self._kind(file) == "public")
                 fingerprints[key.key_file] = key.fingerprint()
             except KeyException as err:
                 if strict:

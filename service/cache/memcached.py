@@ -2,7 +2,6 @@
 
 import logging
 import ssl
-import time
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -13,6 +12,7 @@ from pymemcache.exceptions import MemcacheServerError
 
 from native import LAYOUT_VERSION, Timeline
 from service.cache.circuit_breaker import CircuitBreaker
+from service.cache.deadline import SOCKET_MODULE, DeadlineTlsSocket, deadline
 from service.cache.signed_value import ValueSigner
 from service.errors import first_line
 from service.net.hosts import Host
@@ -22,10 +22,7 @@ log = logging.getLogger(__name__)
 
 EXPIRES_S = 86_400  # memcached would read a value above 30 days as a date
 MAX_ITEM_BYTES = 1_000_000  # below the server's default limit, which includes the key
-# A response that takes longer than this many timeouts is a failure, even if each of its bytes arrived in time. The
-# limit doubles for a request for this many values.
-MAX_RESPONSE_TIMEOUTS = 10
-VALUES_PER_LIMIT = 1000
+VALUES_PER_TIMEOUT = 100  # a request for more values may take proportionally longer than the timeout
 
 
 class _Server:
@@ -35,10 +32,11 @@ class _Server:
         self.host = host
         self.timeout_s = timeout_s
         self.breaker = CircuitBreaker()
+        if tls is not None:
+            tls.sslsocket_class = DeadlineTlsSocket
         self.client: Any = PooledClient(
             host.name if host.name.startswith("/") else (host.name, host.port),
-            connect_timeout=timeout_s,
-            timeout=timeout_s,
+            socket_module=SOCKET_MODULE,
             no_delay=True,
             max_pool_size=connections,
             default_noreply=False,  # an error that is not read would be taken for the next response
@@ -55,7 +53,7 @@ class MemcachedTimelines:
     Args:
         hosts: The servers.
         secret: Signs the values; the same on every instance.
-        timeout_s: Bound of connecting, and of waiting for the next bytes of a response.
+        timeout_s: Bound of an operation with up to VALUES_PER_TIMEOUT values, including connecting.
         connections: Connections to each server at most.
         tls: How to verify servers that use TLS; None for plain TCP.
     """
@@ -133,9 +131,9 @@ def _call(server: _Server, command: str, *arguments: object, values: int = 0) ->
     """
     if not server.breaker.allows():
         return None
-    started_at = time.monotonic()
     try:
-        response = getattr(server.client, command)(*arguments)
+        with deadline(server.timeout_s * max(1.0, values / VALUES_PER_TIMEOUT)):
+            response = getattr(server.client, command)(*arguments)
     except MemcacheServerError as err:
         # The value is too large, or memory is short. The server is up.
         log.info("memcached at %s rejected %s: %s", server.host, command, err)
@@ -143,8 +141,6 @@ def _call(server: _Server, command: str, *arguments: object, values: int = 0) ->
         response = None
     except Exception as err:  # pymemcache raises all kinds of errors if the other side is not memcached
         return _record_failure(server, first_line(err) or type(err).__name__)
-    if time.monotonic() - started_at > MAX_RESPONSE_TIMEOUTS * server.timeout_s * (1 + values / VALUES_PER_LIMIT):
-        return _record_failure(server, "response too slow")
     if server.breaker.record_success():
         log.info("memcached at %s: circuit closed", server.host)
     return response

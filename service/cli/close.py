@@ -31,10 +31,10 @@ LOCK_TIMEOUT_S = 30
 def close_command(
     ctx: click.Context, until: date | None, reopen: bool, why: str | None, name: str | None, listed: bool
 ) -> None:
-    """Close the ledger until a day (PSQL_ADMIN_USER): no event is dated and no loan starts on or before it.
+    """Close the ledger until a day (VAULT_ADMIN_ROLE or PSQL_ADMIN_USER).
 
-    An earlier day than the present one, or --none, reopens what is later. Every change is recorded. It waits for open
-    postings and blocks new ones until it is done.
+    No event is dated and no loan starts on or before that day. An earlier day than the present one, or --none, reopens
+    what is later. Every change is recorded. It waits for open postings and blocks new ones until it is done.
     """
     chosen = [option for option, given in (("--until", until), ("--none", reopen), ("--list", listed)) if given]
     if len(chosen) != 1:
@@ -44,7 +44,7 @@ def close_command(
     if not listed and why is None:
         raise click.UsageError("--why is missing: the reason is recorded")
     settings, _ = ctx.obj
-    with open_postgres(ctx) as database, closing(connect(database, "admin")) as connection:
+    with open_postgres(ctx, "admin") as database, closing(connect(database, "admin")) as connection:
         if listed:
             _print(connection)
             return

@@ -29,10 +29,10 @@ _FILE = click.Path(path_type=Path)
 )
 @click.pass_context
 def migrate_command(ctx: click.Context, partitions: int | None) -> None:
-    """Create the tables or bring them up to date (PSQL_ADMIN_USER)."""
+    """Create the tables or bring them up to date (VAULT_ADMIN_ROLE or PSQL_ADMIN_USER)."""
     from service.postgres.migrate import migrate
 
-    with open_postgres(ctx) as settings:
+    with open_postgres(ctx, "admin") as settings:
         migrate(settings, partitions)
     click.echo("the tables are up to date")
 
@@ -44,7 +44,7 @@ def migrate_command(ctx: click.Context, partitions: int | None) -> None:
 @click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who loads, beside the user of the database.")
 @click.pass_context
 def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, name: str | None) -> None:
-    """Load loans and events from CSV files (PSQL_POSTING_USER).
+    """Load loans and events from CSV files (VAULT_POSTING_ROLE or PSQL_POSTING_USER).
 
     LOANS has the columns loan_id,start_date,initial_amt and optionally currency. EVENTS has the columns
     loan_id,event_type,post_date,amt and optionally source_id, reverses_source_id and memo. Optional columns require a
@@ -54,7 +54,7 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
     application, _ = ctx.obj
     today = Calendar(application.server.timezone).today()
     latest_date = latest_post_date(today, application.ledger.max_future_days)
-    with open_postgres(ctx) as settings, closing(connect(settings, "posting")) as connection:
+    with open_postgres(ctx, "posting") as settings, closing(connect(settings, "posting")) as connection:
         amount_column = TextColumn("{task.fields[shown]}")
         columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
@@ -117,7 +117,7 @@ def demo_command(ctx: click.Context) -> None:
         from service.standalone.environment import build_core
 
         build_core()
-    with open_postgres(ctx, embedded) as postgres:
+    with open_postgres(ctx, "reader", embedded) as postgres:
         from service.cli.demo import run_demo
         from service.runtime.bootstrap import build_lookup
 

@@ -19,6 +19,7 @@ from service.cli.portfolio import portfolio_command
 from service.cli.probe import probe_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
+from service.invocation import command_line
 from service.observability.logging import configure_logging
 from service.settings import load_settings
 
@@ -36,7 +37,7 @@ class _Group(click.Group):
                 raise
             raise click.ClickException(str(err)) from err
         except psycopg2.errors.UndefinedTable as err:
-            raise click.ClickException("the tables do not exist; create them with: python service.py migrate") from err
+            raise click.ClickException(f"the tables do not exist; create them with: {command_line('migrate')}") from err
         except psycopg2.Error as err:
             raise click.ClickException(f"Postgres: {str(err).strip().partition(chr(10))[0]}") from err
 

@@ -66,7 +66,7 @@ def portfolio_command(
     """Print the totals of all loans on given dates.
 
     Totals are the number of loans and the sum of their balances, by currency. The first run copies the ledger into a
-    file as PSQL_USER. Later runs only read the loans that have changed since. A damaged file is replaced.
+    file as VAULT_ROLE or PSQL_USER. Later runs only read the loans that have changed since. A damaged file is replaced.
 
     With --known-at, Postgres computes the totals. Later postings never change them.
     """
@@ -75,7 +75,7 @@ def portfolio_command(
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes an incomplete file
     rows: Iterable[tuple[date, Iterable[Iterable[LoanBalance]]]]
-    with open_postgres(ctx) as settings, closing(connect(settings, "reader")) as connection:
+    with open_postgres(ctx, "reader") as settings, closing(connect(settings, "reader")) as connection:
         if known_at is None:
             from_file = _open_file(connection, path)
             totals = {day: from_file.totals(day, parts) for day in days if not as_csv}

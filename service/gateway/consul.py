@@ -14,7 +14,7 @@ from service.net.session import direct_session
 from service.net.urls import with_port, without_password
 
 TIMEOUT_S = 5
-CHECK_INTERVAL = "5s"
+CHECK_INTERVAL = "2s"
 CHECK_TIMEOUT = "3s"
 DEREGISTER_AFTER = "1m"  # for instances that were killed; Consul's minimum
 DEFAULT_PORTS = {"http": 8500, "https": 443}
@@ -42,37 +42,36 @@ class ConsulAgent:
         if token:
             self._session.headers["X-Consul-Token"] = token
 
-    def register(self, name: str, instance: str, host: str, port: int, health_url: str) -> None:
-        """Register an instance with a health check; idempotent.
+    def register(self, name: str, instance: str, host: str, port: int, url: str, is_ready: bool) -> None:
+        """Register an instance with two health checks, or replace its registration; idempotent.
+
+        DNS returns the instance while both succeed. One that lives but is not ready, such as without Postgres, stays
+        registered, so that it is back within CHECK_INTERVAL once it is ready.
 
         Args:
             name: Name of the service.
             instance: Id of the instance, unique on the agent.
             host: Address at which the instance is reached.
             port: Port at which the instance is reached.
-            health_url: URL that the agent checks every CHECK_INTERVAL.
+            url: URL of the instance, without a path.
+            is_ready: Whether the instance is ready now, before the first check.
 
         Raises:
             ConsulUnavailable: If the agent is unreachable or rejects the request.
         """
-        check: dict[str, Any] = {
-            "http": health_url,
-            "interval": CHECK_INTERVAL,
-            "timeout": CHECK_TIMEOUT,
-            "DeregisterCriticalServiceAfter": DEREGISTER_AFTER,
-        }
-        if health_url.startswith("https:"):
-            # The URL contains an IP address, which certificates rarely name. The check carries no secret.
-            check["TLSSkipVerify"] = True
+        alive = _check(instance, "alive", f"{url}/healthcheck", is_passing=True)
         service = {
             "name": name,
             "id": instance,
             "address": host,
             "port": port,
             "tags": ["microkubes"],
-            "checks": [check],
+            "checks": [
+                {**alive, "DeregisterCriticalServiceAfter": DEREGISTER_AFTER},
+                _check(instance, "ready", f"{url}/ready", is_passing=is_ready),
+            ],
         }
-        self._request("PUT", "/service/register", service)
+        self._request("PUT", "/service/register?replace-existing-checks=true", service)
 
     def is_registered(self, instance: str) -> bool:
         """Return whether the agent has an instance.
@@ -110,3 +109,18 @@ class ConsulAgent:
                 f"the Consul agent at {self.url}: {method} /v1/agent{path} answered {response.status_code}: {message}"
             )
         return response.content
+
+
+def _check(instance: str, name: str, url: str, is_passing: bool) -> dict[str, Any]:
+    check: dict[str, Any] = {
+        "CheckID": f"service:{instance}:{name}",
+        "name": name,
+        "http": url,
+        "interval": CHECK_INTERVAL,
+        "timeout": CHECK_TIMEOUT,
+        "status": "passing" if is_passing else "critical",
+    }
+    if url.startswith("https:"):
+        # The URL contains an IP address, which certificates rarely name. The check carries no secret.
+        check["TLSSkipVerify"] = True
+    return check

@@ -68,6 +68,10 @@ class KongDialect(Dialect):
             else:
                 yield from self._remove_if_own(f"consumers/{definition.name}")
 
+    def service(self) -> Entity:
+        """Return the service entity; see `Reconciler.service`."""
+        return self.api.get(f"/services/{self.definition.name}") or {}
+
     def unregister(self) -> Iterator[Change]:
         """Remove all own entities, or none if one belongs to another owner; see `Reconciler.unregister`."""
         name = self.definition.name

@@ -13,6 +13,7 @@ from service.gateway.definition import Definition
 from service.gateway.diff import Change
 from service.gateway.registrator import RegistrationException
 from service.gateway.version import GatewayVersion
+from service.invocation import command_line
 
 
 class Reconciler(Protocol):
@@ -31,6 +32,10 @@ class Reconciler(Protocol):
         Raises:
             RegistrationException: If an entity belongs to another owner, or if the gateway lacks a declared feature.
         """
+        ...
+
+    def service(self) -> Entity:
+        """Return the entity of the service, empty if it does not exist."""
         ...
 
     def unregister(self) -> Iterator[Change]:
@@ -102,7 +107,7 @@ class Dialect:
         if not is_own and not self.adopt:
             raise RegistrationException(
                 f"{self.describe_gateway()}: {what} belongs to another owner ({owner}); choose another SERVICE_NAME,"
-                " remove the entity from the gateway, or take it over: service.py register --adopt"
+                f" remove the entity from the gateway, or take it over: {command_line('register --adopt')}"
             )
 
     def write(self, method: str, path: str, entity: Entity) -> Entity:

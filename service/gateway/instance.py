@@ -53,6 +53,7 @@ class Instance:
         self._ready = ready
         self._interval_s = interval_s
         self._consul = consul
+        self._is_in_consul = False
         self._on_state = on_state
         self._own_declarations = {self._definition.declaration_tag}
         self._stop = threading.Event()
@@ -99,9 +100,13 @@ class Instance:
 
     def _register_in_consul(self) -> None:
         assert self._consul is not None
-        if not self._consul.is_registered(self._name):
-            health = f"{self._definition.protocol}://{with_port(self._host, self._port)}/healthcheck"
-            self._consul.register(self._definition.name, self._name, self._host, self._port, health)
+        # The first registration replaces one that an earlier process, or another release, has left.
+        if not self._is_in_consul or not self._consul.is_registered(self._name):
+            url = f"{self._definition.protocol}://{with_port(self._host, self._port)}"
+            self._consul.register(
+                self._definition.name, self._name, self._host, self._port, url, is_ready=self._ready()
+            )
+            self._is_in_consul = True
             log.info("registered %s with the Consul agent at %s", self._name, self._consul.url)
 
     def _deregister_from_consul(self) -> None:

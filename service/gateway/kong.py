@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from service.gateway.admin_api import Access, AdminApi
+from service.gateway.admin_api import Access, AdminApi, Entity
 from service.gateway.definition import Definition
 from service.gateway.dialect import KongDialect
 from service.gateway.dialect_base import Reconciler
@@ -45,16 +45,21 @@ class KongGatewayRegistrator(Registrator):
         self._access = access
         self.redacted_url = without_password(self.gw_admin_url)
 
-    def register_service(self, service: dict[str, Any]) -> None:
+    def register_service(self, service: dict[str, Any]) -> Entity:
         """Create or update a service and its route.
 
         Args:
             service: `name`, `paths`, `host` and `port`.
 
+        Returns:
+            The gateway's service entity; before Kong 1.0, the API entity.
+
         Raises:
             RegistrationException: If one of them belongs to another owner, or if a request fails.
         """
-        self.declare(Definition(service["name"], tuple(service["paths"]), service["host"], service["port"]))
+        definition = Definition(service["name"], tuple(service["paths"]), service["host"], service["port"])
+        self.declare(definition)
+        return self._run(definition, lambda dialect: dialect.service())
 
     def declare(self, definition: Definition) -> None:
         """Bring the gateway to a declaration, and log the changes.

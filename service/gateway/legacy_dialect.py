@@ -45,6 +45,10 @@ class LegacyDialect(Dialect):
                 self.write("PATCH", f"/apis/{definition.name}", _to_legacy(patch_for(found, declared)))
             yield Change("change", what, fields)
 
+    def service(self) -> Entity:
+        """Return the API entity; see `Reconciler.service`."""
+        return self.api.get(f"/apis/{self.definition.name}") or {}
+
     def unregister(self) -> Iterator[Change]:
         """Remove the API; see `Reconciler.unregister`."""
         name = self.definition.name

@@ -25,7 +25,7 @@ class Registrator:
         paths: Sequence[str] | None = None,
         host: str | None = None,
         port: int = 8080,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Route requests for some paths of the gateway to a service; idempotent.
 
         Args:
@@ -33,6 +33,9 @@ class Registrator:
             paths: Paths of the gateway, such as `/loaner`. One that begins with `~/` is a regular expression.
             host: Host at which the gateway finds the service.
             port: Port at which the gateway finds the service.
+
+        Returns:
+            The registered service, as the gateway returns it.
 
         Raises:
             ValueError: If an argument is missing or malformed.
@@ -54,13 +57,16 @@ class Registrator:
             raise ValueError(f"register() needs port as a number, not {port!r}") from err
         if not 1 <= number <= 65535 or isinstance(port, bool):
             raise ValueError(f"register() needs a port from 1 to 65535, not {port!r}")
-        self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number})
+        return self.register_service({"name": name, "paths": list(paths or ()), "host": host, "port": number})
 
-    def register_service(self, service: dict[str, Any]) -> None:
+    def register_service(self, service: dict[str, Any]) -> dict[str, Any]:
         """Register a validated service; subclasses override this.
 
         Args:
             service: `name`, `paths`, `host` and `port`, as passed to `register`.
+
+        Returns:
+            The registered service, as the gateway returns it.
 
         Raises:
             RegistrationException: If the gateway is unavailable or rejects the registration.

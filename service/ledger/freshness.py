@@ -73,6 +73,7 @@ class Freshness:
         self._max_tracked_loans = max_tracked_loans
         self._lock = threading.Lock()
         self._cluster: str | None = None
+        self._fault: str | None = None
         self._floor = 0
         self._round_trip_start = float("-inf")
         self._fresh = FreshnessCheck(None, self._round_trip_start)  # shared: making one takes a third of a check
@@ -90,6 +91,7 @@ class Freshness:
         """
         with self._lock:
             self._cluster = cluster
+            self._fault = None
             self._floor = xmax
             self._changes.clear()
             self._fresh = FreshnessCheck(None, started_at)
@@ -119,12 +121,27 @@ class Freshness:
             self._fresh = FreshnessCheck(None, started_at)
             self._round_trip_start = started_at
 
+    def distrust(self, fault: str | None = None) -> None:
+        """Stop using what is cached until `on_listen`.
+
+        Args:
+            fault: What an operator has to change before that; None if nothing.
+        """
+        with self._lock:
+            self._cluster = None
+            self._fault = fault
+
     # Called by readers
 
     @property
     def cluster(self) -> str | None:
         """The name that timelines are cached under; None until a listener has connected."""
         return self._cluster
+
+    @property
+    def fault(self) -> str | None:
+        """What an operator has to change before anything cached can be used; None if nothing."""
+        return self._fault
 
     def silence_s(self) -> float | None:
         """Return the seconds since the last completed round trip began; None before the first."""

@@ -10,12 +10,18 @@ import psycopg2
 from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
 from service.postgres.known_until import check_time_reached
-from service.postgres.pool import Database, Prepared
+from service.postgres.pool import Database
+from service.postgres.prepared import Prepared
 from service.postgres.sql_fragments import EPOCH, MINOR_UNITS
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
 _DAYS_COLUMN = 5  # counted from the version
+# False also in a session that a pooler has reset, and on a replica that was promoted since the session began.
+_SAME_CLUSTER = """
+    coalesce(starts_with($3, nullif(current_setting('loaner.cluster'), '')), false)
+    AND pg_is_in_recovery() = (current_setting('loaner.cluster') NOT LIKE '%.%.%.%')
+"""
 _ONE, _MANY = "(SELECT $1, $2)", "unnest($1, $2)"
 
 
@@ -38,7 +44,7 @@ def _build_query(requested: str, events: str) -> str:
            e.days, e.kinds, e.amounts, e.tx_ids, e.versions, e.recorded_at, e.reverses
     FROM {requested} AS requested (loan_id, version)
     JOIN loans AS l ON l.loan_id = requested.loan_id
-    CROSS JOIN (SELECT starts_with($3, current_setting('loaner.cluster')) AS same_cluster) AS session
+    CROSS JOIN (SELECT {_SAME_CLUSTER} AS same_cluster) AS session
     CROSS JOIN LATERAL (SELECT l.version = requested.version AND session.same_cluster AS is_current) AS cached
     CROSS JOIN LATERAL (
         SELECT array_agg(day) AS days, array_agg(kind) AS kinds,

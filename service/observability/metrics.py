@@ -51,6 +51,12 @@ listener_heard = LazyGauge(
     "livemin",
 )
 
+listener_failures = Counter(
+    "loaner_listener_failures_total",
+    "Failures to listen for new events by reason: lost (connection), pooled (a pooler does not keep the session).",
+    ("reason",),
+)
+
 database_connections = LazyGauge("loaner_database_connections", "Open connections in the pools.", "livesum")
 database_connections_in_use = LazyGauge(
     "loaner_database_connections_in_use", "Connections in use by a request.", "livesum"
@@ -58,13 +64,20 @@ database_connections_in_use = LazyGauge(
 database_connections_max = LazyGauge("loaner_database_connections_max", "Upper bound of the pools.", "livesum")
 database_refusals = Counter(
     "loaner_database_refusals_total",
-    "Failed queries by reason: exhausted (pool), down, timeout, broken (connection), unknown (outcome), forbidden.",
+    "Failed queries by reason: exhausted (pool), down, timeout, broken (connection), unknown (outcome), forbidden, "
+    "superseded (server).",
     ("reason",),
+)
+
+former_primaries = Counter(
+    "loaner_former_primary_total",
+    "How often a former primary was found and not used: it takes writes, but a higher WAL timeline was seen.",
+    ("host",),
 )
 
 vault_lease_expiry = LazyGauge(
     "loaner_vault_lease_expiry_timestamp_seconds",
-    "Unix time at which the current credentials end unless renewed.",
+    "Unix time at which the current credentials end unless renewed; of several roles, the first.",
     "livemax",
 )
 vault_renewals = Counter(

@@ -18,7 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def enable_multiprocess(folder: Path) -> None:
-    """Write metrics into this folder. Call it in each process before the process counts anything."""
+    """Write metrics into this folder. Call it in each process before the process counts anything.
+
+    A worker that was forked keeps its parent's class of values, which opens other files in another process. A second
+    class would write to the same files again and damage them.
+    """
+    if getattr(values.ValueClass, "folder", None) == folder:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         mark_process_dead(os.getpid(), str(folder))  # an earlier process with the same id
@@ -38,6 +44,7 @@ def _value_class(folder: Path) -> type[Any]:
             folder.mkdir(parents=True, exist_ok=True)  # the folder may have been removed
             super().__init__(*arguments, **options)
 
+    Value.folder = folder
     return Value
 
 

@@ -16,7 +16,7 @@ from service.portfolio.columnar_file import (
     write_columnar_file,
 )
 from service.portfolio.loan_columns import LoanColumns, build_query, read_columns
-from service.postgres.connect import CLUSTER_ID
+from service.postgres.server_identity import CLUSTER_ID
 
 log = logging.getLogger(__name__)
 

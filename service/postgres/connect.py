@@ -1,47 +1,20 @@
-"""Opens one connection to Postgres: finds the right server and bounds the waiting time."""
+"""Connects commands to the primary, and finds out what every host is."""
 
-import re
-import select
-import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Literal
 
 import psycopg2
-from psycopg2 import extensions
 from psycopg2.extensions import connection as Connection
 
-from service.errors import CredentialsRefused, DatabaseUnavailable, SettingsError
+from service.errors import DatabaseUnavailable, SettingsError, first_line
 from service.net.hosts import Host, parse_hosts
-from service.postgres.host_ranking import HostRanking
+from service.postgres.server_identity import ServerIdentity
+from service.postgres.session import Session, failure_reason, open_session
+from service.postgres.wal_timelines import WalTimelines
 from service.settings import Login, PostgresSettings
 
-# Identifies the history within which transaction ids and loan versions are comparable. Parts: database oid, system
-# identifier, WAL timeline, and the time of the last statistics reset. Postgres resets statistics when it recovers from
-# a crash, and keeps them otherwise. A primary reports the timeline that it writes, which a promotion changes
-# immediately. A replica reports the timeline that it has replayed for certain, which it records with some delay; a
-# replica that has diverged from the primary stays on the old timeline. A replica's id is a prefix of its primary's.
-CLUSTER_ID = """
-    concat_ws('.', (SELECT oid FROM pg_database WHERE datname = current_database()),
-              (SELECT system_identifier FROM pg_control_system()),
-              CASE WHEN pg_is_in_recovery()
-                  THEN lpad(upper(to_hex(greatest((SELECT timeline_id FROM pg_control_checkpoint()),
-                                                  (SELECT min_recovery_end_timeline FROM pg_control_recovery())))),
-                            8, '0')
-                  ELSE left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)
-                       || '.' || coalesce((SELECT extract(epoch FROM stats_reset)::text FROM pg_stat_bgwriter), '')
-              END)
-"""
-# Prepared queries find loans by key, so one generic plan fits all parameters. On partitioned tables, Postgres would
-# otherwise plan each execution, which takes longer than running it.
-_READ_ONLY = "SET default_transaction_read_only = on; SET plan_cache_mode = force_generic_plan;"
-# The cluster id is stored in the session: a session never changes its server.
-_START_SESSION = f"""
-    SET statement_timeout = %s;
-    SELECT set_config('loaner.cluster', {CLUSTER_ID}, false);
-    SELECT pg_is_in_recovery()
-"""
-
 Role = Literal["reader", "posting", "admin"]
-TargetRole = Literal["primary", "replica"]
 
 
 def parse_configured_hosts(settings: PostgresSettings) -> tuple[Host, ...]:
@@ -63,139 +36,89 @@ def has_replicas(settings: PostgresSettings) -> bool:
 def connect(settings: PostgresSettings, role: Role) -> Connection:
     """Connect a command to the primary. Its statements may take any time.
 
-    Connecting takes at most PSQL_CONNECT_TIMEOUT_S per host.
+    Of several hosts, every one is queried first, so that a former primary is not mistaken for the primary. Each
+    connection takes at most PSQL_CONNECT_TIMEOUT_S.
 
     Raises:
         SettingsError: If PSQL_HOST or the role's user is not set.
         DatabaseUnavailable: If no host is a primary that accepts the connection.
     """
     hosts = parse_configured_hosts(settings)
+    login = login_for(settings, role)
+    host = hosts[0] if len(hosts) == 1 else _find_primary(settings, role, login)
     try:
         connection: Connection = psycopg2.connect(
-            host=",".join(host.name for host in hosts),
-            port=",".join(str(host.port) for host in hosts),
+            host=host.name,
+            port=host.port,
             target_session_attrs="primary" if role == "reader" else "read-write",
             connect_timeout=settings.connect_timeout_s,
-            **_parameters(settings, role, login_for(settings, role)),
+            **parameters_for(settings, role, login),
         )
         return connection
     except psycopg2.OperationalError as err:
-        # libpq writes one line for each host, followed by indented hints
-        lines = [line for line in str(err).strip().splitlines() if not line[:1].isspace()]
-        reason = "; ".join(lines if len(hosts) > 1 else lines[:1]) or "no reason given"
-        raise DatabaseUnavailable(f"Postgres at {', '.join(map(str, hosts))}: {reason}") from err
+        raise DatabaseUnavailable(f"Postgres at {host}: {first_line(err) or 'no reason given'}") from err
 
 
-def connect_with_timeout(
-    settings: PostgresSettings,
-    target_role: TargetRole = "primary",
-    ranking: HostRanking | None = None,
-    role: Role = "reader",
-    *,
-    login: Login | None = None,
-    statement_timeout_s: float | None = None,
-) -> Connection:
-    """Connect a request to a server of the right role within PSQL_CONNECT_TIMEOUT_S.
+def _find_primary(settings: PostgresSettings, role: Role, login: Login) -> Host:
+    reasons = []
+    for host, answer in survey(settings, role, WalTimelines(), login).items():
+        if isinstance(answer, ServerIdentity) and not answer.is_replica:
+            return host
+        reasons.append(f"{host} is a replica" if isinstance(answer, ServerIdentity) else answer)
+    raise DatabaseUnavailable(f"no Postgres primary found: {'; '.join(reasons)}")
 
-    Several hosts share the timeout; each gets at least one second. The connection is asynchronous, so `wait` can give
-    up on a server that stops responding. The server's `statement_timeout` cannot, if the server hangs or is
-    unreachable.
+
+def survey(
+    settings: PostgresSettings, role: Role, timelines: WalTimelines, login: Login | None = None
+) -> dict[Host, ServerIdentity | str]:
+    """Find out what every host is, in parallel. Takes at most PSQL_CONNECT_TIMEOUT_S.
 
     Args:
         settings: The servers, and how to connect.
-        target_role: What the server must be.
-        ranking: The order in which to try several hosts; learns which failed.
-        role: Who connects. The sessions of a reader are read-only.
+        role: Who connects.
+        timelines: Records every answer, the highest WAL timeline first.
         login: The login of the role. The default is that of the settings.
-        statement_timeout_s: Seconds that each statement may take. The default is PSQL_STATEMENT_TIMEOUT_S.
+
+    Returns:
+        For each host in the order of PSQL_HOST, what it is, or a sentence that says why it cannot be used.
 
     Raises:
         SettingsError: If PSQL_HOST or the role's user is not set.
-        CredentialsRefused: If every host that responds rejects the login.
-        DatabaseUnavailable: If no host qualifies. The message names each host and its failure.
     """
     hosts = parse_configured_hosts(settings)
-    share_s = max(1.0, settings.connect_timeout_s / len(hosts))
-    ranking = ranking or HostRanking(shuffled=target_role == "replica")
-    parameters = _parameters(settings, role, login or login_for(settings, role))
-    script = _READ_ONLY + _START_SESSION if role == "reader" else _START_SESSION
-    session = (script, statement_timeout_s or settings.statement_timeout_s)
-    reasons: list[str] = []
-    authenticated = False
-    for host in ranking.ranked(hosts):
+    parameters = parameters_for(settings, role, login or login_for(settings, role))
+
+    def identify(host: Host) -> ServerIdentity | str:
         try:
-            connection, is_replica = _connect_to(host, parameters, session, share_s)
+            with closing(open_to(host, settings, role, parameters, settings.connect_timeout_s)) as session:
+                return session.server
         except (psycopg2.Error, TimeoutError) as err:
-            reasons.append(f"{host}: {_failure_reason(err)}")
-        else:
-            authenticated = True
-            if is_replica == (target_role == "replica"):
-                return connection
-            connection.close()
-            reasons.append(f"{host} is {'a replica' if is_replica else 'the primary'}")
-        ranking.report_failure(host)
-    details = "; ".join(reasons)
-    # One server that accepts the login proves it valid: a replica may lag behind the creation of a user.
-    rejected = not authenticated and ("authentication failed" in details or "not exist" in details)
-    summary = f"no Postgres {target_role} found:" if len(hosts) > 1 or target_role == "replica" else "Postgres at"
-    raise (CredentialsRefused if rejected else DatabaseUnavailable)(f"{summary} {details}")
+            return f"{host}: {failure_reason(err)}"
+
+    with ThreadPoolExecutor(len(hosts)) as threads:
+        answers = dict(zip(hosts, threads.map(identify, hosts), strict=True))
+    servers = [(host, answer) for host, answer in answers.items() if isinstance(answer, ServerIdentity)]
+    for host, server in sorted(servers, key=lambda found: -found[1].wal_timeline):
+        answers[host] = timelines.observe(str(host), server) or server
+    return answers
 
 
-def _connect_to(
-    host: Host, parameters: dict[str, Any], session: tuple[str, float], timeout_s: float
-) -> tuple[Connection, bool]:
-    """Return a connection, and whether its server is a replica.
-
-    Args:
-        host: The server.
-        parameters: libpq's parameters.
-        session: The SQL that starts the session, and the seconds that each of its statements may take.
-        timeout_s: Seconds within which the session must be ready.
-    """
-    deadline = time.monotonic() + timeout_s
-    script, statement_timeout_s = session
-    connection: Connection = psycopg2.connect(async_=True, host=host.name, port=host.port, **parameters)
-    try:
-        wait(connection, timeout_s)
-        with connection.cursor() as cursor:
-            cursor.execute(script, (int(statement_timeout_s * 1000),))
-            wait(connection, deadline - time.monotonic())
-            row = cursor.fetchone()
-        return connection, row is not None and bool(row[0])
-    except BaseException:
-        connection.close()
-        raise
-
-
-def wait(connection: Connection, timeout_s: float) -> None:
-    """Wait until an asynchronous connection has completed its operation.
-
-    Raises:
-        TimeoutError: If it takes longer. The connection is then unusable.
-        psycopg2.Error: If the operation fails.
-    """
-    deadline = time.monotonic() + timeout_s
-    while (state := connection.poll()) != extensions.POLL_OK:
-        events = select.POLLIN if state == extensions.POLL_READ else select.POLLOUT
-        # libpq may change the socket while it connects
-        poller = select.poll()
-        poller.register(connection.fileno(), events)
-        remaining_s = deadline - time.monotonic()
-        if remaining_s <= 0:
-            raise TimeoutError("no response")
-        poller.poll(remaining_s * 1000)
-
-
-def check_open(connection: Connection) -> None:
-    """Check that the server has not closed an idle asynchronous connection, without a round trip.
-
-    Raises:
-        psycopg2.Error: If it has.
-    """
-    poller = select.poll()
-    poller.register(connection.fileno(), select.POLLIN)
-    while poller.poll(0):
-        connection.poll()  # reads the server's reason first, then the end of the stream
+def open_to(
+    host: Host,
+    settings: PostgresSettings,
+    role: Role,
+    parameters: dict[str, Any],
+    timeout_s: float,
+    statement_timeout_s: float | None = None,
+) -> Session:
+    """Open a session for a role on one host; see `open_session`."""
+    return open_session(
+        host,
+        parameters,
+        read_only=role == "reader",
+        statement_timeout_s=statement_timeout_s or settings.statement_timeout_s,
+        timeout_s=timeout_s,
+    )
 
 
 def login_for(settings: PostgresSettings, role: Role) -> Login:
@@ -210,7 +133,8 @@ def login_for(settings: PostgresSettings, role: Role) -> Login:
     return login
 
 
-def _parameters(settings: PostgresSettings, role: Role, login: Login) -> dict[str, Any]:
+def parameters_for(settings: PostgresSettings, role: Role, login: Login) -> dict[str, Any]:
+    """Return libpq's parameters without the host."""
     return {
         "dbname": settings.database,
         "user": login.user,
@@ -222,9 +146,3 @@ def _parameters(settings: PostgresSettings, role: Role, login: Login) -> dict[st
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
     }
-
-
-def _failure_reason(err: Exception) -> str:
-    """Return the first line of an error without libpq's mention of the host."""
-    line = str(err).strip().partition("\n")[0] or "no reason given"
-    return re.sub(r"^connection to server .*? failed: ", "", line)

@@ -20,3 +20,7 @@ class CurrentCredentials(Protocol):
     def refuse(self, generation: int) -> None:
         """Report that Postgres rejects the credentials of a generation."""
         ...
+
+    def refused_at(self) -> float | None:
+        """Return when Postgres first rejected the current credentials, in seconds of the boot clock; None if never."""
+        ...

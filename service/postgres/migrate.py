@@ -59,12 +59,11 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
     """
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
-        connection.commit()
         config = _config()
         config.attributes["connection"] = connection
         try:
             with connection.begin():
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
                 earlier_rows = [] if _is_newer(connection) else _upgrade(connection, config)
                 if partitions is not None:
                     _partition(connection, partitions)

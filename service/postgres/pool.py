@@ -2,33 +2,38 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.errors import DatabaseUnavailable, OutcomeUnknown, first_line
+from service.errors import CredentialsRefused, DatabaseUnavailable, OutcomeUnknown, first_line
 from service.observability import metrics
-from service.postgres.connect import Role, TargetRole, check_open, wait
+from service.postgres.connect import Role
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
+from service.postgres.find_server import TargetRole
+from service.postgres.prepared import Prepared
+from service.postgres.session import Session, check_open, wait
+from service.postgres.wal_timelines import WalTimelines
 from service.settings import PoolSettings, PostgresSettings
 
 log = logging.getLogger(__name__)
 
 RECYCLE_S = 1800  # maximum age of a connection
 RECONNECT_DELAY_S = 1.0  # after a failure to connect, queries fail immediately for this time
-# errors of a session whose role was dropped, whose prepared statement is gone, or whose tables have changed
-_STALE_SESSION = (
-    psycopg2.errors.InsufficientPrivilege,
+# errors of a session that lost its state (a pooler's may), or whose tables have changed
+_LOST_STATE = (
     psycopg2.errors.InvalidSqlStatementName,
+    psycopg2.errors.UndefinedObject,
     psycopg2.errors.FeatureNotSupported,
 )
+# errors of a session that also occur when its role was dropped
+_STALE_SESSION = (psycopg2.errors.InsufficientPrivilege, *_LOST_STATE)
 FETCH_ROWS = 2000  # rows of a stream per round trip
 TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, whose timeout keeps the connection usable
 
@@ -36,28 +41,16 @@ TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, who
 Parameters = tuple[Any, ...] | Mapping[str, Any]
 
 
-class Prepared(NamedTuple):
-    """A query that each connection prepares once.
+class Superseded(Exception):
+    """A server with a higher WAL timeline was seen while a statement ran.
 
     Args:
-        name: The name of the prepared statement, unique among all.
-        types: SQL types of the parameters.
-        sql: The query, with parameters $1, $2.
+        has_failed: Whether the statement certainly had no effect.
     """
 
-    name: str
-    types: tuple[str, ...]
-    sql: str
-
-    @property
-    def call(self) -> str:
-        """The statement that runs it, with a placeholder for each parameter."""
-        return f"EXECUTE {self.name} {_parenthesized(['%s'] * len(self.types))}"
-
-    @property
-    def definition(self) -> str:
-        """The statement that prepares it."""
-        return f"PREPARE {self.name} {_parenthesized(self.types)} AS {self.sql}"
+    def __init__(self, *, has_failed: bool) -> None:
+        super().__init__("another server was promoted while a former primary executed the statement")
+        self.has_failed = has_failed
 
 
 class Database(Protocol):
@@ -96,6 +89,7 @@ class ConnectionPool:
         target_role: Which server to query.
         role: Who connects. The sessions of a reader are read-only.
         pool: The bounds of the pool. The default is that of the settings for the role.
+        timelines: Knows the highest WAL timeline. By default only this pool's connections are compared.
     """
 
     def __init__(
@@ -106,11 +100,12 @@ class ConnectionPool:
         target_role: TargetRole = "primary",
         role: Role = "reader",
         pool: PoolSettings | None = None,
+        timelines: WalTimelines | None = None,
     ) -> None:
         bounds = pool or (settings.posting_pool if role == "posting" else settings.pool)
         self._timeout_s = bounds.timeout_s
         self._role = role
-        self._connector = Connector(settings, credentials, target_role, now, role, bounds.timeout_s)
+        self._connector = Connector(settings, credentials, target_role, now, role, bounds.timeout_s, timelines)
         self._generation = self._connector.generation
         self._now = now
         self._down: tuple[float, str] | None = None
@@ -138,24 +133,24 @@ class ConnectionPool:
             DatabaseUnavailable: If Postgres cannot answer.
             OutcomeUnknown: If the connection was lost during a statement that writes.
         """
-        for attempt in (1, 2):
-            sent_over: Connection | None = None
+        losses = 0
+        failure: Exception
+        give_up_at = time.monotonic() + self._connector.timeout_s
+        while True:
+            sent_over: Session | None = None
             try:
                 with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
                     if self._role != "reader":
                         check_open(cursor.connection)
-                    if isinstance(query, Prepared) and query.name not in pooled.info:
-                        self._execute(cursor, query.definition)
-                        pooled.info[query.name] = True
+                    if isinstance(query, Prepared):
+                        self._prepare(pooled, cursor, query)
                     sent_over = cursor.connection
                     self._execute(cursor, query.call if isinstance(query, Prepared) else query, parameters)
                     return cursor.fetchall()  # type: ignore[no-any-return]
-            except psycopg2.errors.InsufficientPrivilege as err:
-                failure: Exception = err
-                # With changing credentials, the session's role was dropped, and a new one is on its way.
-                if not self._connector.refuse(self._generation):
-                    denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
-                    raise _unavailable("forbidden", f"{denied}: {first_line(err)}") from err
+            except (CredentialsRefused, psycopg2.errors.InsufficientPrivilege) as err:
+                if not self._connector.await_credentials() or time.monotonic() > give_up_at:
+                    raise self._denied(err) from err
+                continue  # nothing was executed
             except psycopg2.errors.ReadOnlySqlTransaction as err:
                 if self._role == "reader":
                     raise
@@ -163,11 +158,18 @@ class ConnectionPool:
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 self._raise_if_outcome_unknown(sent_over, err)
                 raise _unavailable("timeout", "the query took too long") from err
-            except (psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.FeatureNotSupported) as err:
-                log.warning("lost the connection to Postgres (attempt %d of 2): %s", attempt, first_line(err))
+            except Superseded as err:
+                if self._role != "reader" and sent_over is not None and not err.has_failed:
+                    metrics.database_refusals.labels("unknown").inc()
+                    raise OutcomeUnknown(f"outcome unknown, {err}") from err
+                reason, failure = "superseded", err
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, *_LOST_STATE) as err:
+                log.warning("lost the connection to Postgres (attempt %d of 2): %s", losses + 1, first_line(err))
                 self._raise_if_outcome_unknown(sent_over, err)
-                failure = err
-        raise _unavailable("broken", "lost the connection to Postgres") from failure
+                reason, failure = "broken", err
+            losses += 1
+            if losses == 2:
+                raise _unavailable(reason, "lost the connection to Postgres") from failure
 
     def stream(
         self, query: str, parameters: Parameters = (), batch_rows: int = FETCH_ROWS
@@ -180,27 +182,38 @@ class ConnectionPool:
         Raises:
             DatabaseUnavailable: If Postgres cannot answer, also between rows.
         """
+        while True:
+            has_rows = False
+            try:
+                for rows in self._stream_once(query, parameters, batch_rows):
+                    has_rows = True
+                    yield rows
+                return
+            except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
+                raise _unavailable("timeout", "the query or the client took too long") from err
+            except psycopg2.errors.InsufficientPrivilege as err:
+                if has_rows or not self._connector.await_credentials():
+                    raise self._denied(err) from err
+            except Superseded as err:
+                raise _unavailable("superseded", str(err)) from err
+            except psycopg2.Error as err:
+                raise _unavailable("broken", f"reading from Postgres failed: {first_line(err)}") from err
+
+    def _stream_once(self, query: str, parameters: Parameters, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
         self.row("SELECT 1")  # replaces a dead connection
         deadline = self._now() + self._timeout_s
-        try:
-            with self._transaction() as cursor:
-                # an abandoned snapshot would keep vacuum from removing dead rows in any table
-                self._execute(
-                    cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(self._timeout_s * 1000),)
-                )
-                self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
-                while True:
-                    self._execute(cursor, f"FETCH {batch_rows} FROM streamed")
-                    rows = cursor.fetchall()
-                    if not rows:
-                        return
-                    yield rows
-                    if self._now() > deadline:
-                        raise TimeoutError
-        except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-            raise _unavailable("timeout", "the query or the client took too long") from err
-        except psycopg2.Error as err:
-            raise _unavailable("broken", f"reading from Postgres failed: {first_line(err)}") from err
+        with self._transaction() as cursor:
+            # an abandoned snapshot would keep vacuum from removing dead rows in any table
+            self._execute(cursor, "SET LOCAL idle_in_transaction_session_timeout = %s", (int(self._timeout_s * 1000),))
+            self._execute(cursor, f"DECLARE streamed NO SCROLL CURSOR FOR {query}", parameters)
+            while True:
+                self._execute(cursor, f"FETCH {batch_rows} FROM streamed")
+                rows = cursor.fetchall()
+                if not rows:
+                    return
+                yield rows
+                if self._now() > deadline:
+                    raise TimeoutError
 
     def recycle(self) -> None:
         """Replace every connection: idle ones immediately, those in use when they return to the pool."""
@@ -215,7 +228,7 @@ class ConnectionPool:
         """Close every idle connection."""
         self._pool.dispose()
 
-    def _raise_if_outcome_unknown(self, sent_over: Connection | None, err: Exception) -> None:
+    def _raise_if_outcome_unknown(self, sent_over: Session | None, err: Exception) -> None:
         """Raise OutcomeUnknown if a statement over a lost connection may have been committed."""
         answered = isinstance(err, _STALE_SESSION)  # the server rejected the statement; the pool closed the connection
         if self._role != "reader" and sent_over is not None and sent_over.closed and not answered:
@@ -224,9 +237,34 @@ class ConnectionPool:
                 f"outcome unknown, lost the connection to Postgres before it confirmed: {first_line(err)}"
             ) from err
 
+    def _denied(self, err: Exception) -> DatabaseUnavailable:
+        if isinstance(err, CredentialsRefused):
+            metrics.database_refusals.labels("down").inc()
+            return err
+        denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
+        return _unavailable("forbidden", f"{denied}: {first_line(err)}")
+
+    def _prepare(self, pooled: Any, cursor: Any, query: Prepared) -> None:
+        if query.name in pooled.info:
+            return
+        # The name says what the statement is, so one that a pooler's session already has is the same.
+        with suppress(psycopg2.errors.DuplicatePreparedStatement):
+            self._execute(cursor, query.definition)
+        pooled.info[query.name] = True
+
     def _execute(self, cursor: Any, sql: str, parameters: Parameters = ()) -> None:
+        session: Session = cursor.connection
         cursor.execute(sql, parameters or None)
-        wait(cursor.connection, self._timeout_s + TIMEOUT_MARGIN_S)
+        try:
+            wait(session, self._timeout_s + TIMEOUT_MARGIN_S)
+        except psycopg2.Error as err:
+            if isinstance(err, psycopg2.errors.InsufficientPrivilege):
+                self._connector.refuse(session)
+            if self._connector.is_superseded(session):
+                raise Superseded(has_failed=not session.closed) from err
+            raise
+        if self._connector.is_superseded(session):
+            raise Superseded(has_failed=False)
 
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
@@ -244,7 +282,8 @@ class ConnectionPool:
     def _connection(self) -> Iterator[Any]:
         if self._down is not None and self._now() < self._down[0]:
             raise _unavailable("down", self._down[1])
-        self._refresh_credentials()
+        self._connector.await_credentials()  # without a connection of the pool, which others may need
+        self._replace_outdated()
         pool = self._pool
         try:
             pooled: Any = pool.connect()
@@ -270,9 +309,11 @@ class ConnectionPool:
                 pooled.invalidate()  # its credentials or its server are outdated
             pooled.close()
 
-    def _open(self) -> Connection:
+    def _open(self) -> Session:
         try:
             connection = self._connector.connect()
+        except CredentialsRefused:
+            raise  # new ones may arrive any moment
         except DatabaseUnavailable as err:
             metrics.database_refusals.labels("down").inc()
             self._down = (self._now() + RECONNECT_DELAY_S, str(err))
@@ -280,7 +321,7 @@ class ConnectionPool:
         self._down = None
         return connection
 
-    def _refresh_credentials(self) -> None:
+    def _replace_outdated(self) -> None:
         if self._connector.generation != self._generation:
             self._generation = self._connector.generation
             self.recycle()
@@ -290,10 +331,6 @@ class ConnectionPool:
         if self._pool is pool:
             self._pool = pool.recreate()
         pool.dispose()
-
-
-def _parenthesized(parts: Sequence[str]) -> str:
-    return f"({', '.join(parts)})" if parts else ""
 
 
 def _unavailable(reason: str, message: str) -> DatabaseUnavailable:

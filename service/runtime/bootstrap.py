@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from security.frameworks.flask import FlaskSecurity
@@ -22,6 +23,7 @@ from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
+from service.postgres.wal_timelines import WalTimelines
 from service.settings import PROCESSORS, Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
@@ -42,6 +44,7 @@ DRAIN_FILE = "draining"  # in the run directory: exists once this instance drain
 HELD_BODY_BYTES = 16 * MAX_BODY_BYTES  # of all bodies that a worker holds at a time
 TOKEN_QUEUE_SIZE = 32  # requests to /token that wait while another one's secret is checked
 PROBE_QUEUE_SIZE = 16
+WAL_TIMELINES_FILE = "wal-timelines"  # in the run directory: the highest WAL timeline that any process has seen
 
 
 def build_lookup(settings: Settings) -> TimelineLookup:
@@ -63,8 +66,8 @@ def build_front_door(
 
     Args:
         settings: The settings of this process.
-        run_directory: A directory that the processes of this service share, for failed attempts at /token and for the
-            drain file.
+        run_directory: A directory that the processes of this service share, for failed attempts at /token, the
+            drain file and the highest WAL timeline.
         credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
         listen: Whether to listen for new events, and to write the request log, in background threads for as long as
             the process runs. Without it, nothing is served from a cache.
@@ -77,8 +80,10 @@ def build_front_door(
     if not tokens.secure_loans:
         log.warning("SECURE_LOANS=false: anyone can read loans without a token")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
-    primary = ConnectionPool(database, reader)
-    replica = ConnectionPool(database, reader, target_role="replica") if has_replicas(database) else None
+    timelines = WalTimelines(run_directory and run_directory / WAL_TIMELINES_FILE)
+    open_pool = partial(ConnectionPool, database, timelines=timelines)
+    primary = open_pool(reader)
+    replica = open_pool(reader, target_role="replica") if has_replicas(database) else None
     freshness = Freshness(settings.cache.max_staleness_s)
     memcached = open_memcached(settings.memcached, settings.server.threads)
     recent = TimelineLru(settings.cache.size_bytes)
@@ -89,9 +94,10 @@ def build_front_door(
         replica=PostgresLedger(replica, strict=True) if replica else None,
     )
     if listen and settings.cache.max_staleness_s:
-        ChangeListener(freshness, Connector(database, reader), [pool for pool in (primary, replica) if pool]).start()
+        listens_to = Connector(database, reader, timelines=timelines)
+        ChangeListener(freshness, listens_to, [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
-    posting = ConnectionPool(database, poster, role="posting") if may_post else None
+    posting = open_pool(poster, role="posting") if may_post else None
     reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
@@ -102,11 +108,11 @@ def build_front_door(
         lookup=lookup,
         calendar=Calendar(settings.server.timezone),
         security=security,
-        health=Health(primary, freshness, memcached, run_directory and run_directory / DRAIN_FILE),
+        health=Health(primary, freshness, timelines, memcached, run_directory and run_directory / DRAIN_FILE),
         issuer=issuer,
         clients=open_clients(tokens, strict=False, hashing_threads=hashing_threads),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
-        portfolio=SqlPortfolio(ConnectionPool(database, reader, pool=reports)),
+        portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,

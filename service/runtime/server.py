@@ -29,25 +29,21 @@ log = logging.getLogger(__name__)
 KILL_TIMEOUT_S = STOP_TIMEOUT_S + 5  # a worker that has not exited by then is killed
 
 
-def build_server(
-    settings: ServerSettings, certificate: Path | None = None, *, interface: Interfaces = Interfaces.ASGINL
-) -> Any:
+def build_server(settings: ServerSettings, certificate: Path | None = None) -> Any:
     """Build the server that `serve` runs, without an application.
 
     Args:
         settings: The address, the number of workers, and what protects them.
         certificate: PEM file with the certificate and its private key, for HTTPS.
-        interface: How the server calls the application. With WSGI, in one of THREADS threads.
     """
     connections = allow_connections(settings.max_connections)
     return Supervisor(
         "loaner",
         address=settings.listen_host,
         port=settings.port,
-        interface=interface,
+        interface=Interfaces.ASGINL,
         loop=Loops.uvloop,
         workers=settings.workers,
-        blocking_threads=settings.threads if interface is Interfaces.WSGI else None,
         backlog=connections,
         backpressure=connections,
         http=HTTPModes.http1,

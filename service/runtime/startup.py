@@ -3,9 +3,10 @@
 import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from shlex import quote
 
 import click
@@ -15,19 +16,23 @@ from service.gateway import RegistrationException
 from service.gateway.instance import Instance
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
+from service.postgres.credentials import CurrentCredentials
+from service.postgres.host_watch import HostWatch
+from service.postgres.session_check import check_session_is_kept
+from service.postgres.wal_timelines import WalTimelines
 from service.runtime.gateway_setup import build_definition, build_instance, build_registrator, check_routed
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
-from service.settings import Settings
+from service.settings import PostgresSettings, Settings
 from service.standalone.auth_file import write_auth_file
 from service.standalone.environment import (
-    ROOT,
     build_core,
     client_secret,
     ensure_signing_key,
     single_instance_lock,
     standalone,
 )
+from service.standalone.home import home
 from service.tokens.client_registry import open_clients
 from service.tokens.issuer import READ_AND_WRITE, Subject
 from service.tokens.key_setup import check_keys, open_issuer, warn_about_permissions
@@ -58,10 +63,11 @@ def start_in_production(settings: Settings) -> None:
     warn_about_permissions(settings.tokens)
     open_clients(settings.tokens)
     open_memcached(settings.memcached)
-    with open_run_directory() as run_directory, _lease_credentials(settings) as credentials:
-        Connector(settings.postgres, credentials.get("reader")).connect().close()
-        if "posting" in credentials:
-            Connector(settings.postgres, credentials["posting"], role="posting").connect().close()
+    with (
+        open_run_directory() as run_directory,
+        _lease_credentials(settings) as credentials,
+        _watch_hosts(settings.postgres, run_directory, credentials),
+    ):
         check_address(settings.server)
         serve(settings, run_directory, instance=instance, credentials=credentials)
 
@@ -89,23 +95,39 @@ def _lease_credentials(settings: Settings) -> Iterator[dict[Role, SharedCredenti
         SettingsError: If a setting is wrong.
         VaultUnavailable: If Vault does not issue credentials.
     """
-    vault, postgres = settings.vault, settings.postgres
-    uses_password = vault.enabled is None and postgres.password is not None
-    if vault.enabled is False or uses_password or postgres.hosts is None:  # connecting reports a missing host
+    if settings.postgres.hosts is None or not settings.uses_vault:  # connecting reports a missing host
         yield {}
         return
-    from service.vault.lease import VaultLease
+    from service.vault.credentials import lease_credentials
 
-    roles: dict[Role, str | None] = {"reader": vault.role, "posting": vault.posting_role}
-    credentials: dict[Role, SharedCredentials] = {}
-    with ExitStack() as leases:
-        for role, name in roles.items():
-            if name is not None:
-                credentials[role] = SharedCredentials()
-                lease = VaultLease(vault, name, credentials[role])
-                lease.start(vault.timeout_s)
-                leases.callback(lease.stop)
+    with lease_credentials(settings.vault, ("reader", "posting")) as credentials:
         yield credentials
+
+
+@contextmanager
+def _watch_hosts(
+    settings: PostgresSettings, run_directory: Path, credentials: Mapping[Role, CurrentCredentials]
+) -> Iterator[None]:
+    """Find out what every PostgreSQL server is, check that the roles can connect, and watch the servers until the end.
+
+    Raises:
+        SettingsError: If PSQL_HOST or a role's user is not set.
+        DatabaseUnavailable: If a role cannot connect to the primary, or only by way of a pooler that does not keep
+            the session.
+    """
+    from service.runtime.bootstrap import WAL_TIMELINES_FILE
+
+    timelines = WalTimelines(run_directory / WAL_TIMELINES_FILE)
+    watch = HostWatch(settings, timelines, credentials.get("reader"))
+    watch.start()
+    try:
+        for role in ("reader", "posting"):
+            if role == "reader" or role in credentials:
+                connector = Connector(settings, credentials.get(role), role=role, timelines=timelines)
+                check_session_is_kept(connector.connect)
+        yield
+    finally:
+        watch.stop()
 
 
 def start_standalone(settings: Settings) -> None:
@@ -132,7 +154,7 @@ def start_standalone(settings: Settings) -> None:
             open_memcached(settings.memcached)
             token = open_issuer(tokens, settings.service.name).issue(Subject(tokens.client_id, READ_AND_WRITE))
             write_auth_file(
-                ROOT / ".auth",
+                home() / ".auth",
                 JWT=token,
                 CLIENT_ID=tokens.client_id,
                 SECRET=secret.get_secret_value(),

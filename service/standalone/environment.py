@@ -25,15 +25,16 @@ from security.keys.rotation import State
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.errors import SettingsError
+from service.invocation import is_checkout
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import PostgresSettings, TokenSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
+from service.standalone.home import home
 from service.tokens.key_setup import check_keys, open_key_ring
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parent.parent.parent
 PREDECESSOR_TIMEOUT_S = 3  # the workers of a killed parent hold its locks briefly
 DATABASE = "loaner"
 DAY_S = 86_400
@@ -98,7 +99,7 @@ def single_instance_lock() -> Iterator[None]:
                 file.seek(0)
                 process = file.read().strip() or "unknown"
                 raise SettingsError(
-                    f"a standalone service is already running in {ROOT} (process {process}); stop it first"
+                    f"a standalone service is already running in {home()} (process {process}); stop it first"
                 )
             time.sleep(0.1)
         file.truncate(0)
@@ -108,7 +109,7 @@ def single_instance_lock() -> Iterator[None]:
 
 
 def _local_folder() -> Path:
-    local = ROOT / ".local"
+    local = home() / ".local"
     try:
         local.mkdir(exist_ok=True)
     except OSError as err:
@@ -135,9 +136,18 @@ def _try_lock(file: TextIO) -> bool:
 
 
 def build_core() -> None:
-    """Compile the core if its source has changed since the last time. Without a compiler, log a warning."""
-    command = [sys.executable, str(ROOT / "native" / "build.py"), "local", "--if-needed"]
-    if subprocess.run(command, stdin=subprocess.DEVNULL).returncode != 0:
+    """Compile the core of a checkout if its source has changed since the last time.
+
+    An installed package has its core compiled or not. Without a compiled core, log a warning.
+    """
+    if is_checkout():
+        command = [sys.executable, str(home() / "native" / "build.py"), "local", "--if-needed"]
+        compiled = subprocess.run(command, stdin=subprocess.DEVNULL).returncode == 0
+    else:
+        import native
+
+        compiled = native.IMPLEMENTATION == "compiled"
+    if not compiled:
         log.warning("running the core interpreted: results are the same, but slower")
 
 

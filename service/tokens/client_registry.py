@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from security.files import Fingerprint, fingerprint
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
+from service.invocation import command_line
 from service.settings import TokenSettings
 from service.tokens.background_thread import background_executor
 from service.tokens.clients_file import Client, read_clients
@@ -130,7 +131,7 @@ def open_clients(settings: TokenSettings, strict: bool = True, hashing_threads: 
     """
     path = Path(settings.clients_file)
     if strict and "clients_file" in settings.model_fields_set and not path.exists():
-        log.warning("CLIENTS_FILE: %s does not exist; create it with: service.py client add NAME", path)
+        log.warning("CLIENTS_FILE: %s does not exist; create it with: %s", path, command_line("client add NAME"))
     return ClientRegistry(
         path, settings.client_id, settings.client_secret, strict=strict, hashing_threads=hashing_threads
     )

@@ -15,6 +15,7 @@ from security.files import locked, read_bounded, write_atomic
 from security.secret_hash import PATTERN, hash_secret
 from security.strict_json import parse_json
 from service.errors import SettingsError
+from service.invocation import command_line
 from service.settings import Name
 from service.tokens.issuer import READ, Subject
 
@@ -38,7 +39,7 @@ def _check_name(text: str) -> str:
 
 def _check_hash(text: str) -> str:
     if not PATTERN.fullmatch(text):
-        raise ValueError("expected a hash from `python service.py client add`, not the secret itself")
+        raise ValueError(f"expected a hash from `{command_line('client add')}`, not the secret itself")
     return text
 
 
@@ -178,7 +179,7 @@ def _field(location: tuple[int | str, ...]) -> str:
 def _reason(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         if error["loc"][-1] in _PLAINTEXT_FIELDS:
-            return "plaintext secrets are not allowed; create and hash one with: python service.py client add"
+            return f"plaintext secrets are not allowed; create and hash one with: {command_line('client add')}"
         return f"unknown field; expected {', '.join(Client.model_fields)}"
     reasons = {
         "model_type": "expected an object",

@@ -8,6 +8,7 @@ from security.keys.permissions import find_loose_permissions
 from security.keys.rotation import KeyRing
 from security.keys.signing_key import SigningKeys, own_key_names
 from service.errors import SettingsError
+from service.invocation import command_line
 from service.settings import TokenSettings
 from service.tokens.issuer import TokenIssuer
 
@@ -34,7 +35,7 @@ def open_keys(settings: TokenSettings, strict: bool = True) -> KeyStore:
     if strict and not keys.public_keys():
         raise SettingsError(
             f"KEYS_DIR: {settings.keys_dir} has no public key (*.pub), so no token can be verified; "
-            "add the platform's key, or create a pair with: python service.py keys generate"
+            f"add the platform's key, or create a pair with: {command_line('keys generate')}"
         )
     return keys
 
@@ -53,7 +54,7 @@ def check_keys(settings: TokenSettings) -> None:
     except KeyException as err:
         raise SettingsError(f"KEYS_DIR: {err}") from err
     for name in set(own_key_names(keys.private_keys(), OWN_KEY)) - set(signing.pairs()):
-        log.warning("KEYS_DIR: %s has no public key, so it does not sign; run: service.py keys check", name)
+        log.warning("KEYS_DIR: %s has no public key, so it does not sign; run: %s", name, command_line("keys check"))
 
 
 def warn_about_permissions(settings: TokenSettings) -> None:

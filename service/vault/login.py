@@ -5,29 +5,37 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import hvac
-import requests
-from hvac.exceptions import Forbidden, InvalidPath, InvalidRequest, Unauthorized, UnsupportedOperation, VaultError
 
-from service.errors import LoanerError, SettingsError
+from service.errors import SettingsError
 from service.net.session import direct_session
-from service.net.urls import without_password
 from service.settings import VaultSettings
+from service.vault.lifetime import parse_seconds
 
 TIMEOUT_S = 5
+APPROLE_PATH, KUBERNETES_PATH = "auth/approle/login", "auth/kubernetes/login"
 KUBERNETES_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
-class VaultUnavailable(LoanerError):
-    """A request to Vault has failed.
+@dataclass(frozen=True)
+class Login:
+    """A way to log in, and the secret that it presents.
 
     Args:
-        message: Vault's address and the reason.
-        is_temporary: Whether a retry may succeed.
+        path: Vault's path.
+        who: The role, as messages name it.
+        role: The role id of an AppRole, or the role of a Kubernetes service account. None for a token.
+        secret: The secret.
     """
 
-    def __init__(self, message: str, is_temporary: bool) -> None:
-        super().__init__(message)
-        self.is_temporary = is_temporary
+    path: str
+    who: str
+    role: str | None
+    secret: str | None = field(repr=False)
+
+    @property
+    def locks_role(self) -> bool:
+        """Whether Vault locks the role after several refusals."""
+        return self.path == APPROLE_PATH
 
 
 @dataclass(frozen=True)
@@ -38,14 +46,16 @@ class Token:
         value: The token itself.
         lease_s: Seconds until it expires; 0 for a token that does not expire.
         is_renewable: Whether its lease can be renewed.
-        is_from_login: Whether a login created it for this service, which may then log in again, and revokes the token
+        is_from_login: Whether a login created it for this process, which may then log in again, and revokes the token
             at the end.
+        is_batch: Whether it is a batch token, which cannot be renewed or revoked.
     """
 
     value: str = field(repr=False)
     lease_s: float
     is_renewable: bool
     is_from_login: bool
+    is_batch: bool = False
 
 
 def vault_url(settings: VaultSettings) -> str:
@@ -66,29 +76,41 @@ def open_vault(settings: VaultSettings) -> hvac.Client:
     return hvac.Client(url=vault_url(settings), timeout=TIMEOUT_S, session=session, verify=session.verify)
 
 
-def log_in(client: hvac.Client, settings: VaultSettings) -> Token:
-    """Log in with the method that the settings choose: AppRole, Kubernetes, a token, or a token file.
+def read_login(settings: VaultSettings) -> Login:
+    """Return the login that the settings choose: AppRole, Kubernetes, a token, or a token file.
 
     Raises:
-        SettingsError: If the settings choose no method, or name an unreadable file.
-        VaultError: If Vault rejects the login.
-        RequestException: If Vault cannot be reached.
+        SettingsError: If the settings choose none, or name an unreadable file.
     """
     if settings.role_id:
         secret = _secret_or_file(settings.secret_id, settings.secret_id_file, "VAULT_SECRET_ID_FILE")
-        return _parse_login(client.auth.approle.login(settings.role_id, secret)["auth"])
+        return Login(APPROLE_PATH, f"the AppRole {settings.role_id}", settings.role_id, secret)
     if settings.kubernetes_role:
         jwt = _read(KUBERNETES_TOKEN, "VAULT_KUBERNETES_ROLE")
-        return _parse_login(client.auth.kubernetes.login(settings.kubernetes_role, jwt)["auth"])
+        who = f"the Kubernetes role {settings.kubernetes_role}"
+        return Login(KUBERNETES_PATH, who, settings.kubernetes_role, jwt)
     token = _secret_or_file(settings.token, settings.token_file, "VAULT_TOKEN_FILE")
     if token is None:
         raise SettingsError(
             "VAULT_TOKEN is not set; set it, or VAULT_TOKEN_FILE, VAULT_ROLE_ID or VAULT_KUBERNETES_ROLE,"
             " or USE_VAULT=false to read as PSQL_USER"
         )
-    client.token = token
-    found = client.auth.token.lookup_self()["data"]
-    return Token(token, float(found.get("ttl") or 0), bool(found.get("renewable")), is_from_login=False)
+    return Login("auth/token/lookup-self", "VAULT_TOKEN" if settings.token else "VAULT_TOKEN_FILE", None, token)
+
+
+def log_in(client: hvac.Client, login: Login) -> Token:
+    """Log in, and make the client use the token. Raises what `REQUEST_ERRORS` lists."""
+    if login.path == APPROLE_PATH:
+        return _parse_login(client.auth.approle.login(login.role, login.secret)["auth"])
+    if login.path == KUBERNETES_PATH:
+        return _parse_login(client.auth.kubernetes.login(login.role, login.secret)["auth"])
+    previous, client.token = client.token, login.secret
+    try:
+        found = client.auth.token.lookup_self()["data"]
+        return Token(str(login.secret), parse_seconds(found.get("ttl") or 0), bool(found.get("renewable")), False)
+    except BaseException:
+        client.token = previous
+        raise
 
 
 def read_token_file(settings: VaultSettings) -> str | None:
@@ -97,32 +119,18 @@ def read_token_file(settings: VaultSettings) -> str | None:
     Raises:
         SettingsError: If the file cannot be read.
     """
-    if settings.token_file is None or settings.token or settings.role_id:
+    if settings.token_file is None or settings.token or settings.role_id or settings.kubernetes_role:
         return None
     return _read(Path(settings.token_file), "VAULT_TOKEN_FILE")
 
 
-def to_vault_unavailable(settings: VaultSettings, err: Exception) -> VaultUnavailable:
-    """Convert an error into one whose message is a single line without secrets."""
-    where = f"Vault at {without_password(vault_url(settings))}"
-    if isinstance(err, VaultError):
-        reasons = " ".join(str(entry) for entry in err.errors or ["no reason given"])
-        permanent = InvalidRequest, Unauthorized, Forbidden, InvalidPath, UnsupportedOperation
-        return VaultUnavailable(f"{where}: {' '.join(reasons.split())[:300]}", not isinstance(err, permanent))
-    if isinstance(err, requests.exceptions.SSLError):
-        return VaultUnavailable(f"{where}: its certificate is not trusted (VAULT_CA)", False)
-    if isinstance(err, requests.exceptions.InvalidHeader):
-        return VaultUnavailable(f"{where}: the token cannot be sent in a header; expected a single line", False)
-    if isinstance(err, requests.Timeout):
-        return VaultUnavailable(f"{where}: the request timed out", True)
-    if isinstance(err, requests.RequestException):
-        return VaultUnavailable(f"{where}: cannot connect", True)
-    return VaultUnavailable(f"{where}: unexpected reply ({type(err).__name__})", True)
-
-
 def _parse_login(auth: dict[str, object]) -> Token:
     return Token(
-        str(auth["client_token"]), float(str(auth["lease_duration"])), bool(auth["renewable"]), is_from_login=True
+        str(auth["client_token"]),
+        parse_seconds(auth["lease_duration"]),
+        bool(auth["renewable"]),
+        is_from_login=True,
+        is_batch=auth.get("token_type") == "batch",
     )
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from multiprocessing import get_context
 
+from service.clock import boot_clock
 from service.settings import Login
 
 _BYTES = 4096
@@ -22,6 +23,8 @@ class SharedCredentials:
         self._sequence = context.RawValue("Q", 0)
         self._memory = context.RawArray("c", _BYTES)
         self._refused = context.RawValue("Q", 0)
+        self._refused_at = context.RawValue("d", 0.0)
+        self._woken, self._waker = context.Pipe(duplex=False)
 
     @property
     def generation(self) -> int:
@@ -29,12 +32,26 @@ class SharedCredentials:
         return int(self._sequence.value) // 2
 
     def refuse(self, generation: int) -> None:
-        """Report that Postgres rejects the credentials of this generation."""
-        self._refused.value = generation
+        """Report that Postgres rejects the credentials of this generation, and wake `wait`."""
+        if generation == self.generation and self.refused_at() is None:
+            self._refused_at.value = boot_clock()
+            self._refused.value = generation
+            self.wake()
 
-    def is_refused(self) -> bool:
-        """Return whether a process has reported that Postgres rejects the current credentials."""
-        return bool(self._refused.value) and int(self._refused.value) == self.generation
+    def refused_at(self) -> float | None:
+        """Return when Postgres first rejected the current credentials, in seconds of the boot clock; None if never."""
+        refused = int(self._refused.value)
+        return float(self._refused_at.value) if refused and refused == self.generation else None
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until `wake` is called or the time has passed. For the process that publishes."""
+        if self._woken.poll(timeout_s):
+            while self._woken.poll(0):  # one reaction to the reports of all workers
+                self._woken.recv_bytes()
+
+    def wake(self) -> None:
+        """End `wait`."""
+        self._waker.send_bytes(b"")  # a few bytes are written entirely or, by a killed process, not at all
 
     def publish(self, credentials: Login) -> None:
         """Replace the credentials in all processes.

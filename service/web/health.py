@@ -9,6 +9,7 @@ from service.errors import DatabaseUnavailable
 from service.ledger.freshness import Freshness
 from service.postgres.migrate import revisions
 from service.postgres.pool import Database
+from service.postgres.wal_timelines import WalTimelines
 
 
 class Health:
@@ -17,6 +18,7 @@ class Health:
     Args:
         database: The connections that read the ledger.
         freshness: What is known about the primary's changes.
+        timelines: Knows former primaries.
         memcached: The shared cache, if one is configured.
         drain_file: A file that exists while this instance drains, if it ever does.
     """
@@ -28,11 +30,13 @@ class Health:
         self,
         database: Database,
         freshness: Freshness,
+        timelines: WalTimelines,
         memcached: MemcachedTimelines | None = None,
         drain_file: Path | None = None,
     ) -> None:
         self._database = database
         self._freshness = freshness
+        self._timelines = timelines
         self._memcached = memcached
         self._drain_file = drain_file
         self._revision, *self._older_revisions = revisions()
@@ -49,6 +53,17 @@ class Health:
         """Return "ok" while cached balances are valid, and "silent" while the primary is not heard."""
         silence_s = self._freshness.silence_s()
         return "ok" if silence_s is not None and silence_s < self._freshness.max_staleness_s else "silent"
+
+    def can_cache(self) -> bool:
+        """Return False if a pooler keeps the listener from noticing new events."""
+        return self._freshness.fault is None
+
+    def faults(self) -> list[str]:
+        """Return a sentence about each fault of the database that an operator has to end: former primaries, a pooler.
+
+        The first word of each is the host. The text contains no secrets.
+        """
+        return [*self._timelines.former_primaries(), *filter(None, [self._freshness.fault])]
 
     def memcached(self) -> dict[str, str]:
         """Return "ok" or "down" for each memcached server; an empty dictionary if none is configured."""

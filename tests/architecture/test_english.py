@@ -16,7 +16,16 @@ from tests.conftest import ROOT
 
 TEXTS = ("*.md", "*.sh", "*.sql", "*.toml", "*.yml", "*.yaml", "*.tpl", "*.conf", "*.hcl", "*.html", "*.txt")
 TEXTS_WITHOUT_SUFFIX = ("Makefile", ".env.example", ".gitignore", ".dockerignore", ".ci/run", "*/Dockerfile")
-MODULES = ("service.py", "service/*.py", "security/*.py", "native/*.py", "microkubes/*.py", "deploy/*.py", "docs/*.py")
+MODULES = (
+    "service.py",
+    "setup.py",
+    "service/*.py",
+    "security/*.py",
+    "native/*.py",
+    "microkubes/*.py",
+    "deploy/*.py",
+    "docs/*.py",
+)
 
 
 def _findings(*patterns: str, find: object) -> Iterator[Finding]:

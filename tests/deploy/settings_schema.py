@@ -16,7 +16,7 @@ BY_CHART = {
     "KEYS_DIR", "CLIENTS_FILE", "GATEWAY_PLUGINS", "TLS_CERT", "TLS_KEY",
     "SERVICE_DISCOVERY", "CONSUL_AGENT_URL", "INSTANCE_HOST",
 }  # fmt: skip
-ADMIN = {"PSQL_ADMIN_USER", "PSQL_ADMIN_PW"}  # for migrations only
+ADMIN = {"PSQL_ADMIN_USER", "PSQL_ADMIN_PW", "VAULT_ADMIN_ROLE"}  # for migrations only
 READ_BY_CHART = {"PORT", "SERVICE_NAME", "GATEWAY_TIMEOUT_S", "VAULT_TIMEOUT_S", "DRAIN_S"}
 KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "description")
 

@@ -15,7 +15,7 @@ from service.gateway.plugins_file import read_plugins
 from service.runtime.graceful_shutdown import DEREGISTER_TIMEOUT_S
 from service.runtime.server import KILL_TIMEOUT_S
 from service.settings import MEMCACHED_PORT, all_settings, given_settings, load_settings
-from service.vault.lease import REVOKE_TIMEOUT_S
+from service.vault.session import REVOKE_TIMEOUT_S
 from tests.deploy.chart import (
     CASES,
     CHART,

@@ -70,7 +70,7 @@ def test_missing_target_is_rejected_with_an_example():
 def test_only_explicit_settings_are_sent_except_local_ones(monkeypatch):
     for name, value in {"LOG_LEVEL": "DEBUG", "SECURE_LOANS": "no", "PORT": "8080", "PSQL_PW": PASSWORD}.items():
         monkeypatch.setenv(name, value)
-    for name in ("PSQL_ADMIN_PW", "PSQL_ADMIN_USER"):
+    for name in ("PSQL_ADMIN_PW", "PSQL_ADMIN_USER", "VAULT_ADMIN_ROLE"):
         monkeypatch.setenv(name, "local")
     payload = collect(read_settings(None))
     assert payload.variables == {"LOG_LEVEL": "DEBUG", "SECURE_LOANS": "false", "SERVICE_PORT": "8080"}

@@ -1,6 +1,9 @@
-"""The image's packages are pinned by hash, at the versions of requirements.txt."""
+"""requirements.txt, the packages of the image, and the dependencies of the wheel fit together."""
 
 import re
+import tomllib
+
+from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 
@@ -31,3 +34,21 @@ def test_image_has_the_required_versions():
 def test_core_is_built_with_the_required_versions():
     wanted = required()
     assert locked("build.lock").items() >= {name: wanted[name] for name in ("click", "cython", "setuptools")}.items()
+
+
+def ranges() -> list[Requirement]:
+    """Return what the wheel requires, with all of its extras, and what its build requires."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = declared["project"]["optional-dependencies"].values()
+    lists = (declared["build-system"]["requires"], declared["project"]["dependencies"], *extras)
+    return [found for each in lists for text in each if (found := Requirement(text)).name != "loaner"]
+
+
+def test_wheel_accepts_the_required_versions_and_needs_no_other_packages():
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = {found.name: found for line in lines if not line.startswith("#") for found in [Requirement(line)]}
+    assert {found.name for found in ranges()} == pinned.keys()
+    for found in ranges():
+        [version] = [each.version for each in pinned[found.name].specifier]
+        assert version in found.specifier, str(found)
+        assert str(found.marker) == str(pinned[found.name].marker), str(found)

@@ -105,6 +105,29 @@ def test_vault_user_has_only_the_privileges_of_its_role_and_can_be_revoked(vault
     assert sql(vault, "SELECT FROM pg_roles WHERE rolname = %s", f"v-{role}") == []
 
 
+def test_vault_creates_no_administrator_unless_an_administrator_allows_it(vault):
+    with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        connect_as_new_user(vault, "admin")
+
+
+def test_administrator_of_vault_migrates_and_can_be_revoked(deployed, vault, postgres):
+    superuser = {"host": HOST, "port": postgres.port, "dbname": DATABASE, "user": "postgres"}
+    with closing(psycopg2.connect(**superuser, password=postgres.password)) as connection:
+        sql(connection, "GRANT loaner_owner TO vault WITH ADMIN OPTION")  # as docs/guides/vault.md says
+        try:
+            with closing(connect_as_new_user(vault, "admin")) as admin:
+                assert may(admin, "session_user = 'v-admin' AND current_user = 'loaner_owner'")
+                assert not may(admin, "rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = session_user")
+                sql(admin, "CREATE TABLE created_by_vault ()")
+            migrate(deployed.replace(admin_user="v-admin", admin_password="generated"))
+            sql(vault, render("revoke", {"name": "v-admin"}))
+            owner = "SELECT tableowner FROM pg_tables WHERE tablename = 'created_by_vault'"
+            assert sql(connection, owner) == [("loaner_owner",)]
+            sql(connection, "DROP TABLE created_by_vault")
+        finally:
+            sql(connection, "REVOKE loaner_owner FROM vault")
+
+
 def test_vault_is_not_a_superuser(vault):
     assert not may(vault, "rolsuper FROM pg_roles WHERE rolname = current_user")
     assert not may(vault, CREATES)

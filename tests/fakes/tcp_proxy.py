@@ -1,4 +1,4 @@
-"""A TCP proxy that can delay, stall, cut and reject connections."""
+"""A TCP proxy that can delay, drip, stall, cut and reject connections."""
 
 import asyncio
 import threading
@@ -28,6 +28,7 @@ class TcpProxy:
 
     Attributes:
         delay_s: Delay of replies, in seconds.
+        drip_s: Pause after each byte of a reply, in seconds; 0 sends replies as they are.
         refuses: Whether new connections are closed immediately.
     """
 
@@ -36,6 +37,7 @@ class TcpProxy:
         self.host = host
         self.port = 0
         self.delay_s = 0.0
+        self.drip_s = 0.0
         self.refuses = False
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -101,9 +103,23 @@ class TcpProxy:
             while piece := await replies.read(PIECE):
                 await asyncio.sleep(self.delay_s)
                 await connection.speaks.wait()
-                connection.client.write(piece)
+                await self._send(connection.client, piece)
         finally:
             connection.client.close()
+
+    async def _send(self, client: asyncio.StreamWriter, piece: bytes) -> None:
+        for number, byte in enumerate(piece):
+            if not self.drip_s or client.is_closing():
+                client.write(piece[number:])
+                return
+            client.write(bytes([byte]))
+            await client.drain()
+            await asyncio.sleep(self.drip_s)
+
+    @property
+    def connections(self) -> int:
+        """The number of open connections."""
+        return len(self._connections)
 
     def _run(self) -> None:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:

@@ -55,15 +55,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(*arguments: str, cwd: Path = ROOT, **variables: str):
-    """Run `python service.py`; interrupt it at the end, and kill it if it does not stop.
+def started(*arguments: str, cwd: Path = ROOT, program: Path | None = None, **variables: str):
+    """Run `python service.py`, or another program; interrupt it at the end, and kill it if it does not stop.
 
     Yields:
         The process, and a function that returns its output so far.
     """
+    command = [sys.executable, str(cwd / "service.py")] if program is None else [str(program)]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [sys.executable, str(cwd / "service.py"), *arguments],
+            [*command, *arguments],
             cwd=cwd, env=environment(**variables), stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

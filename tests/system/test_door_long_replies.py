@@ -22,6 +22,8 @@ LOANS = 400_000
 LONG_LOAN, EVENTS = LOANS + 1, 150_000
 PORTFOLIO = f"/api/v1/portfolio/{LAST_DAY}?format=csv"
 STATEMENT = f"/api/v1/loan/{LONG_LOAN}/statement?format=csv&from=2019-01-01&to={LAST_DAY}"
+EXPLAINED_LOAN, EXPLAINED_EVENTS = LOANS + 2, 10_000  # no more events are explained in one reply
+EXPLANATION = f"/api/v1/loan/{EXPLAINED_LOAN}/{LAST_DAY}?explain=true"
 SMALL_BUFFER = 4096  # so that the service feels soon when a client does not read
 ALLOWED_GROWTH = 25_000_000  # bytes; a reply has 15 million, and socket buffers belong to the kernel
 
@@ -33,6 +35,7 @@ def database(databases):
         with closing(connect(settings, "admin")) as connection:
             fill(connection, 1, LOANS, 0)
             fill(connection, LONG_LOAN, LONG_LOAN, EVENTS)
+            fill(connection, EXPLAINED_LOAN, EXPLAINED_LOAN, EXPLAINED_EVENTS)
         yield settings
 
 
@@ -139,6 +142,24 @@ def test_a_reader_that_takes_nothing_loses_its_connection_and_its_query(door, be
         assert not reply.is_whole
     reply = door.get(PORTFOLIO, bearer)  # needs the connection to Postgres that was used
     assert is_complete_portfolio(reply)
+
+
+def test_a_reader_that_takes_nothing_of_a_reply_that_is_not_streamed_loses_its_connection(door, bearer):
+    """A long JSON reply is made as a whole. It must not stay in memory for as long as the client likes."""
+    assert door.get(EXPLANATION, bearer).is_whole  # the loan is cached from now on
+    sockets = open_sockets(door)
+    with begin(door, EXPLANATION, bearer) as connection:
+        assert open_sockets(door) == sockets + 1
+        until(lambda: open_sockets(door) <= sockets, SILENCE_S + MARGIN_S)  # the client still has its end
+        reply = connection.read_reply()
+        assert reply is not None
+        assert not reply.is_whole
+
+
+def test_a_slow_reader_of_a_reply_that_is_not_streamed_gets_everything(door, bearer):
+    with begin(door, EXPLANATION, bearer) as connection:
+        reply = read_slowly(connection, pause_s=0.005)
+    assert (reply.status, reply.is_whole) == (200, True)
 
 
 def test_a_reader_that_pauses_for_less_than_the_bound_loses_nothing(door, bearer):

@@ -20,8 +20,9 @@ from service.errors import DatabaseUnavailable
 from service.ledger.freshness import Freshness
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
-from service.postgres.connect import CLUSTER_ID, connect
+from service.postgres.connect import connect
 from service.postgres.pool import ConnectionPool
+from service.postgres.server_identity import CLUSTER_ID
 from tests.fakes.memcached import memcached, needs_memcached
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 from tests.models.shadow_ledger import FAR_AHEAD, ShadowLedger

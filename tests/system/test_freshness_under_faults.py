@@ -33,7 +33,7 @@ LISTENS = b"LISTEN loaner"
 CUT = """
     SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'loaner reader'
-      AND (query LIKE 'LISTEN%' OR query LIKE '%pg_snapshot_xmax%' OR query = 'SELECT 1')
+      AND (query LIKE 'LISTEN%' OR query LIKE '%pg_snapshot_xmax%' OR query LIKE '%pg_listening_channels%')
 """
 
 

@@ -78,7 +78,12 @@ def test_the_start_fails_with_one_line_if_vault_rejects_the_login(served, variab
         place = {**variables, "VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url, "PORT": str(free_port())}
         done = run(**{**place, "VAULT_SECRET_ID": "wrong-secret"})
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1] == f"Error: Vault at {vault.url}: invalid secret id"
+        [line] = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+        assert line.startswith(
+            f"Error: Vault at {vault.url}: auth/approle/login as the AppRole app: invalid secret id;"
+        )
+        assert "lock a role after five refusals" in line
+        assert vault.requests.count(("POST", "/v1/auth/approle/login")) == 1
         done = run(**{name: value for name, value in place.items() if name != "VAULT_ROLE_ID"})
         assert "VAULT_TOKEN is not set" in done.stderr
         assert "USE_VAULT=false" in done.stderr

@@ -12,6 +12,7 @@ Headers = dict[bytes, bytes]  # by lower-case name
 
 # RFC 3986, section 3.2: a registered name or an address, and a port. Userinfo is forbidden in Host (RFC 9110, 4.2.4).
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?")
+_HTTP_1_0 = ("1.0", "1")  # as ASGI writes it, and as the server does
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
 # Fields that are not lists. A request that repeats one says two things (RFC 9110, section 5.3).
 _SINGULAR = frozenset((b"host", b"authorization", b"content-type", b"idempotency-key", b"if-none-match", b"if-match"))
@@ -59,7 +60,7 @@ def check_framing(scope: Scope, headers: Headers) -> None:
             400, "expected a request target that begins with a slash", closes=True
         )  # RFC 9112, section 3.2
     host = headers.get(b"host", b"")  # the server makes a missing one empty
-    if not is_host(host) and (host or scope["http_version"] != "1.0"):
+    if not is_host(host) and (host or scope["http_version"] not in _HTTP_1_0):
         # RFC 9112, section 3.2. Only HTTP/1.0 does without.
         raise RequestRefused(400, "expected a Host header such as example.com:80", closes=True)
     coding = headers.get(b"transfer-encoding")
@@ -68,7 +69,7 @@ def check_framing(scope: Scope, headers: Headers) -> None:
             raise RequestRefused(
                 400, "expected exactly one Transfer-Encoding: chunked", closes=True
             )  # RFC 9112, section 6.1
-        if scope["http_version"] == "1.0":
+        if scope["http_version"] in _HTTP_1_0:
             raise RequestRefused(400, "HTTP/1.0 has no Transfer-Encoding", closes=True)  # RFC 9112, section 6.1
 
 

@@ -41,6 +41,7 @@ def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
     @routes.get("/")
+    @routes.get("/api", strict_slashes=False)
     def home() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1")
 

@@ -61,6 +61,10 @@ class ReadyReply(BaseModel):
     memcached: dict[str, str] = Field(
         description="ok or down, for each server.", json_schema_extra={"example": {"memcached:11211": "ok"}}
     )
+    faults: list[str] = Field(
+        description="What an operator has to end although the service can answer, such as a former primary that runs.",
+        json_schema_extra={"example": []},
+    )
 
 
 class VersionReply(BaseModel):
@@ -122,12 +126,15 @@ def build_operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint
         """Reply 200 if the service can answer requests, else 503. Requests through a proxy get 404."""
         if health.is_draining():
             return problem_response(503, "not ready: this instance is draining", "not-ready")
-        database = health.database()
+        database, faults = health.database(), health.faults()
         if database != "ok":
             log.warning("not ready: %s", database)
-            return problem_response(503, "not ready: the ledger cannot be read", "not-ready")
+            reasons = "; ".join(("the ledger cannot be read", *faults))
+            return problem_response(503, f"not ready: {reasons}", "not-ready")
+        if not health.can_cache():
+            return problem_response(503, f"not ready: {'; '.join(faults)}", "not-ready")
         return json_reply({"status": "ok", "database": database, "listener": health.listener(),
-                           "memcached": health.memcached()})  # fmt: skip
+                           "memcached": health.memcached(), "faults": faults})  # fmt: skip
 
     @routes.get("/metrics", summary="Get metrics", responses={200: _METRICS})
     @internal

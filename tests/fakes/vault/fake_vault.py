@@ -13,12 +13,16 @@ from psycopg2 import sql
 
 from service.postgres.connect import connect
 
+LOCKOUT_THRESHOLD = 5  # refused logins
 DENIED = (403, {"errors": ["permission denied"]})
 SEALED = (503, {"errors": ["error performing token check: Vault is sealed"]})
 
 
 class FakeVault:
     """Tokens and leases that expire. `sealed`, `delay_s` and `deny` inject faults.
+
+    A role is locked after five wrong secret ids, as Vault 1.13 and later do. Batch tokens cannot be renewed or revoked.
+    Neither is in the recordings, which are from Vault 1.8; both follow Vault's documentation.
 
     Args:
         settings: Settings of the Postgres in which roles are created.
@@ -36,7 +40,10 @@ class FakeVault:
         self.deny = False
         self.delay_s = 0.0
         self.secret_id = "right-secret"
-        self.tokens: dict[str, dict[str, float]] = {"root-token": {"ends": float("inf"), "made": 0.0}}
+        self.refusal: tuple[int, Any] = (400, {"errors": ["invalid secret id"]})
+        self.refusals = 0
+        self.is_batch = False
+        self.tokens: dict[str, dict[str, Any]] = {"root-token": {"ends": float("inf"), "made": 0.0, "is_batch": False}}
         self.leases: dict[str, dict[str, Any]] = {}
         self.made: list[str] = []
         self.requests: list[tuple[str, str]] = []
@@ -56,14 +63,20 @@ class FakeVault:
             if self.sealed:
                 return SEALED
             if path in ("/v1/auth/approle/login", "/v1/auth/kubernetes/login"):
+                if self.is_locked:
+                    return DENIED
                 if body.get("secret_id", body.get("jwt")) != self.secret_id:
-                    return 400, {"errors": ["invalid secret id"]}
+                    self.refusals += 1
+                    return self.refusal
+                self.refusals = 0
                 return 200, {"auth": self._auth(self.make_token()), "data": None, "lease_duration": 0}
             if token is None:
                 return 400, {"errors": ["missing client token"]}
             if self.deny or token not in self.tokens:
                 return DENIED
             known = self.tokens[token]
+            if known["is_batch"] and path.endswith(("/renew-self", "/revoke-self")):
+                return 400, {"errors": [f"batch tokens cannot be {path.split('/')[-1].removesuffix('-self')}ed"]}
             match path.removeprefix("/v1/").split("/"):
                 case ["auth", "token", "renew-self"]:
                     known["ends"] = min(time.time() + self.token_s, known["made"] + self.token_max_s)
@@ -74,7 +87,7 @@ class FakeVault:
                 case ["auth", "token", "revoke-self"]:
                     self.revoke_token(token)
                     return 204, None
-                case ["database", "creds", "readonly" | "posting" as role]:
+                case ["database", "creds", "readonly" | "posting" | "admin" as role]:
                     return 200, self._credentials(token, role)
                 case ["database", "creds", role]:
                     if token == "root-token":
@@ -87,9 +100,14 @@ class FakeVault:
                     return 204, None
             return 403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]}
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether logins are refused because of wrong ones before."""
+        return self.refusals >= LOCKOUT_THRESHOLD
+
     def make_token(self) -> str:
         token = "s." + secrets.token_hex(12)
-        self.tokens[token] = {"made": time.time(), "ends": time.time() + self.token_s}
+        self.tokens[token] = {"made": time.time(), "ends": time.time() + self.token_s, "is_batch": self.is_batch}
         return token
 
     def revoke_token(self, token: str) -> None:
@@ -107,6 +125,12 @@ class FakeVault:
                 with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
                     cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(lease["user"])))
 
+    def revoke_prefix(self, prefix: str) -> None:
+        """Revoke all leases whose id begins with a prefix, as `vault lease revoke -prefix` does."""
+        with self._lock:
+            for lease_id in [lease_id for lease_id in self.leases if lease_id.startswith(prefix)]:
+                self.revoke(lease_id)
+
     def expire(self) -> None:
         """Revoke all leases and tokens that have expired."""
         with self._lock:
@@ -117,16 +141,25 @@ class FakeVault:
                 self.revoke_token(token)
 
     def _auth(self, token: str) -> dict[str, Any]:
-        left = max(0, round(self.tokens[token]["ends"] - time.time()))
-        return {"client_token": token, "policies": ["app", "default"], "lease_duration": left, "renewable": True}
+        known = self.tokens[token]
+        return {
+            "client_token": token,
+            "policies": ["app", "default"],
+            "lease_duration": max(0, round(known["ends"] - time.time())),
+            "renewable": not known["is_batch"],
+            "token_type": "batch" if known["is_batch"] else "service",
+        }
 
     def _credentials(self, token: str, role: str) -> dict[str, Any]:
         user, password = f"v-approle-{role}-{secrets.token_hex(10)}", secrets.token_hex(10)
-        group = sql.Identifier({"readonly": "loaner_reader", "posting": "loaner_poster"}[role])
+        groups = {"readonly": "loaner_reader", "posting": "loaner_poster", "admin": self.settings.admin_user}
+        group = sql.Identifier(groups[role])
         with closing(connect(self.settings, "admin")) as connection, connection, connection.cursor() as cursor:
             made = sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s VALID UNTIL %s IN ROLE {}")
             until = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(time.time() + self.max_s + 5))
             cursor.execute(made.format(sql.Identifier(user), group), (password, until))
+            if role == "admin":  # as deploy/vault/admin.sql does, so that the group owns what it creates
+                cursor.execute(sql.SQL("ALTER ROLE {} SET role = {}").format(sql.Identifier(user), group))
         lease_id = f"database/creds/{role}/{secrets.token_hex(12)}"
         now = time.time()
         self.leases[lease_id] = {"user": user, "token": token, "ends": now + self.lease_s, "made": now}

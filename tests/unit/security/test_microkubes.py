@@ -1,140 +1,16 @@
-"""Existing Microkubes services run unchanged: the examples from the documentation of its library, verbatim."""
+"""The names that existing Microkubes services import, and what they expect of them."""
 
 import importlib
-from contextlib import contextmanager
 from threading import local
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
 
 import security
+from security.keys.generation import write_key_pair
+from tests.fakes.certificates import write_certificate
 from tests.fakes.kong.fake_kong import FakeKong, running
-
-FLASK_SERVICE = """
-import os
-from flask import Flask
-from microkubes.gateway import KongGatewayRegistrator
-from microkubes.security import FlaskSecurity
-
-
-app = Flask(__name__)
-registrator = KongGatewayRegistrator(os.environ.get("API_GATEWAY_URL", "http://localhost:8001"))  # Use the Kong registrator for Microkubes
-
-# set up a security chain
-sec = (FlaskSecurity().
-        keys_dir("./keys").   # set up a key-store that has at least the public keys from the platform
-        jwt().                # Add JWT support
-        oauth2().             # Add OAuth2 support
-        build())              # Build the security for Flask
-
-
-
-
-# Self-registration on the API Gateway must be the first thing we do when running this service.
-# If the registration fails, then the whole service must terminate.
-registrator.register(name="hello-service",                  # the service name.
-                     paths=["/"],                           # URL pattern that Kong will use to redirect requests to out service
-                     host="hello-service.service.consul",   # The hostname of the service.
-                     port=5000)                             # Flask default port. When redirecting, Kong will call us on this port.
-
-
-@app.route("/hello")
-@sec.secured   # this action is now secure
-def hello():
-    auth = sec.context.get_auth()  # get the Auth from the security context
-    return "Hello %s from Flask service on Microkubes" % auth.username
-"""  # noqa: E501  (verbatim)
-
-OPEN_SERVICE = """
-import os
-from flask import Flask
-from microkubes.gateway import KongGatewayRegistrator
-
-
-app = Flask(__name__)
-registrator = KongGatewayRegistrator(os.environ.get("API_GATEWAY_URL", "http://localhost:8001"))
-
-registrator.register(name="hello-service",
-                     paths=["/"],
-                     host="hello-service.service.consul",
-                     port=5000)
-
-
-@app.route("/hello")
-def hello():
-    return "Hello from Flask service on Microkubes"
-"""
-
-# Two misprints are corrected: the class is JWTProvider, and execute takes the request and the response.
-HAND_BUILT = """
-from microkubes.security import (SecurityChain,
-                                 ThreadLocalSecurityContext,
-                                 JWTProvider,
-                                 is_authenticated_provider,
-                                 KeyStore)
-
-store = KeyStore(dir_path='./keys')  # we need key store with the RSA keys so we can validate the JWT signature
-context = ThreadLocalSecurityContext()  # Keeps the Auth in thread-local, which is fine for tests
-
-chain = (SecurityChain(context).
-         provider(JWTProvider(key_store=store)).  # Security chain with JWT auth
-         provider(is_authenticated_provider))  # check if the request has been authenticated
-"""
-
-
-@pytest.fixture
-def kong(monkeypatch, keys_dir, tmp_path):
-    (tmp_path / "keys").symlink_to(keys_dir)
-    monkeypatch.chdir(tmp_path)
-    with running(FakeKong()) as gateway:
-        monkeypatch.setenv("API_GATEWAY_URL", gateway.url)
-        yield gateway
-
-
-@contextmanager
-def executed(source: str):
-    names: dict = {"__name__": "service_under_test"}
-    exec(compile(source, "service_under_test.py", "exec"), names)
-    yield names
-
-
-def test_secured_flask_example_runs_verbatim(kong, bearer):
-    with executed(FLASK_SERVICE) as names:
-        client = names["app"].test_client()
-        assert client.get("/hello", headers=bearer).text == "Hello ann@example.com from Flask service on Microkubes"
-        assert client.get("/hello").status_code == 401
-    assert kong.routes["hello-service"]["paths"] == ["/"]
-    assert (kong.services["hello-service"]["host"], kong.services["hello-service"]["port"]) == (
-        "hello-service.service.consul", 5000,
-    )  # fmt: skip
-
-
-def test_open_flask_example_runs_verbatim(kong):
-    with executed(OPEN_SERVICE) as names:
-        assert names["app"].test_client().get("/hello").status_code == 200
-    assert "hello-service" in kong.services
-
-
-def test_chain_without_a_builder_runs(kong, make_token):
-    from microkubes.security.chain import Request, Response, SecurityException
-
-    class FakeRequest:
-        headers = {"Authorization": f"Bearer {make_token()}"}  # noqa: RUF012
-
-    with executed(HAND_BUILT) as names:
-        names["chain"].execute(Request(FakeRequest()), Response())
-        assert names["context"].get_auth().username == "ann@example.com"
-        response = Response()
-        FakeRequest.headers = {}
-        try:
-            names["chain"].execute(Request(FakeRequest()), response)
-        except SecurityException as err:
-            response.status_code = err.status_code
-            response.write_json({"code": err.status_code, "message": str(err)})
-        assert response.status_code == 401
-        assert response.get_response_body() == '{"code": 401, "message": "authentication required"}'
-        assert names["context"].get_auth() is None
-
 
 NAMES = {
     "microkubes.gateway": ["Registrator", "KongGatewayRegistrator", "RegistrationException"],
@@ -142,7 +18,7 @@ NAMES = {
         "SecurityContext", "ThreadLocalSecurityContext", "ContextvarsSecurityContext", "Auth", "SecurityChain",
         "SecurityException", "BreakChain", "is_authenticated_provider", "public_routes_provider", "Key", "KeyStore",
         "KeyException", "JWTProvider", "OAuth2Provider", "FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError",
-        "Security", "ACLProvider", "Request", "Response",
+        "Security", "ACLProvider", "Request", "Response", "JWTSProvider", "JWTSecurityProvider",
     ],
     "microkubes.security.auth": ["Auth", "SecurityContext", "ThreadLocalSecurityContext", "ContextvarsSecurityContext"],
     "microkubes.security.chain": [
@@ -150,10 +26,11 @@ NAMES = {
         "public_routes_provider",
     ],
     "microkubes.security.keys": ["Key", "KeyStore", "KeyException"],
-    "microkubes.security.jwt": ["JWTProvider"],
+    "microkubes.security.jwt": ["JWTProvider", "JWTSProvider", "JWTSecurityProvider"],
     "microkubes.security.oauth2": ["OAuth2Provider"],
     "microkubes.security.acl": ["ACLProvider"],
     "microkubes.security.flask": ["FlaskSecurity", "FlaskSecurityContext", "FlaskSecurityError", "Security"],
+    "microkubes.configuration": ["read_config"],
     "microkubes.tools": ["add_healthcheck", "add_version_endpoint", "read_config"],
 }  # fmt: skip
 
@@ -164,14 +41,128 @@ def test_public_names_are_importable(module):
     for name in NAMES[module]:
         assert getattr(found, name) is not None
         assert name in found.__all__
-    if module == "microkubes.security":
-        for name in NAMES[module]:
-            assert getattr(security, name) is getattr(found, name)
 
 
-def test_unknown_name_raises_attribute_error():
-    with pytest.raises(AttributeError, match="JWTSProvider"):
-        _ = importlib.import_module("microkubes.security").JWTSProvider
+def test_names_are_those_of_security_or_extend_them():
+    found = importlib.import_module("microkubes.security")
+    assert set(security.__all__) <= set(found.__all__)
+    for name in security.__all__:
+        own, other = getattr(security, name), getattr(found, name)
+        assert other is own or issubclass(other, own), name
+
+
+@pytest.mark.parametrize("module", ["security", "microkubes.security"])
+def test_unknown_name_raises_attribute_error(module):
+    with pytest.raises(AttributeError, match=rf"'{module}' has no attribute 'Unknown'"):
+        _ = importlib.import_module(module).Unknown
+
+
+@pytest.mark.parametrize("name", ["JWTSProvider", "JWTSecurityProvider"])
+def test_names_of_the_documentation_are_the_jwt_provider(name):
+    found = importlib.import_module("microkubes.security")
+    assert getattr(found, name) is found.JWTProvider
+
+
+@pytest.fixture
+def request_of_ann(bearer):
+    from microkubes.security import Request
+
+    return Request(SimpleNamespace(headers=bearer))
+
+
+@pytest.fixture
+def chain(keys_dir):
+    from microkubes.security import JWTProvider, KeyStore, SecurityChain, ThreadLocalSecurityContext
+
+    return SecurityChain(ThreadLocalSecurityContext()).provider(JWTProvider(KeyStore(keys_dir)))
+
+
+def test_chain_context_is_an_argument_or_the_own_one(chain, request_of_ann):
+    from microkubes.security import Response, ThreadLocalSecurityContext
+
+    other = ThreadLocalSecurityContext()
+    chain.execute(other, request_of_ann, Response())
+    assert other.get_auth().username == "ann@example.com"
+    assert chain.security_context.get_auth() is None
+    chain.execute(request_of_ann, Response())
+    assert chain.security_context.get_auth().username == "ann@example.com"
+    chain.execute(req=request_of_ann, resp=Response())
+
+
+def test_rejected_request_leaves_no_identity_in_the_given_context(chain, request_of_ann):
+    from microkubes.security import Response, SecurityException, ThreadLocalSecurityContext
+
+    def reject(context, req, resp):
+        raise SecurityException("no", 403)
+
+    other = ThreadLocalSecurityContext()
+    chain.provider(reject)
+    with pytest.raises(SecurityException, match="no"):
+        chain.execute(other, request_of_ann, Response())
+    assert not other.has_auth()
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_other_numbers_of_arguments_are_a_type_error(chain, count):
+    with pytest.raises(TypeError):
+        chain.execute(*[None] * count)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_key_pair(tmp_path, "own")
+    (tmp_path / "own.pub").rename(tmp_path / "public.KEY")
+    (tmp_path / "own").rename(tmp_path / "private.key")
+    write_certificate(tmp_path / "pair.pem")
+    _, mark, certificate = (tmp_path / "pair.pem").read_text().partition("-----BEGIN CERTIFICATE-----")
+    (tmp_path / "platform.crt").write_text(mark + certificate.partition("-----BEGIN PRIVATE")[0])
+    (tmp_path / "pair.pem").unlink()
+    (tmp_path / "ignored.crt").write_text("this must be ignored")
+    return tmp_path
+
+
+def test_certificates_and_key_files_are_trusted_if_they_hold_a_public_key(folder):
+    from microkubes.security import KeyStore
+
+    store = KeyStore(dir_path=str(folder))
+    assert set(store.keys) == set(store.verification_keys()) == {"public", "platform"}
+
+
+def test_builder_uses_this_store(folder):
+    from microkubes.security import FlaskSecurity
+
+    assert set(FlaskSecurity().keys_dir(folder).key_store.keys) == {"public", "platform"}
+    named = FlaskSecurity().use_key("issuer", folder / "platform.crt").use_key("own", folder / "private.key")
+    assert set(named.key_store.verification_keys()) == {"issuer"}
+    assert set(named.key_store.private_keys()) == {"own"}
+
+
+def test_store_of_the_service_ignores_them(folder):
+    assert not security.KeyStore(folder).keys
+
+
+def test_acl_provider_has_execute(bearer):
+    from microkubes.security import ACLProvider, Auth, Request, Response, SecurityException, ThreadLocalSecurityContext
+
+    context = ThreadLocalSecurityContext()
+    context.set_auth(Auth("1", "ann"))
+    provider = ACLProvider([{"id": "p", "resources": ["/mine"]}])
+    provider.execute(context, Request(SimpleNamespace(path="/mine", method="GET")), Response())
+    with pytest.raises(SecurityException, match="not allowed"):
+        provider.execute(context, Request(SimpleNamespace(path="/theirs", method="GET")), Response())
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "1.0.4", "0.14.1"])
+def test_register_returns_the_answer_of_the_gateway(version):
+    from microkubes.gateway import KongGatewayRegistrator
+
+    service = {"name": "todos", "paths": ["/todos"], "host": "todos.service.consul", "port": 8080}
+    with running(FakeKong(version)) as kong:
+        for _ in range(2):  # the first call creates the service, the second one finds it
+            answer = KongGatewayRegistrator(kong.url).register(**service)
+            assert answer == kong.entities["apis" if kong.legacy else "services"]["todos"]
+    if kong.legacy:
+        assert (answer["uris"], answer["upstream_url"]) == (["/todos"], "http://todos.service.consul:8080")
 
 
 def test_any_local_context_can_hold_an_identity():
@@ -260,7 +251,7 @@ def test_tools_add_endpoints_and_read_configuration(tmp_path):
 
 @pytest.mark.parametrize(("content", "reason"), [(None, "cannot be read"), ("{", "not JSON"), ("[]", "JSON object")])
 def test_unreadable_configuration_is_named(tmp_path, content, reason):
-    from microkubes.tools import read_config
+    from microkubes.configuration import read_config
 
     file = tmp_path / "config.json"
     if content is not None:

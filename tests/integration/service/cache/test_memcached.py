@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import socketserver
+import ssl
 import struct
 import subprocess
 import tempfile
@@ -28,6 +29,8 @@ from service.net.hosts import Host, parse_hosts
 from service.settings import MemcachedSettings, load_settings
 from tests.fakes.certificates import write_certificate
 from tests.fakes.memcached import Memcached, memcached, needs_memcached
+from tests.fakes.tcp_proxy import TcpProxy
+from tests.fakes.tcp_proxy import running as running_proxy
 from tests.support.cached import cached
 
 pytestmark = needs_memcached
@@ -335,6 +338,118 @@ def test_a_server_that_sends_single_bytes_slowly_opens_its_circuit(opened):
             assert cached(timelines, "a", 1) is None
         assert time.monotonic() - started_at < 5
         assert timelines.state() == {address: "down"}
+
+
+DRIP_S = 0.03  # shorter than every timeout below
+MARGIN_S = 1.0  # for a machine with other work
+
+
+@contextmanager
+def dripping(folder: Path, with_tls: bool):
+    """Yield a real memcached, a proxy in front of it that sends a byte at a time, and the TLS context, if any."""
+    certificate = write_certificate(folder / "server.pem")
+    options = ("-Z", "-o", f"ssl_chain_cert={certificate},ssl_key={certificate}") if with_tls else ()
+    tls = ssl.create_default_context(cafile=certificate) if with_tls else None
+    with memcached(*options) as server, running_proxy(TcpProxy(server.port)) as proxy:
+        yield proxy, tls
+
+
+@pytest.mark.parametrize("with_tls", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize("is_connected", [False, True], ids=["new connection", "pooled connection"])
+def test_a_dripping_server_costs_a_few_timeouts(opened, make, open_folder, with_tls, is_connected, caplog):
+    caplog.set_level(logging.INFO)
+    with dripping(open_folder, with_tls) as (proxy, tls):
+        timelines = opened(f"127.0.0.1:{proxy.port}", timeout_s=0.2, tls=tls)
+        if is_connected:
+            timelines.put_many("a", [make(events=20)])
+            assert cached(timelines, "a", 1) is not None
+        proxy.drip_s = DRIP_S
+        durations = []
+        operations = [
+            lambda: cached(timelines, "a", 1),
+            lambda: timelines.put_many("a", [make(loan) for loan in range(1, 10)]),
+            lambda: timelines.get_many("a", range(1, 50)),
+            *[lambda: cached(timelines, "a", 1)] * 10,
+        ]
+        for operation in operations:
+            begun = time.monotonic()
+            assert not operation()
+            durations.append(time.monotonic() - begun)
+        assert max(durations) < 0.2 + MARGIN_S
+        assert sum(duration > 0.1 for duration in durations) <= FAILURE_THRESHOLD + 1  # and a probe
+        assert caplog.text.count("circuit opened: ") == 1
+        proxy.drip_s = 0.0
+        deadline = time.monotonic() + 10
+        while proxy.connections and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert proxy.connections == 0  # connections with half a reply are closed
+        versions = set()
+        while 20 not in versions and time.monotonic() < deadline:
+            timelines.put_many("a", [make(events=20, version=20)])
+            found = cached(timelines, "a", 1)
+            versions.add(found and found.version)
+            time.sleep(0.05)
+        assert 20 in versions
+        assert caplog.text.count("circuit closed") == 1
+
+
+def test_a_balance_comes_from_postgres_while_memcached_drips(opened, make, open_folder, report_measurement):
+    with dripping(open_folder, False) as (proxy, _):
+        timelines, reads = opened(f"127.0.0.1:{proxy.port}", timeout_s=0.05), []
+        timelines.put_many("a", [make(events=20)])
+        database = SimpleNamespace(timelines=lambda *asked: reads.append(asked) or {1: make(events=20)})
+        freshness = Freshness(max_staleness_s=10)
+        freshness.on_listen("a", 5, time.monotonic())
+        lookup = TimelineLookup(database, freshness, caches=(timelines,))
+        proxy.drip_s = DRIP_S
+        durations = []
+        for _ in range(20):
+            begun = time.monotonic()
+            assert lookup.get(1).timeline.loan_id == 1
+            durations.append(time.monotonic() - begun)
+    assert len(reads) == 20
+    assert max(durations) < 2 * 0.05 + MARGIN_S  # a read and a write
+    report_measurement(f"balance while memcached drips: {max(durations) * 1000:.0f} ms at most, timeout 50 ms")
+
+
+def test_a_large_value_to_a_server_that_stops_reading_costs_one_timeout(opened, make, open_folder):
+    with dripping(open_folder, True) as (proxy, tls):
+        timelines = opened(f"127.0.0.1:{proxy.port}", timeout_s=0.2, tls=tls)
+        timelines.put_many("a", [make()])
+        large = [make(loan, events=30_000) for loan in range(1, 20)]
+        proxy.silence()
+        begun = time.monotonic()
+        timelines.put_many("a", large)
+        assert time.monotonic() - begun < 0.2 + MARGIN_S
+        proxy.speak()
+
+
+def test_a_slow_resolver_costs_one_timeout(opened, monkeypatch, caplog):
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: released.wait(30))
+    timelines = opened("cache.example", timeout_s=0.2)
+    begun = time.monotonic()
+    for _ in range(10):
+        assert cached(timelines, "a", 1) is None
+    released.set()
+    assert time.monotonic() - begun < FAILURE_THRESHOLD * 0.2 + MARGIN_S
+    assert "circuit opened: TimeoutError" in caplog.text
+
+
+def test_an_unknown_name_opens_the_circuit(opened, caplog):
+    timelines = opened("cache.invalid", timeout_s=5)
+    for _ in range(FAILURE_THRESHOLD):
+        assert cached(timelines, "a", 1) is None
+    assert "circuit opened: [Errno" in caplog.text
+
+
+def test_a_request_for_many_loans_may_take_longer(opened, make, open_folder):
+    with dripping(open_folder, False) as (proxy, _):
+        timelines = opened(f"127.0.0.1:{proxy.port}", timeout_s=0.2)
+        timelines.put_many("a", [make(loan) for loan in range(1, 1001)])
+        proxy.delay_s = 0.25
+        assert timelines.get_many("a", range(1, 11)) == {}
+        assert len(timelines.get_many("a", range(1, 1001))) == 1000
 
 
 def test_a_unix_socket_can_be_a_server(opened, make, open_folder):

@@ -11,7 +11,8 @@ import sqlalchemy.pool.base
 
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
-from service.postgres.pool import RECYCLE_S, ConnectionPool, Prepared
+from service.postgres.pool import RECYCLE_S, ConnectionPool
+from service.postgres.prepared import Prepared
 from service.settings import PoolSettings
 from tests.conftest import sql
 from tests.support.application import build_app

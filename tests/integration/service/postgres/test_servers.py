@@ -9,7 +9,8 @@ import pytest
 from pydantic import SecretStr
 
 from service.errors import CredentialsRefused, DatabaseUnavailable
-from service.postgres.connect import connect, connect_with_timeout
+from service.postgres.connect import connect
+from service.postgres.find_server import connect_with_timeout
 from service.postgres.pool import ConnectionPool
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 
@@ -98,15 +99,12 @@ def test_the_server_of_the_right_role_is_found_at_any_position(primary, replica)
 
 def test_without_the_right_server_the_error_names_each_host_and_its_failure(primary, replica):
     only_replica = reaching(replica).replace(hosts=f"127.0.0.1:1, 127.0.0.1:{replica.port}")
-    for role in ("posting", "admin"):
-        with pytest.raises(DatabaseUnavailable) as caught:
-            connect(only_replica, role)
-        assert str(caught.value).startswith(f"Postgres at 127.0.0.1:1, 127.0.0.1:{replica.port}: ")
-        assert "Connection refused; " in str(caught.value)
-        assert str(caught.value).endswith("session is read-only")
     message = (
         rf"no Postgres primary found: 127\.0\.0\.1:1: Connection refused; 127\.0\.0\.1:{replica.port} is a replica$"
     )
+    for role in ("posting", "admin"):
+        with pytest.raises(DatabaseUnavailable, match=message):
+            connect(only_replica, role)
     with pytest.raises(DatabaseUnavailable, match=message):
         connect_with_timeout(only_replica, "primary")
     with pytest.raises(

@@ -13,8 +13,10 @@ from service.postgres.connect import connect
 from service.postgres.pool import ConnectionPool
 from service.settings import Login, PostgresSettings, VaultSettings
 from service.vault import login
+from service.vault.failure import VaultUnavailable
 from service.vault.lease import VaultLease
-from service.vault.login import VaultUnavailable, vault_url
+from service.vault.login import vault_url
+from service.vault.session import VaultSession
 from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import ROOT, sql
 from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
@@ -41,12 +43,14 @@ def without_reader(settings: PostgresSettings) -> PostgresSettings:
 def leased(settings: VaultSettings, timeout_s: float = 2):
     """Yield a lease and its shared credentials, and keep them valid until the block ends."""
     shared = SharedCredentials()
-    lease = VaultLease(settings, settings.role, shared)
-    lease.start(timeout_s)
+    session = VaultSession(settings)
     try:
+        session.start(timeout_s)
+        lease = VaultLease(session, settings.role, settings.mount, shared)
+        lease.start(timeout_s)
         yield lease, shared
     finally:
-        lease.stop()
+        session.stop()
 
 
 def until(condition, seconds: float = 15) -> None:
@@ -288,8 +292,8 @@ def test_credentials_survive_temporary_unexpected_replies(settings, vault, odd):
 def test_a_start_with_unexpected_replies_fails_with_one_line_and_leaves_nothing(settings, vault, odd):
     ask = vault.answer
     vault.answer = lambda m, p, t, b: odd if "creds" in p else ask(m, p, t, b)
-    with pytest.raises(VaultUnavailable) as caught:
-        VaultLease(configured(vault), "readonly", SharedCredentials()).start(1)
+    with pytest.raises(VaultUnavailable) as caught, leased(configured(vault), timeout_s=1):
+        pass
     assert len(str(caught.value).splitlines()) == 1
     assert set(vault.tokens) == {"root-token"}
     assert roles(settings) == set()
@@ -325,12 +329,11 @@ def test_every_lease_of_a_given_token_is_revoked(settings, vault):
 
 
 def test_an_unresponsive_vault_does_not_delay_the_stop(settings, vault):
-    with leased(configured(vault)) as (lease, _):
+    with leased(configured(vault)):
         vault.delay_s = 8
         begun = time.monotonic()
-        lease.stop()
-        assert time.monotonic() - begun < 7
-        vault.delay_s = 0
+    assert time.monotonic() - begun < 7
+    vault.delay_s = 0
 
 
 def test_a_plain_user_without_privileges_gets_a_clear_error(settings, admin):
@@ -385,8 +388,8 @@ def test_the_start_waits_for_a_slow_or_sealed_vault(settings, vault):
 )
 def test_the_error_of_a_failed_start_contains_no_secret(settings, vault, changes, error, message):
     chosen = configured(vault, **changes)
-    with pytest.raises(error) as caught:
-        VaultLease(chosen, chosen.role, SharedCredentials()).start(0.3)
+    with pytest.raises(error) as caught, leased(chosen, timeout_s=0.3):
+        pass
     assert message in str(caught.value)
     assert "secret" not in str(caught.value).replace("invalid secret id", "")
     assert len(str(caught.value).splitlines()) == 1
@@ -395,8 +398,8 @@ def test_the_error_of_a_failed_start_contains_no_secret(settings, vault, changes
 def test_the_start_fails_after_the_timeout_if_vault_stays_sealed(settings, vault):
     vault.sealed = True
     begun = time.monotonic()
-    with pytest.raises(VaultUnavailable, match="Vault is sealed"):
-        VaultLease(configured(vault), "readonly", SharedCredentials()).start(1)
+    with pytest.raises(VaultUnavailable, match="Vault is sealed"), leased(configured(vault), timeout_s=1):
+        pass
     assert time.monotonic() - begun < 5
 
 

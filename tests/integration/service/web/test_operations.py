@@ -44,7 +44,7 @@ def test_readiness_reports_every_dependency(served):
     cache = f"127.0.0.1:{free_port()}"
     chosen = with_changes(served, memcached_servers=cache, cache_secret=SecretStr("s" * 16))
     client = build_app(chosen).test_client()
-    expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}}
+    expected = {"status": "ok", "database": "ok", "listener": "silent", "memcached": {cache: "down"}, "faults": []}
     assert (client.get("/ready").status_code, client.get("/ready").json) == (200, expected)
 
 
@@ -137,7 +137,7 @@ def test_every_reference_of_the_document_is_resolvable(client):
         assert part.split('"')[0].removeprefix("#/components/schemas/") in names
 
 
-@pytest.mark.parametrize("path", ["/", "/api/v1/"])
+@pytest.mark.parametrize("path", ["/", "/api", "/api/", "/api/v1/"])
 def test_a_browser_is_redirected_to_the_documentation(client, path):
     reply = client.get(path, follow_redirects=True)
     assert "swagger-ui-bundle.js" in reply.text
@@ -145,6 +145,8 @@ def test_a_browser_is_redirected_to_the_documentation(client, path):
 
 def test_documentation_links_keep_the_prefix_of_a_gateway(client):
     headers = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "10.0.0.1"}
+    for path in ("/", "/api", "/api/"):
+        assert client.get(path, headers=headers).location == "/loaner/api/v1"
     assert '<base href="/loaner/api/v1/">' in client.get("/api/v1", headers=headers).text
     assert client.get("/api/v1/openapi.json", headers=headers).json["servers"] == [{"url": "/loaner"}]
     assert client.get("/api/v1/openapi.json").json["servers"] == [{"url": "/"}]

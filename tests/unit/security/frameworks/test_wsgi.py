@@ -201,3 +201,19 @@ def test_scopes_are_required_on_public_routes_too(chain):
     statuses = []
     middleware({"PATH_INFO": "/open", "REQUEST_METHOD": "GET"}, lambda status, *_: statuses.append(status))
     assert (statuses, replies) == (["401 Unauthorized"], [])
+
+
+def test_providers_see_parameters_and_cookies():
+    seen = []
+
+    def remember(context, req, resp):
+        seen.append((req.args, req.cookies, req.get_cookie("sid"), req.get_cookie("missing")))
+        resp.end(204)
+
+    application = SecurityMiddleware(None, SecurityChain(ThreadLocalSecurityContext(), [remember]))
+    ask(application, QUERY_STRING="a=1&b=&a=2&c=%C3%A9", HTTP_COOKIE='sid="x=1"; broken; t@g=2; sid=other')
+    ask(application)
+    assert seen == [
+        ({"a": "1", "b": "", "c": "é"}, {"sid": "x=1", "t@g": "2"}, "x=1", None),
+        ({}, {}, None, None),
+    ]

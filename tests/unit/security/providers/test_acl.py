@@ -190,7 +190,14 @@ def test_policies_are_read_from_a_file_or_a_list(tmp_path, shape):
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "cannot be read"), ("{", "not JSON"), ("5", "list of policies")]
+    ("content", "reason"),
+    [
+        (None, "cannot be read"),
+        ("{", "not JSON"),
+        ("5", "list of policies"),
+        ('[{"id": "p", "effect": "deny", "effect": "allow"}]', "not JSON: duplicate member name"),
+        ('{"policies": [], "policies": []}', "not JSON: duplicate member name"),
+    ],
 )
 def test_unusable_policy_file_is_named(tmp_path, content, reason):
     file = tmp_path / "acl.json"

@@ -235,6 +235,14 @@ def test_other_errors_do_not_cause_another_attempt(server, clock, status):
     assert len(server.requests) == 1
 
 
+def test_answer_with_a_duplicate_member_is_not_used(server, clock):
+    """RFC 8259, section 4: the behavior of software that receives such an object is unpredictable."""
+    server.tokens["good"] = b'{"active": false, "active": true, "sub": "ann"}'
+    with pytest.raises(SecurityException) as caught:
+        ask(OAuth2Provider(introspector=introspector(server, clock)), "good")
+    assert caught.value.status_code == 503
+
+
 def test_credentials_without_special_characters_are_tried_once(server, clock):
     server.status = 401
     with pytest.raises(SecurityException):

@@ -10,7 +10,7 @@ from service.gateway.consul import ConsulAgent, ConsulUnavailable
 from tests.fakes.http_server import serving
 
 INSTANCE = "loaner-10.0.0.1-5555"
-HEALTH = "http://10.0.0.1:5555/healthcheck"
+URL = "http://10.0.0.1:5555"
 
 
 @contextmanager
@@ -28,16 +28,18 @@ def agent_answering(status: int, content: bytes = b"", token: str | None = None)
 
 def call_each_method(agent: ConsulAgent):
     """Yields a call of each method."""
-    yield lambda: agent.register("loaner", INSTANCE, "10.0.0.1", 5555, HEALTH)
+    yield lambda: agent.register("loaner", INSTANCE, "10.0.0.1", 5555, URL, is_ready=True)
     yield lambda: agent.is_registered(INSTANCE)
     yield lambda: agent.deregister(INSTANCE)
 
 
-def test_an_instance_is_registered_with_a_health_check():
+@pytest.mark.parametrize("is_ready", [True, False])
+def test_an_instance_is_registered_with_checks_of_liveness_and_readiness(is_ready):
+    """Only an instance that is dead is deregistered, so that one without Postgres is back as soon as it is ready."""
     with agent_answering(200) as (agent, requests):
-        agent.register("loaner", INSTANCE, "10.0.0.1", 5555, HEALTH)
+        agent.register("loaner", INSTANCE, "10.0.0.1", 5555, URL, is_ready)
     [(method, path, _, body)] = requests
-    assert (method, path) == ("PUT", "/v1/agent/service/register")
+    assert (method, path) == ("PUT", "/v1/agent/service/register?replace-existing-checks=true")
     assert json.loads(body) == {
         "name": "loaner",
         "id": INSTANCE,
@@ -45,9 +47,31 @@ def test_an_instance_is_registered_with_a_health_check():
         "port": 5555,
         "tags": ["microkubes"],
         "checks": [
-            {"http": HEALTH, "interval": "5s", "timeout": "3s", "DeregisterCriticalServiceAfter": "1m"},
+            {
+                "CheckID": f"service:{INSTANCE}:alive",
+                "name": "alive",
+                "http": f"{URL}/healthcheck",
+                "interval": "2s",
+                "timeout": "3s",
+                "status": "passing",
+                "DeregisterCriticalServiceAfter": "1m",
+            },
+            {
+                "CheckID": f"service:{INSTANCE}:ready",
+                "name": "ready",
+                "http": f"{URL}/ready",
+                "interval": "2s",
+                "timeout": "3s",
+                "status": "passing" if is_ready else "critical",
+            },
         ],
     }
+
+
+def test_checks_do_not_verify_the_certificate_of_an_address():
+    with agent_answering(200) as (agent, requests):
+        agent.register("loaner", INSTANCE, "10.0.0.1", 5555, "https://10.0.0.1:5555", is_ready=True)
+    assert [check["TLSSkipVerify"] for check in json.loads(requests[0][3])["checks"]] == [True, True]
 
 
 def test_the_agent_lists_its_instances():
@@ -125,7 +149,7 @@ def test_a_list_of_instances_that_is_not_a_json_object_is_an_error(content):
 
 def test_registering_fails_if_the_server_has_no_such_route():
     with agent_answering(404) as (agent, _), pytest.raises(ConsulUnavailable, match="answered 404"):
-        agent.register("loaner", INSTANCE, "10.0.0.1", 5555, HEALTH)
+        agent.register("loaner", INSTANCE, "10.0.0.1", 5555, URL, is_ready=True)
 
 
 def test_an_unreachable_agent_is_named_without_its_password():

@@ -11,7 +11,7 @@ from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 # The documentation itself, which is for people.
-UNDOCUMENTED = {"/", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
+UNDOCUMENTED = {"/", "/api", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
 
 
 @pytest.fixture
