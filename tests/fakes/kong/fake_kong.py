@@ -138,7 +138,8 @@ class FakeKong:
         if self.legacy:
             return self._apis(method, path, body)
         match path.strip("/").split("/"):
-            case [("services" | "routes" | "upstreams" | "consumers") as kind, name]:
+            case [("services" | "routes" | "upstreams" | "consumers") as kind, key]:
+                name = next((n for n, found in self.entities[kind].items() if found["id"] == key), key)
                 return self._entity(method, kind, name, body)
             case ["services", service, "routes", name] if not self.version.startswith(("1.0", "1.1", "1.2")):
                 if service not in self.services:
@@ -389,6 +390,8 @@ class FakeKong:
                 return 409, {"name": f"already exists with value '{body['name']}'"}
             apis[body["name"]] = self._api({"id": str(uuid.uuid4()), "created_at": 1, **self._defaults["apis"]}, body)
             return 201, apis[body["name"]]
+        if (method, path) == ("GET", "/apis"):
+            return 200, {"data": list(apis.values()), "total": len(apis)}
         name = path.removeprefix("/apis/")
         if not path.startswith("/apis/") or (name not in apis and method != "PUT"):
             return NOT_FOUND
