@@ -1,10 +1,12 @@
 """Commands for the gateway: register, unregister, and show the state."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import click
 
 from service.errors import SettingsError
+from service.gateway.declarative import FORMATS, export
 from service.gateway.diff import Change
 from service.runtime.gateway_setup import build_definition, build_registrator, check_routed
 
@@ -59,7 +61,7 @@ def status_command(ctx: click.Context) -> None:
     settings, _ = ctx.obj
     registrator, definition = build_registrator(settings.gateway).with_timeout(TIMEOUT_S), build_definition(settings)
     click.echo(f"gateway   {registrator.redacted_url}, Kong {registrator.version()}")
-    changes = registrator.reconcile(definition, dry_run=True)
+    changes = registrator.inspect(definition, lenient=True).changes
     click.echo(f"declared  {'up to date' if not changes else 'differs:'}")
     for change in changes:
         click.echo(str(change))
@@ -75,6 +77,37 @@ def status_command(ctx: click.Context) -> None:
         click.echo(f"proxy     {err}")
     if changes or not routed:
         ctx.exit(1)
+
+
+@gateway_group.command("export")
+@click.option(
+    "--for",
+    "reader",
+    type=click.Choice(["kong", "deck"]),
+    default="kong",
+    show_default=True,
+    help="The program that reads the file: Kong without a database, or decK.",
+)
+@click.option(
+    "--format-version",
+    type=click.Choice(list(FORMATS)),
+    default="3.0",
+    show_default=True,
+    help="Version of the format: 3.0 for Kong 3, 2.1 for Kong 2, 1.1 for Kong 1.",
+)
+@click.option(
+    "--target", "targets", multiple=True, metavar="HOST:PORT", help="An instance, for an upstream; repeat it."
+)
+@click.pass_context
+def export_command(
+    ctx: click.Context, reader: Literal["kong", "deck"], format_version: str, targets: Sequence[str]
+) -> None:
+    """Print what the gateway is to have, as a file in YAML.
+
+    Needs no gateway. The file contains the secrets of GATEWAY_PLUGINS.
+    """
+    settings, _ = ctx.obj
+    click.echo(export(build_definition(settings), format_version, reader, targets), nl=False)
 
 
 def _print_changes(changes: Sequence[Change]) -> None:

@@ -13,6 +13,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exp
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from security.json_client import BodyTooLarge, bounded_body
+from service.gateway.masking import without_secrets_of
 from service.gateway.registrator import RegistrationException
 from service.net.session import direct_session
 from service.net.urls import without_password
@@ -185,6 +186,8 @@ class AdminApi:
             body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
+        if status >= 400:
+            body = without_secrets_of(entity, body)
         if status not in EXPECTED_STATUSES:
             failure = _RetryableFailure if status in RETRYABLE_STATUSES else RegistrationException
             raise failure(f"{where} answered {status}: {_error_message(body) or 'no message'}", status)

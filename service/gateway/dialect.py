@@ -35,7 +35,7 @@ class KongDialect(Dialect):
 
     _service_id: str | None = None
 
-    def plan(self) -> Sequence[Step]:
+    def plan(self, *, lenient: bool = False) -> Sequence[Step]:
         """Return the steps that create missing entities and change those that differ; see `Reconciler.plan`.
 
         The route comes after the plugins, so that no call arrives without them. The mark of the declaration comes last:
@@ -62,7 +62,7 @@ class KongDialect(Dialect):
         route = self._ensure(f"route {name}", f"/routes/{name}", found, self._route, ROUTE_NEUTRAL, nested)
         stale: list[Step] = []
         if definition.plugins is not None:
-            steps += plan_plugins(self, definition.plugins)
+            steps += plan_plugins(self, definition.plugins, lenient)
             if any(plugin.name == "jwt" for plugin in definition.plugins):
                 consumer = f"/consumers/{name}"
                 steps += self._ensure(f"consumer {name}", consumer, self.read(consumer), dict(self.tags))

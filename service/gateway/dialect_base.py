@@ -24,8 +24,12 @@ class Reconciler(Protocol):
     All methods raise RegistrationException if a request fails. Methods that return steps only read.
     """
 
-    def plan(self) -> Sequence[Step]:
+    def plan(self, *, lenient: bool = False) -> Sequence[Step]:
         """Return the steps that create missing entities and change those that differ.
+
+        Args:
+            lenient: Compare only the declared fields of plugins that no registration has written, such as those of a
+                gateway without a database, and do not let the gateway check configurations.
 
         Raises:
             RegistrationException: If an entity belongs to another owner, if the gateway lacks a declared feature, or if

@@ -1,11 +1,11 @@
 """Compares declared entities with those of a gateway."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from service.gateway.definition import UNIQUE_TAG_PREFIXES
+from service.gateway.masking import masked
 
 SHOWN_ENTRIES = 12  # of a list; the health checks declare hundreds of statuses
 
@@ -29,23 +29,21 @@ class Change:
         sign = {"create": "+", "change": "~", "remove": "-"}[self.action]
         lines = [f"{sign} {self.what}"]
         for name, (before, after) in self.fields.items():
-            before, after = _redacted(before), _redacted(after)
-            lines.append(f"    {name}: {after}" if self.action == "create" else f"    {name}: {before} -> {after}")
+            shown = _shortened(masked(name, after))
+            if self.action != "create":
+                found = _shortened(masked(name, before))
+                shown = f"{found} -> {shown}{' (hidden values differ)' if found == shown else ''}"
+            lines.append(f"    {name}: {shown}")
         return "\n".join(lines)
 
 
-def _redacted(value: Any) -> Any:
-    """Return a value without the secrets that configurations of plugins contain."""
+def _shortened(value: Any) -> Any:
+    """Return a value for people, with the ends of long lists."""
     if isinstance(value, list) and len(value) > SHOWN_ENTRIES:
         return f"{value[0]} to {value[-1]} ({len(value)} values)"
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        name: "***"
-        if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE)
-        else _redacted(inner)
-        for name, inner in value.items()
-    }
+    if isinstance(value, Mapping):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    return value
 
 
 def created(what: str, declared: Mapping[str, Any]) -> Change:

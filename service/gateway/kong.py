@@ -15,7 +15,7 @@ from service.gateway.legacy_dialect import LegacyDialect
 from service.gateway.plan import carry_out, changes_of
 from service.gateway.registrator import Registrator
 from service.gateway.targets import Target
-from service.gateway.version import parse_gateway_version
+from service.gateway.version import is_db_less, parse_gateway_version, reject_db_less
 from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
@@ -131,8 +131,12 @@ class KongGatewayRegistrator(Registrator):
 
         return self._run(definition, bring, adopt)
 
-    def inspect(self, definition: Definition) -> GatewayState:
-        """Return what the gateway has of the service. Writes nothing.
+    def inspect(self, definition: Definition, *, lenient: bool = False) -> GatewayState:
+        """Return what the gateway has of the service. Writes nothing, so the gateway needs no database.
+
+        Args:
+            definition: The declaration.
+            lenient: Compare only the declared fields of plugins that no registration has written.
 
         Raises:
             RegistrationException: If an entity belongs to another owner, or if a request fails.
@@ -140,17 +144,18 @@ class KongGatewayRegistrator(Registrator):
         return self._run(
             definition,
             lambda dialect: GatewayState(
-                changes_of(dialect.plan()),
+                changes_of(dialect.plan(lenient=lenient)),
                 dialect.declaration(),
                 dialect.is_missing(),
                 dialect.kept(),
                 dialect.targets(),
             ),
+            reads=True,
         )
 
     def competitors(self, definition: Definition) -> Sequence[Competitor]:
         """Return routes of other services that match calls for this one."""
-        return self._run(definition, lambda dialect: dialect.competitors())
+        return self._run(definition, lambda dialect: dialect.competitors(), reads=True)
 
     def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
         """Remove all entities that the service owns.
@@ -184,20 +189,35 @@ class KongGatewayRegistrator(Registrator):
 
     def targets(self, definition: Definition) -> Sequence[Target]:
         """Return the targets of the upstream."""
-        return self._run(definition, lambda dialect: dialect.targets())
+        return self._run(definition, lambda dialect: dialect.targets(), reads=True)
 
     def version(self) -> str:
-        """Return the gateway's version."""
+        """Return the gateway's version, and whether it has no database."""
         with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
-            return str(parse_gateway_version(api.node(), self.redacted_url))
+            node = api.node()
+            version = parse_gateway_version(node, self.redacted_url)
+            return f"{version} without a database" if is_db_less(node) else str(version)
 
     def with_timeout(self, seconds: float) -> "KongGatewayRegistrator":
         """Return a copy with another timeout."""
         return KongGatewayRegistrator(self.gw_admin_url, seconds, self._access)
 
-    def _run(self, definition: Definition, action: Callable[[Reconciler], T], adopt: bool = False) -> T:
+    def _run(
+        self, definition: Definition, action: Callable[[Reconciler], T], adopt: bool = False, reads: bool = False
+    ) -> T:
+        """Run an action with the dialect of the gateway.
+
+        Args:
+            definition: The declaration.
+            action: The action.
+            adopt: Whether the dialect takes over entities of other owners.
+            reads: Whether the action only reads, which a gateway without a database allows.
+        """
         with AdminApi(self.gw_admin_url, self._timeout_s, self._access) as api:
-            version = parse_gateway_version(api.node(), self.redacted_url)
+            node = api.node()
+            version = parse_gateway_version(node, self.redacted_url)
+            if not reads:
+                reject_db_less(node, self.redacted_url)
             dialect = KongDialect if version.has_services else LegacyDialect
             return action(dialect(api, version, definition, adopt))
 

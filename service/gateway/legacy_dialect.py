@@ -8,6 +8,7 @@ from service.gateway.admin_api import Entity
 from service.gateway.competing_routes import Competitor, find_competitors
 from service.gateway.dialect_base import Dialect
 from service.gateway.diff import Change, created, diff, patch_for
+from service.gateway.masking import without_userinfo
 from service.gateway.plan import Step
 from service.gateway.registrator import RegistrationException
 from service.gateway.targets import Target
@@ -20,7 +21,7 @@ PER_PAGE = 100
 class LegacyDialect(Dialect):
     """Registers one entity under `/apis/`, which is both service and route. It has no upstreams, so no targets."""
 
-    def plan(self) -> Sequence[Step]:
+    def plan(self, *, lenient: bool = False) -> Sequence[Step]:
         """Return the step that creates the API, or changes what differs; see `Reconciler.plan`."""
         definition = self.definition
         if definition.upstream is not None or definition.plugins:
@@ -39,7 +40,7 @@ class LegacyDialect(Dialect):
         if found is None:
             create = partial(self._create, path, declared)
             return [Step(create, partial(self.api.write, "DELETE", path), created(what, declared))]
-        self.reject_foreign(what, self._is_own(found), f"upstream_url: {found.get('upstream_url')}")
+        self.reject_foreign(what, self._is_own(found), _owner(found))
         unset = {name: value for name, value in NEUTRAL.items() if found.get(name)}
         fields = diff(found, {**declared, **unset})
         if not fields:
@@ -60,7 +61,7 @@ class LegacyDialect(Dialect):
         found = self.read(f"/apis/{name}")
         if found is None:
             return []
-        self.reject_foreign(f"api {name}", self._is_own(found), f"upstream_url: {found.get('upstream_url')}")
+        self.reject_foreign(f"api {name}", self._is_own(found), _owner(found))
         remove = partial(self.api.write, "DELETE", f"/apis/{name}")
         return [Step(remove, lambda: None, Change("remove", f"api {name}"))]
 
@@ -114,6 +115,10 @@ class LegacyDialect(Dialect):
             return urlsplit(str(entity.get("upstream_url"))).hostname == self.definition.host.lower()
         except ValueError:
             return False
+
+
+def _owner(entity: Entity) -> str:
+    return without_userinfo(f"upstream_url: {entity.get('upstream_url')}")
 
 
 def _to_legacy(fields: Entity) -> Entity:

@@ -22,8 +22,13 @@ from service.gateway.registrator import RegistrationException
 _PASSING = frozenset(("id", "created_at", "updated_at"))
 
 
-def plan_plugins(dialect: Dialect, plugins: Sequence[Plugin]) -> list[Step]:
+def plan_plugins(dialect: Dialect, plugins: Sequence[Plugin], lenient: bool) -> list[Step]:
     """Return the steps that create, replace and remove plugins of the service.
+
+    Args:
+        dialect: The dialect of the gateway.
+        plugins: The declared plugins.
+        lenient: See `Reconciler.plan`.
 
     Raises:
         RegistrationException: If one belongs to another owner, or if the gateway would refuse its configuration.
@@ -37,9 +42,14 @@ def plan_plugins(dialect: Dialect, plugins: Sequence[Plugin]) -> list[Step]:
     steps = []
     for plugin in plugins:
         entity = found.pop(plugin.name, None)
-        step = _plan_creation(dialect, path, plugin) if entity is None else _plan_change(dialect, plugin, entity)
+        step = (
+            _plan_creation(dialect, path, plugin)
+            if entity is None
+            else _plan_change(dialect, plugin, entity, is_current=_is_current(plugin, entity, lenient))
+        )
         if step is not None:
-            _check(dialect, plugin)
+            if not lenient:
+                _check(dialect, plugin)
             steps.append(step)
     steps.extend(_plan_removal(dialect, entity) for entity in found.values() if dialect.has_own_tag(entity))
     return steps
@@ -77,10 +87,9 @@ def _plan_creation(dialect: Dialect, path: str, plugin: Plugin) -> Step:
     return Step(create, undo, created(f"plugin {plugin.name}", declared))
 
 
-def _plan_change(dialect: Dialect, plugin: Plugin, entity: Entity) -> Step | None:
+def _plan_change(dialect: Dialect, plugin: Plugin, entity: Entity, *, is_current: bool) -> Step | None:
     what = f"plugin {plugin.name}"
     dialect.reject_foreign(what, dialect.has_own_tag(entity), dialect.describe_owner(entity))
-    is_current = _config_tag(plugin, entity) in (entity.get("tags") or ())
     # The tag of the configuration is kept here, and renewed after the write.
     tags = [*dialect.definition.tags, *_config_tags(entity)]
     declared = {**{name: value for name, value in plugin.fields.items() if name != "config"}, "tags": tags}
@@ -114,6 +123,13 @@ def _mark(dialect: Dialect, entity: Entity, plugin: Plugin) -> None:
     tag = _config_tag(plugin, entity)
     tags = [name for name in entity.get("tags") or () if not str(name).startswith(CONFIG_TAG_PREFIX)]
     dialect.api.write("PATCH", f"/plugins/{entity.get('id')}", {"tags": [*tags, tag]})
+
+
+def _is_current(plugin: Plugin, entity: Entity, lenient: bool) -> bool:
+    tags = _config_tags(entity)
+    if lenient and not tags:
+        return not diff(entity, {"config": _config(plugin)})
+    return tags == [_config_tag(plugin, entity)]
 
 
 def _config(plugin: Plugin) -> Mapping[str, Any]:

@@ -33,6 +33,7 @@ from service.web.door.body import BodyLimits, BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.forwarding import TrustedProxies
 from service.web.door.plain_balance import PlainBalances
+from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
@@ -118,6 +119,8 @@ def build_front_door(
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
     )
+    from service.runtime.gateway_setup import request_id_header  # commands start faster without
+
     requests = RequestLog()
     if listen:
         requests.start()
@@ -133,4 +136,5 @@ def build_front_door(
             probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
         ),
         requests,
+        ReceivedIds(request_id_header(settings)),
     )

@@ -1,5 +1,6 @@
 """Builds the registration with the gateway from the settings."""
 
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.gateway.admin_api import Access
+from service.gateway.correlation import correlation_header
 from service.gateway.definition import Definition
 from service.gateway.instance import Instance
 from service.gateway.plugins_file import read_plugins
@@ -22,6 +24,8 @@ from service.settings import GatewaySettings, Settings
 from service.tokens.key_setup import open_issuer
 
 READY_TIMEOUT_S = 5
+
+log = logging.getLogger(__name__)
 
 
 def build_registrator(settings: GatewaySettings) -> KongGatewayRegistrator:
@@ -63,6 +67,20 @@ def build_definition(settings: Settings) -> Definition:
         jwt_keys=_public_keys(settings) if any(plugin.name == "jwt" for plugin in plugins or ()) else {},
         protocol=scheme(settings.tls),
     )
+
+
+def request_id_header(settings: Settings) -> str | None:
+    """Return the header in which the gateway is declared to send the ids of requests; None if it is not declared.
+
+    An unusable file is only logged: the start has already checked it, and a replacement worker must not fail.
+    """
+    if settings.gateway.plugins is None:
+        return None
+    try:
+        return correlation_header(read_plugins(Path(settings.gateway.plugins)))
+    except RegistrationException as err:
+        log.warning("GATEWAY_PLUGINS: %s", err)
+        return None
 
 
 def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> Instance:

@@ -39,6 +39,7 @@ PASSING = {"id", "created_at", "updated_at"}
 ENABLED_PLUGINS = frozenset((
     "rate-limiting", "ip-restriction", "cors", "correlation-id", "request-size-limiting", "key-auth", "jwt",
     "request-transformer", "response-transformer", "prometheus", "oidc",
+    "http-log",
 ))  # fmt: skip
 # Configurations of which all fields are known, besides that of rate-limiting, which was recorded.
 CONFIGS = {
