@@ -283,7 +283,10 @@ class GatewaySettings(Group):
     proxy_url: HttpUrl | None = _setting(
         "GATEWAY_PROXY_URL",
         None,
-        ("URL of the gateway's proxy. If set, startup waits until the gateway routes to this service."),
+        (
+            "URL of the gateway's proxy. If set, it is checked that the gateway routes to this service: before the "
+            "service starts to serve (SERVICE_DISCOVERY=upstream), or once its name is known (consul)."
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from ipaddress import IPv6Address
 
@@ -15,6 +16,8 @@ log = logging.getLogger(__name__)
 
 READY_INTERVAL_S = 0.2
 TIMEOUT_S = 5.0
+ROUTE_INTERVAL_S = 1.0
+ROUTE_TIMEOUT_S = 60.0  # longer than a gateway takes to apply a new route
 
 
 class Instance:
@@ -29,6 +32,8 @@ class Instance:
         interval_s: Seconds between comparisons with the gateway.
         consul: The agent to register with, if this instance does so itself.
         on_state: Called after each comparison with whether everything is registered as declared.
+        check_route: Raises RegistrationException unless the gateway routes to this instance; called once it has joined,
+            until it succeeds.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Instance:
         interval_s: float,
         consul: ConsulAgent | None = None,
         on_state: Callable[[bool], object] = lambda _: None,
+        check_route: Callable[[], object] | None = None,
     ) -> None:
         self._registrator = registrator.with_timeout(TIMEOUT_S)
         self._declare = declare
@@ -55,6 +61,8 @@ class Instance:
         self._consul = consul
         self._is_in_consul = False
         self._on_state = on_state
+        self._check_route = check_route
+        self._routed_by = 0.0  # until then, the route is checked more often
         self._own_declarations = {self._definition.declaration_tag}
         self._stop = threading.Event()
         self._last_errors: dict[str, str] = {}
@@ -79,8 +87,9 @@ class Instance:
         while not self._ready():
             if self._stop.wait(READY_INTERVAL_S):
                 return
+        self._routed_by = time.monotonic() + ROUTE_TIMEOUT_S
         self._ensure_registered()
-        while not self._stop.wait(self._interval_s):
+        while not self._stop.wait(self._pause_s()):
             self._attempt(self._repair)
             self._ensure_registered()
 
@@ -89,6 +98,8 @@ class Instance:
             self._attempt(self._add_target)
         if self._consul is not None and not self._stop.is_set():
             self._attempt(self._register_in_consul)
+        if self._check_route is not None and not self._stop.is_set():
+            self._attempt(self._ensure_routed)
         self._on_state(not self._last_errors and not self._stop.is_set())
 
     def _add_target(self) -> None:
@@ -108,6 +119,16 @@ class Instance:
             )
             self._is_in_consul = True
             log.info("registered %s with the Consul agent at %s", self._name, self._consul.url)
+
+    def _ensure_routed(self) -> None:
+        assert self._check_route is not None
+        self._check_route()
+        self._check_route = None
+        log.info("the gateway routes to this service")
+
+    def _pause_s(self) -> float:
+        is_awaited = self._check_route is not None and time.monotonic() < self._routed_by
+        return min(ROUTE_INTERVAL_S, self._interval_s) if is_awaited else self._interval_s
 
     def _deregister_from_consul(self) -> None:
         assert self._consul is not None

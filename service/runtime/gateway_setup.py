@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from service.errors import SettingsError
 from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.gateway.admin_api import Access
+from service.gateway.consul import ConsulAgent, ConsulUnavailable
 from service.gateway.correlation import correlation_header
 from service.gateway.definition import Definition
 from service.gateway.instance import Instance
 from service.gateway.plugins_file import read_plugins
+from service.gateway.route_check import RouteCheck, resolves
 from service.gateway.routed import wait_until_routed
 from service.net.session import direct_session
 from service.net.urls import without_password
@@ -24,6 +26,7 @@ from service.settings import GatewaySettings, Settings
 from service.tokens.key_setup import open_issuer
 
 READY_TIMEOUT_S = 5
+ROUTE_TIMEOUT_S = 3  # for each check of a running instance
 
 log = logging.getLogger(__name__)
 
@@ -91,14 +94,7 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
     """
     from service.observability import metrics  # only serving needs metrics; other commands start faster without
 
-    consul = None
-    if settings.consul.agent_url is not None:
-        from service.gateway.consul import ConsulAgent
-
-        if urlsplit(settings.consul.agent_url).path:
-            raise SettingsError("CONSUL_AGENT_URL: expected a URL without a path, such as http://127.0.0.1:8500")
-        token = settings.consul.token.get_secret_value() if settings.consul.token else None
-        consul = ConsulAgent(settings.consul.agent_url, token)
+    consul = _build_agent(settings)
     return Instance(
         registrator,
         lambda: build_definition(settings),
@@ -108,11 +104,40 @@ def build_instance(settings: Settings, registrator: KongGatewayRegistrator) -> I
         interval_s=settings.gateway.interval_s,
         consul=consul,
         on_state=metrics.gateway_registered.set,
+        check_route=_build_route_check(settings, consul),
     )
+
+
+def finds_by_name(settings: Settings) -> bool:
+    """Return whether the gateway resolves a name in order to find the service."""
+    return settings.service.discovery != "upstream"
+
+
+def _build_route_check(settings: Settings, consul: ConsulAgent | None) -> RouteCheck | None:
+    proxy_url = _url_on_proxy(settings)
+    if proxy_url is None or not finds_by_name(settings):
+        return None
+    name, host = settings.service.name, settings.service.host
+    return RouteCheck(
+        host,
+        is_known=lambda: resolves(host) if consul is None else consul.has_healthy(name),
+        check=lambda: wait_until_routed(proxy_url, ROUTE_TIMEOUT_S, settings.gateway.ca),
+    )
+
+
+def _build_agent(settings: Settings) -> ConsulAgent | None:
+    if settings.consul.agent_url is None:
+        return None
+    if urlsplit(settings.consul.agent_url).path:
+        raise SettingsError("CONSUL_AGENT_URL: expected a URL without a path, such as http://127.0.0.1:8500")
+    token = settings.consul.token.get_secret_value() if settings.consul.token else None
+    return ConsulAgent(settings.consul.agent_url, token)
 
 
 def check_routed(settings: Settings, timeout_s: float) -> str | None:
     """Wait until the gateway's proxy routes requests to this service.
+
+    The proxy is not asked while Consul, if this service registers there, has no healthy instance; see `RouteCheck`.
 
     Args:
         settings: Names the proxy in GATEWAY_PROXY_URL.
@@ -122,16 +147,27 @@ def check_routed(settings: Settings, timeout_s: float) -> str | None:
         The URL that was requested, or None if GATEWAY_PROXY_URL is not set.
 
     Raises:
-        SettingsError: If the time is over.
+        SettingsError: If the time is over, or if the proxy must not be asked.
     """
-    if settings.gateway.proxy_url is None:
+    url = _url_on_proxy(settings)
+    if url is None:
         return None
-    url = f"{settings.gateway.proxy_url}{settings.service.path}/healthcheck"
     try:
+        consul = _build_agent(settings)
+        if consul is not None and finds_by_name(settings) and not consul.has_healthy(settings.service.name):
+            raise RegistrationException(
+                f"{without_password(url)} was not requested: Consul has no healthy instance of {settings.service.name},"
+                " and the gateway would remember that"
+            )
         wait_until_routed(url, timeout_s, settings.gateway.ca)
-    except RegistrationException as err:
+    except (RegistrationException, ConsulUnavailable) as err:
         raise SettingsError(f"GATEWAY_PROXY_URL: {err}") from err
     return without_password(url)
+
+
+def _url_on_proxy(settings: Settings) -> str | None:
+    proxy_url = settings.gateway.proxy_url
+    return None if proxy_url is None else f"{proxy_url}{settings.service.path}/healthcheck"
 
 
 def _readiness_probe(url: str) -> Callable[[], bool]:

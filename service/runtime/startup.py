@@ -20,7 +20,13 @@ from service.postgres.credentials import CurrentCredentials
 from service.postgres.host_watch import HostWatch
 from service.postgres.session_check import check_session_is_kept
 from service.postgres.wal_timelines import WalTimelines
-from service.runtime.gateway_setup import build_definition, build_instance, build_registrator, check_routed
+from service.runtime.gateway_setup import (
+    build_definition,
+    build_instance,
+    build_registrator,
+    check_routed,
+    finds_by_name,
+)
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
 from service.settings import PostgresSettings, Settings
@@ -83,7 +89,8 @@ def _register(settings: Settings) -> Instance:
         registrator.declare(build_definition(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: registration failed: {err}") from err
-    check_routed(settings, settings.gateway.timeout_s)
+    if not finds_by_name(settings):  # a name must lead to an instance before the gateway is asked for it
+        check_routed(settings, settings.gateway.timeout_s)
     return build_instance(settings, registrator)
 
 
