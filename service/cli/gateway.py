@@ -61,7 +61,7 @@ def status_command(ctx: click.Context) -> None:
     settings, _ = ctx.obj
     registrator, definition = build_registrator(settings.gateway).with_timeout(TIMEOUT_S), build_definition(settings)
     click.echo(f"gateway   {registrator.redacted_url}, Kong {registrator.version()}")
-    changes = registrator.compare(definition)
+    changes = registrator.inspect(definition, lenient=True).changes
     click.echo(f"declared  {'up to date' if not changes else 'differs:'}")
     for change in changes:
         click.echo(str(change))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
@@ -105,7 +106,7 @@ class AdminApi:
             page = self.get(next_path) or {}
             data = page.get("data")
             yield from (entity for entity in (data if isinstance(data, list) else []) if isinstance(entity, dict))
-            next_path = page.get("next") if isinstance(page.get("next"), str) else None
+            next_path = _next_page(path, page)
         raise RegistrationException(
             f"GET {self.redacted_url}{path} returned more than {MAX_PAGES} pages; is this Kong's Admin API?"
         )
@@ -146,7 +147,7 @@ class AdminApi:
             )
         except _RetryableFailure as err:
             cause = " (the gateway cannot reach its database)" if self._is_database_down() else ""
-            raise RegistrationException(f"{err}{cause}") from err.__cause__
+            raise RegistrationException(f"{err}{cause}", err.status) from err.__cause__
 
     def _log_first_failure(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
@@ -189,13 +190,23 @@ class AdminApi:
             body = without_secrets_of(entity, body)
         if status not in EXPECTED_STATUSES:
             failure = _RetryableFailure if status in RETRYABLE_STATUSES else RegistrationException
-            raise failure(f"{where} answered {status}: {_error_message(body) or 'no message'}")
+            raise failure(f"{where} answered {status}: {_error_message(body) or 'no message'}", status)
         if status == 204:
             return status, None
         if not isinstance(body, dict):
             # This includes 404: the error page of another server must not pass for an entity that does not exist.
             raise RegistrationException(f"{where} answered {status} without a JSON object; is this Kong's Admin API?")
         return status, body
+
+
+def _next_page(path: str, page: Entity) -> str | None:
+    """Return the path of the next page. Before Kong 1.0 it is a URL, whose host need not be the one used here."""
+    following = page.get("next")
+    if not isinstance(following, str):
+        return None
+    if following.startswith("/"):
+        return following
+    return f"{path}{'&' if '?' in path else '?'}offset={quote(str(page.get('offset')), safe='')}"
 
 
 def _error_message(body: object) -> str | None:
