@@ -1,7 +1,7 @@
 """Checks that the gateway routes to the service, in an order that does no harm.
 
-A gateway that is asked for a name that does not exist yet remembers that for a while (Kong for 30 seconds by default),
-and answers 503 until then. So the gateway is asked only once the name is known.
+A gateway that has to resolve a name that does not exist yet remembers that for a while (Kong for 30 s by default),
+and answers 503 until then. So no request is sent through the gateway before the name is known.
 """
 
 import socket
@@ -16,7 +16,7 @@ class RouteCheck:
     Args:
         name: The name by which the gateway finds the service, for messages.
         is_known: Returns whether the name leads to this service.
-        check: Asks the gateway's proxy. Raises RegistrationException if it does not route to the service.
+        check: Sends requests through the gateway. Raises RegistrationException if it does not route to the service.
     """
 
     def __init__(self, name: str, is_known: Callable[[], bool], check: Callable[[], object]) -> None:
@@ -32,7 +32,7 @@ class RouteCheck:
         """
         if not self._is_known():
             raise RegistrationException(
-                f"{self._name} is not known yet; the gateway is not asked for it, because it would remember that"
+                f"{self._name} is not known yet; no request is sent through the gateway, because it would remember that"
             )
         self._check()
 

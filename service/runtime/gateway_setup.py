@@ -137,7 +137,7 @@ def _build_agent(settings: Settings) -> ConsulAgent | None:
 def check_routed(settings: Settings, timeout_s: float) -> str | None:
     """Wait until the gateway's proxy routes requests to this service.
 
-    The proxy is not asked while Consul, if this service registers there, has no healthy instance; see `RouteCheck`.
+    No request is sent while Consul, if this service registers there, has no healthy instance; see `RouteCheck`.
 
     Args:
         settings: Names the proxy in GATEWAY_PROXY_URL.
@@ -147,7 +147,7 @@ def check_routed(settings: Settings, timeout_s: float) -> str | None:
         The URL that was requested, or None if GATEWAY_PROXY_URL is not set.
 
     Raises:
-        SettingsError: If the time is over, or if the proxy must not be asked.
+        SettingsError: If the time is over, or if no request may be sent.
     """
     url = _url_on_proxy(settings)
     if url is None:

@@ -89,7 +89,7 @@ def _register(settings: Settings) -> Instance:
         registrator.declare(build_definition(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: registration failed: {err}") from err
-    if not finds_by_name(settings):  # a name must lead to an instance before the gateway is asked for it
+    if not finds_by_name(settings):  # a name must be known before the gateway resolves it
         check_routed(settings, settings.gateway.timeout_s)
     return build_instance(settings, registrator)
 

@@ -16,7 +16,7 @@ from tests.fakes.kong.fake_kong import FakeKong, running
 DECLARED = Definition("loaner", ("/loaner",), "loaner.service.consul", 5555)
 
 
-def test_the_gateway_is_not_asked_for_a_name_that_is_not_known():
+def test_no_request_is_sent_for_a_name_that_is_not_known():
     asked, known = [], []
     check = RouteCheck("loaner.service.consul", lambda: bool(known), lambda: asked.append(1))
     with pytest.raises(RegistrationException, match=r"loaner\.service\.consul is not known yet"):
