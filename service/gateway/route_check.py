@@ -16,16 +16,17 @@ class RouteCheck:
     Args:
         name: The name by which the gateway finds the service, for messages.
         is_known: Returns whether the name leads to this service.
-        check: Sends requests through the gateway. Raises RegistrationException if it does not route to the service.
+        check: Calls the gateway's proxy, and returns what it found. Raises RegistrationException if calls do not arrive
+            at the service.
     """
 
-    def __init__(self, name: str, is_known: Callable[[], bool], check: Callable[[], object]) -> None:
+    def __init__(self, name: str, is_known: Callable[[], bool], check: Callable[[], str]) -> None:
         self._name = name
         self._is_known = is_known
         self._check = check
 
-    def __call__(self) -> None:
-        """Check the route.
+    def __call__(self) -> str:
+        """Check the route, and return what was found.
 
         Raises:
             RegistrationException: If the name is not known yet, or if the gateway does not route to the service.
@@ -34,7 +35,7 @@ class RouteCheck:
             raise RegistrationException(
                 f"{self._name} is not known yet; no request is sent through the gateway, because it would remember that"
             )
-        self._check()
+        return self._check()
 
 
 def resolves(host: str) -> bool:

@@ -10,6 +10,7 @@ from security.frameworks.flask import FlaskSecurity
 from security.providers.remembered import remembered_identities
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
+from service.gateway.identity import Identity
 from service.ledger.change_listener import ChangeListener
 from service.ledger.event_log import EventLog
 from service.ledger.freshness import Freshness
@@ -24,9 +25,11 @@ from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
 from service.postgres.wal_timelines import WalTimelines
+from service.runtime.run_directory import read_instance_id
 from service.settings import PROCESSORS, Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
+from service.tokens.shared_secrets import SharedSecrets
 from service.tokens.throttle import AttemptThrottle
 from service.web.app import MAX_BODY_BYTES, create_app
 from service.web.door.body import BodyLimits, BodyReader
@@ -116,6 +119,9 @@ def build_front_door(
         portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
+        identity=Identity(
+            settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
+        ),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
     )

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from service.gateway.definition import Definition
-from service.gateway.instance import Instance
+from service.gateway.identity import Identity
+from service.gateway.instance import Instance, Timing
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.registrator import RegistrationException
 from service.gateway.route_check import RouteCheck, resolves
@@ -18,7 +19,7 @@ DECLARED = Definition("loaner", ("/loaner",), "loaner.service.consul", 5555)
 
 def test_no_request_is_sent_for_a_name_that_is_not_known():
     asked, known = [], []
-    check = RouteCheck("loaner.service.consul", lambda: bool(known), lambda: asked.append(1))
+    check = RouteCheck("loaner.service.consul", lambda: bool(known), lambda: str(asked.append(1)))
     with pytest.raises(RegistrationException, match=r"loaner\.service\.consul is not known yet"):
         check()
     assert not asked
@@ -37,17 +38,19 @@ def test_a_name_without_an_address_does_not_resolve():
 def test_an_instance_is_registered_as_declared_only_once_it_is_routed(caplog):
     failures, states, routed = [RegistrationException("not yet")] * 2, [], threading.Event()
 
-    def check() -> None:
+    def check() -> str:
         if failures:
             raise failures.pop()
         routed.set()
+        return "the gateway routes to this service"
 
     with running(FakeKong()) as kong, caplog.at_level(logging.INFO):
         registrator = KongGatewayRegistrator(kong.url, 5)
         registrator.declare(DECLARED)
         instance = Instance(
-            registrator, lambda: DECLARED, "127.0.0.1", 1, lambda: True, 600, on_state=states.append, check_route=check
-        )
+            registrator, lambda: DECLARED, "127.0.0.1", 1, lambda: True, Timing(600), Identity("loaner", list, "i1"),
+            on_state=states.append, check_route=check,
+        )  # fmt: skip
         started_at = time.monotonic()
         instance.start()
         assert routed.wait(20)
