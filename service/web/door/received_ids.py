@@ -25,4 +25,4 @@ class ReceivedIds:
         received = (accept_id(headers[name]) for name in self._id_headers if name in headers)
         exchange.id = next(filter(None, received), exchange.id)
         trace = trace_id(headers)
-        exchange.label = exchange.id if trace is None else f"{exchange.id} trace_id={trace}"
+        exchange.label = exchange.id if trace is None else f"{exchange.id},trace_id={trace}"

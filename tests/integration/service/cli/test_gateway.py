@@ -132,6 +132,26 @@ def test_the_file_for_deck_needs_targets_for_an_upstream():
     assert [target["target"] for target in document["upstreams"][0]["targets"]] == ["10.0.0.1:5555"]
 
 
+def test_secrets_of_plugins_are_not_shown(kong, tmp_path):
+    def plugins(secret: str) -> str:
+        add = {"headers": [f"authorization: Bearer {secret}"]}
+        log = {"http_endpoint": f"https://user:{secret}@logs.example.com", "headers": {"X-Token": secret}}
+        configs = {"request-transformer": {"add": add}, "http-log": log}
+        return json.dumps({"plugins": [{"name": name, "config": config} for name, config in configs.items()]})
+
+    path = tmp_path / "plugins.json"
+    place = {"API_GATEWAY_URL": kong.url, "GATEWAY_PLUGINS": str(path)}
+    shown = []
+    for secret in ("s3cret-1", "s3cret-2"):
+        path.write_text(plugins(secret))
+        for command in (("register", "--dry-run"), ("gateway", "status"), ("register",)):
+            done = run(*command, **place)
+            shown.append(done.stdout + done.stderr)
+    assert "~ plugin http-log" in shown[3]
+    assert "s3cret" not in "".join(shown)
+    assert "s3cret-2" in json.dumps(list(kong.entities["plugins"].values()))
+
+
 def test_a_missing_ca_file_is_named(kong):
     done = run("register", API_GATEWAY_URL=kong.url, API_GATEWAY_CA="/nowhere.pem")
     assert done.stderr == "Error: API_GATEWAY_CA: /nowhere.pem is not a file\n"

@@ -149,5 +149,10 @@ def test_an_invalid_address_is_not_logged(served, caplog):
 def test_the_client_is_the_last_address_outside_the_trusted_networks(served, forwarded, client_address, caplog):
     client = build_app(with_changes(served, trusted_proxies="10.0.0.0/8")).test_client()
     with caplog.at_level(logging.INFO):
-        client.get("/version", headers={"X-Forwarded-For": forwarded}, environ_base={"REMOTE_ADDR": "10.0.0.1"})
+        client.get(
+            "/version",
+            headers={"X-Forwarded-For": forwarded},
+            environ_base={"REMOTE_ADDR": "10.0.0.1"},
+            buffered=True,
+        )
     assert f"{client_address} GET /version 200" in caplog.text

@@ -146,7 +146,7 @@ def test_the_header_of_the_operator_names_the_request(caplog, id_header, sent, e
     ],
 )
 def test_every_line_of_a_request_has_its_trace(caplog, header):
-    label = f"mine trace_id={TRACE}"
+    label = f"mine,trace_id={TRACE}"
     assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == ("mine", label)
     assert f"in {label}" in caplog.text
 
@@ -154,7 +154,7 @@ def test_every_line_of_a_request_has_its_trace(caplog, header):
 def test_a_trace_does_not_replace_the_generated_id(caplog):
     id_, label = ids_of(answer, caplog, [TRACEPARENT])
     assert re.fullmatch("[0-9a-f]{32}", id_)
-    assert label == f"{id_} trace_id={TRACE}"
+    assert label == f"{id_},trace_id={TRACE}"
 
 
 def test_ids_and_traces_of_untrusted_peers_are_ignored(caplog):
