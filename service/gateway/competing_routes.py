@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from service.gateway.masking import masked
+
 _CRITERIA = ("hosts", "methods", "headers", "snis", "sources", "destinations")
 # Before 3.0 a path with any other character is a regular expression.
 _PLAIN = re.compile(r"[A-Za-z0-9._~/%-]*")
@@ -71,7 +73,7 @@ def find_competitors(
         if overlapping is None:
             continue
         path, takes_calls = overlapping
-        criteria = ", ".join(f"{name} {route[name]}" for name in _CRITERIA if route.get(name))
+        criteria = ", ".join(f"{name} {masked(name, route[name])}" for name in _CRITERIA if route.get(name))
         service = service_of(route)
         if service.get("enabled") is False:
             continue
@@ -95,7 +97,7 @@ def _overlap(
     expression = route.get("expression")
     if isinstance(expression, str):
         matching = next((own for own in own_paths if own in expression), None)
-        return None if matching is None else (f"expression {expression}", True)
+        return None if matching is None else ("of an expression", True)
     for path in map(str, route.get("paths") or ()):
         for own in own_paths:
             own_text = own.rstrip("/") or "/"

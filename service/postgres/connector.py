@@ -53,6 +53,11 @@ class Connector:
         return self._settings.connect_timeout_s
 
     @property
+    def has_changing_credentials(self) -> bool:
+        """Whether new credentials may replace rejected ones."""
+        return self._credentials is not None
+
+    @property
     def generation(self) -> tuple[int, int]:
         """Changes with the credentials and with the highest WAL timeline. Connections should then be replaced."""
         return self._credentials.generation if self._credentials else 0, self._timelines.generation

@@ -51,8 +51,9 @@ class HostWatch:
         while not self._stopped.wait(INTERVAL_S):
             try:
                 self._survey()
-            except (LoanerError, LookupError, OSError) as err:  # credentials may be missing for a moment
-                log.warning("cannot survey the PostgreSQL servers: %s", err)
+            except Exception as err:  # the thread has to go on
+                expected = isinstance(err, LoanerError | LookupError | OSError)  # credentials may be missing
+                log.warning("cannot survey the PostgreSQL servers: %s", err, exc_info=not expected)
 
     def _survey(self) -> list[str]:
         """Return why hosts cannot be used."""

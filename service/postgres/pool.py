@@ -1,4 +1,4 @@
-"""Runs queries over a bounded pool of connections. Fails fast when no connection is available."""
+"""Runs queries over a bounded pool of connections, and decides which may be repeated."""
 
 import logging
 import time
@@ -7,13 +7,11 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 import psycopg2
-from sqlalchemy import event
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
 
 from service.errors import CredentialsRefused, DatabaseUnavailable, OutcomeUnknown, first_line
 from service.observability import metrics
 from service.postgres.connect import Role
+from service.postgres.connections import LOST_STATE, STALE_SESSION, Connections, unavailable
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.find_server import TargetRole
@@ -24,16 +22,6 @@ from service.settings import PoolSettings, PostgresSettings
 
 log = logging.getLogger(__name__)
 
-RECYCLE_S = 1800  # maximum age of a connection
-RECONNECT_DELAY_S = 1.0  # after a failure to connect, queries fail immediately for this time
-# errors of a session that lost its state (a pooler's may), or whose tables have changed
-_LOST_STATE = (
-    psycopg2.errors.InvalidSqlStatementName,
-    psycopg2.errors.UndefinedObject,
-    psycopg2.errors.FeatureNotSupported,
-)
-# errors of a session that also occur when its role was dropped
-_STALE_SESSION = (psycopg2.errors.InsufficientPrivilege, *_LOST_STATE)
 FETCH_ROWS = 2000  # rows of a stream per round trip
 TIMEOUT_MARGIN_S = 0.5  # the client waits this much longer than the server, whose timeout keeps the connection usable
 
@@ -78,8 +66,7 @@ class ConnectionPool:
     """Runs queries over a bounded number of connections.
 
     A reader repeats a query once if the connection is lost. Other roles never repeat a statement that may have been
-    executed. A connection to a replica that becomes the primary stays in use until it reaches its maximum age: a
-    primary's data is never older.
+    executed. The pool does not notice that a replica becomes the primary; `PostgresLedger` does.
 
     Args:
         settings: The servers, and the default login.
@@ -105,22 +92,9 @@ class ConnectionPool:
         bounds = pool or (settings.posting_pool if role == "posting" else settings.pool)
         self._timeout_s = bounds.timeout_s
         self._role = role
-        self._connector = Connector(settings, credentials, target_role, now, role, bounds.timeout_s, timelines)
-        self._generation = self._connector.generation
         self._now = now
-        self._down: tuple[float, str] | None = None
-        self._pool = QueuePool(
-            self._open,  # type: ignore[arg-type]  # the protocol has more members than a pool uses
-            pool_size=bounds.size,
-            max_overflow=0,
-            timeout=bounds.wait_s,
-            recycle=RECYCLE_S,
-            reset_on_return=None,  # autocommit: nothing to roll back
-        )
-        # pools that `recreate` returns keep the listeners
-        event.listen(self._pool, "connect", lambda *_: metrics.database_connections.inc())
-        event.listen(self._pool, "close", lambda *_: metrics.database_connections.dec())
-        metrics.database_connections_max.inc(bounds.size)
+        self._connector = Connector(settings, credentials, target_role, now, role, bounds.timeout_s, timelines)
+        self._connections = Connections(self._connector, bounds, now)
 
     def row(self, query: str | Prepared, parameters: Parameters = ()) -> tuple[Any, ...] | None:
         """Return the first row of a query, or None. Raises the errors of `rows`."""
@@ -139,7 +113,7 @@ class ConnectionPool:
         while True:
             sent_over: Session | None = None
             try:
-                with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+                with self._connections.take() as pooled, pooled.dbapi_connection.cursor() as cursor:
                     if self._role != "reader":
                         check_open(cursor.connection)
                     if isinstance(query, Prepared):
@@ -154,22 +128,22 @@ class ConnectionPool:
             except psycopg2.errors.ReadOnlySqlTransaction as err:
                 if self._role == "reader":
                     raise
-                raise _unavailable("forbidden", "Postgres is read-only and cannot accept postings") from err
+                raise unavailable("forbidden", "Postgres is read-only and cannot accept postings") from err
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
                 self._raise_if_outcome_unknown(sent_over, err)
-                raise _unavailable("timeout", "the query took too long") from err
+                raise unavailable("timeout", "the query took too long") from err
             except Superseded as err:
                 if self._role != "reader" and sent_over is not None and not err.has_failed:
                     metrics.database_refusals.labels("unknown").inc()
                     raise OutcomeUnknown(f"outcome unknown, {err}") from err
                 reason, failure = "superseded", err
-            except (psycopg2.OperationalError, psycopg2.InterfaceError, *_LOST_STATE) as err:
+            except (psycopg2.OperationalError, psycopg2.InterfaceError, *LOST_STATE) as err:
                 log.warning("lost the connection to Postgres (attempt %d of 2): %s", losses + 1, first_line(err))
                 self._raise_if_outcome_unknown(sent_over, err)
                 reason, failure = "broken", err
             losses += 1
             if losses == 2:
-                raise _unavailable(reason, "lost the connection to Postgres") from failure
+                raise unavailable(reason, "lost the connection to Postgres") from failure
 
     def stream(
         self, query: str, parameters: Parameters = (), batch_rows: int = FETCH_ROWS
@@ -190,14 +164,14 @@ class ConnectionPool:
                     yield rows
                 return
             except (psycopg2.errors.QueryCanceled, TimeoutError) as err:
-                raise _unavailable("timeout", "the query or the client took too long") from err
+                raise unavailable("timeout", "the query or the client took too long") from err
             except psycopg2.errors.InsufficientPrivilege as err:
                 if has_rows or not self._connector.await_credentials():
                     raise self._denied(err) from err
             except Superseded as err:
-                raise _unavailable("superseded", str(err)) from err
+                raise unavailable("superseded", str(err)) from err
             except psycopg2.Error as err:
-                raise _unavailable("broken", f"reading from Postgres failed: {first_line(err)}") from err
+                raise unavailable("broken", f"reading from Postgres failed: {first_line(err)}") from err
 
     def _stream_once(self, query: str, parameters: Parameters, batch_rows: int) -> Iterator[list[tuple[Any, ...]]]:
         self.row("SELECT 1")  # replaces a dead connection
@@ -217,20 +191,19 @@ class ConnectionPool:
 
     def recycle(self) -> None:
         """Replace every connection: idle ones immediately, those in use when they return to the pool."""
-        self._replace_pool(self._pool)
+        self._connections.recycle()
 
     def suspend(self, reason: str) -> None:
         """Fail queries for `RECONNECT_DELAY_S`, and replace all connections."""
-        self._down = (self._now() + RECONNECT_DELAY_S, reason)
-        self.recycle()
+        self._connections.suspend(reason)
 
     def close(self) -> None:
         """Close every idle connection."""
-        self._pool.dispose()
+        self._connections.close()
 
     def _raise_if_outcome_unknown(self, sent_over: Session | None, err: Exception) -> None:
         """Raise OutcomeUnknown if a statement over a lost connection may have been committed."""
-        answered = isinstance(err, _STALE_SESSION)  # the server rejected the statement; the pool closed the connection
+        answered = isinstance(err, STALE_SESSION)  # the server rejected the statement; the pool closed the connection
         if self._role != "reader" and sent_over is not None and sent_over.closed and not answered:
             metrics.database_refusals.labels("unknown").inc()
             raise OutcomeUnknown(
@@ -239,10 +212,11 @@ class ConnectionPool:
 
     def _denied(self, err: Exception) -> DatabaseUnavailable:
         if isinstance(err, CredentialsRefused):
-            metrics.database_refusals.labels("down").inc()
+            if self._connector.has_changing_credentials:  # otherwise it is counted already
+                metrics.database_refusals.labels("down").inc()
             return err
         denied = "PSQL_USER may not read" if self._role == "reader" else "PSQL_POSTING_USER may not post"
-        return _unavailable("forbidden", f"{denied}: {first_line(err)}")
+        return unavailable("forbidden", f"{denied}: {first_line(err)}")
 
     def _prepare(self, pooled: Any, cursor: Any, query: Prepared) -> None:
         if query.name in pooled.info:
@@ -269,7 +243,7 @@ class ConnectionPool:
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
         """Yield a cursor in a transaction. Closes the connection unless the transaction commits."""
-        with self._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+        with self._connections.take() as pooled, pooled.dbapi_connection.cursor() as cursor:
             try:
                 self._execute(cursor, "BEGIN")
                 yield cursor
@@ -277,62 +251,3 @@ class ConnectionPool:
             except BaseException:
                 pooled.dbapi_connection.close()
                 raise
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        if self._down is not None and self._now() < self._down[0]:
-            raise _unavailable("down", self._down[1])
-        self._connector.await_credentials()  # without a connection of the pool, which others may need
-        self._replace_outdated()
-        pool = self._pool
-        try:
-            pooled: Any = pool.connect()
-        except PoolTimeout as err:
-            raise _unavailable("exhausted", "every connection to Postgres is in use") from err
-        metrics.database_connections_in_use.inc()
-        try:
-            yield pooled
-        except _STALE_SESSION:
-            pooled.dbapi_connection.close()
-            raise
-        except psycopg2.Error:
-            raise
-        except BaseException:
-            pooled.dbapi_connection.close()  # it may still be busy with an abandoned query
-            raise
-        finally:
-            metrics.database_connections_in_use.dec()
-            if pooled.dbapi_connection.closed:
-                pooled.invalidate()
-                self._replace_pool(pool)
-            elif self._pool is not pool:
-                pooled.invalidate()  # its credentials or its server are outdated
-            pooled.close()
-
-    def _open(self) -> Session:
-        try:
-            connection = self._connector.connect()
-        except CredentialsRefused:
-            raise  # new ones may arrive any moment
-        except DatabaseUnavailable as err:
-            metrics.database_refusals.labels("down").inc()
-            self._down = (self._now() + RECONNECT_DELAY_S, str(err))
-            raise
-        self._down = None
-        return connection
-
-    def _replace_outdated(self) -> None:
-        if self._connector.generation != self._generation:
-            self._generation = self._connector.generation
-            self.recycle()
-
-    def _replace_pool(self, pool: QueuePool) -> None:
-        """Close a pool's idle connections and go on with an empty pool, unless that has happened already."""
-        if self._pool is pool:
-            self._pool = pool.recreate()
-        pool.dispose()
-
-
-def _unavailable(reason: str, message: str) -> DatabaseUnavailable:
-    metrics.database_refusals.labels(reason).inc()
-    return DatabaseUnavailable(message)

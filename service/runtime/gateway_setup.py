@@ -19,7 +19,7 @@ from service.gateway.definition import Definition
 from service.gateway.identity import Identity
 from service.gateway.instance import Instance, Timing
 from service.gateway.plugins_file import read_plugins
-from service.gateway.route_check import RouteCheck, resolves
+from service.gateway.route_check import NameWatch, RouteCheck
 from service.gateway.routed import check_routed, wait_until_routed
 from service.net.session import direct_session
 from service.net.urls import without_password
@@ -140,7 +140,8 @@ def _build_route_check(settings: Settings, consul: ConsulAgent | None, identity:
         return check
     # The gateway resolves a name in order to find the service.
     name, host = settings.service.name, settings.service.host
-    return RouteCheck(host, lambda: resolves(host) if consul is None else consul.has_healthy(name), check)
+    is_known = NameWatch(host) if consul is None else partial(consul.has_healthy, name)
+    return RouteCheck(host, is_known, check)
 
 
 def _build_agent(settings: Settings) -> ConsulAgent | None:
@@ -155,7 +156,7 @@ def _build_agent(settings: Settings) -> ConsulAgent | None:
 def check_proxy(settings: Settings, timeout_s: float) -> str | None:
     """Wait until calls through the gateway's proxy arrive at this service.
 
-    The proxy is not asked while Consul, if this service registers there, has no healthy instance; see `RouteCheck`.
+    No request is sent while Consul, if this service registers there, has no healthy instance; see `RouteCheck`.
 
     Args:
         settings: Names the proxy in GATEWAY_PROXY_URL.
@@ -165,7 +166,7 @@ def check_proxy(settings: Settings, timeout_s: float) -> str | None:
         What was found, or None if GATEWAY_PROXY_URL is not set.
 
     Raises:
-        SettingsError: If the time is over, or if the proxy must not be asked.
+        SettingsError: If the time is over, or if no request may be sent.
     """
     base_url = _url_on_proxy(settings)
     if base_url is None:

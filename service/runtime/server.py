@@ -27,6 +27,8 @@ from service.vault.shared_credentials import SharedCredentials
 
 log = logging.getLogger(__name__)
 
+BUFFER_BYTES = 65_536  # of each connection: the longest head of a request, and what a connection costs at most
+
 KILL_TIMEOUT_S = STOP_TIMEOUT_S + 5  # a worker that has not exited by then is killed
 
 
@@ -48,7 +50,9 @@ def build_server(settings: ServerSettings, certificate: Path | None = None) -> A
         backlog=connections,
         backpressure=connections,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=round(settings.header_timeout_s * 1000), keep_alive=True),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(settings.header_timeout_s * 1000), keep_alive=True, max_buffer_size=BUFFER_BYTES
+        ),
         websockets=False,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,

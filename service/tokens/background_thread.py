@@ -11,7 +11,7 @@ def background_executor(name: str, threads: int = 1) -> ThreadPoolExecutor:
     """Return an executor whose threads get a processor when other threads leave it idle.
 
     It is meant for computations that release the interpreter lock: a thread of low priority that held the lock would
-    make others wait. Only on Linux do threads have priorities of their own.
+    make others wait. Only on Linux does each thread have a priority.
 
     Args:
         name: The prefix of the threads' names.

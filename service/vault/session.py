@@ -215,8 +215,8 @@ class VaultSession:
                     raise
         if lease_s:
             self._expires_at[-1] = requested_at + lease_s
-            self._last_error = ""
         if lease_s > self._token.lease_s * RENEW_AT:
+            self._last_error = ""
             self._renew_at = renewal_time(requested_at, lease_s)
         elif self._token.is_from_login:
             log.info("logging in to Vault again")

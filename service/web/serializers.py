@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -15,6 +14,7 @@ from service.ledger.event_log import NO_PROVENANCE, Provenance
 from service.ledger.posting import to_rfc3339
 
 ETAG_BYTES = 12
+CACHE_CONTROL = ("Cache-Control", "private, no-cache")  # caches must revalidate
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -82,7 +82,6 @@ def to_json(
     return body, ledger_headers("application/json", body, as_of, version)
 
 
-@lru_cache(1024)  # of many replies, the time is the same
 def as_of_header(as_of: datetime) -> tuple[str, str]:
     """Return the header that says that every event committed before a time is included."""
     return "As-Of", as_of.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -103,10 +102,15 @@ def ledger_headers(
         as_of: Every event committed before this time is included; None if the reply is immutable.
         version: The loan's version; None if the reply is about several loans.
     """
-    digest = blake2b(source, digest_size=ETAG_BYTES).hexdigest()
     return [
         ("Content-Type", content_type),
-        ("ETag", f'"{digest}"' if version is None else f'"{version}-{digest}"'),
+        ("ETag", etag(source, version)),
         *([as_of_header(as_of)] if as_of else []),
-        ("Cache-Control", "private, no-cache"),  # caches must revalidate
+        CACHE_CONTROL,
     ]
+
+
+def etag(source: bytes, version: int | None) -> str:
+    """Return the value of the ETag; the arguments are as for `ledger_headers`."""
+    digest = blake2b(source, digest_size=ETAG_BYTES).hexdigest()
+    return f'"{digest}"' if version is None else f'"{version}-{digest}"'

@@ -15,7 +15,7 @@ from tests.architecture.word_list import (
 from tests.conftest import ROOT
 
 TEXTS = ("*.md", "*.sh", "*.sql", "*.toml", "*.yml", "*.yaml", "*.tpl", "*.conf", "*.hcl", "*.html", "*.txt")
-TEXTS_WITHOUT_SUFFIX = ("Makefile", ".env.example", ".gitignore", ".dockerignore", ".ci/run", "*/Dockerfile")
+TEXTS_WITHOUT_SUFFIX = ("Makefile", ".env.example", ".gitignore", ".dockerignore", ".ci/*", "*/Dockerfile")
 MODULES = (
     "service.py",
     "setup.py",

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 from pathlib import Path
+from urllib.request import Request, urlopen
 from zipfile import ZipFile
 
 import pytest
@@ -14,7 +15,7 @@ from tests.architecture.word_list import tracked_files
 from tests.conftest import ROOT
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import ask, free_port, started, wait_until_up
-from tests.support.seeds import PRELUDE, code_blocks, commented_statement
+from tests.support.seeds import PRELUDE, addresses, code_blocks, commented_statement
 from tests.support.virtual_env import TIMEOUT_S, VirtualEnv, build_wheel
 
 PACKAGES = {"microkubes", "native", "security", "service"}
@@ -33,7 +34,7 @@ for package in sys.argv[1:]:
             missing[module.name] = err.name
 print(json.dumps(missing))
 """
-OPEN, _, CHAIN, SECURED = code_blocks("microkubes-python", "python")
+OPEN, REGISTRATION, CHAIN, SECURED = code_blocks("microkubes-python", "python")
 
 pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
 
@@ -75,7 +76,7 @@ def test_the_plain_installation_runs_the_examples_of_the_library(wheel, folder, 
     done = plain.run("python", "-c", IMPORT_ALL, "microkubes", "security", cwd=work)
     assert json.loads(done.stdout) == {"microkubes.security.flask": "flask", "security.frameworks.flask": "flask"}
 
-    def execute(source: str, **variables: str) -> list:
+    def execute(source: str, **variables: str) -> object:
         (work / "service.py").write_text(f"{PRELUDE}{source}")  # the documentation names its example so
         done = plain.run("python", "service.py", cwd=work, **variables)
         assert done.returncode == 0, done.stderr
@@ -94,6 +95,9 @@ def test_the_plain_installation_runs_the_examples_of_the_library(wheel, folder, 
         "print(json.dumps(seen))"
     )
     assert execute(CHAIN + requests, TOKEN=make_token()) == ["None", 200, "ann@example.com", 401, None]
+    with running(FakeKong()) as kong:
+        assert execute(f"{REGISTRATION}\nprint(0)", API_GATEWAY_URL=kong.url) == 0
+        assert kong.services["hello-service"]["host"] == "hello-service.service.consul"
 
     done = plain.run("loaner", "--help", cwd=work)
     assert (done.returncode, done.stdout) == (1, "")
@@ -134,15 +138,19 @@ def test_the_standalone_installation_serves_from_any_folder(wheel, folder):
     assert done.returncode == 1
     assert done.stderr.endswith("create a pair with: loaner keys generate\n")
 
-    (work / ".env").write_text(f"PORT={free_port()}\nWORKERS=1\n")
-    url = f"http://127.0.0.1:{(work / '.env').read_text().split()[0].removeprefix('PORT=')}"
+    port = free_port()
+    (work / ".env").write_text(f"PORT={port}\nWORKERS=1\n")
+    url = f"http://127.0.0.1:{port}"
     with started("--standalone", cwd=work, program=full.bin / "loaner") as (process, read_log):
         wait_until_up(process, f"{url}/healthcheck", read_log)
         [token] = re.findall(r"(?m)^export JWT=['\"]?([\w.-]+)", (work / ".auth").read_text())
-        status, _, reply = ask(f"{url}/api/v1/loan/1/2020-07-01", {"Authorization": f"Bearer {token}"})
-        assert (status, reply["balance"]) == (200, "9636.65")
-        page = full.run("curl", "--silent", "--location", f"{url}/api", cwd=work).stdout
-        assert "swagger-ui-bundle.js" in page
+        bearer = {"Authorization": f"Bearer {token}"}
+        assert ask(f"{url}/api/v1/loan/1/2020-07-01", bearer)[2]["balance"] == "9636.65"
+        for address in addresses():
+            with urlopen(Request(f"{url}{address}", headers=bearer), timeout=10) as reply:
+                assert reply.status == 200, address
+        with urlopen(f"{url}/api", timeout=10) as reply:
+            assert b"swagger-ui-bundle.js" in reply.read()
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, read_log()
         assert "Traceback" not in read_log()

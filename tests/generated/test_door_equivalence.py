@@ -36,7 +36,7 @@ LOANS = st.one_of(
     st.integers(0, MAX_LOAN_ID + 5).map(str),
     st.builds(lambda zeros, loan: "0" * zeros + loan, st.integers(1, 20), KNOWN),
     st.sampled_from(
-        ["", "-1", "+1", "1.0", "1e0", "%31", "1%20", "0x1", "%EF%BC%91", "%D9%A1", "1_0", "x", "%00", "1%2F"]
+        ["", "-1", "+1", "1.0", "1e0", "%31", "1%20", "0x1", "%EF%BC%91", "%D9%A1", "1_0", "x", "%00", "1%2F", "%FF"]
     ),
 )
 DATES = st.dates().map(str)
@@ -127,9 +127,10 @@ def comparable(reply: RawReply | None) -> tuple | None:
     return reply.line, tuple(headers), reply.body, reply.is_whole
 
 
-def test_replies_equal_those_of_the_framework(door, authorizations, report_measurement):
+def test_replies_equal_those_of_the_framework(door, authorizations, make_token, report_measurement):
     statuses: Counter[int] = Counter()
     valid = authorizations[0]
+    insufficient = [("Authorization", f"Bearer {make_token(scopes='api:write')}")]
     for loan in (1, 2, 3):  # cached from now on, as is the token
         assert door.send(request_bytes("GET", f"/{loan}/2020-02-29", valid)).status == 200
 
@@ -141,6 +142,9 @@ def test_replies_equal_those_of_the_framework(door, authorizations, report_measu
     @example("GET", OWN_BALANCE, valid, [])
     @example("GET", "/1/2020-02-29", valid, [])
     @example("HEAD", OWN_BALANCE, valid, [])
+    @example("GET", OWN_BALANCE, [], [])
+    @example("GET", OWN_BALANCE, insufficient, [])
+    @example("GET", "/1/2021-02-29", valid, [])
     @example("GET", "/999/2020-02-29", valid, [])
     @example("GET", f"{OWN_BALANCE}/", valid, [])
     @example("GET", "/01/2020-02-29", valid, [])

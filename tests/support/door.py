@@ -21,7 +21,7 @@ from tests.support.raw_http import RawConnection, RawReply, request_bytes
 START_S = 60
 LOG_S = 5  # the log is written in batches
 # the address, method, path and status of a request, after its id
-ACCESS_LINE = re.compile(r"\[(\S+)\] (\S+) (\S+) (\S+) (\d{3}) [\d.]+ ms$", re.MULTILINE)
+ACCESS_LINE = re.compile(r"\[(\S+)\] (\S+) (\S+) (.+) (\d{3}) [\d.]+ ms$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,15 @@ class Door:
         """Return the ids of the worker processes."""
         children = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text().split()
         return [pid for pid in map(int, children) if b"resource_tracker" not in _command_line(pid)]
+
+    def holds(self, connection: RawConnection) -> bool:
+        """Return whether the service has its end of a connection open. The kernel may still be sending what it took."""
+        ends = (f":{self.port:04X}", f":{connection.port:04X}")
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()  # proc_net_tcp(5): the local and the remote address follow the number of the line
+            if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
+                return fields[9] != "0"  # the inode, which a closed socket has lost
+        return False
 
     def memory_bytes(self) -> int:
         """Return the resident memory of all workers."""

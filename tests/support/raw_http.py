@@ -121,6 +121,11 @@ class RawConnection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def port(self) -> int:
+        """The client's port."""
+        return self._socket.getsockname()[1]
+
     def send(self, data: bytes) -> None:
         self._stream.sendall(data)
 

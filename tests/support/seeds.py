@@ -17,6 +17,16 @@ def code_blocks(name: str, language: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```", document(name))
 
 
+def addresses() -> list[str]:
+    """Return the paths of the addresses in the document of the earlier Loaner, with the values that it gives."""
+    # The document names the host {HOST}, localhost and, once, locallost.
+    found = re.findall(r"https://(?:\{HOST\}|localhost|locallost):5555(/[\w/<>-]+)", document("loaner"))
+    values = {"/loan_id/date": "/1/2021-02-15", "<id>": "1", "<date>": "2021-02-15"}
+    for name, value in values.items():
+        found = [path.replace(name, value) for path in found]
+    return sorted(set(found))
+
+
 def commented_statement(example: str) -> str:
     """Return the statement that an example shows in its comments.
 

@@ -67,7 +67,7 @@ def test_an_instance_without_postgres_leaves_dns_and_is_back_without_a_new_regis
     report_measurement(f"Consul: out of DNS {left_s:.1f} s after Postgres, and back {back_s:.1f} s after it")
 
 
-def test_the_proxy_is_asked_only_once_consul_has_a_healthy_instance(consul, variables):
+def test_the_proxy_gets_a_request_only_once_consul_has_a_healthy_instance(consul, variables):
     """Kong remembers a missing name for 30 s: asking too early would make an outage."""
     asked = []
 

@@ -214,3 +214,25 @@ def test_the_documentation_restricts_what_it_loads(door):
     directives = {each.split()[0] for each in policy.split(";") if each.strip()}
     assert {"default-src", "base-uri", "frame-ancestors"} <= directives
     assert "unsafe-eval" not in policy
+
+
+@pytest.mark.parametrize(
+    "path", ["/a%0aINFO%20forged", "/a%0d%0aINFO%20forged", "/%1b[31mforged", "/%c2%85INFO%20forged"]
+)
+def test_a_path_cannot_forge_log_lines(door, path):
+    name = f"path-{next(_numbers)}"
+    assert door.get(path, {"X-Request-ID": name}).status == 404
+    assert door.access_line(name).isprintable()
+    assert "\nINFO" not in door.read_log()
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 129, '"', "a, b", "é", ""])
+def test_an_id_that_does_not_suit_a_log_line_is_replaced(door, given):
+    found = door.get("/version", {"X-Request-ID": given}).header("X-Request-ID")
+    assert found not in (None, given)
+
+
+def test_two_ids_are_replaced(door):
+    reply = door.send(request_bytes("GET", "/version", [("X-Request-ID", "first"), ("X-Request-ID", "second")]))
+    assert reply is not None
+    assert reply.header("X-Request-ID") not in ("first", "second")

@@ -26,6 +26,7 @@ SILENT = 1_100  # more than the backlog of a listening socket, and than the serv
 UNFINISHED = 24  # far more than threads
 FLOOR_S = 0.05  # a percentile of a busy machine varies by as much
 HEALTH_S = 1.0
+HEADS, HEAD_BYTES = 200, 150_000  # of memory for each head that has not ended
 BALANCE = "/api/v1/loan/1/2020-02-29"
 CHUNKED = {"Transfer-Encoding": "chunked"}
 
@@ -296,3 +297,20 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_and_delays_no_other_client(d
                 slowest_s = max(slowest_s, door.time_s(BALANCE, bearer))
     assert largest - memory < 3 * MAX_BODY_BYTES
     assert slowest_s < HEALTH_S
+
+
+def test_large_heads_that_never_end_take_little_memory(door):
+    """RFC 9110, section 5.4: a server may limit fields; it must, or each connection costs as much as it likes."""
+    before = door.memory_bytes()
+    head = b"GET /version HTTP/1.1\r\nHost: loaner.test\r\n" + (b"X: " + b"a" * 20_000 + b"\r\n") * 20
+    connections = []
+    try:
+        for _ in range(HEADS):
+            connections.append(door.connect())
+            with contextlib.suppress(OSError):  # the service has ended the connection
+                connections[-1].send(head)
+        assert door.time_s("/healthcheck") < HEALTH_S
+        assert door.memory_bytes() - before < HEADS * HEAD_BYTES
+    finally:
+        for each in connections:
+            each.close()

@@ -127,6 +127,43 @@ def test_a_former_primary_that_returns_gets_no_posting_and_no_read(order, keys_d
         assert replica.ask(VERSION) == version
 
 
+@pytest.mark.timeout(120)
+def test_a_promotion_is_noticed_while_the_former_primary_keeps_running(keys_dir, make_token, report_measurement):
+    """All connections to the former primary stay open, so only the survey of the hosts can notice it."""
+    headers = {"Authorization": f"Bearer {make_token(scopes='api:read api:write')}"}
+    with primary_of_its_own() as primary, replica_of(primary) as replica:
+        settings = reaching(primary, replica)
+        with closing(connect(settings, "posting")) as connection:
+            sql(connection, "SELECT create_loans('{1}', '{2020-01-01}', '{100}', '{USD}')")
+        with serving(settings, keys_dir) as (url, read_log):
+            caller = Caller(url, headers, read_log, report_measurement)
+            for _ in range(20):
+                assert caller.post()[0] == 201  # both workers have connections
+            replica.catch_up()
+            replica.promote()
+            promoted = time.monotonic()
+            former = promoted
+            posted, before = int(str(replica.ask(VERSION))), int(str(primary.ask(VERSION)))
+            while time.monotonic() < promoted + FOUND_S + TOGETHER_S:
+                status, _ = caller.post()
+                assert status in (201, 503)
+                if int(str(primary.ask(VERSION))) > before:
+                    before, former = int(str(primary.ask(VERSION))), time.monotonic()
+                elif status == 201:
+                    posted += 1
+                    assert replica.ask(VERSION) == posted
+                time.sleep(0.1)
+            log = read_log()
+    assert former - promoted < FOUND_S
+    assert posted > 20
+    assert "split brain" in log
+    assert "Traceback" not in log
+    report_measurement(
+        f"promoted without a failure: the former primary took its last posting {former - promoted:.1f} s later; then "
+        f"{posted - 20} postings, all to the promoted server"
+    )
+
+
 def _post_for(caller, seconds, version):
     """Post and read for a time, at least twice. Each posting must continue the versions. Return the last one."""
     deadline = time.monotonic() + seconds

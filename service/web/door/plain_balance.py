@@ -5,9 +5,11 @@ Routing, parsing and building a reply in the framework take several times as lon
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from typing import NamedTuple
+
+import orjson
 
 from security import Auth
 from service.domain.parsing import parse_date, parse_loan_id
@@ -15,7 +17,7 @@ from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.access import READ
 from service.web.door.exchange import ReplyHeaders
 from service.web.door.framing import Headers, Scope
-from service.web.serializers import balance_members, to_json
+from service.web.serializers import CACHE_CONTROL, as_of_header, balance_members, etag
 
 _PATH = re.compile(r"(/api/v1/loan)?/([0-9]{1,19})/([0-9-]{10})")
 _ROUTES = {prefix: f"{prefix or ''}/<loan_id>/<date>" for prefix in ("/api/v1/loan", None)}
@@ -69,13 +71,26 @@ class PlainBalances:
     def reply(self, question: Question, snapshot: LoanSnapshot) -> tuple[bytes, ReplyHeaders]:
         """Return the body and the headers of a reply."""
         timeline = snapshot.timeline
-        members = balance_members(timeline, question.day)
-        body, headers = to_json(members, self._as_of(snapshot), timeline.version)
-        encoded = [_encode(header) for header in headers]
-        encoded.append((b"content-length", b"%d" % len(body)))
-        return body, encoded
+        body = orjson.dumps(balance_members(timeline, question.day))
+        as_of = self._as_of(snapshot)
+        assert as_of is not None  # only replies for a time in the past are immutable
+        return body, [
+            _CONTENT_TYPE,
+            (b"etag", etag(body, timeline.version).encode()),
+            _encode_as_of(as_of),
+            _CACHE_CONTROL,
+            (b"content-length", b"%d" % len(body)),
+        ]
 
 
-@lru_cache(1024)  # most headers of a reply are those of the one before
 def _encode(header: tuple[str, str]) -> tuple[bytes, bytes]:
     return header[0].lower().encode(), header[1].encode()
+
+
+_CONTENT_TYPE = _encode(("Content-Type", "application/json"))
+_CACHE_CONTROL = _encode(CACHE_CONTROL)
+
+
+@lru_cache(1024)  # of many replies, the time is the same
+def _encode_as_of(as_of: datetime) -> tuple[bytes, bytes]:
+    return _encode(as_of_header(as_of))

@@ -400,7 +400,7 @@ def test_a_balance_comes_from_postgres_while_memcached_drips(opened, make, open_
         database = SimpleNamespace(timelines=lambda *asked: reads.append(asked) or {1: make(events=20)})
         freshness = Freshness(max_staleness_s=10)
         freshness.on_listen("a", 5, time.monotonic())
-        lookup = TimelineLookup(database, freshness, caches=(timelines,))
+        lookup = TimelineLookup(database, freshness, caches=(TimelineLru(0), timelines))
         proxy.drip_s = DRIP_S
         durations = []
         for _ in range(20):

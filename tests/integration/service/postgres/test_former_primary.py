@@ -143,6 +143,20 @@ def test_only_a_former_primary_is_left(servers, settings):
         until(lambda: _port_of(database) == replica.port)
 
 
+def test_a_start_names_the_servers_that_did_not_respond(servers, settings, caplog):
+    """The limit: what an unreachable server is cannot be known, so the former primary is used."""
+    primary, replica = servers
+    replica.promote()
+    replica.stop()
+    timelines = WalTimelines()
+    watch = HostWatch(settings, timelines)
+    watch.start()
+    watch.stop()
+    assert f"a server in PSQL_HOST is not used: 127.0.0.1:{replica.port}: Connection refused" in caplog.text
+    with closing(ConnectionPool(settings, timelines=timelines)) as database:
+        assert database.row(PORT) == (primary.port,)
+
+
 def _port_of(database):
     try:
         return database.row(PORT)[0]

@@ -268,7 +268,7 @@ def test_a_dead_connection_is_replaced(settings, loans, ledger, admin):
 
 def test_an_exhausted_pool_raises_after_the_pool_timeout(settings):
     database = ConnectionPool(settings.replace(pool_size=1, pool_timeout_s=0.2))
-    with database._connection(), pytest.raises(DatabaseUnavailable, match="in use"):
+    with database._connections.take(), pytest.raises(DatabaseUnavailable, match="in use"):
         database.row("SELECT 1")
     assert database.row("SELECT 1") == (1,)
     database.close()
@@ -404,9 +404,9 @@ def test_queries_fail_immediately_for_a_moment_after_a_failure_to_connect(settin
 
 def test_one_dead_connection_retires_the_other_idle_ones(settings, admin):
     database = ConnectionPool(settings)
-    with database._connection(), database._connection(), database._connection():
+    with database._connections.take(), database._connections.take(), database._connections.take():
         pass
     sql(admin, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'loaner reader'")
     assert database.row("SELECT 1") == (1,)
-    assert database._pool.checkedin() == 1
+    assert database._connections._pool.checkedin() == 1
     database.close()

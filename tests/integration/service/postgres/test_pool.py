@@ -11,7 +11,8 @@ import sqlalchemy.pool.base
 
 from service.errors import DatabaseUnavailable
 from service.postgres.connect import connect
-from service.postgres.pool import RECYCLE_S, ConnectionPool
+from service.postgres.connections import RECYCLE_S
+from service.postgres.pool import ConnectionPool
 from service.postgres.prepared import Prepared
 from service.settings import PoolSettings
 from tests.conftest import sql
@@ -54,7 +55,7 @@ def test_failures_leak_no_connection(single, admin):
         assert single.row("SELECT 1") == (1,)
 
     def fail_in_use():
-        with pytest.raises(ZeroDivisionError), single._connection():
+        with pytest.raises(ZeroDivisionError), single._connections.take():
             raise ZeroDivisionError
 
     def fail(error, query):
@@ -70,13 +71,13 @@ def test_failures_leak_no_connection(single, admin):
         fail(DatabaseUnavailable, "SELECT pg_sleep(5)")
         fail(DatabaseUnavailable, "SELECT * FROM loaded_files")
         assert single.row("SELECT 1") == (1,)
-        assert single._pool.checkedout() == 0
+        assert single._connections._pool.checkedout() == 0
     assert sql(admin, READERS, "loaner reader") == [(1,)]
 
 
 def test_an_exhausted_pool_is_503_within_a_second_and_leaks_no_connection(served, bearer):
     size = 2
-    application = build_app(with_changes(served, psql_pool_size=size, psql_pool_timeout_s=0.5))
+    application = build_app(with_changes(served, threads=size + 3, psql_pool_size=size, psql_pool_timeout_s=0.5))
     replies = []
 
     def request(loan):  # a different loan each, because concurrent requests for one loan share a read
@@ -109,7 +110,7 @@ NEXT = Prepared("next", ("bigint",), "SELECT $1 + 1")
 
 def test_a_query_is_prepared_again_after_the_session_lost_it(single):
     assert single.row(NEXT, (0,)) == (1,)
-    with single._connection() as pooled, pooled.dbapi_connection.cursor() as cursor:
+    with single._connections.take() as pooled, pooled.dbapi_connection.cursor() as cursor:
         single._execute(cursor, "DEALLOCATE ALL")
     assert single.row(NEXT, (0,)) == (1,)
     assert single.row(NEXT, (1,)) == (2,)

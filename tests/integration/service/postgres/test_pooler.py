@@ -10,9 +10,10 @@ from service.ledger.change_listener import ChangeListener
 from service.ledger.freshness import Freshness, StaleReason
 from service.postgres.connector import Connector
 from service.postgres.session_check import SessionNotKept, check_session_is_kept
-from service.runtime.bootstrap import build_app
-from tests.conftest import sql
+from tests.conftest import EVENTS, LOANS, ROOT, sql
 from tests.fakes.pgbouncer import needs_pgbouncer, pgbouncer
+from tests.support.application import build_app
+from tests.support.processes import reach, run
 from tests.support.settings import with_changes
 
 pytestmark = needs_pgbouncer
@@ -137,3 +138,22 @@ def _answers(app, bearer):
     answers = {path: client.get(path, headers=_headers(path, bearer)) for path in paths}
     assert {reply.status_code for reply in answers.values()} == {200}
     return {path: reply.data for path, reply in answers.items()}
+
+
+def test_commands_work_in_transaction_mode_and_leave_no_lock_behind(settings, admin, tmp_path):
+    (tmp_path / "loans.csv").write_text(LOANS)
+    (tmp_path / "events.csv").write_text(EVENTS)
+    commands = (
+        ("migrate",),
+        ("load", str(tmp_path / "loans.csv"), str(tmp_path / "events.csv")),
+        ("portfolio", "--date", "2020-02-29", "--parts"),
+        ("close", "--until", "2019-12-31", "--why", "audited"),
+        ("migrate",),
+    )
+    with pgbouncer(settings, "transaction") as pooler:
+        for command in commands:
+            done = run(*command, **reach(pooler.settings), USE_VAULT="false", cwd=ROOT)
+            assert (done.returncode, "Traceback" in done.stderr) == (0, False), (command, done.stderr)
+        # the pooler's sessions stay open, and would keep the locks of a session
+        assert sql(admin, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")[0][0] > 1
+        assert sql(admin, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]

@@ -172,7 +172,7 @@ def test_an_unresponsive_host_delays_one_connection_by_its_share_of_the_timeout(
             taken = time.monotonic() - begun
             assert 0.9 < taken < 1.8
             report_measurement(f"an unresponsive host delayed the first connection by {taken:.2f} s (its share is 1 s)")
-            with seconds_below(0.5), database._connection(), database._connection():
+            with seconds_below(0.5), database._connections.take(), database._connections.take():
                 pass
 
 

@@ -127,6 +127,17 @@ def test_leases_of_a_destroyed_secret_id_do_not_lock_the_role(settings, vault, c
     assert not vault.is_locked
 
 
+def test_a_token_that_cannot_be_replaced_is_logged_once(vault, caplog):
+    vault.token_s, vault.token_max_s = 4.0, 9.0
+    with lease_credentials(both(vault), BOTH):
+        vault.secret_id = "another"
+        until(lambda: vault.refusals == 1, 20)
+        renewals = vault.requests.count(("POST", "/v1/auth/token/renew-self"))
+        until(lambda: vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= renewals + 3, 20)
+    assert vault.refusals == 1
+    assert caplog.text.count("the token still has to be renewed") == 1
+
+
 def test_a_new_secret_id_is_tried_immediately(settings, vault, tmp_path):
     vault.lease_s, vault.max_s = 2.0, 4.0
     path = tmp_path / "secret"

@@ -110,6 +110,7 @@ def test_a_token_without_api_read_is_403(client, make_token, scopes):
 def test_every_route_is_secured_unless_it_is_listed_as_public(served, bare_app):
     public_routes = {
         "/",
+        "/api",
         "/token",
         "/healthcheck",
         "/version",

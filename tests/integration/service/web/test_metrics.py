@@ -116,7 +116,7 @@ def test_connections_are_counted_after_successful_and_failed_reads(served):
 
     opened, in_use, maximum = counted()
     database = ConnectionPool(served.postgres.replace(pool_size=1, pool_timeout_s=0.05))
-    with database._connection():
+    with database._connections.take():
         assert counted() == [opened + 1, in_use + 1, maximum + 1]
         before = refusals("exhausted")
         with pytest.raises(DatabaseUnavailable):

@@ -99,18 +99,23 @@ def test_retired_key_is_last_accepted_within_a_second(keys_dir, tmp_path, make_t
 
 def test_cached_identity_lasts_while_it_is_used(keys_dir, make_token):
     """Without the background check, each identity would need `verify` once a second."""
-    verifier = TokenVerifier(KeyStore(keys_dir))
+    store = KeyStore(keys_dir)
+    store._checks._idle_s = 0.0
+    verifier = TokenVerifier(store)
     token = make_token()
     verifier.verify(token)
     time.sleep(MAX_CHECK_AGE_S)
     assert verifier.cached(token) is None  # starts the check
     wait_until(lambda: verifier.cached(token))
+    thread = store._checks._thread
     answers = []
     until = time.monotonic() + 3 * CHECK_INTERVAL_S
     while time.monotonic() < until:
         answers.append(verifier.cached(token) is not None)
         time.sleep(0.02)
     assert sum(answers) > 0.9 * len(answers)  # a loaded machine may delay a check
+    assert store._checks._thread is thread
+    assert thread.is_alive()
 
 
 def test_hanging_file_system_ends_cached_identities(keys_dir, make_token, monkeypatch):

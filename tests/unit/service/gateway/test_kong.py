@@ -415,6 +415,30 @@ def test_a_gateway_with_a_private_authority_needs_its_file(certificate):
         assert "loaner" in kong.routes
 
 
+NGINX_400 = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+
+
+@pytest.mark.parametrize("page", [NGINX_400, b"Client sent an HTTP request to an HTTPS server.\n"])
+def test_a_plain_request_to_a_port_with_tls_is_named(kong, page):
+    kong.fail = [(400, page, "text/html")]
+    with pytest.raises(RegistrationException, match="the port uses TLS; the URL must begin with https://"):
+        register(kong)
+    assert len(kong.requests) == 1
+
+
+def test_a_port_with_tls_that_ends_plain_connections_is_named(certificate):
+    with running(FakeKong(), certificate=certificate) as kong:
+        kong.url = kong.url.replace("https:", "http:")
+        with pytest.raises(RegistrationException, match="if the port uses TLS, the URL must begin with https://"):
+            register(kong, timeout_s=1)
+
+
+def test_a_port_without_tls_is_named(kong):
+    kong.url = kong.url.replace("http:", "https:")
+    with pytest.raises(RegistrationException, match="the port does not use TLS; the URL must begin with http://"):
+        register(kong)
+
+
 def test_a_workspace_prefixes_every_path_except_the_root(kong):
     kong.answer = lambda method, path, body, original=kong.answer: original(method, path.replace("/team/", "/"), body)
     KongGatewayRegistrator(kong.url, 5, Access(workspace="team")).reconcile(definition())

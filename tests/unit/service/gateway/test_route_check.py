@@ -11,13 +11,13 @@ from service.gateway.identity import Identity
 from service.gateway.instance import Instance, Timing
 from service.gateway.kong import KongGatewayRegistrator
 from service.gateway.registrator import RegistrationException
-from service.gateway.route_check import RouteCheck, resolves
+from service.gateway.route_check import NameWatch, RouteCheck, resolves
 from tests.fakes.kong.fake_kong import FakeKong, running
 
 DECLARED = Definition("loaner", ("/loaner",), "loaner.service.consul", 5555)
 
 
-def test_the_gateway_is_not_asked_for_a_name_that_is_not_known():
+def test_no_request_is_sent_for_a_name_that_is_not_known():
     asked, known = [], []
     check = RouteCheck("loaner.service.consul", lambda: bool(known), lambda: str(asked.append(1)))
     with pytest.raises(RegistrationException, match=r"loaner\.service\.consul is not known yet"):
@@ -33,6 +33,17 @@ def test_a_name_without_an_address_does_not_resolve():
     assert resolves("localhost")
     assert not resolves("loaner.invalid")
     assert not resolves("x" * 64 + ".invalid")
+
+
+def test_a_name_that_this_machine_cannot_resolve_counts_as_known_after_a_while():
+    clock = [100.0]
+    is_known = NameWatch("loaner.invalid", patience_s=30, now=lambda: clock[0])
+    assert not is_known()
+    clock[0] = 129
+    assert not is_known()
+    clock[0] = 130
+    assert is_known()
+    assert NameWatch("localhost", patience_s=30)()
 
 
 def test_an_instance_is_registered_as_declared_only_once_it_is_routed(caplog):
