@@ -52,15 +52,19 @@ def test_an_instance_is_registered_as_declared_only_once_it_is_routed(caplog):
     def check() -> str:
         if failures:
             raise failures.pop()
-        routed.set()
         return "the gateway routes to this service"
+
+    def note(is_registered: bool) -> None:
+        states.append(is_registered)
+        if is_registered:
+            routed.set()
 
     with running(FakeKong()) as kong, caplog.at_level(logging.INFO):
         registrator = KongGatewayRegistrator(kong.url, 5)
         registrator.declare(DECLARED)
         instance = Instance(
             registrator, lambda: DECLARED, "127.0.0.1", 1, lambda: True, Timing(600), Identity("loaner", list, "i1"),
-            on_state=states.append, check_route=check,
+            on_state=note, check_route=check,
         )  # fmt: skip
         started_at = time.monotonic()
         instance.start()
