@@ -405,7 +405,7 @@ def test_tls_secret_switches_all_clients_to_https():
 def test_startup_probe_allows_enough_time(values):
     manifests = rendered(values)
     data, probe = one(manifests, "ConfigMap")["data"], container(serving(manifests))["startupProbe"]
-    needs = float(data["GATEWAY_TIMEOUT_S"]) * (2 if "GATEWAY_PROXY_URL" in data else 1)
+    needs = float(data["GATEWAY_TIMEOUT_S"])
     needs += 2 * float(data["VAULT_TIMEOUT_S"]) if "VAULT_ADDR" in data else 0
     assert probe["periodSeconds"] * probe["failureThreshold"] >= needs + 15
 
