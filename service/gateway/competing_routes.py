@@ -26,7 +26,7 @@ class Competitor:
         service: Name or id of its service.
         path: The path that overlaps.
         criteria: Further criteria that a call must meet, such as `hosts ['api.example']`; empty without any.
-        takes_calls: Whether it takes calls from this service, whatever else they contain.
+        takes_calls: Whether it takes calls from this service without further criteria.
     """
 
     name: str

@@ -195,14 +195,21 @@ class KongDialect(Dialect):
         def fields_now() -> Entity:
             return declared() if callable(declared) else declared
 
+        made: list[Entity] = []
+
         def create() -> None:
             entity = self.write("PUT", create_path or path, fields_now())
+            made.append(entity)
             if path.startswith("/services/"):
                 self._service_id = str(entity.get("id"))
 
+        def undo_creation() -> None:
+            if made:  # else an instance with another declaration may have created it
+                self.api.write("DELETE", path)
+
         if found is None:
             shown = {name: value for name, value in fields_now().items() if name != "service"}
-            return [Step(create, partial(self.api.write, "DELETE", path), created(what, shown))]
+            return [Step(create, undo_creation, created(what, shown))]
         self.reject_foreign(what, self._is_own(path.split("/")[1], found), self.describe_owner(found))
         existing = found
         unset = {

@@ -13,7 +13,7 @@ from service.gateway.dialect_base import Reconciler
 from service.gateway.diff import Change
 from service.gateway.legacy_dialect import LegacyDialect
 from service.gateway.plan import carry_out, changes_of
-from service.gateway.registrator import Registrator
+from service.gateway.registrator import RegistrationException, Registrator
 from service.gateway.targets import Target
 from service.gateway.version import is_db_less, parse_gateway_version, reject_db_less
 from service.net.urls import without_password
@@ -154,8 +154,15 @@ class KongGatewayRegistrator(Registrator):
         )
 
     def competitors(self, definition: Definition) -> Sequence[Competitor]:
-        """Return routes of other services that match calls for this one."""
-        return self._run(definition, lambda dialect: dialect.competitors(), reads=True)
+        """Return routes of other services that match calls for this one.
+
+        If they cannot be read, as with a token that is restricted to this service, logs that and returns none.
+        """
+        try:
+            return self._run(definition, lambda dialect: dialect.competitors(), reads=True)
+        except RegistrationException as err:
+            log.warning("the routes of other services cannot be compared: %s", err)
+            return []
 
     def unregister(self, definition: Definition, *, dry_run: bool = False) -> list[Change]:
         """Remove all entities that the service owns.

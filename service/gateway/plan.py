@@ -16,7 +16,7 @@ class Step:
 
     Attributes:
         apply: Writes.
-        undo: Restores what was there before.
+        undo: Restores what was there before, also if the step was carried out in part, or not at all.
         change: What changes, for people; None if another step already says so.
     """
 
@@ -39,11 +39,9 @@ def carry_out(steps: Sequence[Step]) -> None:
     done: list[Step] = []
     try:
         for step in steps:
-            done.append(step)
+            done.append(step)  # first, because one step may be several writes
             step.apply()
-    except RegistrationException as refusal:
-        if refusal.status is not None and refusal.status < 500:
-            done.pop()  # refused. Without a reply, it may have been carried out.
+    except RegistrationException:
         for step in reversed(done):
             try:
                 step.undo()

@@ -18,7 +18,7 @@ class Repair:
     """Compares the gateway with the declaration, and repairs it.
 
     Two releases that undid each other's declaration would never stop, so the one that was declared last stands. A
-    release is gone if no healthy target carries its mark or, without targets, if nobody restores what is missing. Its
+    release is gone if no healthy target carries its mark or, without targets, if what is missing is not restored. Its
     declaration is then replaced after a while.
 
     Args:

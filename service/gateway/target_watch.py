@@ -1,6 +1,7 @@
 """Removes targets of instances that are gone, so that a service that gets one of their addresses gets no calls.
 
-Kong keeps the target of a killed instance, and sends it calls as soon as its checks succeed again, whoever answers.
+Kong keeps the target of a killed instance, and sends it calls as soon as its checks succeed again, even if another
+service answers them.
 
 In a network split, instances may remove targets that live, but only while the gateway reaches the instance that
 removes. A removed instance that lives adds itself again.

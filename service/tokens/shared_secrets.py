@@ -17,7 +17,7 @@ class SharedSecrets:
     """One secret for each of the service's own key pairs.
 
     All instances have the same key directory, so they have the same secrets, also across releases. HKDF (RFC 5869) with
-    a purpose keeps them apart from the keys: whoever knows a secret cannot sign tokens.
+    a purpose keeps them apart from the keys: a secret does not allow signing tokens.
 
     Args:
         keys: The key store.

@@ -93,6 +93,41 @@ def test_apis_of_the_oldest_gateways_are_compared():
         ]
 
 
+def test_a_token_that_may_not_read_other_routes_does_not_stop_the_registration(kong, caplog):
+    answer = kong.answer
+    kong.answer = lambda method, path, body: (
+        (403, {"message": "forbidden"}) if path.startswith("/routes?") else answer(method, path, body)
+    )
+    KongGatewayRegistrator(kong.url, 2).declare(LOANER)
+    assert "loaner" in kong.routes
+    assert "the routes of other services cannot be compared: GET" in caplog.text
+
+
+def test_all_pages_of_routes_are_read(kong):
+    add(kong)
+    pages = {
+        "/routes?size=500": {"data": [], "next": "/routes?offset=1&size=500"},
+        "/routes?offset=1&size=500": kong.answer("GET", "/routes", None)[1],
+    }
+    answer = kong.answer
+    kong.answer = lambda method, path, body: (200, pages[path]) if path in pages else answer(method, path, body)
+    assert len(competitors(kong)) == 1
+
+
+def test_pages_of_the_oldest_gateways_are_urls():
+    """Their host need not be the one by which the gateway is reached."""
+    with running(FakeKong("0.14.1")) as kong:
+        kong.answer("POST", "/apis/", {"name": "stranger", "uris": "/loaner", "upstream_url": "http://theirs:1"})
+        second = kong.answer("GET", "/apis", None)[1]
+        pages = {
+            "/apis?size=100": {"data": [], "next": "http://elsewhere/apis?size=100&offset=a%2Fb", "offset": "a/b"},
+            "/apis?size=100&offset=a%2Fb": second,
+        }
+        answer = kong.answer
+        kong.answer = lambda method, path, body: (200, pages[path]) if path in pages else answer(method, path, body)
+        assert len(competitors(kong)) == 1
+
+
 def test_a_registration_names_them_in_the_log(kong, caplog):
     add(kong)
     KongGatewayRegistrator(kong.url, 2).declare(LOANER)

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -133,6 +134,19 @@ def test_responses_at_the_edges_equal_the_recorded_ones(version, report_measurem
                 compared += 1
     assert compared > 60
     report_measurement(f"kong-{version}-edges: {compared} responses equal the recorded ones")
+
+
+def test_a_name_that_is_missing_is_remembered():
+    with strangers() as (ports, _), running(FakeKong()) as kong:
+        kong.answer("PUT", "/services/loaner", {"host": "loaner.service.consul", "port": 80})
+        kong.answer("PUT", "/services/loaner/routes/loaner", {"paths": ["/loaner"]})
+        names: dict[str, tuple[str, int]] = {}
+        with FakeProxy(kong, names, dns_not_found_ttl_s=0.5) as proxy:
+            assert proxy.call("GET", "/loaner/x") == (503, {"message": "name resolution failed"})
+            names["loaner.service.consul"] = ("127.0.0.1", ports[0])
+            assert proxy.call("GET", "/loaner/x")[0] == 503  # although the name is known by now
+            time.sleep(0.6)
+            assert proxy.call("GET", "/loaner/x") == (200, {"answered_by": "first", "path": "/x"})
 
 
 def equal_but_ports(own: Any, recorded: Any) -> bool:
