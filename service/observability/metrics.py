@@ -92,7 +92,9 @@ certificate_expiry = LazyGauge(
     "loaner_certificate_expiry_timestamp_seconds", "Unix time at which the certificate in use expires.", "livemax"
 )
 gateway_registered = LazyGauge(
-    "loaner_gateway_registered", "1 while the gateway has this instance as declared, else 0.", "livemax"
+    "loaner_gateway_registered",
+    "1 while the gateway has this instance as declared and nothing is known to keep calls away, else 0.",
+    "livemax",
 )
 build_info = Gauge(
     "loaner_build_info",

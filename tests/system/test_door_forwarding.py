@@ -75,6 +75,13 @@ def test_an_underscore_does_not_choose_the_request_id(door, name):
     assert reply.header("X-Request-ID") not in (None, "forged")
 
 
+def test_the_trace_of_a_request_is_in_its_line(door):
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    reply = door.get("/version", {"X-Request-ID": "traced", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    assert reply.header("X-Request-ID") == "traced"
+    assert door.access_line(f"traced,trace_id={trace}")
+
+
 def test_an_underscore_does_not_choose_the_prefix_scheme_or_host(door):
     names = {"X_Forwarded_Prefix": "/forged", "X_Forwarded_Proto": "https", "X_Forwarded_Host": "forged.test"}
     assert base_of(page(door, list(names.items()))) == base_of(page(door, []))

@@ -17,6 +17,7 @@ import requests
 from urllib3.util.retry import Retry
 
 from tests.fakes.kong.fake_kong import FakeKong, running
+from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
 UPSTREAM = "loaner.upstream"
@@ -213,18 +214,21 @@ def test_a_signal_between_registering_and_serving_stops_the_instance_cleanly(kon
         assert not kong.targets.get(UPSTREAM)
 
 
-def test_serving_starts_when_the_gateway_routes_to_the_service(kong, variables, tmp_path):
-    """The proxy behaves like a gateway that applies a new route with a delay."""
-    with proxying(tmp_path, 'return 404 \'{"message":"no Route matched with those values"}\';') as (proxy, reload_with):
+def test_an_instance_is_registered_once_the_gateway_routes_to_it(kong, variables):
+    """A gateway applies a new route with a delay."""
+    with FakeProxy(kong) as proxy:
         port = free_port()
-        with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy) as (process, read_log):
+        with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy.url) as (_, read_log):
             until(lambda: "loaner" in kong.routes, read_log=read_log)
-            time.sleep(2)
-            assert "serving on" not in read_log()
-            reload_with("add_header X-Kong-Upstream-Latency 1 always; return 502;")
-            until(lambda: "serving on" in read_log(), read_log=read_log)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            route = kong.routes["loaner"]
+            proxy._route = lambda *_: None
+            until(lambda: "is not routed to this service (the gateway answered 404)" in read_log(), read_log=read_log)
+            metrics = f"http://127.0.0.1:{port}/metrics"
+            assert "loaner_gateway_registered 0.0" in requests.get(metrics, timeout=10).text
+            del proxy._route
+            until(lambda: "healthcheck is routed to this service" in read_log(), read_log=read_log)
+            until(lambda: "loaner_gateway_registered 1.0" in requests.get(metrics, timeout=10).text)
+            assert kong.routes["loaner"] == route
 
 
 def test_the_start_fails_if_the_gateway_never_routes(kong, variables, tmp_path):
