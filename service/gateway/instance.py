@@ -139,7 +139,9 @@ class Instance:
         self._on_state(not self._last_errors and not self._stop.is_set())
 
     def _add_target(self) -> None:
-        if self._registrator.add_target(self._definition, self._target, self._identity.instance):
+        # Marked with what stands, and not with a declaration that the gateway refuses.
+        standing = self._repair_gateway.standing
+        if self._registrator.add_target(standing, self._target, self._identity.instance):
             log.info("added the target %s to the upstream %s", self._target, self._definition.upstream)
 
     def _remove_target(self) -> None:

@@ -27,6 +27,9 @@ class Repair:
         bound_s: Seconds for which another release must be gone.
         on_missing: Called when the service or its route is missing, before it is repaired.
         now: A monotonic clock, in seconds.
+
+    Attributes:
+        standing: The last declaration of this release that the gateway has accepted.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class Repair:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registrator = registrator
-        self._standing = definition
+        self.standing = definition
         self._own = {definition.declaration_tag}
         self._bound_s = bound_s
         self._on_missing = on_missing
@@ -58,8 +61,8 @@ class Repair:
         try:
             return self._keep(definition)
         except RegistrationException as err:
-            if err.status == 400 and definition != self._standing:
-                self._keep(self._standing)
+            if err.status == 400 and definition != self.standing:
+                self._keep(self.standing)
             raise
 
     def check_competitors(self, definition: Definition) -> None:
@@ -94,12 +97,12 @@ class Repair:
         if state.changes:
             for change in self._registrator.reconcile(definition):
                 log.warning("repaired a difference on the gateway: %s", " ".join(str(change).split()))
-        self._standing = definition
+        self.standing = definition
         self._own.add(definition.declaration_tag)
         return state
 
     def _is_alive(self, state: GatewayState) -> bool:
-        if self._standing.upstream is None:
+        if self.standing.upstream is None:
             return not state.is_missing
         return any(
             target.declaration == state.declaration and target.health != UNHEALTHY and target.weight > 0

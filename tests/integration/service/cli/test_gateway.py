@@ -152,6 +152,52 @@ def test_secrets_of_plugins_are_not_shown(kong, tmp_path):
     assert "s3cret-2" in json.dumps(list(kong.entities["plugins"].values()))
 
 
+def stranger(kong: FakeKong, **route) -> None:
+    kong.answer("PUT", "/services/stranger", {"host": "theirs"})
+    kong.answer("PUT", "/services/stranger/routes/stranger", {"paths": ["/loaner"], **route})
+
+
+def limit(kong: FakeKong) -> dict:
+    return next(plugin for plugin in kong.entities["plugins"].values() if plugin["name"] == "rate-limiting")
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "line"),
+    [
+        (lambda kong: kong.routes.clear(), 1, "+ route loaner\n"),
+        (lambda kong: kong.services["loaner"].update(enabled=False), 1, "    enabled: False -> True\n"),
+        (lambda kong: kong.services["loaner"].update(path="/x"), 1, "    path: /x -> None\n"),
+        (lambda kong: kong.routes["loaner"].update(methods=["POST"]), 1, "    methods: ['POST'] -> None\n"),
+        (lambda kong: kong.routes["loaner"].update(hosts=["api.example"]), 1, "    hosts: ['api.example'] -> None\n"),
+        (lambda kong: limit(kong)["config"].update(hour=200), 1, "'hour': 200"),
+        (lambda kong: limit(kong).update(enabled=False), 1, "    enabled: False -> True\n"),
+        (lambda kong: kong.services["loaner"]["tags"].append("declared:other"), 1, "~ declaration of service loaner\n"),
+        (stranger, 0, "route     the route stranger of the service stranger with the path /loaner is newer"),
+        (lambda kong: stranger(kong, paths=["/loaner/token"]), 1, "/loaner/token takes calls for this service\n"),
+        (lambda kong: stranger(kong, hosts=["a.b"]), 0, "takes calls for this service with hosts ['a.b']\n"),
+        (lambda kong: kong.services["loaner"].update(retries=0), 0, "kept      service loaner: retries 0\n"),
+        (
+            lambda kong: kong.targets["loaner.upstream"]["127.0.0.1:1"].update(weight=0),
+            0,
+            "target    127.0.0.1:1 UNHEALTHY, added by hand, weight 0, kept: it gets no calls\n",
+        ),
+        (lambda kong: kong.entities["upstreams"]["loaner.upstream"]["healthchecks"]["active"]["healthy"].update(
+            http_statuses=[200, 302]), 1, "'http_statuses': [200, 302]"),
+    ],
+)  # fmt: skip
+def test_the_status_shows_what_keeps_calls_away(kong, tmp_path, change, code, line):
+    (tmp_path / "plugins.yaml").write_text(PLUGINS)
+    place = {"API_GATEWAY_URL": kong.url, "GATEWAY_PLUGINS": str(tmp_path / "plugins.yaml"),
+             "SERVICE_DISCOVERY": "upstream"}  # fmt: skip
+    run("register", **place)
+    kong.answer("POST", "/upstreams/loaner.upstream/targets", {"target": "127.0.0.1:1"})
+    kong.health["127.0.0.1:1"] = "UNHEALTHY"
+    change(kong)
+    status = run("gateway", "status", **place)
+    assert (status.returncode, line in status.stdout) == (code, True), status.stdout + status.stderr
+    assert status.stderr == ""
+
+
 def test_a_missing_ca_file_is_named(kong):
     done = run("register", API_GATEWAY_URL=kong.url, API_GATEWAY_CA="/nowhere.pem")
     assert done.stderr == "Error: API_GATEWAY_CA: /nowhere.pem is not a file\n"

@@ -113,6 +113,7 @@ def test_a_declaration_that_the_gateway_refuses_does_not_stop_the_repair(place):
     for _ in range(2):
         with pytest.raises(RegistrationException, match="not enabled"):
             place.repair(mistaken)
+    assert place.repair.standing == OLD
     assert place.kong.routes["loaner"]["paths"] == ["/loaner"]
 
 
