@@ -10,6 +10,7 @@ from functools import partial
 from time import perf_counter
 
 from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
+from service.gateway.identity import CHALLENGE_HEADER
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
@@ -24,6 +25,7 @@ from service.web.routes.token import busy_response
 
 log = logging.getLogger(__name__)
 
+_CHALLENGE = CHALLENGE_HEADER.lower().encode()
 CLIENT_CLOSED = 499  # in the log, as nginx writes it: the client left before the reply ended
 
 
@@ -72,7 +74,8 @@ class FrontDoor:
         self._requests = requests
         self._ids = ids
         self._general = pools.general
-        # /healthcheck only replies, so it does not leave the event loop.
+        self._probes = pools.probes
+        # /healthcheck only replies, so it does not leave the event loop, unless it has to read keys for a proof.
         self._pools: dict[str, BoundedPool | None] = {
             "/healthcheck": None, "/ready": pools.probes, "/metrics": pools.probes, "/token": pools.tokens,
         }  # fmt: skip
@@ -137,6 +140,8 @@ class FrontDoor:
     async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
         path = "/" + scope["path"].lstrip("/")  # as the framework reads it
         pool = self._pools.get(path, self._general)
+        if pool is None and _CHALLENGE in headers:
+            pool = self._probes
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
         length = len(body)
         try:

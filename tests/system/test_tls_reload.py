@@ -124,10 +124,14 @@ def test_consul_checks_over_https():
 
     with serving(answer) as url:
         for scheme in ("https", "http"):
-            ConsulAgent(url).register("loaner", "loaner-1", "10.0.0.1", 5555, f"{scheme}://10.0.0.1:5555/healthcheck")
+            ConsulAgent(url).register(
+                "loaner", "loaner-1", "10.0.0.1", 5555, f"{scheme}://10.0.0.1:5555", is_ready=True
+            )
     checks = [check for each in registrations for check in each["checks"]]
-    assert [check["http"] for check in checks] == [f"{s}://10.0.0.1:5555/healthcheck" for s in ("https", "http")]
-    assert [check.get("TLSSkipVerify") for check in checks] == [True, None]
+    assert [check["http"] for check in checks] == [
+        f"{scheme}://10.0.0.1:5555/{path}" for scheme in ("https", "http") for path in ("healthcheck", "ready")
+    ]
+    assert [check.get("TLSSkipVerify") for check in checks] == [True, True, None, None]
 
 
 class Caller(threading.Thread):
