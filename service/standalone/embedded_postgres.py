@@ -140,16 +140,37 @@ class EmbeddedPostgres:
         # Two failures are temporary: after a kill, the old server's shared memory is in use for about two seconds, and
         # another process may take the free port before the server does.
         deadline = time.monotonic() + START_RETRY_S
+        former_port = self._recorded_port()  # a service may still connect to the port of a server that was killed
         while True:
             if self.attach():
                 log.info("using the PostgreSQL that is already running on port %d", self.port)
                 return
-            self.port = _free_port()
+            self.port = former_port if former_port is not None and _is_free(former_port) else _free_port()
             if self._pg_ctl_start():
                 return
             if time.monotonic() > deadline:
-                raise EmbeddedPostgresError(f"PostgreSQL did not start; its log ends with:\n{self._log_end()}")
+                raise EmbeddedPostgresError(f"PostgreSQL did not start; its log ends with:\n{self.log_end()}")
             time.sleep(0.5)
+
+    def start_again(self) -> None:
+        """Start a server that has ended. Uses its former port unless another program has taken it.
+
+        Raises:
+            EmbeddedPostgresError: If the data is gone, or if the server does not start.
+        """
+        if not (self.data / "PG_VERSION").exists():
+            raise EmbeddedPostgresError(f"the data of PostgreSQL in {self.data} is gone; {self._advice}")
+        self.start()
+
+    def is_listening(self) -> bool:
+        """Return whether a server accepts connections on the port. A server that is merely slow does."""
+        try:
+            socket.create_connection((HOST, self.port), timeout=3).close()
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True  # its queue is full, or this process lacks resources
+        return True
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server if it is running, and close open connections.
@@ -163,10 +184,9 @@ class EmbeddedPostgres:
 
     def attach(self) -> bool:
         """Set `port` to that of the running server, and return whether it is running."""
-        try:
-            port = int((self.data / "postmaster.pid").read_text().splitlines()[3])
-        except (OSError, ValueError, IndexError):
-            return False  # no file, or a partly written one
+        port = self._recorded_port()
+        if port is None:
+            return False
         # After a kill, another program may use the port that the stale file names.
         try:
             connection = psycopg2.connect(
@@ -181,6 +201,20 @@ class EmbeddedPostgres:
             return False
         self.port = port
         return True
+
+    def log_end(self) -> str:
+        """Return the last lines of the server's log."""
+        try:
+            return "\n".join((self.data / "server.log").read_text(errors="replace").splitlines()[-8:])
+        except OSError:
+            return "(no log)"
+
+    def _recorded_port(self) -> int | None:
+        """Return the port of the server that runs, or of one that was killed."""
+        try:
+            return int((self.data / "postmaster.pid").read_text().splitlines()[3])
+        except (OSError, ValueError, IndexError):
+            return None  # no file, or a partly written one
 
     def _create(self) -> None:
         if self.data.exists():
@@ -222,12 +256,6 @@ class EmbeddedPostgres:
             "-l", str(self.data / "server.log"), "-o", f"-p {self.port}{options}",
         )  # fmt: skip
         return started.returncode == 0
-
-    def _log_end(self) -> str:
-        try:
-            return "\n".join((self.data / "server.log").read_text(errors="replace").splitlines()[-8:])
-        except OSError:
-            return "(no log)"
 
     @cached_property
     def _binaries(self) -> Path:
@@ -288,6 +316,16 @@ def _nearest_existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a killed server linger
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
 
 
 def _free_port() -> int:

@@ -31,6 +31,7 @@ from service.postgres.migrate import migrate
 from service.settings import PostgresSettings, TokenSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.standalone.home import home
+from service.standalone.respawn import respawned
 from service.tokens.key_setup import check_keys, open_key_ring
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,22 @@ def standalone(settings: PostgresSettings) -> Iterator[PostgresSettings]:
             with _exclusive_lock(local / "starting"):
                 if _try_lock(users):
                     postgres.stop()
+
+
+@contextmanager
+def kept_running(settings: PostgresSettings) -> Iterator[None]:
+    """Start the embedded PostgreSQL again whenever it ends within the block.
+
+    Args:
+        settings: The settings that `standalone` yielded.
+
+    Raises:
+        EmbeddedPostgresError: At the end of the block, if PostgreSQL does not run any longer.
+    """
+    postgres = _embedded()
+    postgres.port = settings.port
+    with respawned(postgres, lambda: _exclusive_lock(_local_folder() / "starting")):
+        yield
 
 
 @contextmanager

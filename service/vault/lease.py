@@ -102,7 +102,11 @@ class VaultLease:
             if self._last_error != str(err):
                 is_expected = isinstance(err, VaultUnavailable | SettingsError)
                 log.warning(
-                    "%s; the current credentials expire in %.0f s", err, max(0.0, remaining_s), exc_info=not is_expected
+                    "%s; the credentials of the role %s expire in %.0f s",
+                    err,
+                    self._role,
+                    max(0.0, remaining_s),
+                    exc_info=not is_expected,
                 )
                 self._last_error = str(err)
             return self._now() + retry_pause(remaining_s)
@@ -111,7 +115,7 @@ class VaultLease:
         generation = self._session.generation
         is_rejected = self._must_replace_rejected()
         if is_rejected:
-            log.warning("Postgres rejects the credentials; requesting new ones from Vault")
+            log.warning("Postgres rejects the credentials of the role %s; requesting new ones from Vault", self._role)
         elif self._generation == generation and self._now() < self._renew_at:
             return
         try:
@@ -179,7 +183,12 @@ class VaultLease:
         self._set_expiry(requested_at + lease_s)
         self._renew_at = renewal_time(requested_at, lease_s)
         metrics.vault_renewals.labels("new").inc()
-        log.info("got credentials for Postgres from Vault: %s, valid for %.0f s unless renewed", user, lease_s)
+        log.info(
+            "got credentials of the role %s from Vault: user %s, valid for %.0f s unless renewed",
+            self._role,
+            user,
+            lease_s,
+        )
 
     def _publish(self, reply: Any) -> tuple[str, float, bool]:
         """Publish new credentials, and return their user, their duration, and whether it can be extended."""

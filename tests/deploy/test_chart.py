@@ -1,9 +1,11 @@
 """The Helm chart: rendered manifests, rejected values, settings, pods and hooks."""
 
+import base64
 import functools
 import json
 import math
 import re
+from xml.etree import ElementTree
 
 import kubernetes_validate
 import pytest
@@ -90,6 +92,24 @@ def test_chart_version_is_the_release():
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert chart["version"] == chart["appVersion"] == __version__
     assert container(serving(rendered()))["image"] == f"loaner:{__version__}"
+
+
+def test_chart_presents_itself():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert [maintainer["name"] for maintainer in chart["maintainers"]] == ["Loaner maintainers"]
+    kind, _, image = chart["icon"].partition(",")
+    assert kind == "data:image/svg+xml;base64"
+    assert ElementTree.fromstring(base64.b64decode(image, validate=True)).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_readme_of_the_chart_names_values_that_exist():
+    table = (CHART / "README.md").read_text().partition("| value |")[2].partition("\n\n")[0]
+    names = [name for row in table.splitlines()[2:] for name in re.findall(r"`([\w.]+)`", row.split("|")[1])]
+    assert len(names) > 10
+    for name in names:
+        value = yaml.safe_load((CHART / "values.yaml").read_text())
+        for part in name.split("."):
+            value = value[part]
 
 
 def test_digest_overrides_the_tag():

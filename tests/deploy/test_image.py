@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from service import __version__
+from tests.deploy.test_packages import required
+
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 
@@ -39,10 +42,25 @@ def test_image_declares_user_entrypoint_port_and_health_check(engine, loaner_ima
     assert config["Healthcheck"]["Test"][0] == "CMD"
 
 
+def test_image_names_its_version_and_revision(engine, loaner_image):
+    (image,) = json.loads(engine.run("inspect", loaner_image))
+    labels = {name.rpartition(".")[2]: value for name, value in image["Config"]["Labels"].items()}
+    assert labels.items() >= {"title": "loaner", "version": __version__, "licenses": "Apache-2.0"}.items()
+    assert labels["revision"]
+
+
+def test_image_lists_its_packages(engine, loaner_image):
+    listed = json.loads(inside(engine, loaner_image, "cat /app/sbom.cdx.json"))
+    assert listed["bomFormat"] == "CycloneDX"
+    components = {component["name"].lower(): component["version"] for component in listed["components"]}
+    assert components["granian"] == required()["granian"]
+    assert not components.keys() & {"pip", "cyclonedx-bom", "cython"}
+
+
 def test_only_listed_files_get_into_the_image(engine, loaner_image):
     """The fixture `context` plants keys and settings in the build context."""
     assert inside(engine, loaner_image, "cd /app && ls -A").split() == [
-        "__pycache__", "healthcheck.py", "native", "security", "service", "service.py",
+        "__pycache__", "healthcheck.py", "native", "sbom.cdx.json", "security", "service", "service.py",
     ]  # fmt: skip
     assert inside(engine, loaner_image, "grep -rl planted-secret /app /venv || echo none") == "none"
     assert "planted-secret" not in engine.run("history", "--no-trunc", loaner_image)

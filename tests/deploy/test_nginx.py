@@ -13,6 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 import requests
+import yaml
 
 from tests.conftest import ROOT, served
 from tests.fakes.certificates import write_certificate
@@ -87,6 +88,7 @@ def _nginx(front: Front, home: Path, gateway: int) -> Iterator[None]:
         assert original in configuration
         configuration = configuration.replace(original, replacement)
     (home / "nginx.conf").write_text(configuration)
+    _run_command_of_compose(home, f"127.0.0.1:{front.https}")
     command = ["nginx", "-p", str(home), "-c", str(home / "nginx.conf")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert "test is successful" in checked.stderr
@@ -102,6 +104,17 @@ def _nginx(front: Front, home: Path, gateway: int) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+def _run_command_of_compose(home: Path, https_port: str) -> None:
+    """Run what the container runs, up to nginx itself."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["nginx"]
+    assert service["environment"] == {"HTTPS_PORT": "${HTTPS_PORT:-443}"}
+    script = service["command"][2].replace("$$", "$").replace(">/tmp/", f">{home}/")
+    (home / "bin").mkdir(exist_ok=True)
+    (home / "bin" / "nginx").write_text("#!/bin/sh\n")
+    (home / "bin" / "nginx").chmod(0o755)
+    subprocess.run(["/bin/sh", "-c", script], check=True, env={"PATH": str(home / "bin"), "HTTPS_PORT": https_port})
 
 
 def _answers(front: Front) -> bool:
@@ -121,7 +134,15 @@ def front(running_front) -> Front:
 def test_http_redirects_to_https(front):
     assert front.request("GET", "/loaner/version").text == "ok"
     redirect = front.request("GET", "/loaner/version?x=1", "http")
-    assert (redirect.status_code, redirect.headers["Location"]) == (308, "https://127.0.0.1/loaner/version?x=1")
+    expected = f"https://127.0.0.1:{front.https}/loaner/version?x=1"
+    assert (redirect.status_code, redirect.headers["Location"]) == (308, expected)
+
+
+def test_the_usual_port_is_not_part_of_redirects(tmp_path):
+    _run_command_of_compose(tmp_path, "443")
+    assert not (tmp_path / "https_port.map").exists()
+    _run_command_of_compose(tmp_path, "8443")
+    assert (tmp_path / "https_port.map").read_text() == "https :8443;\n"
 
 
 def test_replies_have_security_headers(front):

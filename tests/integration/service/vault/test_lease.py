@@ -170,7 +170,7 @@ def test_reads_continue_during_an_outage_of_vault(settings, vault, caplog):
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
         vault.sealed = True
-        until(lambda: "Vault is sealed; the current credentials expire in" in caplog.text)
+        until(lambda: "Vault is sealed; the credentials of the role readonly expire in" in caplog.text)
         assert database.row("SELECT 1") == (1,)
         vault.sealed = False
         before = lease.remaining_s()
@@ -315,7 +315,7 @@ def test_a_revoked_lease_is_noticed_when_postgres_rejects_the_credentials(settin
 
         until(answers, 5)
         assert shared.read().user != first
-        assert "Postgres rejects the credentials" in caplog.text
+        assert "Postgres rejects the credentials of the role readonly; " in caplog.text
         database.close()
 
 

@@ -119,7 +119,7 @@ def test_leases_of_a_destroyed_secret_id_do_not_lock_the_role(settings, vault, c
         vault.secret_id = "another"
         for token in set(vault.tokens) - {"root-token"}:
             vault.revoke_token(token)
-        until(lambda: "the current credentials expire in" in caplog.text)
+        until(lambda: "the credentials of the role " in caplog.text)
         time.sleep(7)
         assert vault.requests.count(LOGIN) == 2
         assert "auth/approle/login as the AppRole app: invalid secret id" in caplog.text
