@@ -277,13 +277,26 @@ class GatewaySettings(Group):
     interval_s: float = _setting(
         "GATEWAY_INTERVAL_S", 30, "Interval between reconciliations with the gateway, in seconds.", ge=1, le=86_400
     )
+    target_timeout_s: float = _setting(
+        "GATEWAY_TARGET_TIMEOUT_S",
+        120,
+        (
+            "Time for which a target of the upstream must be unhealthy, in seconds, before another instance removes "
+            "it, and for which a release must be gone before the others replace its declaration."
+        ),
+        ge=1,
+        le=86_400,
+    )
     plugins: FileName | None = _setting(
         "GATEWAY_PLUGINS", None, "YAML file of the Kong plugins to configure for this service."
     )
     proxy_url: HttpUrl | None = _setting(
         "GATEWAY_PROXY_URL",
         None,
-        ("URL of the gateway's proxy. If set, startup waits until the gateway routes to this service."),
+        (
+            "URL of the gateway's proxy. If set, each instance checks that calls through it arrive at this service, "
+            "once it has joined and after each comparison. If they do not by GATEWAY_TIMEOUT_S, the instance stops."
+        ),
     )
 
 

@@ -23,6 +23,7 @@ from security import SecurityChain
 from security.keys import key_file
 from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
+from service.gateway.identity import Identity
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import PostgresSettings, Settings, load_settings
@@ -129,6 +130,7 @@ def bearer(make_token: Callable[..., str]) -> dict[str, str]:
 def bare_app() -> Flask:
     """An application with all routes and without any backend."""
     return create_app(
+        identity=Identity("loaner", list),
         lookup=None,
         calendar=None,
         portfolio=None,

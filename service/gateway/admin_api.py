@@ -6,14 +6,17 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential_jitter
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from security.json_client import BodyTooLarge, bounded_body
+from service.gateway.masking import without_secrets_of
 from service.gateway.registrator import RegistrationException
 from service.net.session import direct_session
+from service.net.tls_mismatch import may_be_for_lack_of_tls, says_that_tls_is_needed, shows_that_tls_is_missing
 from service.net.urls import without_password
 
 log = logging.getLogger(__name__)
@@ -104,7 +107,7 @@ class AdminApi:
             page = self.get(next_path) or {}
             data = page.get("data")
             yield from (entity for entity in (data if isinstance(data, list) else []) if isinstance(entity, dict))
-            next_path = page.get("next") if isinstance(page.get("next"), str) else None
+            next_path = _next_page(path, page)
         raise RegistrationException(
             f"GET {self.redacted_url}{path} returned more than {MAX_PAGES} pages; is this Kong's Admin API?"
         )
@@ -145,7 +148,7 @@ class AdminApi:
             )
         except _RetryableFailure as err:
             cause = " (the gateway cannot reach its database)" if self._is_database_down() else ""
-            raise RegistrationException(f"{err}{cause}") from err.__cause__
+            raise RegistrationException(f"{err}{cause}", err.status) from err.__cause__
 
     def _log_first_failure(self, state: RetryCallState) -> None:
         if state.attempt_number == 1:
@@ -172,27 +175,47 @@ class AdminApi:
         except BodyTooLarge as err:
             raise RegistrationException(f"{where} answered {err}; is this Kong's Admin API?") from err
         except requests.exceptions.SSLError as err:
+            if shows_that_tls_is_missing(err):
+                raise RegistrationException(
+                    f"{where}: the port does not use TLS; the URL must begin with http://"
+                ) from err
             raise RegistrationException(
-                f"{where}: the certificate is not trusted, or the server does not use TLS ({_reason(err)});"
-                " API_GATEWAY_CA names a file of trusted authorities"
+                f"{where}: the certificate is not trusted ({_reason(err)}); API_GATEWAY_CA names a file of trusted"
+                " authorities"
             ) from err
         except (requests.ConnectionError, requests.Timeout, ProtocolError, ReadTimeoutError) as err:
-            raise _RetryableFailure(f"{where}: {_reason(err)}") from err
+            is_plain = self._url.startswith("http:") and may_be_for_lack_of_tls(err)
+            hint = "; if the port uses TLS, the URL must begin with https://" if is_plain else ""
+            raise _RetryableFailure(f"{where}: {_reason(err)}{hint}") from err
         except (requests.RequestException, HTTPError, UnicodeError, OSError) as err:
             raise RegistrationException(f"{where}: {_reason(err)}") from err
         try:
             body = json.loads(content)
         except (ValueError, RecursionError):
             body = None
+        if status == 400 and says_that_tls_is_needed(content.decode(errors="replace")):
+            raise RegistrationException(f"{where}: the port uses TLS; the URL must begin with https://")
+        if status >= 400:
+            body = without_secrets_of(entity, body)
         if status not in EXPECTED_STATUSES:
             failure = _RetryableFailure if status in RETRYABLE_STATUSES else RegistrationException
-            raise failure(f"{where} answered {status}: {_error_message(body) or 'no message'}")
+            raise failure(f"{where} answered {status}: {_error_message(body) or 'no message'}", status)
         if status == 204:
             return status, None
         if not isinstance(body, dict):
             # This includes 404: the error page of another server must not pass for an entity that does not exist.
             raise RegistrationException(f"{where} answered {status} without a JSON object; is this Kong's Admin API?")
         return status, body
+
+
+def _next_page(path: str, page: Entity) -> str | None:
+    """Return the path of the next page. Before Kong 1.0 it is a URL, whose host need not be the one used here."""
+    following = page.get("next")
+    if not isinstance(following, str):
+        return None
+    if following.startswith("/"):
+        return following
+    return f"{path}{'&' if '?' in path else '?'}offset={quote(str(page.get('offset')), safe='')}"
 
 
 def _error_message(body: object) -> str | None:

@@ -37,7 +37,7 @@ class ConsulAgent:
         self.url = without_password(url)
         parts = urlsplit(url)
         address = with_port(parts.hostname or "127.0.0.1", parts.port or DEFAULT_PORTS[parts.scheme])
-        self._base_url = f"{parts.scheme}://{address}/v1/agent"
+        self._base_url = f"{parts.scheme}://{address}/v1"
         self._session = direct_session()
         if token:
             self._session.headers["X-Consul-Token"] = token
@@ -71,7 +71,7 @@ class ConsulAgent:
                 _check(instance, "ready", f"{url}/ready", is_passing=is_ready),
             ],
         }
-        self._request("PUT", "/service/register?replace-existing-checks=true", service)
+        self._request("PUT", "/agent/service/register?replace-existing-checks=true", service)
 
     def is_registered(self, instance: str) -> bool:
         """Return whether the agent has an instance.
@@ -80,12 +80,29 @@ class ConsulAgent:
             ConsulUnavailable: If the agent is unreachable or rejects the request.
         """
         try:
-            services = json.loads(self._request("GET", "/services"))
+            services = json.loads(self._request("GET", "/agent/services"))
         except (ValueError, RecursionError):
             services = None
         if not isinstance(services, dict):
             raise ConsulUnavailable(f"the Consul agent at {self.url}: GET /v1/agent/services answered no JSON object")
         return instance in services
+
+    def has_healthy(self, name: str) -> bool:
+        """Return whether all checks of any instance of a service succeed, so that DNS has an address for its name.
+
+        This is what the catalog has, as DNS does, and not what the agent has yet to pass on to it.
+
+        Raises:
+            ConsulUnavailable: If the agent is unreachable or rejects the request.
+        """
+        path = f"/health/service/{quote(name, safe='')}?passing=true"
+        try:
+            entries = json.loads(self._request("GET", path))
+        except (ValueError, RecursionError):
+            entries = None
+        if not isinstance(entries, list):
+            raise ConsulUnavailable(f"the Consul agent at {self.url}: GET /v1{path} answered no JSON array")
+        return bool(entries)
 
     def deregister(self, instance: str) -> None:
         """Deregister an instance; does nothing if the agent does not have it.
@@ -93,7 +110,7 @@ class ConsulAgent:
         Raises:
             ConsulUnavailable: If the agent is unreachable or rejects the request.
         """
-        self._request("PUT", f"/service/deregister/{quote(instance, safe=':')}", expected=(200, 404))
+        self._request("PUT", f"/agent/service/deregister/{quote(instance, safe=':')}", expected=(200, 404))
 
     def _request(self, method: str, path: str, body: object = None, expected: Collection[int] = (200,)) -> bytes:
         try:
@@ -106,7 +123,7 @@ class ConsulAgent:
         if response.status_code not in expected:
             message = " ".join(response.text.split())[:MAX_MESSAGE_CHARS] or "no message"
             raise ConsulUnavailable(
-                f"the Consul agent at {self.url}: {method} /v1/agent{path} answered {response.status_code}: {message}"
+                f"the Consul agent at {self.url}: {method} /v1{path} answered {response.status_code}: {message}"
             )
         return response.content
 

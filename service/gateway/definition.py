@@ -6,6 +6,10 @@ from hashlib import sha256
 from typing import Any, Literal
 
 DECLARATION_TAG_PREFIX = "declared:"
+INSTANCE_TAG_PREFIX = "instance:"
+CONFIG_TAG_PREFIX = "config:"
+# An entity has at most one tag with each of these prefixes.
+UNIQUE_TAG_PREFIXES = (DECLARATION_TAG_PREFIX, INSTANCE_TAG_PREFIX, CONFIG_TAG_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Definition:
         name: Name of the service and of the route.
         paths: Paths of the route. The gateway strips them from requests.
         host: Host at which the gateway finds the service; unused with `health_path`.
-        port: Port at which the gateway finds the service.
+        port: Port at which the gateway finds the service; unused with `health_path`, since each target has its own.
         health_path: If set, the gateway finds the service through an upstream, and checks this path of each target.
         plugins: Plugins of the service. None leaves plugins untouched; an empty sequence removes the service's own.
         jwt_keys: Public keys that the plugin `jwt` accepts, by key id, each as (algorithm, PEM). Used only if that
@@ -48,8 +52,12 @@ class Definition:
 
     @property
     def declaration_tag(self) -> str:
-        """A tag that distinguishes this declaration from those of other releases."""
-        declared = repr((self.paths, self.target_host, self.port, self.health_path, self.plugins, self.protocol))
+        """A tag that distinguishes this declaration from those of other releases.
+
+        All instances of a release have the same one, so it contains nothing that belongs to one instance.
+        """
+        port = self.port if self.upstream is None else None
+        declared = repr((self.paths, self.target_host, port, self.health_path, self.plugins, self.protocol))
         return f"{DECLARATION_TAG_PREFIX}{sha256(declared.encode()).hexdigest()[:12]}"
 
     @property

@@ -5,57 +5,76 @@ and resets the fields that it omits; PATCH merges. So a PUT creates a missing en
 concurrently, and a PATCH changes an existing one.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Sequence
+from functools import cache
 from typing import Protocol
 
 from service.gateway.admin_api import AdminApi, Entity
+from service.gateway.competing_routes import Competitor
 from service.gateway.definition import Definition
-from service.gateway.diff import Change
+from service.gateway.plan import Step
 from service.gateway.registrator import RegistrationException
+from service.gateway.targets import Target
 from service.gateway.version import GatewayVersion
-from service.invocation import command_line
 
 
 class Reconciler(Protocol):
     """Operations of registration, as one family of gateway versions implements them.
 
-    Iterators act while they are consumed. All methods raise RegistrationException if a request fails.
+    All methods raise RegistrationException if a request fails. Methods that return steps only read.
     """
 
-    def register(self, own_declarations: Collection[str] | None = None) -> Iterator[Change]:
-        """Create missing entities and change those that differ.
+    def plan(self, *, lenient: bool = False) -> Sequence[Step]:
+        """Return the steps that create missing entities and change those that differ.
 
         Args:
-            own_declarations: Declaration tags of this release. If given, a gateway that has the declaration of another
-                release is left unchanged.
+            lenient: Compare only the declared fields of plugins that no registration has written, such as those of a
+                gateway without a database, and do not let the gateway check configurations.
 
         Raises:
-            RegistrationException: If an entity belongs to another owner, or if the gateway lacks a declared feature.
+            RegistrationException: If an entity belongs to another owner, if the gateway lacks a declared feature, or if
+                it would refuse the configuration of a plugin.
         """
         ...
 
-    def service(self) -> Entity:
-        """Return the entity of the service, empty if it does not exist."""
-        ...
-
-    def unregister(self) -> Iterator[Change]:
-        """Remove all entities that the service owns.
+    def plan_removal(self) -> Sequence[Step]:
+        """Return the steps that remove all entities that the service owns.
 
         Raises:
             RegistrationException: If the service or its route belongs to another owner.
         """
         ...
 
-    def add_target(self, target: str) -> Iterator[Change]:
-        """Add a target, `host:port`, to the upstream."""
+    def service(self) -> Entity:
+        """Return the gateway's service entity; before Kong 1.0, the API entity. Empty if it does not exist."""
         ...
 
-    def remove_target(self, target: str) -> None:
-        """Remove a target, `host:port`, from the upstream."""
+    def declaration(self) -> str | None:
+        """Return the tag of the declaration that stands on the gateway; None if it has none."""
         ...
 
-    def targets(self) -> Iterator[str]:
-        """Yield the targets of the upstream, each with its health."""
+    def is_missing(self) -> bool:
+        """Return whether the gateway lacks the service or its route, or has the service turned off."""
+        ...
+
+    def kept(self) -> Sequence[str]:
+        """Return what operators have set in fields that are theirs, such as `service loaner: retries 0`."""
+        ...
+
+    def competitors(self) -> Sequence[Competitor]:
+        """Return routes of other services that match calls for this one."""
+        ...
+
+    def targets(self) -> Sequence[Target]:
+        """Return the targets of the upstream."""
+        ...
+
+    def add_target(self, address: str, instance: str) -> bool:
+        """Make an address, `host:port`, a target of an instance. Returns whether anything was written."""
+        ...
+
+    def remove_target(self, target: Target) -> None:
+        """Remove a target from the upstream."""
         ...
 
 
@@ -66,17 +85,15 @@ class Dialect:
         api: The gateway's Admin API.
         version: The gateway's version.
         definition: The declaration.
-        dry_run: Yield changes without making them.
         adopt: Take over entities of other owners instead of failing.
     """
 
-    def __init__(
-        self, api: AdminApi, version: GatewayVersion, definition: Definition, dry_run: bool, adopt: bool
-    ) -> None:
+    def __init__(self, api: AdminApi, version: GatewayVersion, definition: Definition, adopt: bool) -> None:
         self.api = api
+        # One operation sees one state, and reads each entity once.
+        self.read = cache(api.get)
         self.version = version
         self.definition = definition
-        self.dry_run = dry_run
         self.adopt = adopt
         self.tags = {"tags": definition.tags} if version.has_tags else {}
         self.paths = [self._path(path) for path in definition.paths]
@@ -107,8 +124,23 @@ class Dialect:
         if not is_own and not self.adopt:
             raise RegistrationException(
                 f"{self.describe_gateway()}: {what} belongs to another owner ({owner}); choose another SERVICE_NAME,"
-                f" remove the entity from the gateway, or take it over: {command_line('register --adopt')}"
+                " remove the entity from the gateway, or take it over: service.py register --adopt"
             )
+
+    def has_own_tag(self, entity: Entity) -> bool:
+        """Return whether an entity has the tag of this service."""
+        tags = entity.get("tags")
+        return isinstance(tags, list) and self.definition.tags[0] in tags
+
+    def describe_owner(self, entity: Entity) -> str:
+        """Return what is known of the owner of an entity."""
+        tags = entity.get("tags")
+        details = [f"tags: {', '.join(map(str, tags)) if isinstance(tags, list) and tags else 'none'}"]
+        if entity.get("host"):
+            details.append(f"host: {entity['host']}")
+        if isinstance(entity.get("service"), dict):
+            details.append(f"service: {entity['service'].get('id')}")
+        return ", ".join(details)
 
     def write(self, method: str, path: str, entity: Entity) -> Entity:
         """Create or change an entity, and return it.
@@ -119,5 +151,5 @@ class Dialect:
         status, found = self.api.write(method, path, entity)
         if status not in (200, 201) or found is None:
             message = (found or {}).get("message", "no message")
-            raise RegistrationException(f"{method} {self.api.redacted_url}{path} answered {status}: {message}")
+            raise RegistrationException(f"{method} {self.api.redacted_url}{path} answered {status}: {message}", status)
         return found

@@ -1,11 +1,13 @@
 """Compares declared entities with those of a gateway."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.gateway.definition import DECLARATION_TAG_PREFIX
+from service.gateway.definition import UNIQUE_TAG_PREFIXES
+from service.gateway.masking import masked
+
+SHOWN_ENTRIES = 12  # of a list; the health checks declare hundreds of statuses
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,21 @@ class Change:
         sign = {"create": "+", "change": "~", "remove": "-"}[self.action]
         lines = [f"{sign} {self.what}"]
         for name, (before, after) in self.fields.items():
-            before, after = _redacted(before), _redacted(after)
-            lines.append(f"    {name}: {after}" if self.action == "create" else f"    {name}: {before} -> {after}")
+            shown = _shortened(masked(name, after))
+            if self.action != "create":
+                found = _shortened(masked(name, before))
+                shown = f"{found} -> {shown}{' (hidden values differ)' if found == shown else ''}"
+            lines.append(f"    {name}: {shown}")
         return "\n".join(lines)
 
 
-def _redacted(value: Any) -> Any:
-    """Return a value without the secrets that configurations of plugins contain."""
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        name: "***"
-        if inner and re.search("secret|passw|token|key$|credential", name, re.IGNORECASE)
-        else _redacted(inner)
-        for name, inner in value.items()
-    }
+def _shortened(value: Any) -> Any:
+    """Return a value for people, with the ends of long lists."""
+    if isinstance(value, list) and len(value) > SHOWN_ENTRIES:
+        return f"{value[0]} to {value[-1]} ({len(value)} values)"
+    if isinstance(value, Mapping):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    return value
 
 
 def created(what: str, declared: Mapping[str, Any]) -> Change:
@@ -53,14 +55,14 @@ def diff(found: Mapping[str, Any], declared: Mapping[str, Any]) -> dict[str, tup
     """Return the declared fields that differ, each as (value on the gateway, value after the change).
 
     Fields that are not declared are ignored, in nested objects too. Declared tags are added to the existing ones, and
-    replace the tag of another declaration.
+    replace tags with the same prefix, of which an entity has at most one.
     """
     differing: dict[str, tuple[Any, Any]] = {}
     for name, value in declared.items():
         current = found.get(name)
         if name == "tags":
             tags = [str(tag) for tag in current] if isinstance(current, list) else []
-            kept = [tag for tag in tags if tag in value or not tag.startswith(DECLARATION_TAG_PREFIX)]
+            kept = [tag for tag in tags if tag in value or not tag.startswith(UNIQUE_TAG_PREFIXES)]
             merged = kept + [tag for tag in value if tag not in kept]
             if merged != tags:
                 differing[name] = (current, merged)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from security.files import read_bounded
 from service.gateway.definition import Plugin
@@ -17,7 +17,7 @@ class _Plugin(BaseModel):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9-]+$")]
     enabled: bool = True
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class _File(BaseModel):

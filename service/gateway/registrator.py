@@ -6,7 +6,16 @@ from typing import Any
 
 
 class RegistrationException(Exception):
-    """Registration failed. The message names the gateway's address and its reply."""
+    """Registration failed. The message names the gateway's address and its reply.
+
+    Args:
+        message: What failed.
+        status: The status of the gateway's reply, if there was one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Registrator:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.gateway.registrator import RegistrationException
+from service.invocation import command_line
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,37 @@ class GatewayVersion:
 
 
 def parse_gateway_version(node: dict[str, Any], redacted_url: str) -> GatewayVersion:
-    """Return the version of a gateway that accepts registrations.
+    """Return the version of a gateway.
 
     Args:
         node: Reply of `GET /` of the Admin API.
         redacted_url: URL of the Admin API, for error messages.
 
     Raises:
-        RegistrationException: If the reply is not Kong's, or if the gateway accepts no registrations.
+        RegistrationException: If the reply is not Kong's, or if the gateway is a data plane.
     """
     digits = re.match(r"[0-9]{1,6}(\.[0-9]{1,6})+", str(node.get("version")))
     configuration = node.get("configuration")
     if digits is None or not isinstance(configuration, dict):
         raise RegistrationException(f"GET {redacted_url}/ returned no version; is this Kong's Admin API?")
-    if configuration.get("database") == "off":
-        raise RegistrationException(
-            f"{redacted_url} runs without a database (DB-less) and accepts no registrations; "
-            "declare the service in Kong's configuration file instead"
-        )
     if configuration.get("role") == "data_plane":
         raise RegistrationException(f"{redacted_url} is a data plane; register with its control plane instead")
     return GatewayVersion(tuple(int(part) for part in digits[0].split(".")))
+
+
+def is_db_less(node: dict[str, Any]) -> bool:
+    """Return whether a gateway has no database. It answers reads, and rejects writes."""
+    return bool(node["configuration"].get("database") == "off")
+
+
+def reject_db_less(node: dict[str, Any], redacted_url: str) -> None:
+    """Raise an error for a gateway that has no database.
+
+    Raises:
+        RegistrationException: If it has none.
+    """
+    if is_db_less(node):
+        raise RegistrationException(
+            f"{redacted_url} runs without a database (DB-less) and accepts no registrations; load the output of"
+            f" `{command_line('gateway export')}` into it as part of its configuration, and set SERVICE_DISCOVERY=none"
+        )

@@ -35,7 +35,7 @@ def format_line(created: float, level: str, logger: str, request: str, message: 
         created: The Unix time.
         level: The level's name.
         logger: The logger's name.
-        request: The id of the request that the line belongs to.
+        request: The id of the request that the line belongs to, and its trace if known.
         message: The message.
     """
     second = int(created)

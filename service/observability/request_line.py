@@ -24,7 +24,7 @@ class Request(NamedTuple):
         route: The path pattern.
         status: The status of the reply.
         duration_s: Seconds until the reply was ready.
-        id: The request's id.
+        id: The request's id, and its trace if known.
     """
 
     ended_at: float

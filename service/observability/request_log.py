@@ -69,7 +69,7 @@ class RequestLog:
             route: The path pattern; None if no route matches.
             status: The status of the reply.
             duration_s: Seconds until the reply was ready.
-            request_id: What `next_id` or `accept_id` returned.
+            request_id: The id of the request, and its trace if known, in characters that are safe in a log line.
         """
         if len(path) > MAX_PATH:
             path = path.lstrip("/")[:MAX_PATH]

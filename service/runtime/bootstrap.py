@@ -10,6 +10,7 @@ from security.frameworks.flask import FlaskSecurity
 from security.providers.remembered import remembered_identities
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
+from service.gateway.identity import Identity
 from service.ledger.change_listener import ChangeListener
 from service.ledger.event_log import EventLog
 from service.ledger.freshness import Freshness
@@ -24,15 +25,18 @@ from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.pool import ConnectionPool
 from service.postgres.wal_timelines import WalTimelines
+from service.runtime.run_directory import read_instance_id
 from service.settings import PROCESSORS, Settings
 from service.tokens.client_registry import open_clients
 from service.tokens.key_setup import open_issuer, open_keys
+from service.tokens.shared_secrets import SharedSecrets
 from service.tokens.throttle import AttemptThrottle
 from service.web.app import MAX_BODY_BYTES, create_app
 from service.web.door.body import BodyLimits, BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.forwarding import TrustedProxies
 from service.web.door.plain_balance import PlainBalances
+from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
@@ -115,9 +119,14 @@ def build_front_door(
         portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
+        identity=Identity(
+            settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
+        ),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
     )
+    from service.runtime.gateway_setup import request_id_header  # commands start faster without
+
     requests = RequestLog()
     if listen:
         requests.start()
@@ -133,4 +142,5 @@ def build_front_door(
             probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
         ),
         requests,
+        ReceivedIds(request_id_header(settings)),
     )

@@ -35,6 +35,7 @@ class GracefulShutdown:
         self._has_deregistered = False
         self._ignores_hangup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup makes it
         self.has_begun = False
+        self.failure: str | None = None  # why the service stops itself
 
     def install_handlers(self, stop_on_hangup: bool) -> None:
         """Replace the signal handlers that the server has just installed."""
@@ -54,6 +55,12 @@ class GracefulShutdown:
             deadline = time.monotonic() + DEREGISTER_TIMEOUT_S
             while thread.is_alive() and time.monotonic() < deadline and not self._stop_now.is_set():
                 thread.join(0.05)
+
+    def fail(self, reason: str) -> None:
+        """Stop the service, which cannot be used."""
+        if not self.has_begun:
+            self.failure = reason
+            self._on_signal()
 
     def reload(self, *_: object) -> None:
         """Restart the workers one by one, unless the service is stopping."""

@@ -10,6 +10,7 @@ from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
+from service.errors import SettingsError
 from service.gateway.instance import Instance
 from service.postgres.connect import Role
 from service.runtime.bootstrap import ATTEMPTS_FILE
@@ -86,7 +87,7 @@ def serve(
             workers one by one.
 
     Raises:
-        SettingsError: If the certificate cannot be used.
+        SettingsError: If the certificate cannot be used, or if calls through the gateway do not arrive here.
         SystemExit: If workers keep dying.
     """
     certificate = CertificateReloader(settings.tls, run_directory)
@@ -97,7 +98,7 @@ def serve(
     server.on_startup(lambda: certificate.watch(shutdown.reload))
     server.on_reload(lambda: _set_certificate(server, certificate.current()))
     if instance is not None:
-        instance.start()
+        instance.start(shutdown.fail)
     log.info(
         "serving on %s://%s with %d workers",
         scheme(settings.tls),
@@ -113,4 +114,6 @@ def serve(
         log.warning("workers died during the shutdown")
     finally:
         shutdown.deregister()
+    if shutdown.failure is not None:
+        raise SettingsError(f"GATEWAY_PROXY_URL: {shutdown.failure}")
     log.info("stopped")

@@ -12,15 +12,14 @@ from shlex import quote
 import click
 
 from service.errors import SettingsError
-from service.gateway import RegistrationException
-from service.gateway.instance import Instance
+from service.gateway import KongGatewayRegistrator, RegistrationException
 from service.postgres.connect import Role
 from service.postgres.connector import Connector
 from service.postgres.credentials import CurrentCredentials
 from service.postgres.host_watch import HostWatch
 from service.postgres.session_check import check_session_is_kept
 from service.postgres.wal_timelines import WalTimelines
-from service.runtime.gateway_setup import build_definition, build_instance, build_registrator, check_routed
+from service.runtime.gateway_setup import build_definition, build_instance, build_registrator
 from service.runtime.listen_address import check_address, scheme
 from service.runtime.tls import read_certificate
 from service.settings import PostgresSettings, Settings
@@ -53,12 +52,12 @@ def start_in_production(settings: Settings) -> None:
     """
     # Imported late, because they import the core, which a standalone run compiles first.
     from service.cache import open_memcached
-    from service.runtime.run_directory import open_run_directory
+    from service.runtime.run_directory import open_run_directory, read_instance_id
     from service.runtime.server import serve
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until the server installs its handlers
     read_certificate(settings.tls)
-    instance = None if settings.service.discovery == "none" else _register(settings)
+    registrator = None if settings.service.discovery == "none" else _register(settings)
     check_keys(settings.tokens)
     warn_about_permissions(settings.tokens)
     open_clients(settings.tokens)
@@ -69,11 +68,14 @@ def start_in_production(settings: Settings) -> None:
         _watch_hosts(settings.postgres, run_directory, credentials),
     ):
         check_address(settings.server)
+        instance = None
+        if registrator is not None:
+            instance = build_instance(settings, registrator, read_instance_id(run_directory))
         serve(settings, run_directory, instance=instance, credentials=credentials)
 
 
-def _register(settings: Settings) -> Instance:
-    """Register the service with the gateway, and return the membership of this process.
+def _register(settings: Settings) -> KongGatewayRegistrator:
+    """Register the service with the gateway, and return the client that did so.
 
     Raises:
         SettingsError: If the registration fails.
@@ -83,8 +85,7 @@ def _register(settings: Settings) -> Instance:
         registrator.declare(build_definition(settings))
     except RegistrationException as err:
         raise SettingsError(f"API_GATEWAY_URL: registration failed: {err}") from err
-    check_routed(settings, settings.gateway.timeout_s)
-    return build_instance(settings, registrator)
+    return registrator
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from hvac.exceptions import (
 )
 
 from service.errors import LoanerError
+from service.net.tls_mismatch import may_be_for_lack_of_tls, says_that_tls_is_needed, shows_that_tls_is_missing
 from service.net.urls import without_password
 
 # What hvac raises: for Vault's replies, for broken connections, and for replies that are not Vault's.
@@ -90,7 +91,7 @@ def _connection_failure(url: str, err: Exception) -> tuple[str, bool]:
     if _is_plain_http_to_tls(err):
         return "it speaks HTTPS only: VAULT_ADDR must begin with https://", False
     if isinstance(err, requests.exceptions.SSLError):
-        if re.search("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST", text):
+        if shows_that_tls_is_missing(err):
             return "it does not speak TLS: VAULT_ADDR must begin with http://, or Vault's listener needs TLS", False
         found = re.search(r"certificate verify failed: ([^(]+)", text)
         detail = f": {found[1].strip()}" if found else ""
@@ -101,7 +102,7 @@ def _connection_failure(url: str, err: Exception) -> tuple[str, bool]:
         return "the token cannot be sent in a header; expected a single line", False
     if isinstance(err, requests.Timeout):
         return "the request timed out", True
-    if isinstance(err, requests.ConnectionError) and re.search("RemoteDisconnected|BadStatusLine|reset by peer", text):
+    if isinstance(err, requests.ConnectionError) and may_be_for_lack_of_tls(err):
         hint = "; if its listener uses TLS, VAULT_ADDR must begin with https://" if url.startswith("http:") else ""
         return f"it closed the connection without a reply{hint}", True
     if isinstance(err, requests.RequestException):
@@ -110,5 +111,4 @@ def _connection_failure(url: str, err: Exception) -> tuple[str, bool]:
 
 
 def _is_plain_http_to_tls(err: Exception) -> bool:
-    # Go's servers answer plain requests to a TLS port: "Client sent an HTTP request to an HTTPS server."
-    return isinstance(err, InvalidRequest) and re.search("HTTP request .*HTTPS", err.text or "") is not None
+    return isinstance(err, InvalidRequest) and says_that_tls_is_needed(err.text or "")

@@ -9,6 +9,7 @@ from flask_openapi3 import APIBlueprint, Info, OpenAPI
 from security.frameworks.flask import Security
 from service import __version__
 from service.domain.calendar import Calendar
+from service.gateway.identity import Identity
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
@@ -66,6 +67,7 @@ def create_app(
     issuer: TokenIssuer,
     clients: ClientRegistry,
     attempts: AttemptThrottle,
+    identity: Identity,
     poster: LedgerWriter | None = None,
     secure_loans: bool = True,
 ) -> Flask:
@@ -82,6 +84,7 @@ def create_app(
         issuer: Signs access tokens.
         clients: The clients that may request tokens.
         attempts: Throttles guesses of clients' secrets.
+        identity: Proves the identity of this instance.
         poster: Posts to the ledger; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
     """
@@ -115,6 +118,6 @@ def create_app(
     app.register_api(build_posting_routes(poster, calendar, security.context))
     app.register_api(build_token_routes(issuer, clients, attempts))
     app.register_api(build_jwks_routes(issuer.keys))
-    app.register_api(build_operations_routes(health, issuer))
+    app.register_api(build_operations_routes(health, issuer, identity))
     app.register_blueprint(build_documentation_routes(app, open_blueprints))
     return app

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
-from service.observability.request_id import ID_HEADERS, accept_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
@@ -17,13 +16,13 @@ from service.web.door.exchange import Exchange, Receive, Send
 from service.web.door.forwarding import TrustedProxies
 from service.web.door.framing import Headers, Scope, check_framing, has_body, read_headers
 from service.web.door.plain_balance import PlainBalances, Question
+from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import ReaderLeft, WsgiBridge, build_environ
 from service.web.error_handlers import to_response
 from service.web.routes.token import busy_response
 
 log = logging.getLogger(__name__)
 
-_ID_HEADERS = {name.encode(): None for name in ID_HEADERS}.keys()  # in order of preference
 CLIENT_CLOSED = 499  # in the log, as nginx writes it: the client left before the reply ended
 
 
@@ -52,6 +51,7 @@ class FrontDoor:
         bodies: Reads bodies.
         pools: Where Flask runs.
         requests: Logs and measures requests.
+        ids: Reads the ids that proxies have given to requests.
     """
 
     def __init__(
@@ -62,12 +62,14 @@ class FrontDoor:
         bodies: BodyReader,
         pools: Pools,
         requests: RequestLog,
+        ids: ReceivedIds,
     ) -> None:
         self._bridge = bridge
         self._balances = balances
         self._proxies = proxies
         self._bodies = bodies
         self._requests = requests
+        self._ids = ids
         self._general = pools.general
         # /healthcheck only replies, so it does not leave the event loop.
         self._pools: dict[str, BoundedPool | None] = {
@@ -98,7 +100,7 @@ class FrontDoor:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
                 address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-                perf_counter() - started, exchange.id,
+                perf_counter() - started, exchange.label,
             )  # fmt: skip
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
@@ -106,8 +108,8 @@ class FrontDoor:
         headers = read_headers(scope)
         check_framing(scope, headers)
         exchange.origin = self._proxies.origin(scope["client"][0], scope["scheme"], headers)
-        if exchange.origin.trusted and not _ID_HEADERS.isdisjoint(headers):
-            exchange.id = _received_id(headers) or exchange.id
+        if exchange.origin.trusted and not self._ids.headers.isdisjoint(headers):
+            self._ids.read(exchange, headers)
         return headers
 
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
@@ -131,11 +133,3 @@ class FrontDoor:
             await exchange.send_response(busy_response())
         finally:
             self._bodies.release(body)
-
-
-def _received_id(headers: Headers) -> str | None:
-    for name in _ID_HEADERS:
-        value = headers.get(name)
-        if value is not None and (accepted := accept_id(value)):
-            return accepted
-    return None

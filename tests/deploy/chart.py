@@ -60,6 +60,13 @@ FULL = {
         "hosts": [{"host": "loans.example.com"}, {"host": "example.com", "path": "/loans"}],
         "tls": [{"secretName": "loans-tls", "hosts": ["loans.example.com"]}],
     },
+    "httpRoute": {
+        "enabled": True,
+        "annotations": {"example.com/owner": "loans"},
+        "parentRefs": [{"name": "kong", "namespace": "kong", "sectionName": "https"}],
+        "hostnames": ["loans.example.com", "*.example.com"],
+        "path": "/loans/v2",
+    },
     "migrations": {"secretSettings": {"PSQL_ADMIN_PW": {"name": "owner", "key": "password"}}},
     "autoscaling": {"enabled": True},
     "resources": {"limits": {"cpu": 1.5}},
@@ -79,7 +86,8 @@ FULL = {
     "priorityClassName": "high",
 }
 TLS = {"tls": {"secretName": "loaner-tls"}, "metrics": {"serviceMonitor": {"enabled": True}}}
-CASES = {"default": {}, "minimal": MINIMAL, "full": FULL, "tls": TLS}
+REWRITE = {"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "stripPath": "rewrite"}}
+CASES = {"default": {}, "minimal": MINIMAL, "full": FULL, "tls": TLS, "rewrite": REWRITE}
 
 
 def rendered(values: Manifest | None = None, name: str = "loaner") -> list[Manifest]:

@@ -21,6 +21,7 @@ from tests.deploy.chart import (
     CHART,
     FULL,
     MINIMAL,
+    REWRITE,
     TLS,
     helm,
     one,
@@ -70,7 +71,7 @@ def test_helm_lint_passes(values):
 @every_case
 def test_manifests_match_the_kubernetes_schemas(values, version, schemas):
     for manifest in rendered(values):
-        if manifest["kind"] != "ServiceMonitor":  # a custom resource without a schema here
+        if manifest["kind"] not in ("ServiceMonitor", "HTTPRoute"):  # custom resources without a schema here
             kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -144,6 +145,10 @@ def test_two_releases_in_one_namespace_have_distinct_names():
         ({"networkPolicy": {"to": {"redis": {}}}}, "/networkPolicy/to.*redis"),
         ({"networkPolicy": {"from": [{}]}}, "/networkPolicy/from/0"),
         ({"ingress": {"hosts": ["loans.example.com"]}}, "/ingress/hosts/0"),
+        ({"httpRoute": {"path": "loaner"}}, "/httpRoute/path"),
+        ({"httpRoute": {"path": "/loaner/"}}, "/httpRoute/path"),  # no valid X-Forwarded-Prefix
+        ({"httpRoute": {"stripPath": "no"}}, "/httpRoute/stripPath"),
+        ({"httpRoute": {"parentRefs": ["kong"]}}, "/httpRoute/parentRefs/0"),
         ({"gatewayPlugins": [{"nmae": "rate-limiting"}]}, "/gatewayPlugins/0.*nmae"),
         ({"libpq": {"PGPASSWORD": "x"}}, "/libpq.*PGPASSWORD"),
         ({"test": {"settings": {"CLIENT": "x"}}}, "/test/settings.*CLIENT"),
@@ -168,6 +173,7 @@ def test_invalid_value_is_rejected_by_name(values, named):
             r"settings\.API_GATEWAY_URL contains a password",
         ),
         ({"ingress": {"enabled": True}}, r"ingress\.hosts"),
+        ({"httpRoute": {"enabled": True}}, r"httpRoute\.parentRefs"),
     ],
 )
 def test_conflicting_values_are_rejected_by_name(values, named):
@@ -474,6 +480,45 @@ def test_ingress_routes_to_the_service():
     for rule in one(manifests, "Ingress")["spec"]["rules"]:
         service = rule["http"]["paths"][0]["backend"]["service"]
         assert service == {"name": one(manifests, "Service")["metadata"]["name"], "port": {"name": "http"}}
+
+
+@pytest.mark.parametrize("values", [FULL, REWRITE], ids=["kong", "rewrite"])
+def test_http_route_leads_to_the_service(values):
+    manifests = rendered(values)
+    route, service = one(manifests, "HTTPRoute"), one(manifests, "Service")
+    assert route["apiVersion"] == "gateway.networking.k8s.io/v1"
+    assert route["spec"]["parentRefs"] == values["httpRoute"]["parentRefs"]
+    assert route["spec"].get("hostnames") == values["httpRoute"].get("hostnames")
+    (rule,) = route["spec"]["rules"]
+    (port,) = service["spec"]["ports"]
+    assert rule["backendRefs"] == [{"name": service["metadata"]["name"], "port": port["port"]}]
+
+
+def test_http_route_for_kong_strips_the_path_by_an_annotation():
+    route = one(rendered(FULL), "HTTPRoute")
+    assert route["metadata"]["annotations"] == {"example.com/owner": "loans", "konghq.com/strip-path": "true"}
+    assert route["spec"]["rules"][0]["matches"] == [{"path": {"type": "PathPrefix", "value": "/loans/v2"}}]
+    assert "filters" not in route["spec"]["rules"][0]
+
+
+def test_http_route_for_others_strips_the_path_by_a_filter_and_names_it():
+    route = one(rendered(REWRITE), "HTTPRoute")
+    assert "annotations" not in route["metadata"]
+    assert route["spec"]["rules"][0]["filters"] == [
+        {"type": "URLRewrite", "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}},
+        {
+            "type": "RequestHeaderModifier",
+            "requestHeaderModifier": {"set": [{"name": "X-Forwarded-Prefix", "value": "/loaner"}]},
+        },
+    ]
+
+
+@pytest.mark.parametrize("strip_path", ["kong", "rewrite"])
+def test_http_route_at_the_root_strips_nothing(strip_path):
+    values = {"enabled": True, "parentRefs": [{"name": "gateway"}], "path": "/", "stripPath": strip_path}
+    route = one(rendered({"httpRoute": values}), "HTTPRoute")
+    assert "annotations" not in route["metadata"]
+    assert "filters" not in route["spec"]["rules"][0]
 
 
 def egress_ports(manifests, name="loaner"):

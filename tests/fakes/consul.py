@@ -55,6 +55,14 @@ class FakeConsul:
 
     def answer(self, method: str, path: str, headers: dict, body: bytes) -> tuple[int, bytes]:
         """Return status and content of the reply to a request."""
+        if (method, path.partition("?")) == ("GET", ("/v1/health/service/loaner", "?", "passing=true")):
+            healthy = self.resolve("loaner")
+            entries = [
+                {"Service": {"ID": instance, "Service": service["name"]}}
+                for instance, service in self.services.items()
+                if (service["address"], service["port"]) in healthy
+            ]
+            return 200, json.dumps(entries).encode()
         action = path.partition("?")[0].removeprefix("/v1/agent/service")
         if (method, action) == ("PUT", "/register"):
             self.register(json.loads(body))

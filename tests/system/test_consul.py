@@ -9,11 +9,12 @@ import pytest
 
 from service.gateway.consul import CHECK_INTERVAL, CHECK_TIMEOUT
 from tests.fakes.consul import FakeConsul, running
+from tests.fakes.http_server import serving
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
-from tests.support.processes import free_port, reach, started
+from tests.support.processes import free_port, reach, run, started
 from tests.system.test_instance import until
 
 INTERVAL_S, TIMEOUT_S = (float(text.removesuffix("s")) for text in (CHECK_INTERVAL, CHECK_TIMEOUT))
@@ -64,6 +65,25 @@ def test_an_instance_without_postgres_leaves_dns_and_is_back_without_a_new_regis
     assert left_s < INTERVAL_S + TIMEOUT_S + BUSY_MACHINE_S
     assert back_s < INTERVAL_S + TIMEOUT_S + BUSY_MACHINE_S
     report_measurement(f"Consul: out of DNS {left_s:.1f} s after Postgres, and back {back_s:.1f} s after it")
+
+
+def test_the_proxy_gets_a_request_only_once_consul_has_a_healthy_instance(consul, variables):
+    """Kong remembers a missing name for 30 s: asking too early would make an outage."""
+    asked = []
+
+    def answer(method: str, path: str, *_: object) -> tuple[int, bytes]:
+        asked.append((path, bool(consul.resolve("loaner"))))
+        return 200, b""
+
+    with serving(answer) as proxy:
+        place = {**variables, "GATEWAY_PROXY_URL": proxy}
+        status = run("gateway", "status", **place)
+        assert "Consul has no healthy instance of loaner" in status.stdout
+        assert (status.returncode, asked) == (1, [])
+        with started(**place) as (_, read_log):
+            until(lambda: asked, 60, read_log)
+            assert "is not routed to this service" not in read_log()
+    assert asked[0] == ("/loaner/healthcheck", True)
 
 
 def test_a_stopping_instance_is_deregistered_before_it_stops_answering(consul, variables):

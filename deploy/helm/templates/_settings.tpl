@@ -89,4 +89,7 @@ SERVICE_HOST: {{ .Values.settings.SERVICE_NAME }}.service.consul
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is required with ingress.enabled" -}}
 {{- end -}}
+{{- if and .Values.httpRoute.enabled (empty .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs is required with httpRoute.enabled" -}}
+{{- end -}}
 {{- end -}}

@@ -22,14 +22,18 @@ class Exchange:
         receive: Receives the parts of the body, and reports when the client leaves.
         send: Sends the parts of the reply.
         name: The id of the request, for the log and the reply.
+
+    Attributes:
+        id: The id of the request, as the reply states it.
+        label: What lines of the log state: the id, and the trace that a proxy has named.
     """
 
-    __slots__ = ("_send", "id", "origin", "receive", "route", "status")
+    __slots__ = ("_send", "id", "label", "origin", "receive", "route", "status")
 
     def __init__(self, receive: Receive, send: Send, name: str) -> None:
         self.receive = receive
         self._send = send
-        self.id = name
+        self.id = self.label = name
         self.origin: Origin | None = None  # until the request is admitted
         self.route = OTHER
         self.status = 0  # until the reply begins
@@ -74,5 +78,5 @@ class Exchange:
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function whose log lines carry the id of the request."""
         context = copy_context()  # several requests may share the context of an event loop
-        context.run(request_id.set, self.id)
+        context.run(request_id.set, self.label)
         return context.run(function, *arguments)

@@ -3,10 +3,11 @@
 import logging
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
+from service.gateway.identity import CHALLENGE_HEADER, PROOF_HEADER, Identity
 from service.observability import metrics
 from service.observability.multiprocess import CONTENT_TYPE, render_metrics
 from service.tokens.issuer import TokenIssuer
@@ -79,12 +80,13 @@ class AliveReply(BaseModel):
     status: str = Field(json_schema_extra={"example": "ok"})
 
 
-def build_operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint:
+def build_operations_routes(health: Health, issuer: TokenIssuer, identity: Identity) -> APIBlueprint:
     """Build the blueprint `operations`.
 
     Args:
         health: Reports on what the service depends on.
         issuer: Has the signing key whose age is a metric.
+        identity: Proves the identity of this instance.
     """
     routes = APIBlueprint(
         "operations", __name__, abp_tags=[Tag(name="operations", description="Status, probes and metrics")]
@@ -111,8 +113,17 @@ def build_operations_routes(health: Health, issuer: TokenIssuer) -> APIBlueprint
     @routes.get("/healthcheck", summary="Check liveness", responses={200: AliveReply})
     @public
     def healthcheck() -> Response:
-        """Reply if the process is alive. No other server is contacted."""
-        return json_reply({"status": "ok"})
+        """Reply if the process is alive. No other server is contacted.
+
+        With the header `Loaner-Challenge`, the reply proves in `Loaner-Proof` that an instance of this service made it.
+        """
+        reply = json_reply({"status": "ok"})
+        challenge = request.headers.get(CHALLENGE_HEADER)
+        proof = identity.prove(challenge) if challenge else None
+        if proof is not None:
+            reply.headers[PROOF_HEADER] = proof
+            reply.headers["Cache-Control"] = "no-store"
+        return reply
 
     @routes.get("/version", summary="Get the version", responses={200: VersionReply})
     @public

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -32,6 +33,22 @@ FURTHER = {
     "apis": {"name", "upstream_url", "uris"},
 }
 PASSING = {"id", "created_at", "updated_at"}
+
+
+# Plugins that a gateway comes with. Others are not enabled.
+ENABLED_PLUGINS = frozenset((
+    "rate-limiting", "ip-restriction", "cors", "correlation-id", "request-size-limiting", "key-auth", "jwt",
+    "request-transformer", "response-transformer", "prometheus", "oidc",
+    "http-log",
+))  # fmt: skip
+# Configurations of which all fields are known, besides that of rate-limiting, which was recorded.
+CONFIGS = {
+    "ip-restriction": {"message": None, "deny": None, "status": None, "allow": None},
+    "cors": {
+        "origins": None, "methods": ["GET", "HEAD"], "headers": None, "exposed_headers": None, "max_age": None,
+        "credentials": False, "preflight_continue": False,
+    },
+}  # fmt: skip
 
 
 def _recorded(version: str, scenario: str, step: int) -> dict[str, Any]:
@@ -70,7 +87,8 @@ class FakeKong:
         database_up: Whether the gateway reaches its database.
         entities: Entities by kind and name.
         targets: Targets by upstream and address.
-        jwt_keys: Credentials of the plugin `jwt`, by key id.
+        jwt_keys: Credentials of the plugin `jwt`, by key id, which is unique over all consumers.
+        health: The health of targets that a node's checks have found, by address. FakeProxy runs the checks.
         requests: All requests, as (method, path, body).
         headers: The headers of all requests.
         fail: Responses to the next requests, as (status, body, content type), instead of Kong's.
@@ -85,16 +103,18 @@ class FakeKong:
         self.services, self.routes = self.entities["services"], self.entities["routes"]
         self.targets: dict[str, dict[str, dict[str, Any]]] = {}
         self.jwt_keys: dict[str, dict[str, Any]] = {}
+        self.health: dict[str, str] = {}
         self.requests: list[tuple[str, str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.fail: list[tuple[int, bytes, str]] = []
         self.url = ""
         self._defaults = _defaults(version)
+        self._time = count(1)
         self._lock = threading.Lock()
 
     @property
     def writes(self) -> list[tuple[str, str, Any]]:
-        return [request for request in self.requests if request[0] != "GET"]
+        return [r for r in self.requests if r[0] != "GET" and not r[1].endswith("/schemas/plugins/validate")]
 
     @property
     def legacy(self) -> bool:
@@ -119,7 +139,8 @@ class FakeKong:
         if self.legacy:
             return self._apis(method, path, body)
         match path.strip("/").split("/"):
-            case [("services" | "routes" | "upstreams" | "consumers") as kind, name]:
+            case [("services" | "routes" | "upstreams" | "consumers") as kind, key]:
+                name = next((n for n, found in self.entities[kind].items() if found["id"] == key), key)
                 return self._entity(method, kind, name, body)
             case ["services", service, "routes", name] if not self.version.startswith(("1.0", "1.1", "1.2")):
                 if service not in self.services:
@@ -142,15 +163,16 @@ class FakeKong:
             case ["services", service, "plugins"] if service in self.services:
                 return self._plugins(method, self.services[service]["id"], body)
             case ["plugins", key]:
-                return self._entity(method, "plugins", key, body)
+                return self._plugin(method, key, body)
+            case ["schemas", "plugins", "validate"] if method == "POST":
+                return self._plugin_violation(body) or (200, {"message": "schema validation successful"})
+            case ["consumers"] if method == "POST":
+                name = body["username"]
+                if name in self.entities["consumers"]:
+                    return _unique_violation({"username": name})
+                return 201, self._entity("PUT", "consumers", name, body)[1]
             case ["consumers", name, "jwt", *key] if name in self.entities["consumers"]:
-                if method == "POST":
-                    self.jwt_keys[body["key"]] = {**body, "id": str(uuid.uuid4())}
-                    return 201, self.jwt_keys[body["key"]]
-                if method == "DELETE":
-                    self.jwt_keys = {k: v for k, v in self.jwt_keys.items() if v["id"] != key[0]}
-                    return 204, None
-                return self._page(list(self.jwt_keys.values()))
+                return self._jwt(method, self.entities["consumers"][name]["id"], key[0] if key else None, body)
         return NOT_FOUND
 
     def _page(self, data: list[dict[str, Any]]) -> tuple[int, Any]:
@@ -162,6 +184,9 @@ class FakeKong:
             return (200, entities[name]) if name in entities else NOT_FOUND
         if method == "DELETE":
             service = entities.get(name, {}).get("id")
+            if kind == "consumers" and name in entities:  # its credentials go with it
+                owner = {"id": entities[name]["id"]}
+                self.jwt_keys = {k: v for k, v in self.jwt_keys.items() if v["consumer"] != owner}
             if kind == "services" and any(route["service"] == {"id": service} for route in self.routes.values()):
                 message = "an existing 'routes' entity references this 'services' entity"
                 told = {"@referenced_by": "routes"}
@@ -174,13 +199,17 @@ class FakeKong:
         if self.database == "off":
             message = f"cannot create or update '{kind}' entities by 'name' when not using a database"
             return 405, {"name": "operation unsupported", "code": 12, "message": message}
-        kept = entities.get(name, {"id": str(uuid.uuid4()), "created_at": 1})
+        kept = entities.get(name, {"id": str(uuid.uuid4())})
         base = kept if method == "PATCH" else self._defaults[kind]
         problem = self._violation(kind, {**base, **body}, body)
         if problem:
             return problem
-        changed = {**_overlaid(copy.deepcopy(base), body), "id": kept["id"], "created_at": 1, "updated_at": 1}
-        entities[name] = {**changed, "name": name} if kind != "plugins" else changed
+        now = next(self._time)
+        created_at = kept["created_at"] if method == "PATCH" else now  # a PUT resets it
+        changed = {**_overlaid(copy.deepcopy(base), body), "id": kept["id"], "created_at": created_at}
+        if not (kind == "upstreams" or (kind == "consumers" and self.version.startswith("2."))):
+            changed["updated_at"] = now
+        entities[name] = {**changed, "username" if kind == "consumers" else "name": name}
         return 200, entities[name]
 
     def _violation(self, kind: str, entity: dict[str, Any], body: dict[str, Any]) -> tuple[int, Any] | None:
@@ -231,13 +260,15 @@ class FakeKong:
             known = body["target"] in targets
             if known and self.version.startswith("3."):
                 fields = {**owner, "target": body["target"]}
-                return 409, {"fields": fields, "name": "unique constraint violation", "code": 5, "message": "UNIQUE"}
+                return _unique_violation(fields)
             passing = {"id": str(uuid.uuid4()), "created_at": 1.0, "updated_at": 1.0}
             if not self.version.startswith("3."):
                 del passing["updated_at"]
             entity = {**passing, **self._defaults["targets"], **owner, **body}
             targets[body["target"]] = entity
+            self.health.pop(body["target"], None)  # a new target counts as healthy until it is checked
             return (200 if known else 201), entity
+        target = next((t for t, found in targets.items() if found["id"] == target), target)
         if target not in targets or method == "PUT":
             return NOT_FOUND
         if method == "DELETE":
@@ -247,16 +278,19 @@ class FakeKong:
         return 200, targets[target]
 
     def _health(self, target: dict[str, Any]) -> dict[str, Any]:
-        if self.version.startswith("3."):
+        checked = self.health.get(target["target"])
+        if checked is None and self.version.startswith("3."):
             return target  # the recorded gateway had not checked the target yet
+        health = checked or "HEALTHY"
         host, _, port = target["target"].rpartition(":")
         weight = target["weight"]
-        address = {"ip": host, "port": int(port), "health": "HEALTHY", "weight": weight}
+        available = weight if health == "HEALTHY" else 0
+        address = {"ip": host, "port": int(port), "health": health, "weight": weight}
         found = {
             "addresses": [address], "nodeWeight": weight, "port": int(port), "host": host, "dns": "A",
-            "weight": {"total": weight, "unavailable": 0, "available": weight},
+            "weight": {"total": weight, "unavailable": weight - available, "available": available},
         }  # fmt: skip
-        return {**target, "data": found, "health": "HEALTHY"}
+        return {**target, "data": found, "health": health}
 
     def _plugins(self, method: str, service: str, body: Any) -> tuple[int, Any]:
         plugins = self.entities["plugins"]
@@ -264,17 +298,76 @@ class FakeKong:
         if method == "GET":
             return self._page(mine)
         if any(plugin["name"] == body["name"] for plugin in mine):
-            fields = {"consumer": None, "name": body["name"], "route": None, "service": {"id": service}}
-            return 409, {"fields": fields, "name": "unique constraint violation", "code": 5, "message": "UNIQUE"}
-        defaults = copy.deepcopy(self._defaults["plugins"])
-        if body["name"] != "rate-limiting":  # the only plugin whose defaults were recorded
-            defaults["config"] = {}
-        entity = _overlaid(defaults, body)
-        entity |= {"id": str(uuid.uuid4()), "service": {"id": service}, "created_at": 1, "updated_at": 1}
+            return _unique_violation(
+                {"consumer": None, "name": body["name"], "route": None, "service": {"id": service}}
+            )
+        problem = self._plugin_violation(body)
+        if problem:
+            return problem
+        now = next(self._time)
+        entity = _overlaid(self._plugin_defaults(body["name"]), body)
+        entity |= {"id": str(uuid.uuid4()), "service": {"id": service}, "created_at": now, "updated_at": now}
         if not self.version.startswith("3."):
             del entity["updated_at"]
         plugins[entity["id"]] = entity
         return 201, entity
+
+    def _plugin(self, method: str, key: str, body: Any) -> tuple[int, Any]:
+        """Respond as to /plugins/{id}. PATCH merges the configuration, and PUT resets all omitted fields."""
+        plugins = self.entities["plugins"]
+        if method == "DELETE":
+            plugins.pop(key, None)
+            return 204, None
+        if key not in plugins:
+            return NOT_FOUND
+        if method == "GET":
+            return 200, plugins[key]
+        kept = plugins[key]
+        problem = self._plugin_violation({"name": kept["name"], **body})
+        if problem:
+            return problem
+        base = copy.deepcopy(kept) if method == "PATCH" else {**self._plugin_defaults(body["name"]), "service": None}
+        passing = {name: kept[name] for name in PASSING & kept.keys()}
+        plugins[key] = {**_overlaid(base, body), **passing}
+        return 200, plugins[key]
+
+    def _plugin_defaults(self, name: str) -> dict[str, Any]:
+        defaults = copy.deepcopy(self._defaults["plugins"])
+        if name != "rate-limiting":  # the plugin whose defaults were recorded
+            defaults["config"] = copy.deepcopy(CONFIGS.get(name, {}))
+        else:
+            defaults["config"] |= {"minute": None}
+        if name == "ip-restriction" and self.version.startswith("3."):
+            defaults["protocols"] = ["http", "https", "tcp", "tls", "grpc", "grpcs"]
+        return defaults
+
+    def _plugin_violation(self, body: dict[str, Any]) -> tuple[int, Any] | None:
+        name = body["name"]
+        if name not in ENABLED_PLUGINS:
+            reason = f"plugin '{name}' not enabled; add it to the 'plugins' configuration property"
+            return _schema_violation({"name": reason}, f"name: {reason}")
+        if name == "rate-limiting" or name in CONFIGS:
+            for field in (body.get("config") or {}).keys() - self._plugin_defaults(name)["config"].keys():
+                return _schema_violation({"config": {field: "unknown field"}}, f"config.{field}: unknown field")
+        return None
+
+    def _jwt(self, method: str, consumer: str, key: str | None, body: Any) -> tuple[int, Any]:
+        """Respond as to /consumers/{name}/jwt. A key is unique over all consumers; PUT by key is an upsert."""
+        owner = {"id": consumer}
+        if method == "GET" and key is None:
+            return self._page([entity for entity in self.jwt_keys.values() if entity["consumer"] == owner])
+        if method == "POST":
+            if body["key"] in self.jwt_keys:
+                return _unique_violation({"key": body["key"]})
+            key = body["key"]
+        known = next((k for k, v in self.jwt_keys.items() if v["id"] == key), key)
+        if method == "DELETE":
+            self.jwt_keys.pop(known, None)
+            return 204, None
+        kept = self.jwt_keys.get(known, {"id": str(uuid.uuid4())})
+        defaults = {"algorithm": "HS256", "rsa_public_key": None, "secret": None, "tags": None, "key": known}
+        self.jwt_keys[known] = {**defaults, "created_at": next(self._time), **body, "consumer": owner, "id": kept["id"]}
+        return (201 if method == "POST" else 200), self.jwt_keys[known]
 
     def _apis(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         apis = self.entities["apis"]
@@ -298,6 +391,8 @@ class FakeKong:
                 return 409, {"name": f"already exists with value '{body['name']}'"}
             apis[body["name"]] = self._api({"id": str(uuid.uuid4()), "created_at": 1, **self._defaults["apis"]}, body)
             return 201, apis[body["name"]]
+        if (method, path) == ("GET", "/apis"):
+            return 200, {"data": list(apis.values()), "total": len(apis)}
         name = path.removeprefix("/apis/")
         if not path.startswith("/apis/") or (name not in apis and method != "PUT"):
             return NOT_FOUND
@@ -320,6 +415,10 @@ def _overlaid(base: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
         inner = isinstance(value, dict) and isinstance(base.get(name), dict) and name != "service"
         base[name] = _overlaid(base[name], value) if inner else value
     return base
+
+
+def _unique_violation(fields: dict[str, Any]) -> tuple[int, Any]:
+    return 409, {"fields": fields, "name": "unique constraint violation", "code": 5, "message": "UNIQUE"}
 
 
 def _schema_violation(fields: dict[str, Any], told: str) -> tuple[int, Any]:

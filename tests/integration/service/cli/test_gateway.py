@@ -5,7 +5,9 @@ import signal
 import time
 
 import pytest
+import yaml
 
+from tests.fakes.kong.declarative import load
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
@@ -64,6 +66,7 @@ def test_a_service_of_another_owner_is_adopted_only_with_the_option(kong):
         ("plugins: [{name: a}, {name: a}]", "a is declared twice"),
         ("[]", "file: "),
         ("plugins: [{name: 'A b'}]", "plugins.0.name: "),
+        ("plugins: [{name: a, config: {since: 2026-01-01}}]", "plugins.0.config.since"),
     ],
 )
 def test_errors_in_the_plugins_file_are_named(kong, tmp_path, content, message):
@@ -98,6 +101,35 @@ def test_credentials_for_the_admin_api_are_sent_and_never_shown(kong):
     assert "answered 401: No API key found" in done.stderr
     assert "secret" not in done.stderr + done.stdout
     assert (kong.headers[0]["Kong-Admin-Token"], kong.headers[0]["X-Key"]) == ("t0ken-secret", "k3y-secret")
+
+
+def test_a_gateway_without_a_database_gets_the_declaration_as_a_file(kong, tmp_path):
+    (tmp_path / "plugins.yaml").write_text(PLUGINS)
+    place = {"API_GATEWAY_URL": kong.url, "GATEWAY_PLUGINS": str(tmp_path / "plugins.yaml")}
+    kong.database = "off"
+    start = run(**place)
+    assert start.returncode == 1
+    assert "load the output of `python service.py gateway export` into it" in start.stderr
+    assert "set SERVICE_DISCOVERY=none" in start.stderr
+    exported = run("gateway", "export", **{**place, "API_GATEWAY_URL": "http://127.0.0.1:9"})
+    kong.database = "postgres"
+    load(kong, yaml.safe_load(exported.stdout))
+    status = run("gateway", "status", **place, SERVICE_DISCOVERY="none")
+    assert status.returncode == 0, status.stdout + status.stderr
+    assert status.stdout.startswith(f"gateway   {kong.url}, Kong 3.9.3 without a database\ndeclared  up to date\n")
+    kong.routes["loaner"]["paths"] = ["/elsewhere"]
+    status = run("gateway", "status", **place, SERVICE_DISCOVERY="none")
+    assert (status.returncode, "~ route loaner\n" in status.stdout) == (1, True)
+    assert kong.writes == []
+
+
+def test_the_file_for_deck_needs_targets_for_an_upstream():
+    done = run("gateway", "export", "--for", "deck", SERVICE_DISCOVERY="upstream")
+    assert (done.returncode, "--target HOST:PORT" in done.stderr) == (1, True)
+    done = run("gateway", "export", "--for", "deck", "--target", "10.0.0.1:5555", SERVICE_DISCOVERY="upstream")
+    document = yaml.safe_load(done.stdout)
+    assert document["_info"] == {"select_tags": ["managed-by:loaner"]}
+    assert [target["target"] for target in document["upstreams"][0]["targets"]] == ["10.0.0.1:5555"]
 
 
 def test_a_missing_ca_file_is_named(kong):

@@ -87,10 +87,23 @@ def test_failed_attempts_count_for_the_client_behind_the_proxy(served):
 def test_the_request_id_of_the_gateway_is_logged_and_returned(served, header, caplog):
     client = build_app(served).test_client()
     with caplog.at_level(logging.INFO):
-        reply = client.get("/1/2020-01-31?secret=x", headers={header: "7dd8722b-5604#3"})
+        reply = client.get("/1/2020-01-31?secret=x", headers={header: "7dd8722b-5604#3"}, buffered=True)
     assert reply.headers["X-Request-ID"] == "7dd8722b-5604#3"
     assert re.search(r"127\.0\.0\.1 GET /1/2020-01-31 401 \d+\.\d ms", caplog.text)
     assert "secret" not in caplog.text
+
+
+def test_the_declared_plugins_say_which_header_has_the_request_id(served, tmp_path):
+    path = tmp_path / "plugins.yaml"
+    settings = with_changes(served, gateway_plugins=str(path))
+    sent = {"X-Request-ID": "other", "X-Trail": "trail"}
+
+    def id_with(text: str) -> str:
+        path.write_text(text)
+        return build_app(settings).test_client().get("/version", headers=sent).headers["X-Request-ID"]
+
+    assert id_with("plugins: [{name: correlation-id, config: {header_name: X-Trail}}]") == "trail"
+    assert id_with("plugins: [") == "other"  # a file that breaks later does not stop a replacement worker
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\tb", "é", '"'])

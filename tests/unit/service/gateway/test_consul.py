@@ -81,6 +81,18 @@ def test_the_agent_lists_its_instances():
     assert {request[:2] for request in requests} == {("GET", "/v1/agent/services")}
 
 
+@pytest.mark.parametrize(("entries", "expected"), [([], False), ([{"Service": {"ID": INSTANCE}}], True)])
+def test_the_catalog_says_whether_a_service_has_healthy_instances(entries, expected):
+    with agent_answering(200, json.dumps(entries).encode()) as (agent, requests):
+        assert agent.has_healthy("loaner") is expected
+    assert [request[:2] for request in requests] == [("GET", "/v1/health/service/loaner?passing=true")]
+
+
+def test_a_catalog_without_an_array_is_an_error():
+    with agent_answering(200, b"{}") as (agent, _), pytest.raises(ConsulUnavailable, match="no JSON array"):
+        agent.has_healthy("loaner")
+
+
 def test_an_instance_is_deregistered_by_its_id():
     with agent_answering(200) as (agent, requests):
         agent.deregister(INSTANCE)

@@ -1,10 +1,15 @@
 """The fake gateway returns the statuses and bodies of recorded gateways."""
 
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from tests.fakes.kong.fake_kong import FakeKong
+from tests.fakes.kong.fake_kong import FakeKong, running
+from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.fakes.kong.recorded import recording
 
 # Fields that differ between runs, and references to other entities.
@@ -67,6 +72,118 @@ def replay(kong: FakeKong, name: str) -> int:
                 recorded_ids[expected["json"]["name"]] = expected["json"]["id"]
             compared += 1
     return compared
+
+
+def translated(value: Any, ids: dict[str, str]) -> Any:
+    """Return a recorded path or body with the fake's ids instead of the recorded ones."""
+    text = json.dumps(value)
+    for recorded_id, own_id in ids.items():
+        text = text.replace(recorded_id, own_id)
+    return json.loads(text)
+
+
+def ids_of(recorded: Any, own: Any) -> dict[str, str]:
+    """Return the fake's ids by recorded ids, from two responses of the same form."""
+    if isinstance(recorded, dict) and isinstance(own, dict):
+        found = {recorded["id"]: own["id"]} if "id" in recorded and "id" in own else {}
+        for name in recorded.keys() & own.keys():
+            found |= ids_of(recorded[name], own[name])
+        return found
+    return {}
+
+
+@pytest.mark.parametrize("version", ["3.9.3", "2.8.5"])
+def test_responses_at_the_edges_equal_the_recorded_ones(version, report_measurement):
+    """The gateway's calls and its health checks are replayed too, against services that answer as the recorded ones."""
+    compared = 0
+    for scenario, steps in recording(f"kong-{version}-edges").items():
+        with strangers() as (ports, answer_with), running(FakeKong(version)) as kong, FakeProxy(kong) as proxy:
+            ids: dict[str, str] = {}
+            on_ports = {"18561": str(ports[0]), "18562": str(ports[1])}
+            for step in steps:
+                note = step.get("note", "")
+                if "killed" in note:
+                    answer_with("second", None)
+                elif "401" in note:
+                    answer_with("second", 401)
+                elif "302" in note:
+                    answer_with("second", 302)
+                if "request" not in step:
+                    continue
+                request, expected = step["request"], step["response"]
+                path = translated(request["path"], ids | on_ports)
+                body = translated(request.get("json"), ids | on_ports)
+                if step["to"] == "proxy":
+                    status, members = proxy.call(request["method"], path)
+                else:
+                    proxy.check_health(times=3)
+                    status, members = kong.answer(request["method"], path, body)
+                assert status == expected["status"], (scenario, request, members)
+                if status >= 400:
+                    assert comparable(members).get("message") == comparable(expected["json"]).get("message")
+                elif "/health" in path and "/upstreams" in path:
+                    own = {t["target"]: t["health"] for t in members["data"]}
+                    wanted = translated({t["target"]: t["health"] for t in expected["json"]["data"]}, on_ports)
+                    assert own == wanted, (scenario, step)
+                elif step["to"] == "proxy":
+                    assert members == expected["json"], (scenario, step)
+                elif expected.get("json") is not None and "data" not in expected["json"]:
+                    assert equal_but_ports(members, expected["json"]), (scenario, request, members)
+                    ids |= ids_of(expected["json"], members)
+                compared += 1
+    assert compared > 60
+    report_measurement(f"kong-{version}-edges: {compared} responses equal the recorded ones")
+
+
+def equal_but_ports(own: Any, recorded: Any) -> bool:
+    own, recorded = comparable(own), comparable(recorded)
+    for members in (own, recorded):
+        for name in ("port", "target"):
+            members.pop(name, None)
+        members.pop("consumer", None)
+    return own == recorded
+
+
+@contextmanager
+def strangers():
+    """Serve two services on free ports, `first` and `second`, which return their name and the path of a request.
+
+    Yields:
+        Their ports, and a function that sets the status of one. None refuses connections.
+    """
+    statuses: dict[str, int | None] = {"first": 200, "second": 200}
+    servers = []
+
+    def handler(name: str) -> type[BaseHTTPRequestHandler]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status = statuses[name]
+                if status is None:
+                    self.close_connection = True
+                    return
+                content = json.dumps({"answered_by": name, "path": self.path}).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        return Handler
+
+    for name in statuses:
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler(name))
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        servers.append((server, thread))
+    try:
+        yield [server.server_port for server, _ in servers], statuses.__setitem__
+    finally:
+        for server, thread in servers:
+            server.shutdown()
+            thread.join()
+            server.server_close()
 
 
 @pytest.mark.parametrize(

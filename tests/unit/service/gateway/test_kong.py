@@ -92,7 +92,7 @@ def test_only_changed_paths_are_written(any_kong):
     written = any_kong.writes[before:]
     assert {method for method, _, _ in written} == {"PATCH"}
     declaration_tags = [] if any_kong.legacy or any_kong.version == "1.0.4" else [{"tags"}]
-    assert [set(entity) for _, _, entity in written] == [*declaration_tags, {"uris"} if any_kong.legacy else {"paths"}]
+    assert [set(entity) for _, _, entity in written] == [{"uris"} if any_kong.legacy else {"paths"}, *declaration_tags]
 
 
 def test_an_entity_of_another_owner_is_rejected_and_its_owner_named(any_kong):
@@ -207,7 +207,7 @@ def test_a_dry_run_returns_changes_and_writes_nothing(any_kong):
     register(any_kong)
     before = len(any_kong.writes)
     changes = KongGatewayRegistrator(any_kong.url, 5).reconcile(definition(paths=("/x",)), dry_run=True)
-    assert "['/loaner'] -> ['/x']" in str(changes[-1])
+    assert "['/loaner'] -> ['/x']" in str(changes[0])
     assert any_kong.writes[before:] == []
 
 
@@ -242,17 +242,16 @@ def test_targets_are_added_to_and_removed_from_an_upstream(version):
         assert upstream["healthchecks"]["active"]["timeout"] == 1  # not declared
         assert kong.services["loaner"]["host"] == "loaner.upstream"
         for target in ("10.0.0.1:5555", "[::1]:5555"):
-            assert registrator.add_target(declared, target)
+            assert registrator.add_target(declared, target, "i1")
             before = len(kong.writes)
-            assert registrator.add_target(declared, target) == []
+            assert not registrator.add_target(declared, target, "i1")
             assert kong.writes[before:] == []
-        kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] = 0
-        assert registrator.add_target(declared, "10.0.0.1:5555")
-        assert kong.targets["loaner.upstream"]["10.0.0.1:5555"]["weight"] == 100
         health = "unknown health" if version == "3.9.3" else "HEALTHY"
-        assert registrator.targets(declared) == [f"10.0.0.1:5555 {health}", f"[::1]:5555 {health}"]
-        registrator.remove_target(declared, "10.0.0.1:5555")
-        registrator.remove_target(declared, "10.0.0.1:5555")  # gone already
+        shown = [f"10.0.0.1:5555 {health}, instance i1", f"[::1]:5555 {health}, instance i1"]
+        assert list(map(str, registrator.targets(declared))) == shown
+        first = registrator.targets(declared)[0]
+        registrator.remove_target(declared, first)
+        registrator.remove_target(declared, first)  # gone already
         assert list(kong.targets["loaner.upstream"]) == ["[::1]:5555"]
         registrator.unregister(declared)
         assert not kong.entities["upstreams"]
@@ -271,11 +270,11 @@ def test_plugins_are_created_changed_and_removed_as_declared(version):
         assert limit["config"]["hide_client_headers"] is False  # not declared
         stricter = Plugin("rate-limiting", {"config": {"minute": 60, "policy": "local"}})
         assert reconcile(kong, definition(plugins=[stricter])) == [
-            "change service loaner", "change plugin rate-limiting", "remove plugin correlation-id",
+            "change plugin rate-limiting", "remove plugin correlation-id", "change declaration of service loaner",
         ]  # fmt: skip
         [limit] = kong.entities["plugins"].values()
         assert (limit["config"]["minute"], limit["config"]["hide_client_headers"]) == (60, False)
-        assert reconcile(kong, definition()) == ["change service loaner"]  # undeclared plugins are kept
+        assert reconcile(kong, definition()) == ["change declaration of service loaner"]  # undeclared plugins are kept
         limit["tags"] = None
         with pytest.raises(RegistrationException, match="plugin rate-limiting belongs to another owner"):
             reconcile(kong, definition(plugins=[LIMIT]))
@@ -292,7 +291,7 @@ def test_public_keys_are_registered_for_the_jwt_plugin(kong):
     assert reconcile(kong, declared) == []
     replaced = {"loaner-2": ("ES256", "PEM 3")}
     assert reconcile(kong, replace(declared, jwt_keys=replaced)) == [
-        "create jwt key loaner-2",
+        "change jwt key loaner-2",
         "remove jwt key loaner-1",
     ]
     assert {k: v["rsa_public_key"] for k, v in kong.jwt_keys.items()} == {"loaner-2": "PEM 3"}
@@ -380,7 +379,7 @@ def test_an_entity_removed_between_reading_and_writing_is_created_again(kong):
     original = kong.answer
 
     def answer(method, path, body):
-        if method == "PATCH":
+        if (method, path) == ("PATCH", "/routes/loaner"):
             kong.routes.pop("loaner", None)
         return original(method, path, body)
 
@@ -414,6 +413,30 @@ def test_a_gateway_with_a_private_authority_needs_its_file(certificate):
             register(kong)
         KongGatewayRegistrator(kong.url, 5, Access(ca_file=str(certificate))).reconcile(definition())
         assert "loaner" in kong.routes
+
+
+NGINX_400 = b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head></html>"
+
+
+@pytest.mark.parametrize("page", [NGINX_400, b"Client sent an HTTP request to an HTTPS server.\n"])
+def test_a_plain_request_to_a_port_with_tls_is_named(kong, page):
+    kong.fail = [(400, page, "text/html")]
+    with pytest.raises(RegistrationException, match="the port uses TLS; the URL must begin with https://"):
+        register(kong)
+    assert len(kong.requests) == 1
+
+
+def test_a_port_with_tls_that_ends_plain_connections_is_named(certificate):
+    with running(FakeKong(), certificate=certificate) as kong:
+        kong.url = kong.url.replace("https:", "http:")
+        with pytest.raises(RegistrationException, match="if the port uses TLS, the URL must begin with https://"):
+            register(kong, timeout_s=1)
+
+
+def test_a_port_without_tls_is_named(kong):
+    kong.url = kong.url.replace("http:", "https:")
+    with pytest.raises(RegistrationException, match="the port does not use TLS; the URL must begin with http://"):
+        register(kong)
 
 
 def test_a_workspace_prefixes_every_path_except_the_root(kong):
@@ -486,7 +509,7 @@ def join(number):
     os.read(barrier, 1)  # ends when every process has closed the other side
     registrator = KongGatewayRegistrator(url)
     registrator.reconcile(declared)
-    registrator.add_target(declared, f"10.0.0.{number}:5555")
+    registrator.add_target(declared, f"10.0.0.{number}:5555", str(number))
 
 children = []
 for number in range(16):

@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
+import re
 from types import SimpleNamespace
+
+import pytest
 
 from service.observability.logging import request_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyLimits, BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.forwarding import TrustedProxies
+from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 
 NO_BALANCES = SimpleNamespace(match=lambda *_: None)
 
 
-def request(application, path="/a", headers=(), host=b"a"):
+def request(application, path="/a", headers=(), host=b"a", client="127.0.0.1", id_header=None):
     """Send a request through a front door, and return the messages of the reply."""
     pools = [BoundedPool(name, 1, 0) for name in ("general", "tokens", "probes")]
     door = FrontDoor(
@@ -25,11 +29,12 @@ def request(application, path="/a", headers=(), host=b"a"):
         BodyReader(BodyLimits(10, 10, 1, 1)),
         Pools(*pools),
         RequestLog(),
+        ReceivedIds(id_header),
     )
     scope = {
         "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http", "path": path,
         "raw_path": path.encode(), "query_string": b"secret=x", "headers": [(b"host", host), *headers],
-        "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2),
+        "client": (client, 1), "server": ("127.0.0.1", 2),
     }  # fmt: skip
     sent = []
 
@@ -90,3 +95,69 @@ def test_log_lines_of_a_streamed_reply_have_its_request_id(caplog):
     assert {(b"x-request-id", b"7dd8#3"), (b"x-other", b"1")} <= set(head["headers"])
     assert "[7dd8#3] 127.0.0.1 GET /a 200 " in caplog.text
     assert "secret" not in caplog.text
+
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACEPARENT = (b"traceparent", f"00-{TRACE}-00f067aa0ba902b7-01".encode())
+
+
+def ids_of(application, caplog, headers, **options):
+    """Return the id in the reply, and what the access line has in brackets."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        [head, _] = request(application, headers=headers, **options)
+    bracket = re.search(r" service\.access \[([^]]+)\] \S+ GET /a 200 ", caplog.text)
+    return dict(head["headers"])[b"x-request-id"].decode(), bracket[1]
+
+
+def answer(environ, start_response):
+    logging.getLogger("app").warning("in %s", request_id.get())
+    start_response("200 OK", [])
+    return [b""]
+
+
+SENT = [
+    (b"kong-request-id", b"kong"), (b"x-kong-request-id", b"x-kong"), (b"x-request-id", b"x"), (b"x-trail", b"trail"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("id_header", "sent", "expected"),
+    [
+        ("X-Trail", SENT, "trail"),
+        (None, SENT, "x"),
+        (None, SENT[:2], "x-kong"),
+        (None, SENT[:1], "kong"),
+        ("Kong-Request-ID", SENT, "kong"),
+        ("X-Trail", SENT[:3], "x"),
+        ("X-Trail", [*SENT[:3], (b"x-trail", b"not an id")], "x"),
+    ],
+)
+def test_the_header_of_the_operator_names_the_request(caplog, id_header, sent, expected):
+    assert ids_of(answer, caplog, sent, id_header=id_header) == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        TRACEPARENT,
+        (b"b3", f"{TRACE}-e457b5a2e4d86bd1-1".encode()),
+        (b"x-b3-traceid", TRACE.encode()),
+    ],
+)
+def test_every_line_of_a_request_has_its_trace(caplog, header):
+    label = f"mine trace_id={TRACE}"
+    assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == ("mine", label)
+    assert f"in {label}" in caplog.text
+
+
+def test_a_trace_does_not_replace_the_generated_id(caplog):
+    id_, label = ids_of(answer, caplog, [TRACEPARENT])
+    assert re.fullmatch("[0-9a-f]{32}", id_)
+    assert label == f"{id_} trace_id={TRACE}"
+
+
+def test_ids_and_traces_of_untrusted_peers_are_ignored(caplog):
+    id_, label = ids_of(answer, caplog, [*SENT, TRACEPARENT], client="10.0.0.1", id_header="X-Trail")
+    assert re.fullmatch("[0-9a-f]{32}", id_)
+    assert label == id_

@@ -1,0 +1,34 @@
+"""The trace that a request belongs to, as a trusted proxy propagates it.
+
+Sources: W3C Trace Context, section 3.2, and openzipkin/b3-propagation.
+"""
+
+import re
+from collections.abc import Mapping
+
+TRACEPARENT, B3, B3_TRACE_ID = b"traceparent", b"b3", b"x-b3-traceid"
+TRACE_HEADERS = (TRACEPARENT, B3, B3_TRACE_ID)
+
+# Later versions may append fields. Version ff and ids of zeros are invalid.
+_TRACEPARENT = re.compile(
+    rb"(?!ff)(?:00-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    rb"|(?!00)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?)"
+)
+_B3_TRACE_ID = re.compile(rb"([0-9a-f]{16}(?:[0-9a-f]{16})?)")
+# The whole header may also be a sampling decision alone, such as "0", which names no trace.
+_B3 = re.compile(rb"([0-9a-f]{16}(?:[0-9a-f]{16})?)-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?")
+
+
+def trace_id(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the id of the trace in the headers of a request, or None without a valid one.
+
+    Args:
+        headers: The headers by lower-case name. `traceparent` is preferred to B3, and its single header to the others.
+    """
+    for pattern, name in ((_TRACEPARENT, TRACEPARENT), (_B3, B3), (_B3_TRACE_ID, B3_TRACE_ID)):
+        match = pattern.fullmatch(headers.get(name, b""))
+        if match is not None:
+            found: str = next(filter(None, match.groups())).decode()
+            if found.strip("0"):
+                return found
+    return None
