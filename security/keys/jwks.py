@@ -142,7 +142,7 @@ class JwksKeys:
             self._fetched_at = self._now()
         except FetchFailed as err:
             self.failed_fetches += 1
-            log.warning("fetching the keys failed, keeping %d earlier keys: %s", len(self._keys), err)
+            log.warning("fetching the keys failed, keeping the earlier ones (%d): %s", len(self._keys), err)
         finally:
             with self._lock:
                 self._attempted_at = self._now()
@@ -172,7 +172,7 @@ class JwksKeys:
                 log.warning("skipping an unusable key of the JWK set: %s", reason)
         self._unusable = frozenset(unusable)
         if not keys:
-            raise FetchFailed(f"none of the {len(members)} keys of the JWK set can verify tokens")
+            raise FetchFailed("no key of the JWK set can verify tokens")
         return tuple(keys)
 
     def _replace(self, keys: tuple[VerificationKey, ...]) -> None:

@@ -16,6 +16,7 @@ from service.observability.logging import write_lines
 from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration
 from service.observability.request_id import next_id
 from service.observability.request_line import MAX_PATH, Request, format_request
+from service.plural import counted
 
 INTERVAL_S = 0.1
 LINES_PER_WRITE = 200  # writing lets requests continue, which wait while lines are formatted
@@ -33,7 +34,7 @@ class RequestLog:
 
     def __init__(self) -> None:
         # Building a plain tuple takes a third of the time that a named one takes.
-        self._uncounted: deque[tuple[float, str, str, str, str, int, float, str]] = deque()
+        self._uncounted: deque[tuple[float, str, str, str, str, int, float, str, str, str, str]] = deque()
         self._unwritten: list[Request] = []
         self._limit = 0
         self._on_full = self.flush
@@ -59,6 +60,9 @@ class RequestLog:
         status: int,
         duration_s: float,
         request_id: str,
+        trace_id: str = "",
+        caller: str = "",
+        rejection: str = "",
     ) -> None:
         """Record a request that has been answered.
 
@@ -69,7 +73,10 @@ class RequestLog:
             route: The path pattern; None if no route matches.
             status: The status of the reply.
             duration_s: Seconds until the reply was ready.
-            request_id: The id of the request, and its trace if known, in characters that are safe in a log line.
+            request_id: The id of the request, in characters that are safe in a log line.
+            trace_id: The id of its trace, likewise; empty without one.
+            caller: The user or client of the token; empty if unknown.
+            rejection: Why the token was rejected; empty if it was not.
         """
         if len(path) > MAX_PATH:
             path = path.lstrip("/")[:MAX_PATH]
@@ -83,6 +90,9 @@ class RequestLog:
                 status,
                 duration_s,
                 request_id,
+                trace_id,
+                caller,
+                rejection,
             )
         )
         if len(self._uncounted) > self._limit:
@@ -98,7 +108,7 @@ class RequestLog:
             for start in range(0, len(requests), LINES_PER_WRITE):
                 self._write(requests[start : start + LINES_PER_WRITE])
         if lost:
-            log.warning("standard error was blocked: %d lines of the request log are lost", lost)
+            log.warning("standard error was blocked: lost %s of the request log", counted(lost, "line"))
 
     def _count(self) -> None:
         """Count the recorded requests, which then wait to be written."""

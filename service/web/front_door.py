@@ -100,7 +100,7 @@ class FrontDoor:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
                 address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-                perf_counter() - started, exchange.label,
+                perf_counter() - started, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
             )  # fmt: skip
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
@@ -114,6 +114,7 @@ class FrontDoor:
 
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route
+        exchange.caller = question.caller
         snapshot = self._balances.get_cached(question.loan_id)
         if snapshot is None:
             snapshot = await self._general.run(exchange.call, self._balances.get, question.loan_id)

@@ -24,5 +24,4 @@ class ReceivedIds:
         """Name a request after the headers of a trusted proxy. Without a valid id, it keeps the one that it has."""
         received = (accept_id(headers[name]) for name in self._id_headers if name in headers)
         exchange.id = next(filter(None, received), exchange.id)
-        trace = trace_id(headers)
-        exchange.label = exchange.id if trace is None else f"{exchange.id} trace_id={trace}"
+        exchange.trace_id = trace_id(headers) or ""

@@ -12,8 +12,8 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from service.observability.logging import request_id
 from service.observability.metrics import OTHER
+from service.observability.request_marks import RequestMarks, current_request
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.exchange import Exchange, ReplyHeaders
 from service.web.door.forwarding import Origin
@@ -62,11 +62,11 @@ def build_environ(scope: Scope, headers: Headers, origin: Origin, body: bytes) -
 class _Call:
     """A call of the application. Its methods run in threads, one at a time, in the context of the request."""
 
-    def __init__(self, application: Application, environ: Environ, label: str) -> None:
+    def __init__(self, application: Application, environ: Environ, marks: RequestMarks) -> None:
         self._application = application
         self._environ = environ
         self._context = copy_context()
-        self._context.run(request_id.set, label)
+        self._context.run(current_request.set, marks)
         self.route = OTHER
         self.status = 500
         self.headers: ReplyHeaders = []
@@ -131,7 +131,7 @@ class WsgiBridge:
             ReaderLeft: If the client leaves before the reply ends.
             Exception: Any error of the application.
         """
-        call = _Call(self._application, environ, exchange.label)
+        call = _Call(self._application, environ, exchange)
         try:
             first, is_whole = call.start() if pool is None else await pool.run(call.start)
         finally:

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.observability.logging import request_id
 from service.observability.request_log import RequestLog
+from service.observability.request_marks import current_request
 from service.web.door.body import BodyLimits, BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.forwarding import TrustedProxies
@@ -86,8 +86,8 @@ def test_log_lines_of_a_streamed_reply_have_its_request_id(caplog):
 
     def stream(environ, start_response):
         start_response("200 OK", [("X-Other", "1")])
-        ids.append(request_id.get())
-        return (ids.append(request_id.get()) or b"a" for _ in range(2))
+        ids.append(current_request.get().id)
+        return (ids.append(current_request.get().id) or b"a" for _ in range(2))
 
     with caplog.at_level(logging.INFO):
         head, *_ = request(stream, headers=[(b"kong-request-id", b"7dd8#3"), (b"x-request-id", b"not one")])
@@ -111,7 +111,8 @@ def ids_of(application, caplog, headers, **options):
 
 
 def answer(environ, start_response):
-    logging.getLogger("app").warning("in %s", request_id.get())
+    request = current_request.get()
+    logging.getLogger("app").warning("in %s of %s", request.id, request.trace_id)
     start_response("200 OK", [])
     return [b""]
 
@@ -146,9 +147,9 @@ def test_the_header_of_the_operator_names_the_request(caplog, id_header, sent, e
     ],
 )
 def test_every_line_of_a_request_has_its_trace(caplog, header):
-    label = f"mine trace_id={TRACE}"
-    assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == ("mine", label)
-    assert f"in {label}" in caplog.text
+    expected = ("mine", f"mine trace_id={TRACE}")
+    assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == expected
+    assert f"in mine of {TRACE}" in caplog.text
 
 
 def test_a_trace_does_not_replace_the_generated_id(caplog):
