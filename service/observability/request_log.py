@@ -13,7 +13,7 @@ from threading import Lock, Thread
 
 from service.observability import batches
 from service.observability.logging import write_lines
-from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration
+from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration, requests_in_progress
 from service.observability.request_id import next_id
 from service.observability.request_line import MAX_PATH, Request, format_request
 from service.plural import counted
@@ -28,7 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """The request log of one process. Until it is started, each request is counted and written immediately."""
+    """The request log of one process. Until it is started, each request is counted and written immediately.
+
+    Attributes:
+        in_progress: The number of requests that have not been answered. Its owner keeps it, in one thread.
+    """
 
     next_id = staticmethod(next_id)
 
@@ -36,6 +40,7 @@ class RequestLog:
         # Building a plain tuple takes a third of the time that a named one takes.
         self._uncounted: deque[tuple[float, str, str, str, str, int, float, str, str, str, str]] = deque()
         self._unwritten: list[Request] = []
+        self.in_progress = 0
         self._limit = 0
         self._on_full = self.flush
         self._lost = 0
@@ -120,6 +125,7 @@ class RequestLog:
                 durations[request.route, request.method, request.status].append(request.duration_s)
             for labels, amounts in durations.items():
                 request_duration.add(labels, amounts)
+            requests_in_progress.set(self.in_progress)
             excess = len(self._unwritten) - MAX_UNWRITTEN
             if excess > 0:
                 del self._unwritten[:excess]

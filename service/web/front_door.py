@@ -80,6 +80,7 @@ class FrontDoor:
         """Answer a request (ASGI 3.0)."""
         started = perf_counter()
         exchange = Exchange(receive, send, self._requests.next_id())
+        self._requests.in_progress += 1
         try:
             headers = self._admit(exchange, scope)
             question = self._balances.match(scope, headers)
@@ -97,6 +98,7 @@ class FrontDoor:
                 exchange.call(log.exception, "a reply failed midway")
             # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
         finally:
+            self._requests.in_progress -= 1
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
                 address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
