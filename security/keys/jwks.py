@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from security.errors import KeyException, SecurityException
@@ -130,7 +132,8 @@ class JwksKeys:
                     return
                 done = threading.Event()
                 self._pending = done, time.monotonic() + self._timeout_s
-                threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
+                fetch = partial(copy_context().run, self._fetch, done)  # belongs to the trace of the request
+                threading.Thread(target=fetch, name="jwks", daemon=True).start()
             assert self._pending is not None
             done, deadline = self._pending
         if wait and (starts or not self._keys):

@@ -1,13 +1,12 @@
 """One request, and what has been replied to it."""
 
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
 from typing import Any
 
 from flask import Response
 
 from service.observability.metrics import OTHER
-from service.observability.request_marks import RequestMarks, current_request
+from service.observability.request_marks import RequestMarks, request_context
 from service.web.door.forwarding import Origin
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -73,6 +72,4 @@ class Exchange(RequestMarks):
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function whose log lines carry the id of the request."""
-        context = copy_context()  # several requests may share the context of an event loop
-        context.run(current_request.set, self)
-        return context.run(function, *arguments)
+        return request_context(self).run(function, *arguments)

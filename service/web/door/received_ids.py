@@ -3,7 +3,7 @@
 from collections.abc import Set
 
 from service.observability.request_id import ID_HEADERS, accept_id
-from service.observability.trace_id import TRACE_HEADERS, trace_id
+from service.observability.trace_id import TRACE_HEADERS, outgoing_headers, trace_id
 from service.web.door.exchange import Exchange
 from service.web.door.framing import Headers
 
@@ -25,3 +25,4 @@ class ReceivedIds:
         received = (accept_id(headers[name]) for name in self._id_headers if name in headers)
         exchange.id = next(filter(None, received), exchange.id)
         exchange.trace_id = trace_id(headers) or ""
+        exchange.trace_headers = outgoing_headers(headers)

@@ -7,13 +7,12 @@ reader holds none.
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
-from contextvars import copy_context
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from service.observability.metrics import OTHER
-from service.observability.request_marks import RequestMarks, current_request
+from service.observability.request_marks import RequestMarks, request_context
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.exchange import Exchange, ReplyHeaders
 from service.web.door.forwarding import Origin
@@ -65,8 +64,7 @@ class _Call:
     def __init__(self, application: Application, environ: Environ, marks: RequestMarks) -> None:
         self._application = application
         self._environ = environ
-        self._context = copy_context()
-        self._context.run(current_request.set, marks)
+        self._context = request_context(marks)
         self.route = OTHER
         self.status = 500
         self.headers: ReplyHeaders = []

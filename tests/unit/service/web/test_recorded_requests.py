@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import re
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
+from security import Introspector, InvalidToken, JwksKeys, SecurityException
 from service.observability.request_log import RequestLog
 from service.observability.request_marks import current_request
 from service.web.door.body import BodyLimits, BodyReader
@@ -15,6 +17,7 @@ from service.web.door.forwarding import TrustedProxies
 from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
+from tests.fakes.http_server import serving
 
 NO_BALANCES = SimpleNamespace(match=lambda *_: None)
 
@@ -162,3 +165,42 @@ def test_ids_and_traces_of_untrusted_peers_are_ignored(caplog):
     id_, label = ids_of(answer, caplog, [*SENT, TRACEPARENT], client="10.0.0.1", id_header="X-Trail")
     assert re.fullmatch("[0-9a-f]{32}", id_)
     assert label == id_
+
+
+STATE = (b"tracestate", b"a=1,b=2")
+
+
+@pytest.mark.parametrize(
+    ("sent", "client", "passed_on"),
+    [
+        ([TRACEPARENT, STATE], "127.0.0.1", {"traceparent": TRACEPARENT[1], "tracestate": STATE[1]}),
+        ([TRACEPARENT, (b"tracestate", b"a=\xff")], "127.0.0.1", {"traceparent": TRACEPARENT[1]}),
+        ([(b"traceparent", b"00-1-2-3"), (b"tracestate", b"a=1")], "127.0.0.1", {}),
+        ([(b"b3", f"{TRACE}-e457b5a2e4d86bd1-1".encode()), (b"tracestate", b"a=1")], "127.0.0.1", {}),
+        ([TRACEPARENT], "10.0.0.1", {}),
+        ([], "127.0.0.1", {}),
+    ],
+)
+def test_the_trace_of_a_trusted_proxy_is_passed_on_to_introspection_and_key_servers(sent, client, passed_on):
+    received = []
+
+    def answer_json(method, path, headers, body):
+        names = {name.lower(): value.encode("latin-1") for name, value in headers.items()}
+        received.append((path, {name: names[name] for name in ("traceparent", "tracestate") if name in names}))
+        return 200, b'{"keys": [], "active": false}'
+
+    with serving(answer_json) as url:
+        keys, introspector = JwksKeys(f"{url}/keys"), Introspector(f"{url}/introspect", "me", "secret")
+
+        def ask(environ, start_response):
+            with suppress(InvalidToken):
+                introspector.verify("a.b.c")
+            with suppress(SecurityException):  # the set is empty
+                keys.candidates("a")
+            start_response("200 OK", [])
+            return [b""]
+
+        head, *_ = request(ask, headers=sent, client=client)
+    assert head["status"] == 200
+    assert received == [("/introspect", passed_on), ("/keys", passed_on)]
+    assert {b"traceparent", b"tracestate"}.isdisjoint(dict(head["headers"]))
