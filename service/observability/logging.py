@@ -14,6 +14,8 @@ LogFormat = Literal["text", "json"]
 
 log = logging.getLogger(__name__)
 
+_style: LogFormat = "text"
+
 
 def configure_logging(level: str, style: LogFormat = "text") -> None:
     """Log messages of this level and above in the whole process, including errors that nothing catches.
@@ -22,6 +24,8 @@ def configure_logging(level: str, style: LogFormat = "text") -> None:
         level: The level's name.
         style: The format of each line.
     """
+    global _style
+    _style = style
     logging.basicConfig(level=level, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_JsonFormatter() if style == "json" else _TextFormatter())
@@ -35,7 +39,7 @@ def configure_logging(level: str, style: LogFormat = "text") -> None:
 
 def is_json() -> bool:
     """Return whether lines are JSON."""
-    return any(isinstance(handler.formatter, _JsonFormatter) for handler in logging.getLogger().handlers)
+    return _style == "json"
 
 
 class _TextFormatter(logging.Formatter):

@@ -46,29 +46,22 @@ class Request(NamedTuple):
 
 def format_request(request: Request) -> str | None:
     """Return the line of a request, or None if the log level excludes it."""
-    path = _printable("/" + request.path.lstrip("/")[:MAX_PATH])
+    ended_at, address, method, path, route, status, duration_s, request_id, trace_id, caller, rejection = request
+    path = _printable("/" + path.lstrip("/")[:MAX_PATH])
     # Successful probes are frequent and say nothing new.
-    level, name = (logging.DEBUG, "DEBUG") if request.status == 200 and path in PROBES else (logging.INFO, "INFO")
+    level, name = (logging.DEBUG, "DEBUG") if status == 200 and path in PROBES else (logging.INFO, "INFO")
     if not log.isEnabledFor(level):
         return None
-    return (_format_json if is_json() else _format_text)(request, name, path)
-
-
-def _format_text(request: Request, level: str, path: str) -> str:
-    ended_at, address, method, _, _, status, duration_s, id_, trace_id, _, rejection = request
+    if is_json():
+        return log_json.format_line(
+            ended_at, name, log.name, f"{method} {path} {status}", request_id, trace_id,
+            method=method, route=route, path=path, status=status, milliseconds=round(duration_s * 1000, 3),
+            client=_address(address), caller=_printable(caller), rejection=_printable(rejection),
+        )  # fmt: skip
     message = f"{_address(address) or '-'} {method} {path} {status} {duration_s * 1000:.1f} ms"
     if rejection:
         message = f"{message}; rejected a token: {_printable(rejection)}"
-    return log_text.format_line(ended_at, level, log.name, log_text.request_label(id_, trace_id), message)
-
-
-def _format_json(request: Request, level: str, path: str) -> str:
-    ended_at, address, method, _, route, status, duration_s, id_, trace_id, caller, rejection = request
-    return log_json.format_line(
-        ended_at, level, log.name, f"{method} {path} {status}", id_, trace_id,
-        method=method, route=route, path=path, status=status, milliseconds=round(duration_s * 1000, 3),
-        client=_address(address), caller=_printable(caller), rejection=_printable(rejection),
-    )  # fmt: skip
+    return log_text.format_line(ended_at, name, log.name, log_text.request_label(request_id, trace_id), message)
 
 
 @lru_cache(1024)
