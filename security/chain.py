@@ -24,17 +24,25 @@ log = logging.getLogger(__name__)
 Provider = Callable[[SecurityContext, Request, Response], None]
 
 
+def _log_rejection(reason: str) -> None:
+    log.info("rejected a token: %s", reason)
+
+
 class SecurityChain:
     """Runs its providers in order. `execute` returns for an admitted request and raises for a rejected one.
 
     Args:
         security_context: Where to keep the identity; it can also be set later.
         providers: The first providers.
+
+    Attributes:
+        on_rejected_token: Receives the reasons why a token was rejected; logs them by default.
     """
 
     def __init__(self, security_context: SecurityContext | None = None, providers: Iterable[Provider] = ()) -> None:
         self.security_context = security_context
         self.providers: list[Provider] = list(providers)
+        self.on_rejected_token: Callable[[str], None] = _log_rejection
 
     def with_security_context(self, security_context: SecurityContext) -> "SecurityChain":
         """Set the context and return the chain."""
@@ -83,7 +91,7 @@ class SecurityChain:
                 failures.append((_provider_name(provider), str(err)))
             except NotAuthenticated as err:
                 if failures:
-                    log.info("rejected a token: %s", "; ".join(f"{name}: {reason}" for name, reason in failures))
+                    self.on_rejected_token("; ".join(f"{name}: {reason}" for name, reason in failures))
                 raise (InvalidToken(failures[0][1], failures) if failures else err) from None
             except (KeyException, PolicyError) as err:
                 log.exception("%s is misconfigured", _provider_name(provider))

@@ -8,6 +8,7 @@ import requests
 from urllib3.exceptions import HTTPError
 
 from security.strict_json import parse_json
+from security.trace_context import trace_headers
 
 TIMEOUT_S = (3.0, 5.0)  # to connect, to respond
 MAX_BYTES = 1_000_000
@@ -54,19 +55,19 @@ def require_https(url: str) -> str:
 
 
 def fetch_json(method: str, url: str, **options: Any) -> dict[str, Any]:
-    """Request a JSON object. Redirects are not followed.
+    """Request a JSON object. Redirects are not followed. The headers name the trace of the current request.
 
     Args:
         method: The HTTP method.
         url: The URL.
-        **options: Further options of `requests.request`.
+        **options: Further options of `requests.request`, except headers.
 
     Raises:
         FetchFailed: If the server is unreachable, too slow, or returns anything but a JSON object with status 200.
     """
     try:
         with requests.request(
-            method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, **options
+            method, url, timeout=TIMEOUT_S, allow_redirects=False, stream=True, headers=trace_headers.get(), **options
         ) as response:
             if response.status_code != 200:
                 raise FetchFailed(f"{url} answered {response.status_code}", response.status_code)

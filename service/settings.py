@@ -194,6 +194,9 @@ class ServerSettings(Group):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
         "LOG_LEVEL", "INFO", "Minimum level of log messages."
     )
+    log_format: Literal["text", "json"] = _setting(
+        "LOG_FORMAT", "text", "Format of the log on standard error: lines of text, or one JSON object a line."
+    )
     timezone: Annotated[str, AfterValidator(_timezone)] = _setting(
         "TIMEZONE", "UTC", "IANA time zone that determines today's date."
     )

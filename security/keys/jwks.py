@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from security.errors import KeyException, SecurityException
@@ -130,7 +132,8 @@ class JwksKeys:
                     return
                 done = threading.Event()
                 self._pending = done, time.monotonic() + self._timeout_s
-                threading.Thread(target=self._fetch, args=(done,), name="jwks", daemon=True).start()
+                fetch = partial(copy_context().run, self._fetch, done)  # belongs to the trace of the request
+                threading.Thread(target=fetch, name="jwks", daemon=True).start()
             assert self._pending is not None
             done, deadline = self._pending
         if wait and (starts or not self._keys):
@@ -142,7 +145,7 @@ class JwksKeys:
             self._fetched_at = self._now()
         except FetchFailed as err:
             self.failed_fetches += 1
-            log.warning("fetching the keys failed, keeping %d earlier keys: %s", len(self._keys), err)
+            log.warning("fetching the keys failed, keeping the earlier ones (%d): %s", len(self._keys), err)
         finally:
             with self._lock:
                 self._attempted_at = self._now()
@@ -172,7 +175,7 @@ class JwksKeys:
                 log.warning("skipping an unusable key of the JWK set: %s", reason)
         self._unusable = frozenset(unusable)
         if not keys:
-            raise FetchFailed(f"none of the {len(members)} keys of the JWK set can verify tokens")
+            raise FetchFailed("no key of the JWK set can verify tokens")
         return tuple(keys)
 
     def _replace(self, keys: tuple[VerificationKey, ...]) -> None:

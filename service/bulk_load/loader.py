@@ -16,6 +16,7 @@ from psycopg2.extensions import connection as Connection
 from service.bulk_load import staging
 from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
 from service.errors import LoanerError
+from service.plural import counted
 
 # Events per call of the posting function. Each call holds them in arrays, in the server's memory.
 BATCH_EVENTS = 1_000_000
@@ -235,7 +236,9 @@ def _check(cursor: Any, loans: Rows, events: Rows, provenance: _Provenance) -> i
     bad = sorted(dict.fromkeys(bad_loans), key=_line) + sorted(dict.fromkeys(bad_events), key=_line)
     if bad:
         count = len({(row.file, row.line) for row in bad})
-        raise LoadRejected(f"refused {count} row(s) with {len(bad)} error(s); nothing was loaded", bad)
+        raise LoadRejected(
+            f"refused {counted(count, 'row')} with {counted(len(bad), 'error')}; nothing was loaded", bad
+        )
     return skipped
 
 

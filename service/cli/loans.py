@@ -16,6 +16,7 @@ from service.cli.database import open_postgres
 from service.cli.parsed_value import ParsedValue
 from service.domain.calendar import Calendar, latest_post_date
 from service.domain.provenance import parse_name
+from service.plural import counted
 from service.postgres.connect import connect
 
 _FILE = click.Path(path_type=Path)
@@ -68,7 +69,7 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
                     if progress.tasks[reading].finished:
                         progress.start_task(posting)
                 else:
-                    progress.update(posting, completed=amount, shown=f"{amount} events")
+                    progress.update(posting, completed=amount, shown=counted(amount, "event"))
 
             try:
                 loaded = load(
@@ -80,8 +81,9 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
                 for row in err.bad_rows:
                     click.echo(str(row), err=True)
                 raise
-    skipped = f"skipped {loaded.existing_loans} loans and {loaded.skipped_events} events that were already recorded"
-    click.echo(f"loaded {loaded.loans} loans and {loaded.events} events; {skipped}; refused 0 rows")
+    loaded_rows = f"loaded {counted(loaded.loans, 'loan')} and {counted(loaded.events, 'event')}"
+    skipped = f"skipped {counted(loaded.existing_loans, 'loan')} and {counted(loaded.skipped_events, 'event')}"
+    click.echo(f"{loaded_rows}; {skipped} that were already recorded; refused 0 rows")
 
 
 @click.command("sample")
@@ -101,7 +103,8 @@ def sample_command(
         write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id)
     except OSError as err:
         raise click.ClickException(f"{err.filename}: {err.strerror}") from err
-    click.echo(f"wrote {loans} loans to {loans_file} and {loans * events_per_loan} events to {events_file}")
+    events = counted(loans * events_per_loan, "event")
+    click.echo(f"wrote {counted(loans, 'loan')} to {loans_file} and {events} to {events_file}")
 
 
 @click.command("demo")

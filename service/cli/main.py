@@ -3,7 +3,9 @@
 Commands import what is slow to import only when they run, so that each starts quickly.
 """
 
+import logging
 from collections.abc import Mapping
+from typing import IO
 
 import click
 import psycopg2
@@ -20,8 +22,20 @@ from service.cli.probe import probe_command
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.invocation import command_line
-from service.observability.logging import configure_logging
+from service.observability.logging import configure_logging, is_json
 from service.settings import load_settings
+
+log = logging.getLogger(__name__)
+
+
+class _Failure(click.ClickException):
+    """An error that users can fix: a single line, which is a line of the log if the log is JSON."""
+
+    def show(self, file: IO[str] | None = None) -> None:
+        if is_json():
+            log.critical("%s", self.message)
+        else:
+            super().show(file)
 
 
 class _Group(click.Group):
@@ -31,15 +45,15 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (LoanerError, KeyException, RegistrationException) as err:
-            raise click.ClickException(str(err)) from err
+            raise _Failure(str(err)) from err
         except ImportError as err:
             if err.name != "native":
                 raise
-            raise click.ClickException(str(err)) from err
+            raise _Failure(str(err)) from err
         except psycopg2.errors.UndefinedTable as err:
-            raise click.ClickException(f"the tables do not exist; create them with: {command_line('migrate')}") from err
+            raise _Failure(f"the tables do not exist; create them with: {command_line('migrate')}") from err
         except psycopg2.Error as err:
-            raise click.ClickException(f"Postgres: {str(err).strip().partition(chr(10))[0]}") from err
+            raise _Failure(f"Postgres: {str(err).strip().partition(chr(10))[0]}") from err
 
 
 @click.group(cls=_Group, invoke_without_command=True)
@@ -59,7 +73,7 @@ def main(ctx: click.Context, is_standalone: bool) -> None:
 
         defaults = STANDALONE_DEFAULTS
     settings = load_settings(defaults)
-    configure_logging(settings.server.log_level)
+    configure_logging(settings.server.log_level, settings.server.log_format)
     ctx.obj = (settings, is_standalone)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone

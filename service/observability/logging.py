@@ -1,50 +1,71 @@
-"""Configures logging: lines on standard error, with the id of the request that they belong to."""
+"""Configures logging: lines on standard error, as text or JSON, with the request that they belong to."""
 
 import logging
-import time
+import sys
+import threading
 from collections.abc import Sequence
-from contextvars import ContextVar
-from functools import lru_cache
+from types import TracebackType
+from typing import Literal
 
-request_id: ContextVar[str] = ContextVar("request_id", default="-")
+from service.observability import log_json, log_text
+from service.observability.request_marks import current_request
+
+LogFormat = Literal["text", "json"]
+
+log = logging.getLogger(__name__)
+
+_style: LogFormat = "text"
 
 
-def configure_logging(level: str) -> None:
-    """Log messages of this level and above in the whole process."""
+def configure_logging(level: str, style: LogFormat = "text") -> None:
+    """Log messages of this level and above in the whole process, including errors that nothing catches.
+
+    Args:
+        level: The level's name.
+        style: The format of each line.
+    """
+    global _style
+    _style = style
     logging.basicConfig(level=level, force=True)
     for handler in logging.getLogger().handlers:
-        handler.setFormatter(_Formatter())
-        handler.addFilter(_add_request_id)
+        handler.setFormatter(_JsonFormatter() if style == "json" else _TextFormatter())
     for unused in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         setattr(logging, unused, None)  # spares each record what no line shows
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if style == "json":
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_in_thread
 
 
-class _Formatter(logging.Formatter):
+def is_json() -> bool:
+    """Return whether lines are JSON."""
+    return _style == "json"
+
+
+class _TextFormatter(logging.Formatter):
     """Formats lines without the cost of the general formatter."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (name set by logging)
-        id_ = getattr(record, "request_id", "-")
-        return format_line(record.created, record.levelname, record.name, id_, record.message)
+        request = current_request.get()
+        label = log_text.request_label(request.id, request.trace_id) if request is not None else "-"
+        return log_text.format_line(record.created, record.levelname, record.name, label, record.message)
 
 
-def format_line(created: float, level: str, logger: str, request: str, message: str) -> str:
-    """Return a line of the log.
+class _JsonFormatter(logging.Formatter):
+    """Formats a record as one line, with its exception as a member."""
 
-    Args:
-        created: The Unix time.
-        level: The level's name.
-        logger: The logger's name.
-        request: The id of the request that the line belongs to, and its trace if known.
-        message: The message.
-    """
-    second = int(created)
-    return f"{_format_second(second)},{int((created - second) * 1000):03d} {level} {logger} [{request}] {message}"
-
-
-@lru_cache(8)
-def _format_second(second: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+    def format(self, record: logging.LogRecord) -> str:
+        request = current_request.get()
+        return log_json.format_line(
+            record.created,
+            record.levelname,
+            record.name,
+            record.getMessage(),
+            request.id if request is not None else "",
+            request.trace_id if request is not None else "",
+            exception=self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else "",
+            stack=self.formatStack(record.stack_info) if record.stack_info else "",
+        )
 
 
 def write_lines(lines: Sequence[str]) -> None:
@@ -67,6 +88,15 @@ def write_lines(lines: Sequence[str]) -> None:
                     handler.release()
 
 
-def _add_request_id(record: logging.LogRecord) -> bool:
-    record.request_id = request_id.get()
-    return True
+def _log_uncaught(kind: type[BaseException], err: BaseException, traceback: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, err, traceback)
+    else:
+        log.critical("unexpected error; the process ends", exc_info=(kind, err, traceback))
+
+
+def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    if arguments.exc_value is not None and not issubclass(arguments.exc_type, SystemExit):
+        name = arguments.thread.name if arguments.thread is not None else "unknown"
+        failure = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
+        log.critical("unexpected error; the thread %s ends", name, exc_info=failure)

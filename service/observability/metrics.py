@@ -19,6 +19,9 @@ request_duration = BatchedHistogram(
     ("route", "method", "status"),
     bounds=_SECONDS,
 )
+requests_in_progress = LazyGauge(
+    "loaner_requests_in_progress", "Requests whose head has arrived and whose reply has not ended.", "livesum"
+)
 lost_lines = Counter(
     "loaner_request_log_lost_lines_total",
     "Lines of the request log that were not written, by state of standard error: blocked or closed.",

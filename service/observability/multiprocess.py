@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, REGISTRY, CollectorRegis
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from service.observability import batches
+from service.observability.processes import Processes
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # read by the library
@@ -64,6 +65,7 @@ def render_metrics() -> bytes:
                 mark_process_dead(process, str(folder))
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))
+    registry.register(Processes(folder))
     return generate_latest(registry)
 
 

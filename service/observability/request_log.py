@@ -13,9 +13,10 @@ from threading import Lock, Thread
 
 from service.observability import batches
 from service.observability.logging import write_lines
-from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration
+from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration, requests_in_progress
 from service.observability.request_id import next_id
 from service.observability.request_line import MAX_PATH, Request, format_request
+from service.plural import counted
 
 INTERVAL_S = 0.1
 LINES_PER_WRITE = 200  # writing lets requests continue, which wait while lines are formatted
@@ -27,14 +28,19 @@ log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """The request log of one process. Until it is started, each request is counted and written immediately."""
+    """The request log of one process. Until it is started, each request is counted and written immediately.
+
+    Attributes:
+        in_progress: The number of requests that have not been answered. Its owner keeps it, in one thread.
+    """
 
     next_id = staticmethod(next_id)
 
     def __init__(self) -> None:
         # Building a plain tuple takes a third of the time that a named one takes.
-        self._uncounted: deque[tuple[float, str, str, str, str, int, float, str]] = deque()
+        self._uncounted: deque[tuple[float, str, str, str, str, int, float, str, str, str, str]] = deque()
         self._unwritten: list[Request] = []
+        self.in_progress = 0
         self._limit = 0
         self._on_full = self.flush
         self._lost = 0
@@ -59,6 +65,9 @@ class RequestLog:
         status: int,
         duration_s: float,
         request_id: str,
+        trace_id: str = "",
+        caller: str = "",
+        rejection: str = "",
     ) -> None:
         """Record a request that has been answered.
 
@@ -69,7 +78,10 @@ class RequestLog:
             route: The path pattern; None if no route matches.
             status: The status of the reply.
             duration_s: Seconds until the reply was ready.
-            request_id: The id of the request, and its trace if known, in characters that are safe in a log line.
+            request_id: The id of the request, in characters that are safe in a log line.
+            trace_id: The id of its trace, likewise; empty without one.
+            caller: The user or client of the token; empty if unknown.
+            rejection: Why the token was rejected; empty if it was not.
         """
         if len(path) > MAX_PATH:
             path = path.lstrip("/")[:MAX_PATH]
@@ -83,6 +95,9 @@ class RequestLog:
                 status,
                 duration_s,
                 request_id,
+                trace_id,
+                caller,
+                rejection,
             )
         )
         if len(self._uncounted) > self._limit:
@@ -98,7 +113,7 @@ class RequestLog:
             for start in range(0, len(requests), LINES_PER_WRITE):
                 self._write(requests[start : start + LINES_PER_WRITE])
         if lost:
-            log.warning("standard error was blocked: %d lines of the request log are lost", lost)
+            log.warning("standard error was blocked: lost %s of the request log", counted(lost, "line"))
 
     def _count(self) -> None:
         """Count the recorded requests, which then wait to be written."""
@@ -110,6 +125,7 @@ class RequestLog:
                 durations[request.route, request.method, request.status].append(request.duration_s)
             for labels, amounts in durations.items():
                 request_duration.add(labels, amounts)
+            requests_in_progress.set(self.in_progress)
             excess = len(self._unwritten) - MAX_UNWRITTEN
             if excess > 0:
                 del self._unwritten[:excess]

@@ -6,7 +6,7 @@ Sources: W3C Trace Context, section 3.2, and openzipkin/b3-propagation.
 import re
 from collections.abc import Mapping
 
-TRACEPARENT, B3, B3_TRACE_ID = b"traceparent", b"b3", b"x-b3-traceid"
+TRACEPARENT, TRACESTATE, B3, B3_TRACE_ID = b"traceparent", b"tracestate", b"b3", b"x-b3-traceid"
 TRACE_HEADERS = (TRACEPARENT, B3, B3_TRACE_ID)
 
 # Later versions may append fields. Version ff and ids of zeros are invalid.
@@ -14,6 +14,7 @@ _TRACEPARENT = re.compile(
     rb"(?!ff)(?:00-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     rb"|(?!00)[0-9a-f]{2}-([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?)"
 )
+_TRACESTATE = re.compile(rb"[\t -~]{1,4096}")
 _B3_TRACE_ID = re.compile(rb"([0-9a-f]{16}(?:[0-9a-f]{16})?)")
 # The whole header may also be a sampling decision alone, such as "0", which names no trace.
 _B3 = re.compile(rb"([0-9a-f]{16}(?:[0-9a-f]{16})?)-[0-9a-f]{16}(?:-[01d](?:-[0-9a-f]{16})?)?")
@@ -32,3 +33,19 @@ def trace_id(headers: Mapping[bytes, bytes]) -> str | None:
             if found.strip("0"):
                 return found
     return None
+
+
+def outgoing_headers(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return the headers that name the trace to other services: those of W3C Trace Context, as received.
+
+    The service adds no span to the trace, so that what it calls belongs to the span of its caller (section 2.2).
+
+    Args:
+        headers: The headers of a request by lower-case name.
+    """
+    traceparent = headers.get(TRACEPARENT, b"")
+    if trace_id({TRACEPARENT: traceparent}) is None:
+        return {}
+    state = headers.get(TRACESTATE, b"")
+    with_state = {"tracestate": state.decode()} if _TRACESTATE.fullmatch(state) else {}
+    return {"traceparent": traceparent.decode(), **with_state}

@@ -19,6 +19,7 @@ from service.ledger.posting import LedgerWriter
 from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.observability.request_log import RequestLog
+from service.observability.request_marks import note_rejection
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
@@ -108,6 +109,7 @@ def build_front_door(
     server = settings.server
     hashing_threads = max(1, PROCESSORS // server.workers)  # all workers together use each processor once
     security = FlaskSecurity(key_store=keys).jwt().oauth2().build()
+    security.security_chain.on_rejected_token = note_rejection
     app = create_app(
         lookup=lookup,
         calendar=Calendar(settings.server.timezone),

@@ -12,6 +12,7 @@ from granian.log import LogLevels
 
 from service.errors import SettingsError
 from service.gateway.instance import Instance
+from service.plural import counted
 from service.postgres.connect import Role
 from service.runtime.bootstrap import ATTEMPTS_FILE
 from service.runtime.graceful_shutdown import GracefulShutdown
@@ -55,6 +56,7 @@ def build_server(settings: ServerSettings, certificate: Path | None = None) -> A
         ),
         websockets=False,
         log_level=LogLevels.warning,
+        log_dictconfig={"formatters": {}, "handlers": {}, "loggers": {"_granian": {"propagate": True}}},
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_TIMEOUT_S,
         ssl_cert=certificate,
@@ -100,10 +102,10 @@ def serve(
     if instance is not None:
         instance.start(shutdown.fail)
     log.info(
-        "serving on %s://%s with %d workers",
+        "serving on %s://%s with %s",
         scheme(settings.tls),
         host_and_port(settings.server),
-        settings.server.workers,
+        counted(settings.server.workers, "worker"),
     )
     load = partial(load_worker, settings, run_directory, credentials or {})
     try:

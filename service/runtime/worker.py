@@ -23,7 +23,7 @@ GC_THRESHOLDS = (50_000, 20, 20)
 
 def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Role, SharedCredentials]) -> FrontDoor:
     """Set up this worker process, and return its application. The server has set the event loop."""
-    configure_logging(settings.server.log_level)
+    configure_logging(settings.server.log_level, settings.server.log_format)
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
     loop = asyncio.get_event_loop()
     stop = WorkerStop(loop, run_directory)

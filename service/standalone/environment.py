@@ -26,6 +26,7 @@ from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.errors import SettingsError
 from service.invocation import is_checkout
+from service.plural import counted
 from service.postgres.connect import connect
 from service.postgres.migrate import migrate
 from service.settings import PostgresSettings, TokenSettings
@@ -237,7 +238,7 @@ def _load_sample(settings: PostgresSettings) -> None:
             loans, events = Path(folder) / "loans.csv", Path(folder) / "events.csv"
             write_sample(loans, events)
             loaded = load(connection, loans, events)
-        log.info("loaded %d sample loans with %d events", loaded.loans, loaded.events)
+        log.info("loaded %s with %s", counted(loaded.loans, "sample loan"), counted(loaded.events, "event"))
 
 
 def _has_loans(connection: Connection) -> bool:

@@ -12,6 +12,7 @@ from security.files import Fingerprint, fingerprint
 from security.secret_hash import hash_secret, matches
 from service.errors import SettingsError
 from service.invocation import command_line
+from service.plural import counted
 from service.settings import TokenSettings
 from service.tokens.background_thread import background_executor
 from service.tokens.clients_file import Client, read_clients
@@ -84,7 +85,7 @@ class ClientRegistry:
             found = self._read_fingerprint()
             if found != self._fingerprint:
                 self._reload(found)
-                log.info("loaded %d clients", len(self._clients))
+                log.info("loaded %s", counted(len(self._clients), "client"))
             self._last_error = ""
         except SettingsError as err:
             if str(err) != self._last_error:

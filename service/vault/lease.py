@@ -6,11 +6,11 @@ import threading
 from typing import Any
 
 from service.clock import boot_clock
-from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import Login
 from service.vault.failure import VaultUnavailable
 from service.vault.lifetime import CHECK_INTERVAL_S, RENEW_AT, parse_seconds, renewal_time, retry_pause
+from service.vault.repeated_failure import RepeatedFailure
 from service.vault.session import VaultSession
 from service.vault.shared_credentials import SharedCredentials
 
@@ -50,7 +50,7 @@ class VaultLease:
         self._published_at = math.inf
         self._ignore_rejections_until = -math.inf
         self._rejection_pause_s = 0.0
-        self._last_error = ""
+        self._failures = RepeatedFailure(log, f"the renewal of the credentials of the role {role}")
 
     def start(self, timeout_s: float) -> None:
         """Get credentials, and keep them valid in a background thread until the session stops.
@@ -99,16 +99,7 @@ class VaultLease:
         except Exception as err:
             metrics.vault_renewals.labels("failed").inc()
             remaining_s = self.remaining_s()
-            if self._last_error != str(err):
-                is_expected = isinstance(err, VaultUnavailable | SettingsError)
-                log.warning(
-                    "%s; the credentials of the role %s expire in %.0f s",
-                    err,
-                    self._role,
-                    max(0.0, remaining_s),
-                    exc_info=not is_expected,
-                )
-                self._last_error = str(err)
+            self._failures.record(err, f"the current credentials expire in {max(0.0, remaining_s):.0f} s")
             return self._now() + retry_pause(remaining_s)
 
     def _maintain(self) -> None:
@@ -205,5 +196,5 @@ class VaultLease:
 
     def _set_expiry(self, expires_at: float) -> None:
         self._expires_at = expires_at
-        self._last_error = ""
+        self._failures.clear()
         self._session.report_expiry(self._role, expires_at)

@@ -10,13 +10,13 @@ from typing import TypeVar
 import hvac
 
 from service.clock import boot_clock
-from service.errors import SettingsError
 from service.observability import metrics
 from service.settings import VaultSettings
 from service.vault.failure import REQUEST_ERRORS, VaultUnavailable, is_refused, to_vault_unavailable
 from service.vault.lifetime import CHECK_INTERVAL_S, RENEW_AT, parse_seconds, renewal_time, retry_pause
 from service.vault.login import Token, log_in, open_vault, read_login, read_token_file, vault_url
 from service.vault.refused_login import RefusedLogin
+from service.vault.repeated_failure import RepeatedFailure
 from service.vault.revocation import Revocation
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class VaultSession:
         self._revocation = Revocation(self._client)
         self._renew_at = math.inf
         self._replace_at = -math.inf
-        self._last_error = ""
+        self._failures = RepeatedFailure(log, "the renewal of the Vault token")
 
     @property
     def generation(self) -> int:
@@ -79,14 +79,18 @@ class VaultSession:
     def retry(self, action: Callable[[], None], timeout_s: float) -> None:
         """Repeat an action until it succeeds, while it may succeed and the time is not over."""
         deadline = self.now() + timeout_s
+        failures = RepeatedFailure(log, "the request to Vault")
         while True:
             try:
-                return action()
+                action()
             except VaultUnavailable as err:
                 if not err.is_temporary or self.now() > deadline:
                     raise
-                log.warning("%s; retrying", err)
+                failures.record(err, f"retrying for up to {timeout_s:.0f} s")
                 time.sleep(min(1.0, timeout_s / 4))
+            else:
+                failures.clear()
+                return
 
     def request(self, path: str, send: Callable[[hvac.Client], Reply]) -> Reply:
         """Send a request and return its reply.
@@ -174,7 +178,7 @@ class VaultSession:
                     log.warning("Vault refused the login; the next attempt is in %.0f s", self._refused.pause_s)
                 raise failure from err
             self._refused.clear()
-            self._last_error = ""
+            self._failures.clear()
             self._revocation.add_token(self._token)
             lease_s = self._token.lease_s
             self._renew_at = renewal_time(requested_at, lease_s) if lease_s else math.inf
@@ -186,10 +190,7 @@ class VaultSession:
                 self._maintain()
             except Exception as err:  # logged, so that the thread keeps running
                 metrics.vault_renewals.labels("failed").inc()
-                if self._last_error != str(err):
-                    is_expected = isinstance(err, VaultUnavailable | SettingsError)
-                    log.warning("%s; the token still has to be renewed", err, exc_info=not is_expected)
-                    self._last_error = str(err)
+                self._failures.record(err, "the token still has to be renewed")
                 remaining_s = self._expires_at[-1] - self.now()
                 self._renew_at = self.now() + retry_pause(remaining_s)
 
@@ -216,7 +217,7 @@ class VaultSession:
         if lease_s:
             self._expires_at[-1] = requested_at + lease_s
         if lease_s > self._token.lease_s * RENEW_AT:
-            self._last_error = ""
+            self._failures.clear()
             self._renew_at = renewal_time(requested_at, lease_s)
         elif self._token.is_from_login:
             log.info("logging in to Vault again")

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, request
 
 from security.frameworks.flask import Security
+from service.observability.request_marks import note_caller
 from service.web.error_handlers import problem_response
 from service.web.schemas.problem import problems
 
@@ -84,7 +85,13 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
         if _forwarded() and _access(app, request.endpoint) == "internal":
             return problem_response(404, "not found")
         scopes = required_scopes(app, request.endpoint, open_blueprints)
-        return None if scopes is None else security.check(scopes)[1]
+        if scopes is None:
+            return None
+        response = security.check(scopes)[1]
+        auth = security.context.get_auth()
+        if auth is not None:
+            note_caller(auth.user_id)
+        return response
 
 
 def _access(app: Flask, endpoint: str) -> str:

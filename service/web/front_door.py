@@ -84,6 +84,7 @@ class FrontDoor:
         """Answer a request (ASGI 3.0)."""
         started = perf_counter()
         exchange = Exchange(receive, send, self._requests.next_id())
+        self._requests.in_progress += 1
         try:
             headers = self._admit(exchange, scope)
             question = self._balances.match(scope, headers)
@@ -96,10 +97,11 @@ class FrontDoor:
         except Exception as err:
             await self._report(exchange, err)
         finally:
+            self._requests.in_progress -= 1
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
                 address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-                perf_counter() - started, exchange.label,
+                perf_counter() - started, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
             )  # fmt: skip
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
@@ -113,6 +115,7 @@ class FrontDoor:
 
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route
+        exchange.caller = question.caller
         snapshot = self._balances.get_cached(question.loan_id)
         if snapshot is None:
             snapshot = await self._general.run(exchange.call, self._balances.get, question.loan_id)

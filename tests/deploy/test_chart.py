@@ -73,7 +73,11 @@ def test_helm_lint_passes(values):
 @every_case
 def test_manifests_match_the_kubernetes_schemas(values, version, schemas):
     for manifest in rendered(values):
-        if manifest["kind"] not in ("ServiceMonitor", "HTTPRoute"):  # custom resources without a schema here
+        if manifest["kind"] not in (
+            "ServiceMonitor",
+            "PrometheusRule",
+            "HTTPRoute",
+        ):  # custom resources without a schema here
             kubernetes_validate.validate(manifest, version, strict=True)
 
 

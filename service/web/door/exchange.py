@@ -1,13 +1,12 @@
 """One request, and what has been replied to it."""
 
 from collections.abc import Awaitable, Callable
-from contextvars import copy_context
 from typing import Any
 
 from flask import Response
 
-from service.observability.logging import request_id
 from service.observability.metrics import OTHER
+from service.observability.request_marks import RequestMarks, request_context
 from service.web.door.forwarding import Origin
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -15,25 +14,21 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 ReplyHeaders = list[tuple[bytes, bytes]]
 
 
-class Exchange:
+class Exchange(RequestMarks):
     """A request and its reply.
 
     Args:
         receive: Receives the parts of the body, and reports when the client leaves.
         send: Sends the parts of the reply.
         name: The id of the request, for the log and the reply.
-
-    Attributes:
-        id: The id of the request, as the reply states it.
-        label: What lines of the log state: the id, and the trace that a proxy has named.
     """
 
-    __slots__ = ("_send", "id", "label", "origin", "receive", "route", "status")
+    __slots__ = ("_send", "origin", "receive", "route", "status")
 
     def __init__(self, receive: Receive, send: Send, name: str) -> None:
+        RequestMarks.__init__(self, name)  # super() takes longer
         self.receive = receive
         self._send = send
-        self.id = self.label = name
         self.origin: Origin | None = None  # until the request is admitted
         self.route = OTHER
         self.status = 0  # until the reply begins
@@ -77,6 +72,4 @@ class Exchange:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function whose log lines carry the id of the request."""
-        context = copy_context()  # several requests may share the context of an event loop
-        context.run(request_id.set, self.label)
-        return context.run(function, *arguments)
+        return request_context(self).run(function, *arguments)

@@ -32,6 +32,7 @@ class Question(NamedTuple):
     route: str
     loan_id: int
     day: date
+    caller: str
 
 
 class PlainBalances:
@@ -58,13 +59,15 @@ class PlainBalances:
             return None
         if not _CONDITIONS.isdisjoint(headers):
             return None
+        caller = ""
         if self._remembered is not None:
             auth = self._remembered(headers.get(b"authorization", b"").decode("latin-1"))
             if auth is None or not auth.has_scopes(_REQUIRED):
                 return None
+            caller = auth.user_id
         prefix, loan_id, day = match.groups()
         try:
-            return Question(_ROUTES[prefix], parse_loan_id(loan_id), parse_date(day))
+            return Question(_ROUTES[prefix], parse_loan_id(loan_id), parse_date(day), caller)
         except ValueError:
             return None
 

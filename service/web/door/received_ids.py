@@ -3,7 +3,7 @@
 from collections.abc import Set
 
 from service.observability.request_id import ID_HEADERS, accept_id
-from service.observability.trace_id import TRACE_HEADERS, trace_id
+from service.observability.trace_id import TRACE_HEADERS, outgoing_headers, trace_id
 from service.web.door.exchange import Exchange
 from service.web.door.framing import Headers
 
@@ -24,5 +24,5 @@ class ReceivedIds:
         """Name a request after the headers of a trusted proxy. Without a valid id, it keeps the one that it has."""
         received = (accept_id(headers[name]) for name in self._id_headers if name in headers)
         exchange.id = next(filter(None, received), exchange.id)
-        trace = trace_id(headers)
-        exchange.label = exchange.id if trace is None else f"{exchange.id},trace_id={trace}"
+        exchange.trace_id = trace_id(headers) or ""
+        exchange.trace_headers = outgoing_headers(headers)

@@ -7,13 +7,12 @@ reader holds none.
 import asyncio
 import sys
 from collections.abc import Callable, Iterable
-from contextvars import copy_context
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from service.observability.logging import request_id
 from service.observability.metrics import OTHER
+from service.observability.request_marks import RequestMarks, request_context
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.exchange import Exchange, ReplyHeaders
 from service.web.door.forwarding import Origin
@@ -62,11 +61,10 @@ def build_environ(scope: Scope, headers: Headers, origin: Origin, body: bytes) -
 class Call:
     """A call of the application. Its methods run in threads, one at a time, in the context of the request."""
 
-    def __init__(self, application: Application, environ: Environ, label: str) -> None:
+    def __init__(self, application: Application, environ: Environ, marks: RequestMarks) -> None:
         self._application = application
         self._environ = environ
-        self._context = copy_context()
-        self._context.run(request_id.set, label)
+        self._context = request_context(marks)
         self.route = OTHER
         self.status = 500
         self.headers: ReplyHeaders = []
@@ -136,7 +134,7 @@ class WsgiBridge:
             ServiceBusy: If the queue of the pool is full.
             Exception: Any error of the application.
         """
-        call = Call(self._application, environ, exchange.label)
+        call = Call(self._application, environ, exchange)
         try:
             if pool is None:
                 call.start()

@@ -13,6 +13,7 @@ from service.domain.calendar import Calendar
 from service.errors import InvalidRequest, VersionChanged
 from service.ledger.idempotency import RequestFingerprint, fingerprint
 from service.ledger.posting import LedgerWriter, PostResult
+from service.plural import counted
 from service.web.access import WRITE, requires_scope
 from service.web.error_handlers import problem_response
 from service.web.routes.loan import LoanReply
@@ -119,7 +120,7 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
             ),
         )
         verb = "already posted" if posted.replayed else "posted"
-        log.info("%a %s %d events to loan %d: version %d", caller(), verb, len(body.events), path.loan_id,
+        log.info("%a %s %s to loan %d: version %d", caller(), verb, counted(len(body.events), "event"), path.loan_id,
                  posted.body["version"])  # fmt: skip
         return created(posted)
 

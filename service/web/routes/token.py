@@ -13,6 +13,7 @@ from security.basic_credentials import readings
 from security.names import parse_scopes
 from service.errors import InvalidRequest, NoSigningKey
 from service.observability import metrics
+from service.observability.request_marks import note_caller
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.clients_file import Client
 from service.tokens.issuer import TokenIssuer
@@ -145,6 +146,7 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
             client_id, secrets, scope = _parse_credentials()
             with attempts.serialize(client_id, request.remote_addr or ""):
                 client = _authenticate(clients, attempts, client_id, secrets)
+            note_caller(client.client_id)
             scopes = _grant_scopes(client, scope)
             signed = issuer.issue(client.subject(), scopes)
         except NoSigningKey:

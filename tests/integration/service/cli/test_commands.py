@@ -242,7 +242,7 @@ def test_load_posts_files_completely_or_not_at_all(settings, tmp_path):
     assert bad.returncode == 1
     assert f"{events}:1: post_date: expected" in bad.stderr
     assert f"{events}:2: event_type: expected" in bad.stderr
-    assert bad.stderr.endswith("Error: refused 2 row(s) with 2 error(s); nothing was loaded\n")
+    assert bad.stderr.endswith("Error: refused 2 rows with 2 errors; nothing was loaded\n")
     assert "Traceback" not in bad.stderr
 
 
@@ -256,7 +256,7 @@ def test_overlapping_files_are_loaded_from_the_command_line(settings, posting, t
     events.write_text(header + first + '1,payment,2020-02-15,10,A3,A2,"bounced, see A2"\n')
     done = run("load", str(loans), str(events), "--as", "Bob", **reach(settings))
     assert done.stdout == (
-        "loaded 0 loans and 1 events; skipped 1 loans and 2 events that were already recorded; refused 0 rows\n"
+        "loaded 0 loans and 1 event; skipped 1 loan and 2 events that were already recorded; refused 0 rows\n"
     )
     assert sql(posting, "SELECT posted_by, memo FROM loan_events ORDER BY version DESC LIMIT 1") == [
         ("loaner_posting (Bob)", "bounced, see A2")
@@ -289,7 +289,7 @@ def test_rows_that_break_a_rule_of_the_ledger_are_named_by_the_command(settings,
         "17: amt: the sum of the amounts of loan 2 would exceed what the ledger can store",
     ):
         assert f"{events}:{reason}" in done.stderr
-    assert "Error: refused 7 row(s) with 7 error(s); nothing was loaded" in done.stderr
+    assert "Error: refused 7 rows with 7 errors; nothing was loaded" in done.stderr
     assert sql(admin, "SELECT count(*) FROM loans") == [(0,)]
     unlimited = "\n".join([lines[0], lines[3]])
     events.write_text(unlimited)

@@ -48,7 +48,7 @@ def test_set_without_usable_keys_keeps_the_last_good_one(provider, keys, issuer,
     clock.now += 301
     assert ask(provider, token(jti="2"))
     assert keys.failed_fetches == 1
-    assert caplog.text.count("fetching the keys failed, keeping 1 earlier keys") == 1
+    assert caplog.text.count("fetching the keys failed, keeping the earlier ones (1)") == 1
     clock.now += 11
     assert ask(provider, token(jti="3"))
     assert keys.failed_fetches == 2

@@ -15,6 +15,7 @@ def output(monkeypatch):
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks", "_srcfile"):
         monkeypatch.setattr(logging, name, getattr(logging, name, True), raising=False)
     monkeypatch.setattr(logging.root, "handlers", [])
+    monkeypatch.setattr("service.observability.logging._style", "text")  # restored at the end
     monkeypatch.setattr(logging.root, "level", logging.root.level)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     configure_logging("INFO")

@@ -104,7 +104,7 @@ def test_requests_are_counted_and_the_oldest_lines_dropped_while_they_cannot_be_
     buffering.flush()
     *lines, warning = output.getvalue().splitlines()
     assert [line.split()[7] for line in lines] == [f"/{number}" for number in range(35, 55)]
-    assert warning.endswith(" standard error was blocked: 35 lines of the request log are lost")
+    assert warning.endswith(" standard error was blocked: lost 35 lines of the request log")
     record(buffering)
     buffering.flush()
     assert output.getvalue().count("\n") == 22

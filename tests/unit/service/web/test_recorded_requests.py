@@ -3,18 +3,21 @@
 import asyncio
 import logging
 import re
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
 
-from service.observability.logging import request_id
+from security import Introspector, InvalidToken, JwksKeys, SecurityException
 from service.observability.request_log import RequestLog
+from service.observability.request_marks import current_request
 from service.web.door.body import BodyLimits, BodyReader
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.forwarding import TrustedProxies
 from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
+from tests.fakes.http_server import serving
 
 NO_BALANCES = SimpleNamespace(match=lambda *_: None)
 
@@ -86,8 +89,8 @@ def test_log_lines_of_a_streamed_reply_have_its_request_id(caplog):
 
     def stream(environ, start_response):
         start_response("200 OK", [("X-Other", "1")])
-        ids.append(request_id.get())
-        return (ids.append(request_id.get()) or b"a" for _ in range(2))
+        ids.append(current_request.get().id)
+        return (ids.append(current_request.get().id) or b"a" for _ in range(2))
 
     with caplog.at_level(logging.INFO):
         head, *_ = request(stream, headers=[(b"kong-request-id", b"7dd8#3"), (b"x-request-id", b"not one")])
@@ -111,7 +114,8 @@ def ids_of(application, caplog, headers, **options):
 
 
 def answer(environ, start_response):
-    logging.getLogger("app").warning("in %s", request_id.get())
+    request = current_request.get()
+    logging.getLogger("app").warning("in %s of %s", request.id, request.trace_id)
     start_response("200 OK", [])
     return [b""]
 
@@ -146,9 +150,9 @@ def test_the_header_of_the_operator_names_the_request(caplog, id_header, sent, e
     ],
 )
 def test_every_line_of_a_request_has_its_trace(caplog, header):
-    label = f"mine,trace_id={TRACE}"
-    assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == ("mine", label)
-    assert f"in {label}" in caplog.text
+    expected = ("mine", f"mine,trace_id={TRACE}")
+    assert ids_of(answer, caplog, [(b"x-request-id", b"mine"), header]) == expected
+    assert f"in mine of {TRACE}" in caplog.text
 
 
 def test_a_trace_does_not_replace_the_generated_id(caplog):
@@ -161,3 +165,42 @@ def test_ids_and_traces_of_untrusted_peers_are_ignored(caplog):
     id_, label = ids_of(answer, caplog, [*SENT, TRACEPARENT], client="10.0.0.1", id_header="X-Trail")
     assert re.fullmatch("[0-9a-f]{32}", id_)
     assert label == id_
+
+
+STATE = (b"tracestate", b"a=1,b=2")
+
+
+@pytest.mark.parametrize(
+    ("sent", "client", "passed_on"),
+    [
+        ([TRACEPARENT, STATE], "127.0.0.1", {"traceparent": TRACEPARENT[1], "tracestate": STATE[1]}),
+        ([TRACEPARENT, (b"tracestate", b"a=\xff")], "127.0.0.1", {"traceparent": TRACEPARENT[1]}),
+        ([(b"traceparent", b"00-1-2-3"), (b"tracestate", b"a=1")], "127.0.0.1", {}),
+        ([(b"b3", f"{TRACE}-e457b5a2e4d86bd1-1".encode()), (b"tracestate", b"a=1")], "127.0.0.1", {}),
+        ([TRACEPARENT], "10.0.0.1", {}),
+        ([], "127.0.0.1", {}),
+    ],
+)
+def test_the_trace_of_a_trusted_proxy_is_passed_on_to_introspection_and_key_servers(sent, client, passed_on):
+    received = []
+
+    def answer_json(method, path, headers, body):
+        names = {name.lower(): value.encode("latin-1") for name, value in headers.items()}
+        received.append((path, {name: names[name] for name in ("traceparent", "tracestate") if name in names}))
+        return 200, b'{"keys": [], "active": false}'
+
+    with serving(answer_json) as url:
+        keys, introspector = JwksKeys(f"{url}/keys"), Introspector(f"{url}/introspect", "me", "secret")
+
+        def ask(environ, start_response):
+            with suppress(InvalidToken):
+                introspector.verify("a.b.c")
+            with suppress(SecurityException):  # the set is empty
+                keys.candidates("a")
+            start_response("200 OK", [])
+            return [b""]
+
+        head, *_ = request(ask, headers=sent, client=client)
+    assert head["status"] == 200
+    assert received == [("/introspect", passed_on), ("/keys", passed_on)]
+    assert {b"traceparent", b"tracestate"}.isdisjoint(dict(head["headers"]))

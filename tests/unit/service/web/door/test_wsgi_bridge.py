@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 
 from service.errors import ServiceBusy
-from service.observability.logging import request_id
+from service.observability.request_marks import current_request
 from service.web.door.bounded_pool import BoundedPool
 from service.web.door.exchange import Exchange
 from service.web.door.forwarding import Origin
@@ -176,12 +176,12 @@ def test_all_parts_run_in_the_context_of_the_request():
 
     def call(environ, start_response):
         start_response("200 OK", [])
-        ids.append(request_id.get())
-        return (ids.append(request_id.get()) or b"x" for _ in range(3))
+        ids.append(current_request.get().id)
+        return (ids.append(current_request.get().id) or b"x" for _ in range(3))
 
     respond(call)
     assert ids == ["id-1"] * 4
-    assert request_id.get() == "-"
+    assert current_request.get() is None
 
 
 def test_the_environment_describes_the_request_alone(monkeypatch):
