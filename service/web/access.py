@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from flask import Flask, Response, request
 
 from security.frameworks.flask import Security
+from service.web.advice import advise_on_token
 from service.web.error_handlers import problem_response
 from service.web.schemas.problem import problems
 
@@ -53,27 +54,27 @@ def required_scopes(app: Flask, endpoint: str, open_blueprints: tuple[str, ...])
     return getattr(app.view_functions[endpoint], "scopes", (READ,))
 
 
-def document_access(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
-    """Return the members of an OpenAPI operation that depend on its access rules: `security` and `responses`.
+def access_responses(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[int | str, Any]:
+    """Return the documented responses of a view that depend on its access rules.
 
     Args:
         app: The application.
         endpoint: The view's endpoint.
         open_blueprints: Blueprints whose views are public.
     """
-    scopes = required_scopes(app, endpoint, open_blueprints)
-    if scopes is not None:
-        return {"security": [{"bearer": [*scopes]}], "responses": problems(401, 403)}
-    return {"responses": problems(404) if _access(app, endpoint) == "internal" else {}}
+    if required_scopes(app, endpoint, open_blueprints) is not None:
+        return problems(401, 403)
+    return problems(404) if _access(app, endpoint) == "internal" else {}
 
 
-def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ()) -> None:
+def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]) -> None:
     """Reject unauthorized requests before they are parsed.
 
     Args:
         app: The application.
         security: The chain of providers that authenticates callers.
         open_blueprints: Blueprints whose views are public.
+        issues_tokens: Returns whether this service issues tokens now.
     """
 
     @app.before_request
@@ -82,9 +83,15 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
             return None  # the framework replies: 404, 405 or the allowed methods
         assert request.endpoint is not None  # every rule has one
         if _forwarded() and _access(app, request.endpoint) == "internal":
-            return problem_response(404, "not found")
+            return problem_response(404, "not found through a proxy; ask the instance itself")
         scopes = required_scopes(app, request.endpoint, open_blueprints)
-        return None if scopes is None else security.check(scopes)[1]
+        response = None if scopes is None else security.check(scopes)[1]
+        if response is None or response.status_code != 401 or "error=" in response.headers["WWW-Authenticate"]:
+            return response
+        # The request has no token, and the chain does not know where to get one.
+        advised = problem_response(401, f"authentication required; {advise_on_token(issues_tokens())}")
+        response.set_data(advised.get_data())
+        return response
 
 
 def _access(app: Flask, endpoint: str) -> str:
