@@ -19,15 +19,11 @@ from service.web.schemas.replies import json_reply
 from service.web.security_schemes import describe_requirement, describe_schemes
 
 # Where people look for the documentation. These paths redirect to it.
-_PAGE_ALIASES = (
-    "/api", "/docs", "/doc", "/documentation", "/swagger", "/swagger-ui", "/swagger-ui.html", "/redoc",
-    "/swagger/index.html", "/swagger-ui/index.html", "/api/docs", "/api/swagger", "/api-docs",
-    "/api/v1/docs", "/api/v1/swagger", "/api/v1/documentation",
+PAGE_ALIASES = (
+    "/api", "/docs", "/redoc", "/swagger", "/swagger-ui", "/swagger/index.html", "/swagger-ui/index.html",
+    "/api/docs", "/api/v1/docs", "/api/v1/swagger",
 )  # fmt: skip
-_DOCUMENT_ALIASES = (
-    "/openapi.json", "/openapi", "/swagger.json", "/v3/api-docs", "/api/openapi.json", "/api/swagger.json",
-    "/api/v1/openapi", "/api/v1/swagger.json", "/.well-known/openapi.json",
-)  # fmt: skip
+DOCUMENT_ALIASES = ("/openapi.json", "/swagger.json", "/api/openapi.json", "/v3/api-docs")
 
 
 def _swagger_ui() -> Path:
@@ -60,13 +56,13 @@ def build_documentation_routes(
     def home() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1")
 
-    for place in ("/", *_PAGE_ALIASES):
+    for place in ("/", *PAGE_ALIASES):
         routes.get(place, strict_slashes=False)(home)
 
     def to_document() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1/openapi.json")
 
-    for place in _DOCUMENT_ALIASES:
+    for place in DOCUMENT_ALIASES:
         routes.get(place)(to_document)
 
     @routes.get("/api/v1", strict_slashes=False)

@@ -6,12 +6,13 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from service.web.routes.docs import DOCUMENT_ALIASES, PAGE_ALIASES
 from tests.generated.generated_requests import DOCUMENT, list_operations
 from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 # The documentation itself, which is for people.
-UNDOCUMENTED = {"/", "/api", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
+UNDOCUMENTED = {"/", *PAGE_ALIASES, *DOCUMENT_ALIASES, "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
 
 
 @pytest.fixture
