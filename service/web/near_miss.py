@@ -87,9 +87,8 @@ def _match(path: str, method: str) -> str | None:
     return method if are_valid(values) else None
 
 
-def _match_other_method(path: str, method: str) -> str | None:
-    other = "GET" if method == "POST" else "POST"
-    return _match(path, other)
+def _match_other_method(path: str, _: str) -> str | None:
+    return _match(path, "GET") or _match(path, "POST")
 
 
 def are_valid(values: Mapping[str, str]) -> bool:
