@@ -5,7 +5,9 @@ from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 
+from security.errors import REALM
 from security.frameworks.flask import Security
+from security.problem import MEDIA_TYPE
 from service.web.advice import advise_on_token
 from service.web.error_handlers import problem_response
 from service.web.schemas.problem import problems
@@ -86,12 +88,21 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issu
             return problem_response(404, "not found through a proxy; ask the instance itself")
         scopes = required_scopes(app, request.endpoint, open_blueprints)
         response = None if scopes is None else security.check(scopes)[1]
-        if response is None or response.status_code != 401 or "error=" in response.headers["WWW-Authenticate"]:
-            return response
-        # The request has no token, and the chain does not know where to get one.
-        advised = problem_response(401, f"authentication required; {advise_on_token(issues_tokens())}")
-        response.set_data(advised.get_data())
+        if response is not None and _is_without_token(response):
+            # The chain does not know where to get one.
+            detail = f"{response.get_json()['detail']}; {advise_on_token(issues_tokens())}"
+            response.set_data(problem_response(401, detail).get_data())
         return response
+
+
+def _is_without_token(response: Response) -> bool:
+    """Return whether a reply of the chain is its own challenge, without an error of a token (RFC 6750, section 3.1)."""
+    challenge = f'Bearer realm="{REALM}"'
+    return (
+        response.status_code == 401
+        and response.headers.get("WWW-Authenticate") == challenge
+        and response.mimetype == MEDIA_TYPE
+    )
 
 
 def _access(app: Flask, endpoint: str) -> str:
