@@ -138,7 +138,7 @@ def bare_app() -> Flask:
         search=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),
         health=None,
-        issuer=SimpleNamespace(keys=None),
+        issuer=SimpleNamespace(keys=None, can_sign=lambda: False),
         clients=None,
         attempts=None,
     )

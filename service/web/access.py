@@ -5,8 +5,11 @@ from typing import Any, TypeVar
 
 from flask import Flask, Response, request
 
+from security.errors import REALM
 from security.frameworks.flask import Security
+from security.problem import MEDIA_TYPE
 from service.observability.request_marks import note_caller
+from service.web.advice import advise_on_token
 from service.web.error_handlers import problem_response
 from service.web.schemas.problem import problems
 
@@ -54,27 +57,27 @@ def required_scopes(app: Flask, endpoint: str, open_blueprints: tuple[str, ...])
     return getattr(app.view_functions[endpoint], "scopes", (READ,))
 
 
-def document_access(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
-    """Return the members of an OpenAPI operation that depend on its access rules: `security` and `responses`.
+def access_responses(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]) -> dict[int | str, Any]:
+    """Return the documented responses of a view that depend on its access rules.
 
     Args:
         app: The application.
         endpoint: The view's endpoint.
         open_blueprints: Blueprints whose views are public.
     """
-    scopes = required_scopes(app, endpoint, open_blueprints)
-    if scopes is not None:
-        return {"security": [{"bearer": [*scopes]}], "responses": problems(401, 403)}
-    return {"responses": problems(404) if _access(app, endpoint) == "internal" else {}}
+    if required_scopes(app, endpoint, open_blueprints) is not None:
+        return problems(401, 403)
+    return problems(404) if _access(app, endpoint) == "internal" else {}
 
 
-def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ()) -> None:
+def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]) -> None:
     """Reject unauthorized requests before they are parsed.
 
     Args:
         app: The application.
         security: The chain of providers that authenticates callers.
         open_blueprints: Blueprints whose views are public.
+        issues_tokens: Returns whether this service issues tokens now.
     """
 
     @app.before_request
@@ -83,7 +86,7 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
             return None  # the framework replies: 404, 405 or the allowed methods
         assert request.endpoint is not None  # every rule has one
         if _forwarded() and _access(app, request.endpoint) == "internal":
-            return problem_response(404, "not found")
+            return problem_response(404, "not found through a proxy; ask the instance itself")
         scopes = required_scopes(app, request.endpoint, open_blueprints)
         if scopes is None:
             return None
@@ -91,7 +94,21 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...] = ())
         auth = security.context.get_auth()
         if auth is not None:
             note_caller(auth.user_id)
+        if response is not None and _is_without_token(response):
+            # The chain does not know where to get one.
+            detail = f"{response.get_json()['detail']}; {advise_on_token(issues_tokens())}"
+            response.set_data(problem_response(401, detail).get_data())
         return response
+
+
+def _is_without_token(response: Response) -> bool:
+    """Return whether a reply of the chain is its own challenge, without an error of a token (RFC 6750, section 3.1)."""
+    challenge = f'Bearer realm="{REALM}"'
+    return (
+        response.status_code == 401
+        and response.headers.get("WWW-Authenticate") == challenge
+        and response.mimetype == MEDIA_TYPE
+    )
 
 
 def _access(app: Flask, endpoint: str) -> str:

@@ -1,6 +1,7 @@
 """The application factory."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -27,7 +28,7 @@ from service.web.routes.jwks import build_jwks_routes
 from service.web.routes.loan import build_loan_routes
 from service.web.routes.operations import build_operations_routes
 from service.web.routes.posting import build_posting_routes
-from service.web.routes.token import build_token_routes
+from service.web.routes.token import build_token_routes, issues_tokens
 from service.web.schemas.problem import Problem
 
 MAX_BODY_BYTES = 6_000_000
@@ -95,14 +96,6 @@ def create_app(
             version=__version__,
             description="Exact balances of loans on any date. Amounts are decimal strings. Dates are YYYY-MM-DD.",
         ),
-        security_schemes={
-            "bearer": {
-                "type": "http",
-                "scheme": "bearer",
-                "bearerFormat": "JWT",
-                "description": "A token of the platform, or one from `POST /token`. `make run` writes one to `.auth`.",
-            }
-        },
         validation_error_status=400,
         validation_error_model=Problem,
         validation_error_callback=error_handlers.on_validation_error,
@@ -112,12 +105,13 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     error_handlers.register(app)
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
-    guard(app, security, open_blueprints)
+    can_issue = partial(issues_tokens, issuer, clients)
+    guard(app, security, open_blueprints, can_issue)
     reject_unknown_parameters(app)
     app.register_api(build_loan_routes(lookup, calendar, portfolio, event_log, search))
     app.register_api(build_posting_routes(poster, calendar, security.context))
     app.register_api(build_token_routes(issuer, clients, attempts))
     app.register_api(build_jwks_routes(issuer.keys))
     app.register_api(build_operations_routes(health, issuer, identity))
-    app.register_blueprint(build_documentation_routes(app, open_blueprints))
+    app.register_blueprint(build_documentation_routes(app, open_blueprints, can_issue))
     return app

@@ -4,9 +4,9 @@ import logging
 from typing import Any
 
 import orjson
-from flask import Flask, Response
+from flask import Flask, Response, request
 from pydantic import ValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from security.problem import MEDIA_TYPE, problem
 from service.errors import (
@@ -23,6 +23,7 @@ from service.errors import (
     VersionChanged,
     VersionNotReached,
 )
+from service.web.advice import advise_on_method, advise_on_path, advise_on_values
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,14 @@ def on_validation_error(err: ValidationError) -> Response:
     Raises:
         InvalidRequest: Always, with the invalid fields.
     """
-    raise InvalidRequest(
-        [
-            (".".join(map(str, e["loc"])) or "body", _MESSAGES.get(e["type"], e["msg"].removeprefix("Value error, ")))
-            for e in err.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-        ]
-    )
+    errors = [
+        (".".join(map(str, e["loc"])) or "body", _MESSAGES.get(e["type"], e["msg"].removeprefix("Value error, ")))
+        for e in err.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    ]
+    field, detail = errors[-1]
+    if field in (request.view_args or ()) and (advice := advise_on_values()):
+        errors[-1] = field, f"{detail}; {advice}"
+    raise InvalidRequest(errors)
 
 
 def to_response(err: Exception) -> Response:
@@ -115,11 +118,20 @@ def _refusal_response(err: RequestRefused) -> Response:
 def _framework_response(err: HTTPException) -> Response:
     if err.code is None or err.code < 400:
         return err.get_response()  # type: ignore[return-value]
-    # The framework's message for 404 assumes a URL that was typed into a browser.
-    response = problem_response(err.code, "not found" if err.code == 404 else err.description or err.name)
+    response = problem_response(err.code, _framework_message(err))
     kept = {name: value for name, value in err.get_headers() if name.lower() in ("allow", "retry-after")}
     response.headers.update(kept)
     return response
+
+
+def _framework_message(err: HTTPException) -> str:
+    match err:
+        case NotFound():
+            return f"not found; {advise_on_path()}"
+        case MethodNotAllowed():
+            return f"the method is not allowed; {advise_on_method(err.valid_methods or ())}"
+        case _:
+            return err.description or err.name
 
 
 def register(app: Flask) -> None:

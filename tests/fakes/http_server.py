@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-Answer = tuple[int, bytes]
+Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
 
 
 @contextmanager
 def serving(answer: Callable[[str, str, dict, bytes], Answer]) -> Iterator[str]:
-    """Serve `answer(method, path, headers, body) -> (status, content)` and yield the URL."""
+    """Serve `answer(method, path, headers, body) -> (status, content)`, with or without headers, and yield the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, content = answer(self.command, self.path, dict(self.headers), body)
+            status, content, *headers = answer(self.command, self.path, dict(self.headers), body)
             self.send_response(status)
+            for name, value in headers[0].items() if headers else ():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -1,5 +1,7 @@
 """Routes: the OpenAPI document, and Swagger UI from installed files, so it works offline."""
 
+from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +13,17 @@ from flask_openapi3 import OpenAPI
 from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
-from service.web.access import document_access
+from service.web.access import access_responses, required_scopes
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
+from service.web.security_schemes import describe_requirement, describe_schemes
+
+# Where people look for the documentation. These paths redirect to it.
+PAGE_ALIASES = (
+    "/api", "/docs", "/redoc", "/swagger", "/swagger-ui", "/swagger/index.html", "/swagger-ui/index.html",
+    "/api/docs", "/api/v1/docs", "/api/v1/swagger",
+)  # fmt: skip
+DOCUMENT_ALIASES = ("/openapi.json", "/swagger.json", "/api/openapi.json", "/v3/api-docs")
 
 
 def _swagger_ui() -> Path:
@@ -31,19 +41,29 @@ def _content_security_policy(nonce: str) -> str:
     )
 
 
-def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -> Blueprint:
+def build_documentation_routes(
+    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]
+) -> Blueprint:
     """Build the blueprint `documentation`, which describes all routes of an application.
 
     Args:
         app: The application.
         open_blueprints: Blueprints whose views are public.
+        issues_tokens: Returns whether this service issues tokens now.
     """
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
-    @routes.get("/")
-    @routes.get("/api", strict_slashes=False)
     def home() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1")
+
+    for place in ("/", *PAGE_ALIASES):
+        routes.get(place, strict_slashes=False)(home)
+
+    def to_document() -> AnyResponse:
+        return redirect(f"{request.script_root}/api/v1/openapi.json")
+
+    for place in DOCUMENT_ALIASES:
+        routes.get(place)(to_document)
 
     @routes.get("/api/v1", strict_slashes=False)
     def page() -> Response:
@@ -56,18 +76,27 @@ def build_documentation_routes(app: OpenAPI, open_blueprints: tuple[str, ...]) -
 
     @routes.get("/api/v1/openapi.json")
     def document() -> Response:
-        return json_reply({**api_document(), "servers": [{"url": request.script_root or "/"}]})
+        issuing = issues_tokens()
+        members = api_document(issuing)
+        schemes = describe_schemes(request.script_root, issuing)
+        return json_reply(
+            {
+                **members,
+                "servers": [{"url": request.script_root or "/"}],
+                "components": {**members["components"], "securitySchemes": schemes},
+            }
+        )
 
     @cache
-    def api_document() -> dict[str, Any]:
-        return _build_document(app, open_blueprints)
+    def api_document(issuing: bool) -> dict[str, Any]:
+        return _build_document(app, open_blueprints, issuing)
 
     return routes
 
 
-def _build_document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str, Any]:
+def _build_document(app: OpenAPI, open_blueprints: tuple[str, ...], issuing: bool) -> dict[str, Any]:
     """Return the framework's document with access rules, and without its additions that do not apply."""
-    document = app.api_doc
+    document: dict[str, Any] = deepcopy(app.api_doc)
     endpoints = {
         (method, parse_rule(rule.rule)): rule.endpoint
         for rule in app.url_map.iter_rules()
@@ -75,15 +104,17 @@ def _build_document(app: OpenAPI, open_blueprints: tuple[str, ...]) -> dict[str,
     }
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            access = document_access(app, endpoints[method.upper(), path], open_blueprints)
+            endpoint = endpoints[method.upper(), path]
             # The framework's own documentation of 400 has another media type. Every route rejects unknown parameters.
             declared = getattr(app.paths[path], method).responses
             responses = {str(status): reply for status, reply in problems(400).items()}
             responses |= {status: reply for status, reply in operation["responses"].items() if status in declared}
-            responses |= {str(status): reply for status, reply in access.pop("responses").items()}
+            access = access_responses(app, endpoint, open_blueprints)
+            responses |= {str(status): reply for status, reply in access.items()}
             # The framework converts line breaks of docstrings to <br/>.
             description = operation["description"].replace("<br/><br/>", "\n\n").replace("<br/>", " ")
-            operation |= {
-                "description": description, "responses": dict(sorted(responses.items())), **access,
-            }  # fmt: skip
+            operation |= {"description": description, "responses": dict(sorted(responses.items()))}
+            scopes = required_scopes(app, endpoint, open_blueprints)
+            if scopes is not None:
+                operation["security"] = describe_requirement(scopes, issuing)
     return document

@@ -106,6 +106,11 @@ class _TokenError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def issues_tokens(issuer: TokenIssuer, clients: ClientRegistry) -> bool:
+    """Return whether there are a signing key and a client. Both may change while the service runs."""
+    return issuer.can_sign() and bool(clients)
+
+
 def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: AttemptThrottle) -> APIBlueprint:
     """Build the blueprint `token`. Without a signing key or without clients, its route is 404.
 
@@ -141,7 +146,7 @@ def build_token_routes(issuer: TokenIssuer, clients: ClientRegistry, attempts: A
         parameters beside a form are ignored, as RFC 6749, section 3.2, requires.
         """
         try:
-            if not issuer.can_sign() or not clients:
+            if not issues_tokens(issuer, clients):
                 raise NoSigningKey
             client_id, secrets, scope = _parse_credentials()
             with attempts.serialize(client_id, request.remote_addr or ""):

@@ -10,7 +10,6 @@ IF_MATCH_SCHEMA = {
     "type": "string",
     "maxLength": MAX_IF_MATCH_CHARS,
     "pattern": r'^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$',
-    "example": '"2-0f1e2d3c4b5a69788796a5b4"',
 }
 _TAG = r'(?:W/)?"[\x21\x23-\x7E\x80-\xFF]*"'
 _LIST = re.compile(rf"[ \t]*(?:,[ \t]*)*{_TAG}(?:[ \t]*,(?:[ \t]*{_TAG})?)*[ \t]*")

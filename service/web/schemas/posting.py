@@ -81,8 +81,9 @@ class EventsHeaders(PostingHeaders):
     ] = Field(
         default=None,
         alias="If-Match",
-        description="An ETag of a reply about this loan, a list of them, or `*`. Nothing is posted unless the loan has "
-        "the version of one of them. A repeated request gets its first reply nevertheless.",
+        description='An ETag of a reply about this loan, such as `"2-0f1e2d3c4b5a69788796a5b4"`, a list of them, or '
+        "`*`. Nothing is posted unless the loan has the version of one of them. A repeated request gets its first "
+        "reply nevertheless.",
         json_schema_extra=omit_default,
     )
 

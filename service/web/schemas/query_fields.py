@@ -1,4 +1,8 @@
-"""Types of path and query parameters and of members of replies, with their parsers and documentation."""
+"""Types of path and query parameters and of members of replies, with their parsers and documentation.
+
+Swagger UI sends the `example` or `default` of a parameter unless a person changes it. So an optional parameter has no
+example, and one that cannot be combined with others has no default either.
+"""
 
 import re
 from datetime import date, datetime
@@ -70,13 +74,17 @@ Version = Annotated[
 MinVersion = Annotated[
     int,
     BeforeValidator(parse_version),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "default": 0}),
-    Field(description="The minimum version that the reply must show, such as the one that a posting returned."),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID}),
+    Field(
+        description="The minimum version that the reply must show, such as the one that a posting returned. The "
+        "default is 0. Cannot be combined with `as_of_version` or `known_at`.",
+        json_schema_extra=omit_default,
+    ),
 ]
 AsOfVersion = Annotated[
     int | None,
     BeforeValidator(parse_version),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID, "example": 2}),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID}),
     Field(
         description="Answers from the loan's first N events; 0 means no events. The answer is immutable. Cannot be "
         "combined with `known_at` or `min_version`.",
@@ -86,40 +94,41 @@ AsOfVersion = Annotated[
 KnownAt = Annotated[
     datetime | None,
     BeforeValidator(parse_time),
-    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
     Field(
-        description="Answers from the events that had been recorded by this time (RFC 3339). The answer is immutable. "
-        "A time that is too recent is 412. Cannot be combined with `as_of_version` or `min_version`.",
+        description="Answers from the events that had been recorded by this time, such as 2020-07-01T12:00:00Z "
+        "(RFC 3339). The answer is immutable. A time that is too recent is 412. Cannot be combined with "
+        "`as_of_version` or `min_version`.",
         json_schema_extra=omit_default,
     ),
 ]
 ReportKnownAt = Annotated[
     datetime | None,
     BeforeValidator(parse_time),
-    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00Z"}),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
     Field(
-        description="Answers from the loans and events that had been recorded by this time (RFC 3339). The answer is "
-        "immutable. A time that is too recent is 412.",
+        description="Answers from the loans and events that had been recorded by this time, such as "
+        "2020-07-01T12:00:00Z (RFC 3339). The answer is immutable. A time that is too recent is 412.",
         json_schema_extra=omit_default,
     ),
 ]
 FirstDay = Annotated[
     date | None,
     BeforeValidator(parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2020-01-01"}),
+    WithJsonSchema({"type": "string", "format": "date"}),
     Field(
         alias="from",
-        description="The first day. The default is the loan's start date.",
+        description="The first day, YYYY-MM-DD. The default is the loan's start date.",
         json_schema_extra=omit_default,
     ),
 ]
 LastDay = Annotated[
     date | None,
     BeforeValidator(parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
+    WithJsonSchema({"type": "string", "format": "date"}),
     Field(
         alias="to",
-        description="The last day. The default is today in the service's time zone.",
+        description="The last day, YYYY-MM-DD. The default is today in the service's time zone.",
         json_schema_extra=omit_default,
     ),
 ]
@@ -135,8 +144,8 @@ Step = Annotated[
 Limit = Annotated[
     int,
     BeforeValidator(parse_limit),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100}),
-    Field(description="The maximum number of entries per page."),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}),
+    Field(description="The maximum number of entries per page. The default is 100.", json_schema_extra=omit_default),
 ]
 PageCursor = Annotated[
     InstanceOf[Cursor] | None,
@@ -186,14 +195,20 @@ EventType = Annotated[
 RecordedFrom = Annotated[
     datetime | None,
     BeforeValidator(parse_time),
-    WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T00:00:00Z"}),
-    Field(description="Lists events that were recorded at this time or later.", json_schema_extra=omit_default),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Field(
+        description="Lists events that were recorded at this time or later, such as 2020-07-01T00:00:00Z.",
+        json_schema_extra=omit_default,
+    ),
 ]
 RecordedTo = Annotated[
     datetime | None,
     BeforeValidator(parse_time),
-    WithJsonSchema({"type": "string", "format": "date-time", "example": "2999-12-31T23:59:59Z"}),
-    Field(description="Lists events that were recorded at this time or earlier.", json_schema_extra=omit_default),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+    Field(
+        description="Lists events that were recorded at this time or earlier, such as 2020-07-01T23:59:59Z.",
+        json_schema_extra=omit_default,
+    ),
 ]
 EventsPageCursor = Annotated[
     InstanceOf[EventsCursor] | None,
@@ -207,32 +222,32 @@ EventsPageCursor = Annotated[
 FirstId = Annotated[
     int | None,
     BeforeValidator(parse_loan_id),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1}),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID}),
     Field(description="The lowest `loan_id`.", json_schema_extra=omit_default),
 ]
 LastId = Annotated[
     int | None,
     BeforeValidator(parse_loan_id),
-    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID, "example": 1_000_000}),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_LOAN_ID}),
     Field(description="The highest `loan_id`.", json_schema_extra=omit_default),
 ]
 CurrencyCode = Annotated[
     str | None,
     BeforeValidator(_parse_currency_code),
-    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$", "example": "USD"}),
-    Field(description="Finds loans in this currency.", json_schema_extra=omit_default),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"}),
+    Field(description="Finds loans in this currency, such as USD.", json_schema_extra=omit_default),
 ]
 StartFrom = Annotated[
     date | None,
     BeforeValidator(parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2019-01-01"}),
-    Field(description="The earliest start date.", json_schema_extra=omit_default),
+    WithJsonSchema({"type": "string", "format": "date"}),
+    Field(description="The earliest start date, YYYY-MM-DD.", json_schema_extra=omit_default),
 ]
 StartTo = Annotated[
     date | None,
     BeforeValidator(parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2020-12-31"}),
-    Field(description="The latest start date.", json_schema_extra=omit_default),
+    WithJsonSchema({"type": "string", "format": "date"}),
+    Field(description="The latest start date, YYYY-MM-DD.", json_schema_extra=omit_default),
 ]
 State = Annotated[
     str | None,
@@ -248,9 +263,9 @@ State = Annotated[
 StateDay = Annotated[
     date | None,
     BeforeValidator(parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "example": "2020-07-01"}),
+    WithJsonSchema({"type": "string", "format": "date"}),
     Field(
-        description="The date of the balances and states. The default is today in the service's time zone.",
+        description="The date of the balances and states, YYYY-MM-DD. The default is today in the service's time zone.",
         json_schema_extra=omit_default,
     ),
 ]

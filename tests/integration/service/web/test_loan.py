@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from service.web.routes.docs import DOCUMENT_ALIASES, PAGE_ALIASES
 from tests.support.application import build_app
 from tests.support.settings import with_changes
 
@@ -110,7 +111,8 @@ def test_a_token_without_api_read_is_403(client, make_token, scopes):
 def test_every_route_is_secured_unless_it_is_listed_as_public(served, bare_app):
     public_routes = {
         "/",
-        "/api",
+        *PAGE_ALIASES,
+        *DOCUMENT_ALIASES,
         "/token",
         "/healthcheck",
         "/version",

@@ -89,7 +89,7 @@ def test_the_documentation_page_is_served_with_all_assets(client):
 def test_the_document_describes_parameters_and_replies(client):
     document = client.get("/api/v1/openapi.json").json
     balance = document["paths"]["/api/v1/loan/{loan_id}/{date}"]["get"]
-    assert balance["security"] == [{"bearer": ["api:read"]}]
+    assert balance["security"] == [{"bearer": ["api:read"]}, {"client_credentials": ["api:read"]}]
     assert set(balance["responses"]) == {"200", "304", "400", "401", "403", "404", "412", "503"}
     parameters = {parameter["name"] for parameter in balance["parameters"]}
     assert parameters == {
@@ -114,7 +114,7 @@ def test_the_document_describes_parameters_and_replies(client):
 def test_the_document_describes_posting(client, make_token, path, model):
     document = client.get("/api/v1/openapi.json").json
     route = document["paths"][path]["post"]
-    assert route["security"] == [{"bearer": ["api:write"]}]
+    assert route["security"] == [{"bearer": ["api:write"]}, {"client_credentials": ["api:write"]}]
     assert set(route["responses"]) == {"201", "400", "401", "403", "404", "409", "412", "413", "415", "422", "503"}
     headers = {parameter["name"]: parameter for parameter in route["parameters"] if parameter["in"] == "header"}
     assert set(headers) == {"Idempotency-Key", *(["If-Match"] if model == "EventsBody" else [])}

@@ -6,12 +6,13 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from service.web.routes.docs import DOCUMENT_ALIASES, PAGE_ALIASES
 from tests.generated.generated_requests import DOCUMENT, list_operations
 from tests.support.application import build_app
 from tests.support.settings import with_changes
 
 # The documentation itself, which is for people.
-UNDOCUMENTED = {"/", "/api", "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
+UNDOCUMENTED = {"/", *PAGE_ALIASES, *DOCUMENT_ALIASES, "/api/v1", DOCUMENT, "/api/v1/swagger/{filename}"}
 
 
 @pytest.fixture
@@ -97,7 +98,8 @@ def test_documented_security_matches_the_access_rules(client, make_token, docume
         if "security" in operation:
             assert statuses == [401, 403], (method, path)
             assert {"401", "403"} <= set(operation["responses"]), (method, path)
-            [[scopes]] = [requirement.values() for requirement in operation["security"]]
+            assert [[*requirement] for requirement in operation["security"]] == [["bearer"]]  # the fixture issues none
+            [scopes] = operation["security"][0].values()
             headers = {"Authorization": f"Bearer {make_token(scopes=' '.join(scopes))}"}
             assert client.open(place, method=method, headers=headers).status_code not in (401, 403), (method, path)
         else:
@@ -111,7 +113,7 @@ def test_public_routes_are_documented_without_security(served):
     for path in ("/{loan_id}/{date}", "/api/v1/loan/{loan_id}/history"):
         assert "security" not in opened[path]["get"]
         assert not {"401", "403"} & set(opened[path]["get"]["responses"])
-    assert opened["/api/v1/loan"]["post"]["security"] == [{"bearer": ["api:write"]}]
+    assert {"bearer": ["api:write"]} in opened["/api/v1/loan"]["post"]["security"]
 
 
 def test_replies_with_an_etag_support_304_as_documented(client, bearer, document):
@@ -138,3 +140,66 @@ def test_internal_routes_document_404(client, document):
         if "parameters" not in operation and method == "GET":
             is_internal = client.get(path, headers={"Via": "1.1 gateway"}).status_code == 404
             assert is_internal == ("404" in operation["responses"]), path
+
+
+def test_client_credentials_are_documented_where_tokens_are_issued(client):
+    document = client.get(DOCUMENT).json
+    OpenAPIV31SpecValidator(document).validate()
+    assert [*document["components"]["securitySchemes"]] == ["bearer", "client_credentials"]
+    for method, path, operation in list_operations(document):
+        if "security" in operation:
+            by_token, by_client = operation["security"]
+            assert by_token["bearer"] == by_client["client_credentials"], (method, path)
+
+
+def test_the_url_of_tokens_has_the_prefix_of_the_gateway(client):
+    for headers, url in (({}, "/token"), ({"X-Forwarded-Prefix": "/loaner"}, "/loaner/token")):
+        schemes = client.get(DOCUMENT, headers=headers).json["components"]["securitySchemes"]
+        assert schemes["client_credentials"]["flows"]["clientCredentials"]["tokenUrl"] == url
+        assert client.post("/token").status_code == 400  # the service issues tokens: this request is only incomplete
+
+
+def test_only_tokens_are_documented_where_none_can_be_issued(served):
+    client = build_app(with_changes(served, secret="")).test_client()
+    document = client.get(DOCUMENT).json
+    assert client.post("/token").status_code == 404
+    assert [*document["components"]["securitySchemes"]] == ["bearer"]
+    assert "/token" not in document["components"]["securitySchemes"]["bearer"]["description"]
+    for _, _, operation in list_operations(document):
+        assert operation.get("security", [{"bearer": []}])[0].keys() == {"bearer"}
+        assert len(operation.get("security", [{}])) == 1
+
+
+def prefilled(operation) -> dict[str, object]:
+    """Return the query and header parameters of an operation that Swagger UI sends unless a person changes them."""
+    found = {}
+    for each in operation.get("parameters", ()):
+        for value in (each.get("example"), each["schema"].get("example"), each["schema"].get("default")):
+            if each["in"] != "path" and value is not None:
+                found[each["name"]] = value
+    return found
+
+
+def test_optional_parameters_have_no_example(document):
+    for method, path, operation in list_operations(document):
+        for each in operation.get("parameters", ()):
+            is_prefilled = "example" in each or "example" in each["schema"]
+            assert is_prefilled == each["required"], (method, path, each["name"])
+
+
+def test_each_optional_parameter_can_be_added_to_what_is_prefilled(client, bearer, document):
+    values = {"known_at": "2020-01-01T00:00:00Z", "as_of_version": "0", "min_version": "0", "format": "csv"}
+    added = set()
+    for method, path, operation in list_operations(document):
+        if method == "GET":
+            place, query = path_with_examples(path, operation), prefilled(operation)
+            query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+            assert client.get(place, query_string=query, headers=bearer).status_code == 200, path
+            for each in operation.get("parameters", ()):
+                if each["name"] in values:
+                    query_with = {**query, each["name"]: values[each["name"]]}
+                    status = client.get(place, query_string=query_with, headers=bearer).status_code
+                    # No loan existed at `known_at`, since the test has recorded it today.
+                    assert status == 200 or (status == 404 and each["name"] == "known_at"), (path, each["name"])
+                    added.add(each["name"])
+    assert added == values.keys()
