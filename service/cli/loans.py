@@ -91,7 +91,13 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
 @click.option(
     "--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="Number of events of each loan."
 )
-@click.option("--first-id", default=1, show_default=True, type=click.IntRange(1), help="The id of the first loan.")
+@click.option(
+    "--first-id",
+    default=1001,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The id of the first loan. The sample data of a standalone run has the ids 1 to 10.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same files.")
 def sample_command(
     loans_file: Path, events_file: Path, loans: int, events_per_loan: int, first_id: int, seed: int

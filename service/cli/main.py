@@ -3,7 +3,7 @@
 Commands import what is slow to import only when they run, so that each starts quickly.
 """
 
-from collections.abc import Mapping
+from typing import NoReturn
 
 import click
 import psycopg2
@@ -17,15 +17,32 @@ from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
 from service.cli.portfolio import portfolio_command
 from service.cli.probe import probe_command
+from service.cli.standalone_option import accept_standalone, load_context
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.invocation import command_line
-from service.observability.logging import configure_logging
-from service.settings import load_settings
 
 
 class _Group(click.Group):
     """Prints errors that users can fix as a single line, and exits with status 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as err:
+            self._explain(err)
+
+    def _explain(self, err: click.NoSuchOption) -> NoReturn:
+        """Name the commands that have an option which was written before the command."""
+        names = [
+            name
+            for name, each in self.commands.items()
+            if any(err.option_name in option.opts for option in each.params)
+        ]
+        if not names:
+            raise err
+        advice = " or ".join(f"{name} {err.option_name}" for name in names)
+        raise click.UsageError(f"{err.format_message()} It belongs after the command: {advice}", err.ctx) from err
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -53,14 +70,7 @@ def main(ctx: click.Context, is_standalone: bool) -> None:
 
     Without a command, it registers with the gateway and serves requests. With --standalone, it needs no other server.
     """
-    defaults: Mapping[str, object] = {}
-    if is_standalone:
-        from service.standalone.environment import STANDALONE_DEFAULTS
-
-        defaults = STANDALONE_DEFAULTS
-    settings = load_settings(defaults)
-    configure_logging(settings.server.log_level)
-    ctx.obj = (settings, is_standalone)
+    settings, _ = ctx.obj = load_context(is_standalone)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone
 
@@ -85,4 +95,4 @@ for command in (
     gateway_group,
     probe_command,
 ):
-    main.add_command(command)
+    main.add_command(accept_standalone(command))
