@@ -3,6 +3,7 @@
 Commands import what is slow to import only when they run, so that each starts quickly.
 """
 
+import logging
 from typing import NoReturn
 
 import click
@@ -17,10 +18,15 @@ from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
 from service.cli.portfolio import portfolio_command
 from service.cli.probe import probe_command
+from service.cli.settings import settings_command
 from service.cli.standalone_option import accept_standalone, load_context
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.invocation import command_line
+from service.observability.logging import configure_logging
+from service.settings import misspelt_settings
+
+log = logging.getLogger(__name__)
 
 
 class _Group(click.Group):
@@ -70,10 +76,17 @@ def main(ctx: click.Context, is_standalone: bool) -> None:
 
     Without a command, it registers with the gateway and serves requests. With --standalone, it needs no other server.
     """
-    settings, _ = ctx.obj = load_context(is_standalone)
+    if ctx.invoked_subcommand == settings_command.name:  # shows invalid settings, too
+        configure_logging("WARNING")
+        ctx.obj = (None, is_standalone)
+    else:
+        ctx.obj = load_context(is_standalone)
+    for name, source, meant in misspelt_settings():
+        log.warning("%s (%s) is not a setting; did you mean %s?", name, source, meant)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone
 
+        settings, _ = ctx.obj
         if is_standalone:
             start_standalone(settings)
         else:
@@ -96,3 +109,4 @@ for command in (
     probe_command,
 ):
     main.add_command(accept_standalone(command))
+main.add_command(settings_command)
