@@ -14,6 +14,7 @@ from service import __version__
 from service.cli.clients import client_group, token_command
 from service.cli.close import close_command
 from service.cli.gateway import gateway_group, register_command, unregister_command
+from service.cli.interruption import Interrupted
 from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
 from service.cli.portfolio import portfolio_command
@@ -53,6 +54,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted") from None
         except (LoanerError, KeyException, RegistrationException) as err:
             raise click.ClickException(str(err)) from err
         except ImportError as err:
