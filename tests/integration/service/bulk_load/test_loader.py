@@ -65,7 +65,8 @@ def test_every_error_is_reported_and_nothing_is_written(posting, files):
         "found 'z'",
         "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
         "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
-        "events.csv:4: amt: expected an amount above zero, found '0'",
+        "events.csv:4: amt: expected an amount above zero, such as 1000.00, with at most 18 digits and 4 decimals, "
+        "found '0'",
         "events.csv:5: loan_id: unknown loan 9",
         "events.csv:6: row: expected 4 fields (loan_id,event_type,post_date,amt), found 3",
         "events.csv:8: post_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
