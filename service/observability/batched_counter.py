@@ -1,5 +1,6 @@
 """A counter for paths on which the library's own counter would take longer than the work it counts."""
 
+from collections.abc import Callable
 from functools import cache
 from threading import Lock
 
@@ -22,14 +23,15 @@ class BatchedCounter:
         self.labels = cache(self._child)  # the library's lookup takes several times as long
 
     def _child(self, *values: str) -> "_Child":
-        return _Child(self._counter.labels(*values))
+        return _Child(lambda: self._counter.labels(*values))
 
 
 class _Child:
-    """The counter of one combination of labels."""
+    """The counter of one combination of labels. Counting opens no file, so it cannot fail: the first flush does."""
 
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
+    def __init__(self, open_counter: Callable[[], Counter]) -> None:
+        self._open_counter = open_counter
+        self._counter: Counter | None = None
         self._lock = Lock()
         self._pending = 0
         on_flush(self.flush)
@@ -40,7 +42,13 @@ class _Child:
             self._pending += amount
 
     def flush(self) -> None:
-        """Write what was counted since the last call."""
+        """Write what was counted since the last call.
+
+        Raises:
+            OSError: If a new series cannot be stored. What was counted is written later.
+        """
+        if self._counter is None:
+            self._counter = self._open_counter()
         with self._lock:
             pending, self._pending = self._pending, 0
         if pending:

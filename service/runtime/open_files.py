@@ -5,6 +5,7 @@ import resource
 
 log = logging.getLogger(__name__)
 
+FILES_PER_CONNECTION = 2  # its socket, and the file that is being sent: the documentation page consists of files
 RESERVED_FILES = 256  # of each worker: connections to Postgres and memcached, metrics, keys, the standard streams
 
 
@@ -19,7 +20,7 @@ def allow_connections(wanted: int) -> int:
     Returns:
         How many connections each worker can accept, at most `wanted`.
     """
-    needed = wanted + RESERVED_FILES
+    needed = FILES_PER_CONNECTION * wanted + RESERVED_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if _allows(soft, needed):
         return wanted
@@ -30,7 +31,7 @@ def allow_connections(wanted: int) -> int:
         target = soft
     if target >= needed:
         return wanted
-    possible = max(target - RESERVED_FILES, target // 2)
+    possible = max(target - RESERVED_FILES, target // 2) // FILES_PER_CONNECTION
     log.warning(
         "MAX_CONNECTIONS=%d needs a limit of %d open files, but the limit is %d: each worker accepts %d connections; "
         "raise the hard limit (ulimit -Hn, LimitNOFILE)",

@@ -6,9 +6,10 @@ Plain balances of cached loans are answered here; everything else runs in Flask,
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
-from service.errors import DatabaseUnavailable, RequestRefused, ServiceBusy
+from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
 from service.observability.request_id import ID_HEADERS, accept_id
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
@@ -88,12 +89,7 @@ class FrontDoor:
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
-            if not exchange.status:
-                closes = isinstance(err, RequestRefused) and err.closes
-                await exchange.send_response(exchange.call(to_response, err), closes)
-            elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
-                exchange.call(log.exception, "a reply failed midway")
-            # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
+            await self._report(exchange, err)
         finally:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
@@ -118,19 +114,42 @@ class FrontDoor:
         body, headers = self._balances.reply(question, snapshot)
         await exchange.send(200, headers, body)
 
+    async def _report(self, exchange: Exchange, err: Exception) -> None:
+        """Reply to a request that has failed.
+
+        A thread logs the error: while nothing reads standard error, logging would make the event loop wait.
+        """
+        if not exchange.status:
+            is_logged = isinstance(err, DatabaseUnavailable) or not isinstance(err, LoanerError)
+            response = (
+                await self._general.run(exchange.call, to_response, err, is_admitted=True)
+                if is_logged
+                else to_response(err)
+            )
+            await exchange.send_response(response, isinstance(err, RequestRefused) and err.closes)
+        elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
+            report = partial(log.error, "a reply failed midway", exc_info=err)
+            await self._general.run(exchange.call, report, is_admitted=True)
+        # A reply that has begun is left without its end, and the server closes the connection: it looks cut off.
+
     async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
-        path = scope["path"]
+        path = "/" + scope["path"].lstrip("/")  # as the framework reads it
+        pool = self._pools.get(path, self._general)
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""
+        length = len(body)
         try:
             assert exchange.origin is not None  # the request has been admitted
             environ = build_environ(scope, headers, exchange.origin, body)
-            await self._bridge.respond(environ, exchange, self._pools.get(path, self._general))
+            del body  # or it would be held for as long as a client reads the reply
+            call = await self._bridge.start(environ, exchange, pool)
         except ServiceBusy:
             if path != "/token":
                 raise
             await exchange.send_response(busy_response())
+            return
         finally:
-            self._bodies.release(body)
+            self._bodies.release(length)
+        await self._bridge.reply(call, exchange, pool)
 
 
 def _received_id(headers: Headers) -> str | None:

@@ -74,6 +74,12 @@ def _parts(sent: SimpleQueue, task: Any) -> Iterator[bytes]:
         while (message := sent.get()) is not None:
             if isinstance(message, BaseException):
                 raise message
+            if not message.get("more_body"):  # the door records a request after its last part
+                end = sent.get()
+                if end is not None:
+                    raise end
+                yield message["body"]
+                return
             yield message["body"]
     finally:
         task.cancel()

@@ -47,7 +47,7 @@ def open_files(pid: int) -> int:
 
 def test_workers_may_open_enough_files_for_their_connections(instance):
     with limit_of_open_files(512) as hard:
-        needed = 1000 + RESERVED_FILES
+        needed = 2 * 1000 + RESERVED_FILES
         if hard != resource.RLIM_INFINITY and hard < needed:
             pytest.skip(f"needs a hard limit of {needed} open files: ulimit -Hn")
         with instance(MAX_CONNECTIONS="1000") as (process, read_log, _):

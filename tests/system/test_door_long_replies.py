@@ -10,8 +10,9 @@ from contextlib import ExitStack, closing
 import pytest
 
 from service.postgres.connect import connect
+from service.web.app import MAX_BODY_BYTES
 from tests.conftest import sql
-from tests.support.door import Door, open_door
+from tests.support.door import FORM, TOKEN_FORM, Door, open_door
 from tests.support.filled_ledger import LAST_DAY, fill
 from tests.support.raw_http import RawConnection, RawReply, request_bytes
 
@@ -191,6 +192,19 @@ def test_slow_readers_hold_no_threads(door, bearer, report_measurement):
     )
     assert max(uncached_s, healthcheck_s) < 1
     assert grown < ALLOWED_GROWTH
+
+
+def test_slow_readers_do_not_hold_the_bodies_of_their_requests(database, keys_dir, bearer):
+    """A worker holds few bodies at a time, so 16 readers that had sent the largest body would let no other one in."""
+    body = b"x" * MAX_BODY_BYTES
+    with open_door(database, keys_dir, SILENCE_TIMEOUT_S="60") as door, ExitStack() as stack:
+        for _ in range(17):
+            connection = stack.enter_context(door.connect(receive_buffer=SMALL_BUFFER))
+            connection.send(request_bytes("GET", STATEMENT, bearer, body))
+            assert connection.peek_line() == "HTTP/1.1 200 OK"
+        reply = door.send(request_bytes("POST", "/token", FORM, TOKEN_FORM))
+    assert reply is not None
+    assert reply.status == 200
 
 
 @pytest.mark.parametrize("target", [PORTFOLIO, STATEMENT])

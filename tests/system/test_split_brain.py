@@ -18,6 +18,7 @@ from tests.support.processes import serving
 LOAN = 1
 EVENT = {"event_type": "fee", "post_date": "2020-03-02", "amt": "1.00"}
 VERSION = f"SELECT version FROM loans WHERE loan_id = {LOAN}"
+MAX_STALENESS_S = 1
 FOUND_S = 20  # a survey every 5 s, on a busy machine
 TOGETHER_S = 8  # longer than the 5 s between two surveys
 
@@ -35,9 +36,9 @@ class Caller:
         return reply.status_code, reply.json().get("version")
 
     def read(self):
-        """Read the balance, and return the status."""
-        url = f"{self.url}/api/v1/loan/{LOAN}/2020-07-01"
-        return requests.get(url, headers=self.headers, timeout=20).status_code
+        """Read the balance. Return the status, and the balance."""
+        reply = requests.get(f"{self.url}/api/v1/loan/{LOAN}/2020-07-01", headers=self.headers, timeout=20)
+        return reply.status_code, reply.json().get("balance")
 
     def post_until_accepted(self):
         deadline = time.monotonic() + FOUND_S
@@ -81,7 +82,7 @@ def test_a_former_primary_that_returns_gets_no_posting_and_no_read(order, keys_d
             f"127.0.0.1:{primary.port} is a former primary: it writes WAL timeline 1, "
             f"but WAL timeline 2 was seen at 127.0.0.1:{replica.port}"
         )
-        variables = {"PSQL_CONNECT_TIMEOUT_S": "2", "MAX_STALENESS_S": "1"}
+        variables = {"MAX_STALENESS_S": str(MAX_STALENESS_S)}
         with serving(settings, keys_dir, **variables) as (url, read_log):
             caller = Caller(url, headers, read_log, report_measurement)
             assert caller.post() == (201, 1)
@@ -113,7 +114,7 @@ def test_a_former_primary_that_returns_gets_no_posting_and_no_read(order, keys_d
             while time.monotonic() < deadline:
                 statuses.add(caller.post()[0])
                 time.sleep(0.1)
-            statuses.add(caller.read())  # cached balances are too old by now
+            statuses.add(caller.read()[0])  # cached balances are too old by now
             assert statuses == {503}
             status, reply = caller.ready()
             assert (status, sentence in reply["message"]) == (503, True)
@@ -165,15 +166,24 @@ def test_a_promotion_is_noticed_while_the_former_primary_keeps_running(keys_dir,
 
 
 def _post_for(caller, seconds, version):
-    """Post and read for a time, at least twice. Each posting must continue the versions. Return the last one."""
+    """Post and read for a time, at least twice. Return the last version.
+
+    A connection may take too long on a busy machine, so some replies may be 503. Accepted postings continue the
+    versions, and in the end the balance includes them.
+    """
     deadline = time.monotonic() + seconds
-    for _ in range(2):
-        while True:
-            status, posted = caller.post()
-            assert (status, posted) == (201, version + 1)
-            assert caller.read() == 200
-            version = posted
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(0.1)
+    accepted, unavailable = 0, 0
+    while accepted < 2 or time.monotonic() < deadline:
+        assert time.monotonic() < deadline + FOUND_S
+        status, posted = caller.post()
+        if status == 201:
+            assert posted > version
+            version, accepted = posted, accepted + 1
+        unavailable += (status, caller.read()[0]).count(503)
+        time.sleep(0.1)
+    assert unavailable <= 2 + accepted / 5
+    time.sleep(2 * MAX_STALENESS_S)
+    while (found := caller.read())[0] == 503:
+        assert time.monotonic() < deadline + FOUND_S
+    assert found == (200, f"{100 + version}.00")
     return version

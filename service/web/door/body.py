@@ -45,12 +45,15 @@ class BodyReader:
         declared = headers.get(b"content-length")
         if declared is not None and b"transfer-encoding" not in headers and int(declared) > self._limits.bytes:
             raise self._too_large()
-        parts: list[bytes] = []
+        body = bytearray()  # a list of parts would take many times as much memory for parts of a few bytes
         length = 0
+        now = asyncio.get_running_loop().time
+        ends_at = now() + self._limits.total_s
         try:
-            async with asyncio.timeout(self._limits.total_s):
+            async with asyncio.timeout(None) as timeout:
                 while True:
-                    message = await asyncio.wait_for(receive(), self._limits.silence_s)
+                    timeout.reschedule(min(now() + self._limits.silence_s, ends_at))
+                    message = await receive()
                     if message["type"] != "http.request":
                         # RFC 9112, section 8: an incomplete message must not be handled as a complete one.
                         raise RequestRefused(400, "the body ended before its end", closes=True)
@@ -63,9 +66,9 @@ class BodyReader:
                         raise RequestRefused(
                             503, "too many bodies at a time; retry later", closes=True, retry_after_s=1
                         )
-                    parts.append(part)
+                    body += part
                     if not message.get("more_body", False):
-                        return b"".join(parts)
+                        return bytes(body)
         except TimeoutError:
             self._held -= length
             raise RequestRefused(408, "the body did not arrive in time", closes=True) from None
@@ -73,9 +76,9 @@ class BodyReader:
             self._held -= length
             raise
 
-    def release(self, body: bytes) -> None:
-        """Give up a body that has been handled."""
-        self._held -= len(body)
+    def release(self, length: int) -> None:
+        """Note that a body of this length has been handled and is no longer in memory."""
+        self._held -= length
 
     def _too_large(self) -> RequestRefused:
         return RequestRefused(413, f"the body is longer than {self._limits.bytes} bytes", closes=True)

@@ -4,6 +4,7 @@ import ipaddress
 import logging
 import re
 from functools import lru_cache
+from threading import Thread
 from typing import NamedTuple
 
 from service.errors import RequestRefused
@@ -13,6 +14,8 @@ log = logging.getLogger(__name__)
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 _FORWARDED = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix"))
+MAX_PROXIES = 20  # between the client and the service
+MAX_ADDRESS = 100  # characters, with the zone and the port
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
@@ -48,7 +51,6 @@ class TrustedProxies:
     def __init__(self, networks: str) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks.split(", ") if network]
         self._is_trusted = lru_cache(10_000)(self._contains)
-        self._client = lru_cache(1_000)(self._find_client)
         self._warned = False
 
     def origin(self, peer: str, scheme: str, headers: Headers) -> Origin:
@@ -66,7 +68,9 @@ class TrustedProxies:
         if not self._is_trusted(peer):
             if not self._warned and b"x-forwarded-prefix" in headers:
                 self._warned = True
-                log.warning("ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES", peer)
+                # A thread, because the event loop would wait while nothing reads standard error.
+                message = "ignoring X-Forwarded-Prefix from %s, which is not in TRUSTED_PROXIES"
+                Thread(target=log.warning, args=(message, peer), daemon=True).start()
             return Origin(peer, False, scheme, host, "")
         if _FORWARDED.isdisjoint(headers):
             return Origin(peer, True, scheme, host, "")
@@ -81,7 +85,7 @@ class TrustedProxies:
         if forwarded_host and not is_host(forwarded_host):
             raise RequestRefused(400, "X-Forwarded-Host: expected a host such as example.com:80")
         return Origin(
-            peer if forwarded_for is None else self._client(forwarded_for),
+            peer if forwarded_for is None else self._find_client(forwarded_for),
             True,
             forwarded_scheme or scheme,
             forwarded_host or host,
@@ -90,9 +94,11 @@ class TrustedProxies:
 
     def _find_client(self, forwarded_for: bytes) -> str:
         """Return the address that connected to the first trusted proxy."""
-        *previous, client = (_address(part) for part in forwarded_for.decode("latin-1").split(","))
+        # A client may have sent very many addresses. Only those that trusted proxies have appended are read.
+        *previous, nearest = forwarded_for.rsplit(b",", MAX_PROXIES)
+        client = _parse_address(nearest)
         while previous and self._is_trusted(client):
-            client = previous.pop()
+            client = _parse_address(previous.pop())
         return client
 
     def _contains(self, peer: str) -> bool:
@@ -110,9 +116,15 @@ def _last(headers: Headers, name: bytes) -> str:
     return "" if value is None else value.decode("latin-1").rpartition(",")[2].strip()
 
 
-def _address(text: str) -> str:
+def _parse_address(value: bytes) -> str:
     """Return an address without its port, which some proxies append; empty if it is not one."""
-    text = text.strip()
+    value = value.strip()
+    return _parse_short_address(value) if len(value) <= MAX_ADDRESS else ""
+
+
+@lru_cache(10_000)
+def _parse_short_address(value: bytes) -> str:
+    text = value.decode("latin-1")
     match = _WITH_PORT.fullmatch(text)
     try:
         return str(ipaddress.ip_address(match[1] or match[2] if match else text))

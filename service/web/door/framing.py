@@ -12,6 +12,7 @@ Headers = dict[bytes, bytes]  # by lower-case name
 
 # RFC 3986, section 3.2: a registered name or an address, and a port. Userinfo is forbidden in Host (RFC 9110, 4.2.4).
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::([0-9]{0,5}))?")
+MAX_HOST = 261  # a name of 255 characters (RFC 3986, section 3.2.2), a colon and a port
 _HTTP_1_0 = ("1.0", "1")  # as ASGI writes it, and as the server does
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"))
 # Fields that are not lists. A request that repeats one says two things (RFC 9110, section 5.3).
@@ -73,9 +74,13 @@ def check_framing(scope: Scope, headers: Headers) -> None:
             raise RequestRefused(400, "HTTP/1.0 has no Transfer-Encoding", closes=True)  # RFC 9112, section 6.1
 
 
-@lru_cache(1024)
 def is_host(value: bytes) -> bool:
     """Return whether a value is a host, and optionally a port (RFC 9110, section 7.2)."""
+    return len(value) <= MAX_HOST and _is_host(value)  # clients choose what is cached, so it must be short
+
+
+@lru_cache(1024)
+def _is_host(value: bytes) -> bool:
     match = _HOST.fullmatch(value)
     if match is None or int(match[2] or 1) not in range(1, 65536):
         return False

@@ -59,7 +59,7 @@ def build_environ(scope: Scope, headers: Headers, origin: Origin, body: bytes) -
     return environ
 
 
-class _Call:
+class Call:
     """A call of the application. Its methods run in threads, one at a time, in the context of the request."""
 
     def __init__(self, application: Application, environ: Environ, name: str) -> None:
@@ -70,10 +70,15 @@ class _Call:
         self.route = OTHER
         self.status = 500
         self.headers: ReplyHeaders = []
+        self.first = b""  # part of the reply's body
+        self.is_whole = True  # whether that is the whole body
 
-    def start(self) -> tuple[bytes, bool]:
-        """Call the application. Return the first part of the body, and whether it is the whole body."""
-        return self._context.run(self._start)
+    def start(self) -> None:
+        """Call the application, and close the request's body: no application reads it after the reply has begun."""
+        try:
+            self._context.run(self._start)
+        finally:
+            self._environ["wsgi.input"].close()
 
     def next_part(self) -> bytes | None:
         """Return the next part of the body; None at its end."""
@@ -85,17 +90,15 @@ class _Call:
         if close is not None:
             self._context.run(close)
 
-    def _start(self) -> tuple[bytes, bool]:
+    def _start(self) -> None:
         self._body = self._application(self._environ, self._start_response)
-        is_whole = True
         try:
-            self._parts = iter(self._body)
-            first = next(self._parts, b"")
+            self._parts = filter(None, self._body)  # an empty part says nothing about the end (PEP 3333)
+            self.first = next(self._parts, b"")
             length = dict(self.headers).get(b"content-length")
-            is_whole = not first or (length == b"%d" % len(first) and next(self._parts, None) is None)
-            return first, is_whole
+            self.is_whole = not self.first or (length == b"%d" % len(self.first) and next(self._parts, None) is None)
         finally:
-            if is_whole:
+            if self.is_whole:
                 close = getattr(self._body, "close", None)
                 if close is not None:
                     close()
@@ -118,34 +121,53 @@ class WsgiBridge:
     def __init__(self, application: Application) -> None:
         self._application = application
 
-    async def respond(self, environ: Environ, exchange: Exchange, pool: BoundedPool | None) -> None:
-        """Answer a request.
+    async def start(self, environ: Environ, exchange: Exchange, pool: BoundedPool | None) -> Call:
+        """Call the application for a request, until the first part of its reply.
 
         Args:
             environ: The WSGI environment of the request.
             exchange: The request.
             pool: Where the application runs; None for the event loop, for calls that do not wait.
 
+        Returns:
+            The call, which `reply` must follow.
+
         Raises:
             ServiceBusy: If the queue of the pool is full.
+            Exception: Any error of the application.
+        """
+        call = Call(self._application, environ, exchange.id)
+        try:
+            if pool is None:
+                call.start()
+            else:
+                await pool.run(call.start)
+        finally:
+            exchange.route = call.route
+        return call
+
+    async def reply(self, call: Call, exchange: Exchange, pool: BoundedPool | None) -> None:
+        """Send the reply of a call.
+
+        Args:
+            call: The call.
+            exchange: Its request.
+            pool: Where the application continues. It must be that of `start`.
+
+        Raises:
             ReaderLeft: If the client leaves before the reply ends.
             Exception: Any error of the application.
         """
-        call = _Call(self._application, environ, exchange.id)
-        try:
-            first, is_whole = call.start() if pool is None else await pool.run(call.start)
-        finally:
-            exchange.route = call.route
-        if is_whole:
-            await exchange.send(call.status, call.headers, first)
+        if call.is_whole:
+            await exchange.send(call.status, call.headers, call.first)
         else:
             assert pool is not None
-            await _stream(call, first, exchange, pool)
+            await _stream(call, exchange, pool)
 
 
-async def _stream(call: _Call, first: bytes, exchange: Exchange, pool: BoundedPool) -> None:
+async def _stream(call: Call, exchange: Exchange, pool: BoundedPool) -> None:
     left = asyncio.ensure_future(exchange.wait_until_left())
-    part: bytes | None = first
+    part: bytes | None = call.first
     try:
         await exchange.start(call.status, call.headers)
         while part is not None:

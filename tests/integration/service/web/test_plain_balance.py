@@ -1,5 +1,8 @@
 """The front door and the routes give the same balances; revalidation and versions of replies."""
 
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,11 +27,11 @@ def comparable(reply):
 def flask_requests(monkeypatch):
     """The paths of the requests that the framework sees."""
     seen = []
-    respond = WsgiBridge.respond
+    start = WsgiBridge.start
     monkeypatch.setattr(
         WsgiBridge,
-        "respond",
-        lambda bridge, environ, *more: seen.append(environ["PATH_INFO"]) or respond(bridge, environ, *more),
+        "start",
+        lambda bridge, environ, *more: seen.append(environ["PATH_INFO"]) or start(bridge, environ, *more),
     )
     return seen
 
@@ -158,3 +161,49 @@ def test_a_version_that_the_loan_has_not_reached_is_412(client, bearer, path):
 def test_an_invalid_version_is_400_and_names_the_parameter(client, bearer, value):
     reply = client.get("/1/2020-02-29", headers=bearer, query_string={"min_version": value})
     assert (reply.status_code, reply.json["errors"][0]["field"]) == (400, "min_version")
+
+
+@pytest.fixture
+def blocked_log():
+    """A log whose next line waits, as on a standard error that nothing reads, until the end of the test."""
+
+    class Blocked(logging.Handler):
+        waiting, may_end = threading.Event(), threading.Event()
+
+        def emit(self, record):
+            self.waiting.set()
+            self.may_end.wait()
+
+    handler = Blocked()
+    logging.getLogger("service").addHandler(handler)
+    yield handler
+    handler.may_end.set()
+    logging.getLogger("service").removeHandler(handler)
+
+
+def fail(*arguments):
+    raise LookupError
+
+
+@pytest.mark.parametrize("cause", ["no Postgres", "unexpected error", "untrusted proxy"])
+def test_a_log_line_that_cannot_be_written_delays_no_other_request(served, bearer, blocked_log, monkeypatch, cause):
+    headers = {**bearer, "X-Forwarded-Prefix": "/x"} if cause == "untrusted proxy" else bearer
+    app = build_app(with_changes(served, psql_port=1, trusted_proxies="") if cause == "no Postgres" else served)
+    client = app.test_client()
+    blocked_log.may_end.set()
+    assert client.get("/version", headers=bearer).status_code == 200
+    client.get("/1/2020-02-29", headers=bearer)  # the token is known from now on
+    blocked_log.may_end.clear()
+    blocked_log.waiting.clear()
+    if cause == "unexpected error":
+        monkeypatch.setattr(app.door._balances, "get_cached", fail)
+    with ThreadPoolExecutor(2) as callers:
+        try:
+            peer = {"REMOTE_ADDR": "192.0.2.1"}
+            waiting = callers.submit(client.get, "/1/2020-02-29", headers=headers, environ_base=peer)
+            assert blocked_log.waiting.wait(10)
+            other = callers.submit(app.test_client().get, "/healthcheck")
+            assert other.result(5).status_code == 200
+        finally:
+            blocked_log.may_end.set()
+        assert waiting.result(10).status_code == {"no Postgres": 503, "unexpected error": 500}.get(cause, 200)

@@ -76,8 +76,24 @@ def test_a_count_is_exact_if_other_threads_count_during_the_addition():
 def test_a_counted_series_is_rendered_without_waiting_for_the_next_batch():
     counter = BatchedCounter("rendered_total", "For this test.", ("kind",))
     counter.labels("a").inc(2)
-    assert value("rendered_total", "a") == 0
+    assert value("rendered_total", "a") is None
     assert b'rendered_total{kind="a"} 2.0\n' in render_metrics()
+
+
+def test_a_count_whose_series_cannot_be_stored_fails_no_request_and_is_made_up_for(monkeypatch):
+    counter = BatchedCounter("unstored_total", "For this test.", ("kind",))
+    store = counter._counter.labels
+
+    def fail(*values: str) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(counter._counter, "labels", fail)
+    counter.labels("a").inc(2)
+    batches.flush()
+    counter.labels("a").inc()
+    monkeypatch.setattr(counter._counter, "labels", store)
+    batches.flush()
+    assert value("unstored_total", "a") == 3
 
 
 def test_a_forked_child_does_not_count_again_what_its_parent_counted(tmp_path):

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 SCRIPT = """
 import multiprocessing, sys
 from pathlib import Path
-from service.observability import metrics
+from service.observability import batches, metrics
 from service.observability.multiprocess import enable_multiprocess, render_metrics
 
 def work(folder):
@@ -18,6 +18,7 @@ def work(folder):
         metrics.timelines.labels("process").inc()  # new in this process
         metrics.former_primaries.labels("db1:5432").inc()  # its parent has counted it
         metrics.distrusted.labels("floor").inc()
+    batches.flush()
 
 folder = Path(sys.argv[1])
 enable_multiprocess(folder)

@@ -1,6 +1,7 @@
 """Bodies are read to their end, within bounds."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_bodies_that_are_held_at_a_time_are_bounded():
     with pytest.raises(RequestRefused) as caught:
         read(part(b"x" * 6, more=False), reader=reader)
     assert (caught.value.status, caught.value.retry_after_s) == (503, 1)
-    reader.release(first)
+    reader.release(len(first))
     assert read(part(b"x" * 10, more=False), reader=reader) == second
 
 
@@ -84,3 +85,28 @@ def test_a_refused_body_is_not_held(messages):
         with pytest.raises(RequestRefused):
             read(*messages, reader=reader)
     assert len(read(part(b"x" * 10, more=False), reader=reader)) == 10
+
+
+def test_parts_of_few_bytes_take_no_more_memory_than_the_body():
+    count = 20_000
+    limits = BodyLimits(bytes=2 * count, held_bytes=2 * count, total_s=60, silence_s=60)
+    made = before = peak = 0
+
+    async def receive():
+        nonlocal made, peak
+        await asyncio.sleep(0)
+        made += 1
+        peak = max(peak, tracemalloc.get_traced_memory()[0] - before)
+        return part(bytes([made & 255, 1]), made < count)
+
+    async def run():
+        nonlocal before
+        before = tracemalloc.get_traced_memory()[0]
+        return await BodyReader(limits).read({}, receive)
+
+    tracemalloc.start()
+    try:
+        assert len(asyncio.run(run())) == 2 * count
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * count

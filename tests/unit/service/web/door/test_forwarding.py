@@ -1,5 +1,8 @@
 """Where a request came from, as proxies report it."""
 
+import ipaddress
+import tracemalloc
+
 import pytest
 
 from service.errors import RequestRefused
@@ -74,3 +77,30 @@ def test_a_scheme_other_than_http_and_https_is_refused(scheme):
 def test_a_malformed_forwarded_host_is_refused():
     with pytest.raises(RequestRefused, match="X-Forwarded-Host"):
         origin(x_forwarded_host="a/b")
+
+
+def test_addresses_that_a_client_sent_are_not_parsed(monkeypatch):
+    """Parsing 30,000 of them would keep the event loop busy for a tenth of a second."""
+    parsed = []
+    parse = ipaddress.ip_address
+    monkeypatch.setattr(ipaddress, "ip_address", lambda text: parsed.append(text) or parse(text))
+    sent = ", ".join(f"6.{number >> 8}.{number & 255}.6" for number in range(30_000))
+    assert origin(x_forwarded_for=f"{sent}, 203.0.113.8, 10.0.0.4").address == "203.0.113.8"
+    assert set(parsed) <= {"203.0.113.8", "10.0.0.4", "10.0.0.1"}
+
+
+def test_more_proxies_than_are_plausible_are_not_followed():
+    assert origin(x_forwarded_for=", ".join(["203.0.113.7", *["10.0.0.3"] * 20])).address == "203.0.113.7"
+    assert origin(x_forwarded_for=", ".join(["6.6.6.6", "203.0.113.7", *["10.0.0.3"] * 20])).address == ""
+
+
+@pytest.mark.parametrize("text", ["{}{}", "6.6.6.{}{}", "fe80::1%{}{}", "[fe80::1]:{}{}"])
+def test_no_long_address_stays_in_memory(text):
+    origin(x_forwarded_for="203.0.113.7")
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert origin(x_forwarded_for=text.format(number, "1" * 100_000)).address == ""
+        assert tracemalloc.get_traced_memory()[0] < 300_000
+    finally:
+        tracemalloc.stop()

@@ -1,9 +1,11 @@
 """What HTTP obliges a server to refuse in the head of a request."""
 
+import tracemalloc
+
 import pytest
 
 from service.errors import RequestRefused
-from service.web.door.framing import check_framing, has_body, read_headers
+from service.web.door.framing import check_framing, has_body, is_host, read_headers
 
 
 def scope(method="GET", path="/", version="1.1", headers=((b"host", b"loans.example"),)):
@@ -118,3 +120,21 @@ def test_chunked_passes_in_http_1_1_only():
 )  # fmt: skip
 def test_a_body_is_announced_by_its_length_or_coding(headers, expected):
     assert has_body(headers) == expected
+
+
+def test_the_longest_name_is_a_host():
+    name = b"a" * 255
+    assert is_host(name + b":65535")
+    assert not is_host(name + b"a:65535")
+
+
+def test_no_long_host_stays_in_memory():
+    """A client may send a head of 400 kB, and thousands of them."""
+    is_host(b"warm-up")
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert not is_host(b"%d" % number + b"a" * 300_000)
+        assert tracemalloc.get_traced_memory()[0] < 300_000
+    finally:
+        tracemalloc.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from io import BytesIO
 
 import pytest
 
@@ -42,7 +43,9 @@ def respond(application, client=None, pool=None, environ=None):
     async def run():
         chosen = client or Client()
         exchange = Exchange(chosen.receive, chosen.send, "id-1")
-        await WsgiBridge(application).respond(environ or {}, exchange, pool or BoundedPool("test", 1, 0))
+        bridge, threads = WsgiBridge(application), pool or BoundedPool("test", 1, 0)
+        call = await bridge.start({"wsgi.input": BytesIO(), **(environ or {})}, exchange, threads)
+        await bridge.reply(call, exchange, threads)
         return chosen
 
     return asyncio.run(run())
@@ -84,10 +87,30 @@ def test_a_reply_with_a_length_is_sent_whole():
 
 
 def test_a_reply_without_a_length_is_streamed():
-    body = Body(b"ab", b"", b"c")
+    body = Body(b"ab", b"c")
     client = respond(application(body))
     assert (client.body, client.has_ended, body.closed) == (b"abc", True, 1)
-    assert len(client.sent) == 5
+    assert len(client.sent) == 4
+
+
+@pytest.mark.parametrize("parts", [(b"", b"ab", b"c"), (b"ab", b"", b"c"), (b"ab", b"c", b"")])
+@pytest.mark.parametrize("headers", [(), (("Content-Length", "3"),)])
+def test_an_empty_part_does_not_end_a_reply(parts, headers):
+    body = Body(*parts)
+    client = respond(application(body, *headers))
+    assert (client.body, client.has_ended, body.closed) == (b"abc", True, 1)
+
+
+def test_a_body_of_a_request_is_not_held_while_the_reply_is_streamed():
+    given = BytesIO(b"x" * 1000)
+
+    def call(environ, start_response):
+        start_response("200 OK", [("Length", str(len(environ["wsgi.input"].read())))])
+        return Body(b"a", lambda: b"closed" if given.closed else b"open")
+
+    client = respond(call, environ={"wsgi.input": given})
+    assert client.sent[0]["headers"][0] == (b"length", b"1000")
+    assert client.body == b"aclosed"
 
 
 def test_an_error_before_the_reply_is_raised():
