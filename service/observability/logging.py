@@ -57,7 +57,8 @@ def write_lines(lines: Sequence[str]) -> None:
     if lines:
         text = "\n".join(lines) + "\n"
         for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.StreamHandler):
+            # a handler of a file has no stream before its first line
+            if isinstance(handler, logging.StreamHandler) and handler.stream is not None:
                 handler.acquire()
                 try:
                     handler.stream.write(text)
