@@ -78,7 +78,7 @@ def test_distance(first, second, edits):
 
 
 def test_every_source_is_searched(monkeypatch, tmp_path):
-    (tmp_path / ".env").write_text("THREDS=hunter2\nMYSQL_HOST=db\n")
+    (tmp_path / ".env").write_text("THREADSS=hunter2\nMYSQL_HOST=db\n")
     (tmp_path / ".auth").write_text("export SECRT=hunter2\nexport JWT=x\n")
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "psql_pww").write_text("hunter2")
@@ -88,6 +88,6 @@ def test_every_source_is_searched(monkeypatch, tmp_path):
     assert found == {
         ("PORTT", "environment", "PORT"),
         ("SECRT", ".auth", "SECRET"),
-        ("THREDS", ".env", "THREADS"),
+        ("THREADSS", ".env", "THREADS"),
         ("PSQL_PWW", str(tmp_path / "secrets"), "PSQL_PW"),
     }

@@ -35,7 +35,7 @@ def test_the_defaults_of_a_standalone_run_are_shown(arguments):
 
 
 def test_every_command_warns_about_misspelt_names(keys_dir):
-    done = run("keys", "list", KEYS_DIR=str(keys_dir), THREDS="hunter2")
+    done = run("keys", "list", KEYS_DIR=str(keys_dir), THREADSS="hunter2")
     assert done.returncode == 0
-    assert "THREDS (environment) is not a setting; did you mean THREADS?" in done.stderr
+    assert "THREADSS (environment) is not a setting; did you mean THREADS?" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
