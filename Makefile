@@ -107,15 +107,20 @@ clean: ## remove build results, .venv and .venvs; keep .local and keys
 core: $(VENV)/run
 	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
 
+# Wheels need no compiler. Modules are compiled to bytecode when they are first imported: most never are.
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --prefer-binary --no-compile
+
 $(VENV)/run: requirements.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@begun=$$(date +%s); \
+	test -x $(BIN)/python || { echo "Creating the virtual environment $(VENV), once" && $(PYTHON) -m venv $(VENV); } && \
+	echo "Installing the packages of requirements.lock, once" && $(PIP_INSTALL) --require-hashes -r requirements.lock && \
+	echo "Installed the packages in $$(($$(date +%s) - begun)) s. Later starts skip this."
 	@touch $@
 
 $(VENV)/bench: $(VENV)/test tests/bench/requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/bench/requirements.txt
+	@$(PIP_INSTALL) --quiet -r tests/bench/requirements.txt
 	@touch $@
 
 $(VENV)/test: $(VENV)/run tests/requirements.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@$(PIP_INSTALL) --quiet -r tests/requirements.txt
 	@touch $@

@@ -21,7 +21,11 @@ Settings are read from these sources; the first that has a setting counts:
 2. the file `.auth` in the working directory, then `.env`
 3. files in `/run/secrets` that are named like a setting in lower case
 
-An empty variable counts as not set. An invalid setting stops the start with a message that names it.
+An empty variable counts as not set. An invalid setting stops the start with a message that names it. A name that is
+probably misspelt is logged as a warning.
+
+`python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. With
+`--check` it prints invalid settings only. The status is 1 if any is invalid.
 
 [.env.example](../../.env.example) is a starting point. Secrets never appear in logs or messages.
 """

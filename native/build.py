@@ -3,6 +3,8 @@
 import os
 import sys
 import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 # Modules to compile start with a Cython directive.
 SOURCES = sorted(path for path in HERE.glob("*.py") if path.read_text().startswith("# cython:"))
-COMPILE_ARGS = [] if sys.platform == "win32" else ["-O3"]
+# Debugging symbols take a part of the time and are of no use without the generated C files.
+COMPILE_ARGS = [] if sys.platform == "win32" else ["-O3", "-g0"]
 
 
 def _extension_files(source: Path) -> list[Path]:
@@ -44,11 +47,11 @@ def extensions(suffix: str) -> "list[Extension]":
     ]
 
 
-def _translate(c_dir: str | None) -> "list[Extension]":
+def _translate(modules: "list[Extension]", c_dir: str | None) -> "list[Extension]":
     from Cython.Build import cythonize
 
     translated: list[Extension] = cythonize(  # type: ignore[no-untyped-call]
-        extensions(".py"), build_dir=c_dir, quiet=True, language_level=3, force=True
+        modules, build_dir=c_dir, quiet=True, language_level=3, force=True
     )
     return translated
 
@@ -58,21 +61,41 @@ def _compile(modules: "list[Extension]", temp_dir: str) -> None:
     from setuptools.command.build_ext import build_ext
     from setuptools.errors import BaseError, CompileError, LinkError
 
-    for source in SOURCES:
-        for file in _extension_files(source):
-            # A failed build must not leave an old core beside a new source. Overwriting a loaded file would crash
-            # the processes that use it.
-            file.unlink()
     command = build_ext(Distribution({"name": "loaner-core", "ext_modules": modules}))
     command.build_lib = str(ROOT)  # places native.timeline in native/, beside its source
     command.build_temp = temp_dir
-    command.parallel = len(SOURCES)
     command.force = True
     command.ensure_finalized()
     try:
         command.run()
     except (BaseError, CompileError, LinkError) as err:
         raise click.ClickException(f"compiling the core failed: {err}. Check that a C compiler is installed.") from err
+
+
+def _build_module(name: str, suffix: str) -> str:
+    """Build one module in a process for it, and return its name."""
+    with tempfile.TemporaryDirectory() as temp_dir:
+        modules = [each for each in extensions(suffix) if each.name == name]
+        _compile(_translate(modules, temp_dir) if suffix == ".py" else modules, temp_dir)
+    return name
+
+
+def _build(suffix: str) -> None:
+    """Build all modules, one process for each processor, and print each step."""
+    begun = time.monotonic()
+    for source in SOURCES:
+        for file in _extension_files(source):
+            # A failed build must not leave an old core beside a new source. Overwriting a loaded file would crash
+            # the processes that use it.
+            file.unlink()
+    click.echo(f"Compiling the core: {len(SOURCES)} modules, once", err=True)
+    longest_first = sorted(SOURCES, key=lambda source: -source.stat().st_size)
+    with ProcessPoolExecutor(min(len(SOURCES), os.cpu_count() or 1)) as pool:
+        running = [pool.submit(_build_module, f"native.{source.stem}", suffix) for source in longest_first]
+        for number, done in enumerate(as_completed(running), start=1):
+            name = done.result()
+            click.echo(f"  {number} of {len(SOURCES)}: {name}, {time.monotonic() - begun:.0f} s", err=True)
+    click.echo(f"Compiled the core in {time.monotonic() - begun:.0f} s. Later starts skip this.", err=True)
 
 
 @click.command()
@@ -88,17 +111,14 @@ def main(step: str, if_needed: bool) -> None:
     if if_needed and _is_up_to_date():
         return
     if step == "source":
-        _translate(None)
-        return
-    with tempfile.TemporaryDirectory() as temp_dir:
-        if step == "arch":
-            missing = [source.stem for source in SOURCES if not source.with_suffix(".c").exists()]
-            if missing:
-                raise click.ClickException(f"native/{missing[0]}.c is missing; run `make build-source` first")
-            _compile(extensions(".c"), temp_dir)
-        else:
-            click.echo("Compiling the core...", err=True)
-            _compile(_translate(temp_dir), temp_dir)
+        _translate(extensions(".py"), None)
+    elif step == "arch":
+        missing = [source.stem for source in SOURCES if not source.with_suffix(".c").exists()]
+        if missing:
+            raise click.ClickException(f"native/{missing[0]}.c is missing; run `make build-source` first")
+        _build(".c")
+    else:
+        _build(".py")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -28,7 +29,19 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
+from service.misspelling import closest
 from service.net.hosts import normalized
+from service.net.urls import without_password
+from service.setting_messages import expectation
+from service.setting_sources import read_sources
+
+
+def _upper(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _timezone(name: str) -> str:
@@ -98,6 +111,8 @@ def _long_secret(secret: SecretStr) -> SecretStr:
 
 
 SECRETS = Path("/run/secrets")  # where Docker and Kubernetes mount secrets: a file per setting
+ENV_FILES = (Path(".auth"), Path(".env"))  # in the working directory; the first that has a setting counts
+ENVIRONMENT_ONLY = "LOANER_NATIVE"  # read by the core, from the environment only
 MIN_SECRET_CHARS = 16
 MEMCACHED_PORT = 11211
 PROCESSORS = os.cpu_count() or 1
@@ -191,7 +206,7 @@ class ServerSettings(Group):
         ge=1,
         le=3600,
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _setting(
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = _setting(
         "LOG_LEVEL", "INFO", "Minimum level of log messages."
     )
     log_format: Literal["text", "json"] = _setting(
@@ -242,7 +257,7 @@ class ServiceSettings(Group):
     path: Annotated[str, AfterValidator(_path)] = _setting(
         "SERVICE_PATH", "/loaner", "Path of the service on the gateway. Kong strips it."
     )
-    discovery: Literal["consul", "upstream", "none"] = _setting(
+    discovery: Annotated[Literal["consul", "upstream", "none"], BeforeValidator(_lower)] = _setting(
         "SERVICE_DISCOVERY",
         "consul",
         (
@@ -616,13 +631,28 @@ FILE_SETTINGS = frozenset(_file_settings())  # names of the settings whose value
 
 
 class _Sources(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_file=(".env", ".auth"), env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
 
 
 # The unvalidated values of all sources. The groups validate them.
 _Given = create_model("_Given", __base__=_Sources, **{name.lower(): (Any, None) for name, _, _ in all_settings()})  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class SettingReport:
+    """What is known about one setting.
+
+    Attributes:
+        name: Its name in the environment.
+        source: Where its value comes from.
+        value: Its value, with asterisks in place of a secret; None if it is not set. Meaningless if it is invalid.
+        error: What was expected, if the given value is invalid.
+    """
+
+    name: str
+    source: str
+    value: str | None
+    error: str | None
 
 
 def load_settings(defaults: Mapping[str, object] | None = None, /, **overrides: object) -> Settings:
@@ -630,14 +660,71 @@ def load_settings(defaults: Mapping[str, object] | None = None, /, **overrides: 
 
     Args:
         defaults: Values for settings that are not set, by name in lower case.
-        overrides: Values that win over the environment, by name in lower case.
+        overrides: Values that win over the environment, by name in lower case. `_env_file` replaces `.env` and `.auth`.
 
     Raises:
         SettingsError: If a setting is invalid. The message names each one and what was expected, but shows no value.
     """
-    values = {**(defaults or {}), **_read_sources(overrides)}
+    env_files = _env_files(overrides.pop("_env_file")) if "_env_file" in overrides else ENV_FILES
+    values = dict(defaults or {})
+    for source in reversed(read_sources(_Given, env_files, SECRETS)):
+        values.update(source.values)
+    groups, errors = _validate({**values, **overrides})
+    if errors:
+        raise SettingsError("; ".join(f"{name}: {reason}" for name, reason in errors.items()))
+    return Settings(**groups)
+
+
+def report_settings(defaults: Mapping[str, object]) -> list[SettingReport]:
+    """Return the value of every setting and its source, in the order of declaration. Invalid values are not shown.
+
+    Raises:
+        SettingsError: If a source cannot be read.
+    """
+    values, sources = dict(defaults), dict.fromkeys(defaults, "standalone default")
+    for source in reversed(read_sources(_Given, ENV_FILES, SECRETS)):
+        values.update(source.values)
+        sources.update(dict.fromkeys(source.values, source.label))
+    _, errors = _validate(values)
+    groups, _ = _validate({name: value for name, value in values.items() if name.upper() not in errors})
+    return [
+        SettingReport(
+            name, sources.get(name.lower(), "default"), _shown(getattr(groups[group], field)), errors.get(name)
+        )
+        for group, kind in _GROUPS.items()
+        for field, info in kind.model_fields.items()
+        for name in [str(info.validation_alias)]
+    ]
+
+
+def _shown(value: object) -> str | None:
+    """Return a valid value without its secrets; None if it is not set."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    return without_password(text) if "://" in text else text
+
+
+def misspelt_settings() -> Iterator[tuple[str, str, str]]:
+    """Yield names that are probably misspelt, each with its source and the setting that was probably meant.
+
+    Raises:
+        SettingsError: If a source cannot be read.
+    """
+    known = {*(name for name, _, _ in all_settings()), ENVIRONMENT_ONLY}
+    for source in read_sources(_Given, ENV_FILES, SECRETS):
+        for name in sorted(source.names - known):
+            meant = closest(name, known)
+            if meant is not None:
+                yield name, source.label, meant
+
+
+def _validate(values: Mapping[str, object]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the valid groups by name, and for each invalid setting what was expected."""
     groups: dict[str, Any] = {}
-    errors: list[str] = []
+    errors: dict[str, str] = {}
     for group_name, group in _GROUPS.items():
         names = [str(info.validation_alias) for info in group.model_fields.values()]
         try:
@@ -645,18 +732,13 @@ def load_settings(defaults: Mapping[str, object] | None = None, /, **overrides: 
                 {name: values[name.lower()] for name in names if name.lower() in values}
             )
         except ValidationError as err:
-            errors += [f"{e['loc'][0]}: {e['msg'].removeprefix('Value error, ')}" for e in err.errors()]
-    if errors:
-        raise SettingsError("; ".join(errors))
-    return Settings(**groups)
+            schemas = group.model_json_schema()["properties"]
+            for each in err.errors():
+                name = str(each["loc"][0])
+                reason = each["msg"].removeprefix("Value error, ")
+                errors[name] = reason if each["type"] == "value_error" else expectation(schemas[name])
+    return groups, errors
 
 
-def _read_sources(overrides: Mapping[str, object]) -> dict[str, object]:
-    mounted = SECRETS if SECRETS.is_dir() else None
-    try:
-        given = _Given(_secrets_dir=mounted, **overrides)
-    except OSError as err:
-        raise SettingsError(f"{err.filename} cannot be read: {err.strerror}") from None
-    except UnicodeDecodeError as err:
-        raise SettingsError(f".env, .auth or a file in {SECRETS} cannot be read: {err}") from None
-    return {name: getattr(given, name) for name in given.model_fields_set}
+def _env_files(file: object) -> tuple[Path, ...]:
+    return () if file is None else (Path(str(file)),)

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from service.bulk_load.content_digest import BYTE_ORDER_MARK, ContentDigest
+from service.bulk_load.foreign_format import recognize
 from service.domain.money import parse_amount, parse_positive_amount
 from service.domain.parsing import parse_date, parse_event_type, parse_loan_id, parse_memo, parse_source_id
 
@@ -86,7 +87,7 @@ class Rows:
         on_read: Receives the number of bytes of each piece that is read.
 
     Attributes:
-        columns: The file's columns in their order; empty if its header is invalid.
+        columns: The file's columns in their order; empty if its header is invalid or it has another format.
         content: Identifies the content, after the iteration.
         bad: The errors found so far.
         bad_loans: Loans of invalid rows whose loan id is valid.
@@ -106,7 +107,12 @@ class Rows:
         self._lines = self._read_lines()
         self._first_line = next(self._lines, b"").removeprefix(BYTE_ORDER_MARK)
         self.columns = {name: column for name, column in format.items() if column.required}
-        self._has_header = self._read_header(format)
+        foreign = recognize(self._first_line[:MAX_LINE_BYTES], format, len(self.columns))
+        if foreign is None:
+            self._has_header = self._read_header(format)
+        else:
+            self._has_header, self.columns = False, {}
+            self._reject(1, "file", foreign)
 
     def __iter__(self) -> Iterator[bytes]:
         plain = re.compile(rb",".join(column.plain for column in self.columns.values())).fullmatch

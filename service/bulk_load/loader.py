@@ -4,7 +4,7 @@ Rows are streamed with COPY into temporary tables, checked against the ledger th
 ledger's SQL functions. Nothing is written to the ledger before every row has been validated.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,11 +15,13 @@ from psycopg2.extensions import connection as Connection
 
 from service.bulk_load import staging
 from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
+from service.bulk_load.progress import OnProgress, Progress, ignore_progress
 from service.errors import LoanerError
 from service.plural import counted
 
-# Events per call of the posting function. Each call holds them in arrays, in the server's memory.
-BATCH_EVENTS = 1_000_000
+# Events per call of the posting function. Each call holds them in arrays, in the server's memory, and progress is known
+# between calls.
+BATCH_EVENTS = 100_000
 _COPY_BYTES = 65_536
 # An advisory lock: loads run one after the other.
 _LOAD_LOCK = 0x6C6F6164
@@ -52,8 +54,6 @@ _ROWS_WITH_REVERSALS = """
     SELECT s.*, e.tx_id AS reversed_id FROM staged_events AS s
     LEFT JOIN loan_events AS e ON e.loan_id = s.loan_id AND e.source_id = s.reverses_source_id
 """
-
-OnProgress = Callable[[str, int], object]
 
 
 class LoadRejected(LoanerError):
@@ -127,7 +127,7 @@ def load(
     again: bool = False,
     name: str | None = None,
     latest_date: date | None = None,
-    on_progress: OnProgress = lambda step, amount: None,
+    on_progress: OnProgress = ignore_progress,
 ) -> LoadResult:
     """Load two files in one transaction. On any error nothing is written.
 
@@ -138,7 +138,8 @@ def load(
         again: Whether to load events without source ids from a file that was loaded before.
         name: A name that is recorded beside the database's session user.
         latest_date: The latest date of an event, except of a reversal on its event's date; None for any.
-        on_progress: Receives ("read", number of bytes since the last call), then ("post", number of events so far).
+        on_progress: Receives the progress of reading (in bytes), checking and posting (in events). An exception that it
+            raises ends the load.
 
     Raises:
         LoadRejected: If a file cannot be read, its events were loaded before, or it has invalid rows.
@@ -148,19 +149,24 @@ def load(
             path.open("rb").close()
         except OSError as err:
             raise LoadRejected(f"{path}: {err.strerror}") from err
+    reading = _Reading(sum(path.stat().st_size for path in (loans, events)), on_progress)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOAD_LOCK,))
         cursor.execute(staging.CREATE_TABLES)
-        loan_rows = _stage(cursor, loans, "staged_loans", LOANS, on_progress)
-        event_rows = _stage(cursor, events, "staged_events", EVENTS, on_progress)
+        loan_rows = _stage(cursor, loans, "staged_loans", LOANS, reading)
+        event_rows = _stage(cursor, events, "staged_events", EVENTS, reading)
+        on_progress(Progress("checking", loan_rows.good + event_rows.good))
         if not again:
             _reject_loaded(cursor, event_rows)
         provenance = _read_provenance(cursor, name, latest_date)
         skipped = _check(cursor, loan_rows, event_rows, provenance)
+        to_post = event_rows.good - skipped
+        on_progress(Progress("posting", 0, 0, to_post))
         try:
             cursor.execute(_CREATE_LOANS, (provenance.posted_by,))
             created, _ = cursor.fetchone() or (0, None)
-            _post(cursor, event_rows, provenance, on_progress)
+            for posted in _post(cursor, event_rows, provenance):
+                on_progress(Progress("posting", posted, posted, to_post))
         except psycopg2.IntegrityError as err:
             # The checks accepted every row, so another transaction has committed since.
             raise LoadRejected(
@@ -172,13 +178,41 @@ def load(
                 "INSERT INTO loaded_files (digest, file, rows) VALUES (%s, %s, %s)",
                 (rows.content.digest(), rows.path.name, rows.good),
             )
-    return LoadResult(created, event_rows.good - skipped, loan_rows.good - created, skipped)
+    return LoadResult(created, to_post, loan_rows.good - created, skipped)
 
 
-def _stage(cursor: Any, path: Path, table: str, format: Format, on_progress: OnProgress) -> Rows:
-    rows = Rows(path, format, lambda size: on_progress("read", size))
+class _Reading:
+    """Reports how much of the files is read.
+
+    Args:
+        size: The size of all files, in bytes.
+        on_progress: Receives the progress.
+    """
+
+    def __init__(self, size: int, on_progress: OnProgress) -> None:
+        self._size = size
+        self._on_progress = on_progress
+        self._bytes = 0
+        self._files: list[Rows] = []
+
+    def open(self, path: Path, format: Format) -> Rows:
+        """Begin with the next file."""
+        rows = Rows(path, format, self.report)
+        self._files.append(rows)
+        return rows
+
+    def report(self, size: int = 0) -> None:
+        """Report that more bytes are read."""
+        self._bytes += size
+        rows = sum(file.good for file in self._files)
+        self._on_progress(Progress("reading", rows, self._bytes, self._size or None))
+
+
+def _stage(cursor: Any, path: Path, table: str, format: Format, reading: _Reading) -> Rows:
+    rows = reading.open(path, format)
     columns = ", ".join(("line", *(rows.columns or format)))
     cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", _Stream(iter(rows)), _COPY_BYTES)
+    reading.report()
     cursor.execute(f"ANALYZE {table}")
     return rows
 
@@ -251,7 +285,8 @@ def _query_bad_rows(cursor: Any, rows: Rows, query: str, parameters: dict[str, A
     return [BadRow(str(rows.path), line, field, reason) for line, field, reason in cursor]
 
 
-def _post(cursor: Any, rows: Rows, provenance: _Provenance, on_progress: OnProgress) -> None:
+def _post(cursor: Any, rows: Rows, provenance: _Provenance) -> Iterator[int]:
+    """Post the events, and yield their number after each batch."""
     post_events = _POST_EVENTS.format(
         source_ids="array_agg(source_id)" if "source_id" in rows.columns else "NULL::text[]",
         reversed_ids="array_agg(reversed_id)" if "reverses_source_id" in rows.columns else "NULL::bigint[]",
@@ -273,5 +308,5 @@ def _post(cursor: Any, rows: Rows, provenance: _Provenance, on_progress: OnProgr
         for follows in waves:
             cursor.execute(post_events, (after, until, follows, provenance.posted_by, provenance.latest_date))
             posted += cursor.fetchone()[0] or 0
-        on_progress("post", posted)
+        yield posted
         after = until

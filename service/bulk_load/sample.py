@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
+from service.bulk_load.progress import OnProgress, Progress, ignore_progress
 from service.domain.money import to_decimal_string
 
 CENTS = 2  # decimals of every amount
 FIRST_DAY = date(2020, 1, 1)
+_LOANS_PER_REPORT = 100
 DAYS = 366  # all events are in 2020
 
 
@@ -59,10 +61,18 @@ def sample_loans(loans: int = 10, events_per_loan: int = 10, seed: int = 1, firs
 
 
 def write_sample(
-    loans_file: Path, events_file: Path, loans: int = 10, events_per_loan: int = 10, seed: int = 1, first_id: int = 1
+    loans_file: Path,
+    events_file: Path,
+    loans: int = 10,
+    events_per_loan: int = 10,
+    seed: int = 1,
+    first_id: int = 1,
+    on_progress: OnProgress = ignore_progress,
 ) -> None:
     """Write sample files for `load`. Events are sorted by loan."""
     with loans_file.open("w") as loan_rows, events_file.open("w") as event_rows:
-        for loan in sample_loans(loans, events_per_loan, seed, first_id):
+        for number, loan in enumerate(sample_loans(loans, events_per_loan, seed, first_id), start=1):
             loan_rows.write(loan.loan_row())
             event_rows.write(loan.event_rows())
+            if number % _LOANS_PER_REPORT == 0 or number == loans:
+                on_progress(Progress("writing", number * (events_per_loan + 1), number, loans))

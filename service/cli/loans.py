@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import LoadRejected, LoadResult, load
+from service.bulk_load.progress import Progress
 from service.bulk_load.sample import write_sample
 from service.cli.database import open_postgres
+from service.cli.interruption import Interrupted, cancelled_by_interrupt
 from service.cli.parsed_value import ParsedValue
+from service.cli.row_progress import show_progress
 from service.domain.calendar import Calendar, latest_post_date
 from service.domain.provenance import parse_name
 from service.plural import counted
@@ -55,32 +55,35 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
     application, _ = ctx.obj
     today = Calendar(application.server.timezone).today()
     latest_date = latest_post_date(today, application.ledger.max_future_days)
-    with open_postgres(ctx, "posting") as settings, closing(connect(settings, "posting")) as connection:
-        amount_column = TextColumn("{task.fields[shown]}")
-        columns = (TextColumn("{task.description}"), BarColumn(), amount_column, TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
-            sizes = sum(path.stat().st_size for path in (loans, events) if path.is_file())
-            reading = progress.add_task("reading", total=sizes, shown=decimal(sizes))
-            posting = progress.add_task("posting", total=None, start=False, shown="")
+    loaded = None
+    try:
+        with (
+            open_postgres(ctx, "posting") as settings,
+            closing(connect(settings, "posting")) as connection,
+            cancelled_by_interrupt(connection) as interruption,
+            show_progress() as progress,
+        ):
 
-            def on_progress(step: str, amount: int) -> None:
-                if step == "read":
-                    progress.advance(reading, amount)
-                    if progress.tasks[reading].finished:
-                        progress.start_task(posting)
-                else:
-                    progress.update(posting, completed=amount, shown=counted(amount, "event"))
+            def on_progress(state: Progress) -> None:
+                interruption.check()
+                progress.update(state)
 
-            try:
-                loaded = load(
-                    connection, loans, events, again=again, name=name, latest_date=latest_date, on_progress=on_progress
-                )
-                progress.update(posting, total=loaded.events)
-            except LoadRejected as err:
-                progress.stop()
-                for row in err.bad_rows:
-                    click.echo(str(row), err=True)
-                raise
+            loaded = load(
+                connection, loans, events, again=again, name=name, latest_date=latest_date, on_progress=on_progress
+            )
+    except LoadRejected as err:
+        for row in err.bad_rows:
+            click.echo(str(row), err=True)
+        raise
+    except KeyboardInterrupt:
+        if loaded is None:
+            raise Interrupted("Interrupted; nothing was loaded") from None
+        _print_loaded(loaded)
+        raise Interrupted("Interrupted; the load had already been committed") from None
+    _print_loaded(loaded)
+
+
+def _print_loaded(loaded: LoadResult) -> None:
     loaded_rows = f"loaded {counted(loaded.loans, 'loan')} and {counted(loaded.events, 'event')}"
     skipped = f"skipped {counted(loaded.existing_loans, 'loan')} and {counted(loaded.skipped_events, 'event')}"
     click.echo(f"{loaded_rows}; {skipped} that were already recorded; refused 0 rows")
@@ -93,14 +96,23 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
 @click.option(
     "--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="Number of events of each loan."
 )
-@click.option("--first-id", default=1, show_default=True, type=click.IntRange(1), help="The id of the first loan.")
+@click.option(
+    "--first-id",
+    default=1001,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The id of the first loan. The sample data of a standalone run has the ids 1 to 10.",
+)
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same files.")
 def sample_command(
     loans_file: Path, events_file: Path, loans: int, events_per_loan: int, first_id: int, seed: int
 ) -> None:
     """Write random loans and events as CSV files for `load`."""
     try:
-        write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id)
+        with show_progress() as progress:
+            write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id, progress.update)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; {loans_file} and {events_file} are incomplete") from None
     except OSError as err:
         raise click.ClickException(f"{err.filename}: {err.strerror}") from err
     events = counted(loans * events_per_loan, "event")

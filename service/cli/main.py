@@ -4,8 +4,7 @@ Commands import what is slow to import only when they run, so that each starts q
 """
 
 import logging
-from collections.abc import Mapping
-from typing import IO
+from typing import IO, NoReturn
 
 import click
 import psycopg2
@@ -15,15 +14,18 @@ from service import __version__
 from service.cli.clients import client_group, token_command
 from service.cli.close import close_command
 from service.cli.gateway import gateway_group, register_command, unregister_command
+from service.cli.interruption import Interrupted
 from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
 from service.cli.portfolio import portfolio_command
 from service.cli.probe import probe_command
+from service.cli.settings import settings_command
+from service.cli.standalone_option import accept_standalone, load_context
 from service.errors import LoanerError
 from service.gateway import RegistrationException
 from service.invocation import command_line
 from service.observability.logging import configure_logging, is_json
-from service.settings import load_settings
+from service.settings import misspelt_settings
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +43,29 @@ class _Failure(click.ClickException):
 class _Group(click.Group):
     """Prints errors that users can fix as a single line, and exits with status 1."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as err:
+            self._explain(err)
+
+    def _explain(self, err: click.NoSuchOption) -> NoReturn:
+        """Name the commands that have an option which was written before the command."""
+        names = [
+            name
+            for name, each in self.commands.items()
+            if any(err.option_name in option.opts for option in each.params)
+        ]
+        if not names:
+            raise err
+        advice = " or ".join(f"{name} {err.option_name}" for name in names)
+        raise click.UsageError(f"{err.format_message()} It belongs after the command: {advice}", err.ctx) from err
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted("Interrupted") from None
         except (LoanerError, KeyException, RegistrationException) as err:
             raise _Failure(str(err)) from err
         except ImportError as err:
@@ -67,17 +89,17 @@ def main(ctx: click.Context, is_standalone: bool) -> None:
 
     Without a command, it registers with the gateway and serves requests. With --standalone, it needs no other server.
     """
-    defaults: Mapping[str, object] = {}
-    if is_standalone:
-        from service.standalone.environment import STANDALONE_DEFAULTS
-
-        defaults = STANDALONE_DEFAULTS
-    settings = load_settings(defaults)
-    configure_logging(settings.server.log_level, settings.server.log_format)
-    ctx.obj = (settings, is_standalone)
+    if ctx.invoked_subcommand == settings_command.name:  # shows invalid settings, too
+        configure_logging("WARNING")
+        ctx.obj = (None, is_standalone)
+    else:
+        ctx.obj = load_context(is_standalone)
+    for name, source, meant in misspelt_settings():
+        log.warning("%s (%s) is not a setting; did you mean %s?", name, source, meant)
     if ctx.invoked_subcommand is None:
         from service.runtime.startup import start_in_production, start_standalone
 
+        settings, _ = ctx.obj
         if is_standalone:
             start_standalone(settings)
         else:
@@ -99,4 +121,5 @@ for command in (
     gateway_group,
     probe_command,
 ):
-    main.add_command(command)
+    main.add_command(accept_standalone(command))
+main.add_command(settings_command)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from psycopg2.extensions import connection as Connection
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from service.bulk_load.progress import Progress
 from service.cli.database import open_postgres
+from service.cli.row_progress import show_progress
 from service.domain.parsing import parse_date, parse_time
 from service.postgres.connect import connect
 
@@ -99,10 +100,9 @@ def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
     from service.portfolio.columnar_file import ForeignFile
     from service.portfolio.sync import refresh
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        reading = progress.add_task("reading", total=None)
+    with show_progress() as progress:
         try:
-            file = refresh(connection, path, lambda done, of: progress.update(reading, completed=done, total=of))
+            file = refresh(connection, path, lambda done, of: progress.update(Progress("reading", done, done, of)))
         except OSError as err:
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
         except ForeignFile as err:

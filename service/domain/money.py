@@ -7,6 +7,9 @@ MAX_MINOR_UNITS = 10**18 - 1
 MAX_DIGITS = 4
 """The most decimals that a currency has."""
 
+_AMOUNT = re.compile(r"[0-9]{1,18}(\.[0-9]{1,4})?")
+_NOTATION = "1000.00, with at most 18 digits and 4 decimals"
+
 
 def to_decimal_string(amount: int, digits: int) -> str:
     """Return an amount with the decimals of its currency: "123.45" for 12345 with 2, "12345" with 0.
@@ -27,8 +30,8 @@ def parse_amount(text: str) -> Decimal:
     Raises:
         ValueError: If the text is not such an amount. The message says what is expected.
     """
-    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{1,4})?", text):
-        raise ValueError("expected an amount such as 1000.00, with at most 18 digits and 4 decimals")
+    if not _AMOUNT.fullmatch(text):
+        raise ValueError(f"expected an amount such as {_NOTATION}")
     return Decimal(text)
 
 
@@ -38,10 +41,9 @@ def parse_positive_amount(text: str) -> Decimal:
     Raises:
         ValueError: If the text is not such an amount. The message says what is expected.
     """
-    amount = parse_amount(text)
-    if amount == 0:
-        raise ValueError("expected an amount above zero")
-    return amount
+    if not _AMOUNT.fullmatch(text) or Decimal(text) == 0:
+        raise ValueError(f"expected an amount above zero, such as {_NOTATION}")
+    return Decimal(text)
 
 
 def to_minor_units(amount: Decimal, digits: int) -> int:

@@ -135,7 +135,10 @@ class EmbeddedPostgres:
             )
         self.home.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
+            log.info("creating the database in %s, once", self.data)
+            begun = time.monotonic()
             self._create()
+            log.info("created the database in %.0f s; later starts skip this", time.monotonic() - begun)
         self._check_version()
         # Two failures are temporary: after a kill, the old server's shared memory is in use for about two seconds, and
         # another process may take the free port before the server does.

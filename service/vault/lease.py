@@ -99,7 +99,9 @@ class VaultLease:
         except Exception as err:
             metrics.vault_renewals.labels("failed").inc()
             remaining_s = self.remaining_s()
-            self._failures.record(err, f"the current credentials expire in {max(0.0, remaining_s):.0f} s")
+            self._failures.record(
+                err, f"the credentials of the role {self._role} expire in {max(0.0, remaining_s):.0f} s"
+            )
             return self._now() + retry_pause(remaining_s)
 
     def _maintain(self) -> None:

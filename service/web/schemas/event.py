@@ -28,7 +28,7 @@ class EventReply(BaseModel):
     )
     event_type: Literal["principal", "fee", "interest", "payment"] = Field(json_schema_extra={"example": "payment"})
     post_date: Day
-    amt: Money = Field(description="The amount as posted, never negative.", json_schema_extra={"example": "110.50"})
+    amt: Money = Field(description="The amount as posted, above zero.", json_schema_extra={"example": "110.50"})
     reversal: bool = Field(
         description="Whether it reverses an earlier event. It then counts with the opposite sign.",
         json_schema_extra={"example": False},

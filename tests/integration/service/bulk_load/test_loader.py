@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.progress import Progress
 from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
@@ -64,7 +65,8 @@ def test_every_error_is_reported_and_nothing_is_written(posting, files):
         "found 'z'",
         "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
         "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
-        "events.csv:4: amt: expected an amount above zero, found '0'",
+        "events.csv:4: amt: expected an amount above zero, such as 1000.00, with at most 18 digits and 4 decimals, "
+        "found '0'",
         "events.csv:5: loan_id: unknown loan 9",
         "events.csv:6: row: expected 4 fields (loan_id,event_type,post_date,amt), found 3",
         "events.csv:8: post_date: expected a date that exists, written YYYY-MM-DD (day is out of range for month), "
@@ -150,8 +152,8 @@ def test_a_folder_in_place_of_a_file_is_named(posting, files, tmp_path):
 
 
 def test_an_interrupted_load_writes_nothing(settings, files):
-    def interrupt(step: str, amount: int) -> None:
-        if step == "post":
+    def interrupt(progress: Progress) -> None:
+        if progress.step == "posting":
             raise KeyboardInterrupt
 
     with closing(connect(settings, "posting")) as connection:
@@ -165,10 +167,27 @@ def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path,
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     steps = []
-    load(posting, *paths, on_progress=lambda step, amount: steps.append(step))
-    assert steps.count("post") > 5
+    load(posting, *paths, on_progress=lambda progress: steps.append(progress.step))
+    assert steps.count("posting") > 5
     assert counts(posting) == (30, 600)
     assert sql(posting, "SELECT count(*) FROM loans WHERE version <> 20") == [(0,)]
+
+
+def test_every_step_reports_its_rows(posting, tmp_path, monkeypatch):
+    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
+    paths = tmp_path / "loans.csv", tmp_path / "events.csv"
+    write_sample(*paths, loans=30, events_per_loan=20)
+    size = sum(path.stat().st_size for path in paths)
+    reported = []
+    load(posting, *paths, on_progress=reported.append)
+    reading = [each for each in reported if each.step == "reading"]
+    assert reading[-1] == Progress("reading", 630, size, size)
+    assert [each.done for each in reading] == sorted(each.done for each in reading)
+    assert [each for each in reported if each.step == "checking"] == [Progress("checking", 630)]
+    posted = [(each.rows, each.done, each.total) for each in reported if each.step == "posting"]
+    assert posted[0] == (0, 0, 600)
+    assert posted[1][0] < 600
+    assert posted[-1] == (600, 600, 600)
 
 
 def test_events_of_a_loan_keep_the_order_of_the_file(posting, files):

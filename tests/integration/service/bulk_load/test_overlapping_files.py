@@ -216,7 +216,7 @@ def test_an_event_that_is_posted_while_a_file_is_loaded_is_not_posted_twice(sett
     def post_late(*arguments):
         with closing(connect(settings, "posting")) as other:
             sql(other, "SELECT append_events('{1}', '{fee}', '{2020-02-01}', '{1}', '{A1}', NULL, NULL, NULL, NULL)")
-        post(*arguments)
+        return post(*arguments)
 
     monkeypatch.setattr(loader, "_post", post_late)
     with pytest.raises(LoadRejected, match=r"the ledger changed while the files were loaded .*load them again"):

@@ -116,5 +116,6 @@ def test_a_file_with_an_invalid_header_does_not_hide_the_errors_of_the_other(pos
     ) == [
         "loans.csv:1: header: unknown column 'id' (the columns are loan_id, start_date, initial_amt, currency)",
         "loans.csv:1: header: column loan_id is missing (the columns are loan_id, start_date, initial_amt, currency)",
-        "events.csv:1: amt: expected an amount such as 1000.00, with at most 18 digits and 4 decimals, found 'x'",
+        "events.csv:1: amt: expected an amount above zero, such as 1000.00, with at most 18 digits and 4 decimals, "
+        "found 'x'",
     ]

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -45,9 +46,13 @@ def postmaster(server: EmbeddedPostgres) -> int:
     return int((server.data / "postmaster.pid").read_text().splitlines()[0])
 
 
-def test_data_survives_a_stop_and_a_kill(home):
+def test_data_survives_a_stop_and_a_kill(home, caplog):
+    caplog.set_level("INFO", "service.standalone")
     server = EmbeddedPostgres(home)
     server.start()
+    assert "creating the database in" in caplog.text
+    assert re.search(r"created the database in \d+ s; later starts skip this", caplog.text)
+    caplog.clear()
     try:
         with closing(connect(server)) as connection:
             sql(connection, "CREATE TABLE kept (value int)")
@@ -55,6 +60,7 @@ def test_data_survives_a_stop_and_a_kill(home):
         server.stop()
         assert not server.attach()
         server.start()
+        assert "creat" not in caplog.text
         with closing(connect(server)) as connection:
             sql(connection, "INSERT INTO kept VALUES (2)")
         os.kill(postmaster(server), signal.SIGKILL)

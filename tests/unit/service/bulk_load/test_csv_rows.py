@@ -146,4 +146,4 @@ def test_an_empty_file_has_no_rows(read):
 
 
 def test_a_first_line_in_another_encoding_is_reported(read):
-    assert read("loan_id,event_type\n".encode("utf-16"))[1][0] == "1: row: expected UTF-8 text"
+    assert read("loan_id,event_type\n".encode("utf-16"))[1][0] == "1: file: the file is UTF-16 text; save it as UTF-8"

@@ -20,3 +20,10 @@ def test_lines_are_written_together(output, monkeypatch):
     write_lines(["a", "b"])
     write_lines([])
     assert written == ["a\nb\n"]
+
+
+def test_a_handler_without_a_stream_is_skipped(output, tmp_path, monkeypatch):
+    late = logging.FileHandler(tmp_path / "late.log", delay=True)
+    monkeypatch.setattr(logging.root, "handlers", [late, *logging.root.handlers])
+    write_lines(["a"])
+    assert output.getvalue() == "a\n"
