@@ -67,7 +67,7 @@ def silent_connections(door: Door) -> list[socket.socket]:
 
 
 def half_heads(door: Door) -> list[RawConnection]:
-    return _sent(door, 200, b"GET /version HTTP/1.1\r\nHost: loaner.te")
+    return _sent(door, 200, b"GET /version HTTP/1.1\r\nHost: loaner.exa")
 
 
 def unfinished_posts(door: Door) -> list[RawConnection]:
