@@ -145,7 +145,7 @@ def test_a_settings_file_that_is_not_text_is_named(clone, content):
     (clone / ".env").write_bytes(content)
     done = run("migrate", cwd=clone)
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: .env, .auth or a file in /run/secrets cannot be read")
+    assert done.stderr.startswith("Error: .env cannot be read: ")
 
 
 @pytest.mark.parametrize("command", [["demo"], ["load", "{loans}", "{events}"]])

@@ -152,5 +152,5 @@ def test_a_terminated_command_leaves_no_user(settings, admin, vault, variables, 
             if number == signal.SIGINT:
                 blocker.rollback()  # an interrupt takes effect when the statement returns
             status = process.wait(20)
-    assert status == (1 if number == signal.SIGINT else -number), read_log()
+            assert status == (130 if number == signal.SIGINT else -number), read_log()
     assert roles(settings) == set()

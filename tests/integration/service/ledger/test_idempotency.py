@@ -79,9 +79,9 @@ def test_a_key_of_a_different_request_is_409_and_changes_nothing(submit, posting
 
 
 def test_keys_of_different_callers_are_independent(submit, posting):
-    versions = [submit(user=user).json["version"] for user in ("u1", "u2", "u1", "U1", "u1\x00", "\ud800")]
-    assert versions == [4, 5, 4, 6, 7, 8]
-    assert events(posting) == (8, 8)
+    versions = [submit(user=user).json["version"] for user in ("u1", "u2", "u1", "U1", "u1\x00")]
+    assert versions == [4, 5, 4, 6, 7]
+    assert events(posting) == (7, 7)
 
 
 def test_requests_without_a_key_are_independent(client, make_token, posting):

@@ -43,12 +43,12 @@ def slow_report(monkeypatch):
     monkeypatch.setattr(os, "waitpid", report)
 
 
-def test_a_worker_that_stops_is_not_reported_as_killed(slow_report, capfd):
+def test_a_worker_that_stops_is_not_reported_as_killed(slow_report, caplog):
     server = started(wait_for_signal, workers=4)
     processes = [worker.inner for worker in server.wrks]
     pids = [process.pid for process in processes]
     server._stop_workers()
-    assert "refused to gracefully stop" not in capfd.readouterr().out
+    assert "refused to gracefully stop" not in caplog.text
     for process, pid in zip(processes, pids, strict=True):
         assert not process.is_alive()
         with pytest.raises(ProcessLookupError):
@@ -60,14 +60,14 @@ def ignore_signal(*_) -> None:
     time.sleep(60)
 
 
-def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(capfd):
+def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(caplog):
     server = started(ignore_signal, workers=1)
     server.workers_kill_timeout = 1
     [worker] = server.wrks
     time.sleep(0.5)  # until it ignores the signal
     assert worker.is_alive()
     server._stop_workers()
-    assert "Killing worker-1 after it refused to gracefully stop" in capfd.readouterr().out
+    assert "Killing worker-1 after it refused to gracefully stop" in caplog.text
     assert not worker.is_alive()
 
 
