@@ -20,12 +20,18 @@ def started(target, workers: int):
     """A server whose workers run a function."""
     server = build_server(ServerSettings(listen_host="127.0.0.1", port=free_port(), workers=workers))
     server._init_shared_socket()
-    server._spawn_workers(target, None)
+    # A worker inherits the mask, so that a signal waits until the worker has its handler.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        server._spawn_workers(target, None)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     return server
 
 
 def wait_for_signal(*_) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the test run's own handler is inherited
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     time.sleep(60)
 
 
@@ -57,6 +63,7 @@ def test_a_worker_that_stops_is_not_reported_as_killed(slow_report, caplog):
 
 def ignore_signal(*_) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     time.sleep(60)
 
 
@@ -64,7 +71,6 @@ def test_a_worker_that_does_not_stop_is_killed_after_the_timeout(caplog):
     server = started(ignore_signal, workers=1)
     server.workers_kill_timeout = 1
     [worker] = server.wrks
-    time.sleep(0.5)  # until it ignores the signal
     assert worker.is_alive()
     server._stop_workers()
     assert "Killing worker-1 after it refused to gracefully stop" in caplog.text
