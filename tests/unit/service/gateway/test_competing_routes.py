@@ -1,4 +1,4 @@
-"""Routes of other services with an overlapping path are named, and those that take calls are told apart."""
+"""Routes of other services with an overlapping path are named, and those that take calls are distinguished."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lines of the log as JSON: one object a line, whatever the texts contain."""
+"""Lines of the log as JSON: one object a line, for any content of the texts."""
 
 import json
 import logging
