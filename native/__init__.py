@@ -6,23 +6,27 @@ This is the only package that reads the environment on import, because the impor
 """
 
 import os
-from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 
+from native.builds import compiled_file, load
 from native.days import day_number, to_date
 
 __all__ = [
+    "ALLOCATIONS",
+    "DAY_COUNTS",
     "FEE",
     "IMPLEMENTATION",
     "INTEREST",
+    "INTEREST_CREDIT",
     "LAYOUT_VERSION",
+    "MAX_GRACE_DAYS",
+    "MAX_RATE",
     "PARTS",
     "PAYMENT",
+    "RATE_SCALE",
     "REVERSAL",
     "Timeline",
     "balance_parts",
+    "compiled_file",
     "day_number",
     "load",
     "portfolio_balances",
@@ -30,51 +34,20 @@ __all__ = [
     "to_date",
 ]
 
-_HERE = Path(__file__).parent
+_MODULES = ("timeline", "terms", "schedules", "portfolio", "parts")
+IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or ("compiled" if all(map(compiled_file, _MODULES)) else "interpreted")
 
-
-def compiled_file(module: str) -> Path | None:
-    """Return the extension module built from native/<module>.py for this Python, or None."""
-    candidates = (_HERE / f"{module}{suffix}" for suffix in EXTENSION_SUFFIXES)
-    return next((path for path in candidates if path.exists()), None)
-
-
-def load(module: str, implementation: str) -> ModuleType:
-    """Import a module of the core in one of its builds.
-
-    Args:
-        module: "timeline", "portfolio" or "parts".
-        implementation: "compiled" or "interpreted".
-
-    Raises:
-        ImportError: If the compiled module is missing, or the implementation has another name.
-    """
-    loader: ExtensionFileLoader | SourceFileLoader
-    if implementation == "interpreted":
-        loader = SourceFileLoader(f"native.{module}", str(_HERE / f"{module}.py"))
-    elif implementation == "compiled":
-        path = compiled_file(module)
-        if path is None:
-            missing = f"LOANER_NATIVE=compiled: the compiled core is missing (native/{module}); run `make build`"
-            raise ImportError(missing, name="native")
-        loader = ExtensionFileLoader(f"native.{module}", str(path))
-    else:
-        raise ImportError(f"LOANER_NATIVE: expected compiled or interpreted, not {implementation!r}", name="native")
-    spec = spec_from_file_location(loader.name, loader.path, loader=loader)
-    assert spec is not None
-    loaded = module_from_spec(spec)
-    loader.exec_module(loaded)
-    return loaded
-
-
-IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or (
-    "compiled" if all(map(compiled_file, ("timeline", "portfolio", "parts"))) else "interpreted"
-)
-
+_terms = load("terms", IMPLEMENTATION)
+ALLOCATIONS: tuple[tuple[str, str, str], ...] = _terms.ALLOCATIONS
+DAY_COUNTS: tuple[str, str, str, str] = _terms.DAY_COUNTS
+MAX_GRACE_DAYS: int = _terms.MAX_GRACE_DAYS
+MAX_RATE: int = _terms.MAX_RATE
+RATE_SCALE: int = _terms.RATE_SCALE
 _timeline = load("timeline", IMPLEMENTATION)
 LAYOUT_VERSION: int = _timeline.LAYOUT_VERSION
 FEE: int = _timeline.FEE
 INTEREST: int = _timeline.INTEREST
+INTEREST_CREDIT: int = _timeline.INTEREST_CREDIT
 PAYMENT: int = _timeline.PAYMENT
 REVERSAL: int = _timeline.REVERSAL
 Timeline = _timeline.Timeline

@@ -64,7 +64,7 @@ def _allocate(
                 if _is_overflow(fees, amount):
                     return 0, 0, 0, True
                 fees = fees + amount
-            elif kinds[i] == 2:
+            elif kinds[i] == 2 or kinds[i] == 0x84:
                 if _is_overflow(interest, amount):
                     return 0, 0, 0, True
                 interest = interest + amount
@@ -74,8 +74,9 @@ def _allocate(
                 principal = principal + amount
             continue
         # Plain additions are safe: the amount is negative, and fees and interest are never negative.
-        amount = amount + fees
-        fees = amount if amount > 0 else 0
+        if kinds[i] != 4:
+            amount = amount + fees
+            fees = amount if amount > 0 else 0
         if amount < 0:
             amount = amount + interest
             interest = amount if amount > 0 else 0
@@ -90,10 +91,11 @@ def balance_parts(timeline, day):
     """Return the outstanding fees, interest and principal at the end of a day.
 
     A fee or interest increases its part. A payment reduces fees, then interest, then principal; an overpayment makes
-    the principal negative, and later fees and interest do not use it up. From the date of a reversal on, the reversal
+    the principal negative, and later fees and interest do not use it up. An interest credit reduces interest, then
+    principal. From the date of a reversal on, the reversal
     and the event that it reverses count as if neither had been posted. A reversal that is dated before its event counts
     by itself until then: the reversal of a fee or of interest like a payment, the reversal of a payment as additional
-    principal.
+    principal, and that of an interest credit as interest.
 
     Args:
         timeline: The loan's Timeline, of either build.

@@ -15,21 +15,45 @@ from operator import index
 
 import cython
 
+from native.builds import load
+
 FEE = 1
 INTEREST = 2
 PAYMENT = 3
+INTEREST_CREDIT = 4
 REVERSAL = 0x80  # flag added to the kind: the event counts with the opposite sign
 
 MAGIC = b"LNTL"
-LAYOUT_VERSION = 2
-HEADER = struct.Struct("<4sHHqqQqi4sQQ")
+LAYOUT_VERSION = 3
+HEADER = struct.Struct("<4sHHqqQqi4s4I")
 HORIZON = struct.Struct("<Q")
 HORIZON_OFFSET = 24
-COLUMNS = "qqqqIIiB"  # the types of the columns, as codes of the array module
-COLUMN_SIZES = [array(code).itemsize for code in COLUMNS]  # bytes of each event
-EVENT_SIZE = sum(COLUMN_SIZES)
+# The number of items of a column is that of events, terms, schedules or installments.
+_EVENTS, _TERMS, _SCHEDULES, _INSTALLMENTS = range(4)
+# The columns in the order of LAYOUT.md: the type, as a code of the array module, and the number of items.
+COLUMNS = (
+    *[("q", _EVENTS)] * 4,
+    ("q", _INSTALLMENTS),
+    *[("I", _EVENTS)] * 2,
+    ("i", _EVENTS),
+    ("i", _TERMS),
+    *[("I", _TERMS)] * 2,
+    ("i", _SCHEDULES),
+    ("I", _SCHEDULES),
+    ("i", _INSTALLMENTS),
+    ("B", _EVENTS),
+    *[("B", _TERMS)] * 2,
+)
+# Where each group of columns is among all of them.
+_EVENT_COLUMNS = (0, 1, 2, 3, 5, 6, 7, 14)
+_TERM_COLUMNS = (8, 9, 10, 15, 16)
+_SCHEDULE_COLUMNS = (11, 12, 4, 13)
 MAX_EXPONENT = 4  # ISO 4217's largest
 
+_terms = load("terms", "compiled" if cython.compiled else "interpreted")
+_schedules = load("schedules", "compiled" if cython.compiled else "interpreted")
+
+_ITEM_SIZES = {code: array(code).itemsize for code, _ in COLUMNS}
 _HEADER_SIZE = cython.declare(cython.Py_ssize_t, HEADER.size)
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
 # The years 1 to 9999, which Python's datetime can represent.
@@ -78,29 +102,34 @@ def _reduces(kind: cython.int) -> cython.int:
     """
     # Literals instead of FEE, PAYMENT and REVERSAL: in C, a module-level name costs a lookup for each event.
     base: cython.int = kind & 0x7F
-    if kind < 0 or kind > 0xFF or base < 1 or base > 3:
+    if kind < 0 or kind > 0xFF or base < 1 or base > 4:
         raise ValueError(f"unknown event kind {kind}")
-    return (base == 3) != (kind >= 0x80)
+    return (base >= 3) != (kind >= 0x80)
 
 
-def _split(data):
-    """Return a view of each column of a timeline's bytes, as native integers."""
+def _split(data, counts):
+    """Return a view of each column of a timeline's bytes, as native integers.
+
+    Args:
+        data: The bytes.
+        counts: The numbers of events, terms, schedules and installments.
+    """
     view = memoryview(data)
-    count = (len(data) - HEADER.size) // EVENT_SIZE
     columns = []
     end = HEADER.size
-    for code, size in zip(COLUMNS, COLUMN_SIZES, strict=True):
+    for code, items in COLUMNS:
         start = end
-        end += count * size
+        end += counts[items] * _ITEM_SIZES[code]
         columns.append(view[start:end].cast(code))
     return columns
 
 
-def _reorder(data):
+@cython.cfunc
+def _reorder(data: bytes, counts: tuple):
     """Convert a timeline's bytes between the byte order of LAYOUT.md and that of this machine."""
     if sys.byteorder == "little":
         return data
-    columns = [array(code, column) for code, column in zip(COLUMNS, _split(data), strict=True)]
+    columns = [array(view.format, view) for view in _split(data, counts)]
     for column in columns:
         column.byteswap()
     return b"".join([data[: HEADER.size], *columns])
@@ -120,7 +149,7 @@ def _to_positions(tx_ids, reverses):
 @cython.final
 @cython.cclass
 class Timeline:
-    """The immutable ledger of one loan: its terms, and columns with the events' days, amounts, versions and links.
+    """The immutable ledger of one loan: its principal, events, terms and schedules.
 
     `Timeline(data)` is the inverse of `bytes(timeline)`. It validates every byte, so an accepted value is a
     well-formed ledger.
@@ -141,6 +170,9 @@ class Timeline:
     _exponent: cython.int
     _currency: str
     _count: cython.Py_ssize_t
+    _term_count: cython.uint
+    _schedule_count: cython.uint
+    _installment_count: cython.uint
     # The columns of `_data`, which is aligned: the content of a bytes object begins at a multiple of 8.
     _running: _Longs
     _amounts: _Longs
@@ -160,20 +192,22 @@ class Timeline:
             data = memoryview(data).tobytes()
         if len(data) < HEADER.size:
             raise ValueError(f"timeline of {len(data)} bytes is too short: the header alone has {HEADER.size}")
-        magic, layout, exponent, loan_id, version, horizon, initial, start_day, currency, count, reserved = (
-            HEADER.unpack_from(data)
-        )
+        fields = HEADER.unpack_from(data)
+        magic, layout, exponent, loan_id, version, horizon, initial, start_day, currency = fields[:9]
         if magic != MAGIC:
             raise ValueError(f"not a timeline: expected the magic {MAGIC!r}, not {magic!r}")
         if layout != LAYOUT_VERSION:
             raise ValueError(f"unsupported timeline layout {layout}: expected {LAYOUT_VERSION}")
-        if reserved:
-            raise ValueError("timeline header: the reserved field must be 0")
         if exponent > MAX_EXPONENT:
             raise ValueError(f"timeline exponent {exponent} is above {MAX_EXPONENT}")
-        if len(data) != HEADER.size + count * EVENT_SIZE:
+        self._count, self._term_count, self._schedule_count, self._installment_count = counts = fields[9:]
+        size: cython.Py_ssize_t = (
+            self._kinds_offset() + self._count + 2 * cython.cast(cython.Py_ssize_t, self._term_count)
+        )
+        if len(data) != size:
             raise ValueError(
-                f"timeline of {count} events: expected {HEADER.size + count * EVENT_SIZE} bytes, not {len(data)}"
+                "timeline of {} events, {} terms, {} schedules and {} installments: ".format(*counts)
+                + f"expected {size} bytes, not {len(data)}"
             )
         if version < 0 or initial < 0:
             raise ValueError("timeline version and principal must not be negative")
@@ -186,7 +220,7 @@ class Timeline:
         self._start_day = start_day
         self._exponent = exponent
         self._currency = sys.intern(currency[:3].decode("ascii"))
-        self._find_columns(_reorder(data), count)
+        self._find_columns(_reorder(data, counts))
         try:
             links = self._validate_amounts()
             self._validate_order()
@@ -194,11 +228,21 @@ class Timeline:
                 self._link()
         except OverflowError as err:
             raise ValueError(f"malformed timeline: {err}") from err
+        if self._term_count:
+            _terms.check_columns(self.term_columns())
+        if self._schedule_count or self._installment_count:
+            _schedules.check_columns(self.schedule_columns())
 
     @cython.cfunc
-    def _find_columns(self, data: bytes, count: cython.Py_ssize_t):
+    @cython.inline
+    def _counts(self):
+        return self._count, self._term_count, self._schedule_count, self._installment_count
+
+    @cython.cfunc
+    def _find_columns(self, data: bytes):
+        count: cython.Py_ssize_t = self._count
+        installments: cython.Py_ssize_t = self._installment_count
         self._data = data
-        self._count = count
         self._link_data = None
         if cython.compiled:
             start: _Bytes = data
@@ -206,11 +250,12 @@ class Timeline:
             self._amounts = self._running + count
             self._tx_ids = self._amounts + count
             self._recorded_at = self._tx_ids + count
-            self._versions = cython.cast(_Uints, self._recorded_at + count)
+            self._versions = cython.cast(_Uints, self._recorded_at + count + installments)
             self._reverses = self._versions + count
             self._days = cython.cast(_Ints, self._reverses + count)
-            self._kinds = cython.cast(_Bytes, self._days + count)
+            self._kinds = start + self._kinds_offset()
         else:
+            columns = _split(data, self._counts())
             (
                 self._running,
                 self._amounts,
@@ -220,7 +265,14 @@ class Timeline:
                 self._reverses,
                 self._days,
                 self._kinds,
-            ) = _split(data)
+            ) = [columns[i] for i in _EVENT_COLUMNS]
+
+    @cython.cfunc
+    def _kinds_offset(self) -> cython.Py_ssize_t:
+        terms: cython.Py_ssize_t = self._term_count
+        schedules: cython.Py_ssize_t = self._schedule_count
+        installments: cython.Py_ssize_t = self._installment_count
+        return _HEADER_SIZE + 44 * self._count + 12 * terms + 8 * schedules + 12 * installments
 
     # The next two methods use local names: C would read an attribute again for each event, because a write might have
     # changed it.
@@ -329,28 +381,35 @@ class Timeline:
         versions,
         recorded_at,
         reverses,
+        terms=(),
+        schedules=(),
     ):
         """Build a timeline from columns of events, ordered by (day, transaction id).
 
         Args:
             loan_id: The loan's id.
-            version: The loan's version: its number of events.
+            version: The loan's version: its number of records.
             horizon: The xmin of the snapshot in which the ledger was read, an unsigned 64-bit transaction id.
             start_day: The day on which the loan starts.
             initial: The principal, in minor units.
             currency: Three capital letters.
             exponent: The number of decimals of the currency's minor unit, from 0 to 4.
             days: The day of each event.
-            kinds: FEE, INTEREST or PAYMENT of each event, with the flag REVERSAL for a reversal.
+            kinds: FEE, INTEREST, PAYMENT or INTEREST_CREDIT of each event, with the flag REVERSAL for a reversal.
             amounts: The amount of each event as posted: positive, in minor units. The kind determines the sign.
             tx_ids: The transaction id of each event.
             versions: The version of the loan that each event made.
             recorded_at: The time at which each event was recorded, in microseconds since 1970-01-01 UTC.
             reverses: The transaction id of the event that a reversal reverses; 0 for any other event.
+            terms: Rows (effective day, rate, day count, allocation, grace days), ordered by distinct days. The rate
+                counts 1e-8 a year; day count and allocation are positions in DAY_COUNTS and ALLOCATIONS.
+            schedules: Rows (effective day, [(due day, amount), ...]), ordered by distinct days. The installments are
+                ordered by due day, and their amounts positive minor units.
 
         Raises:
             ValueError: If the columns differ in length, are out of order, contain an unknown kind or repeat a version,
-                or if a reversal does not reverse exactly one event of its type and amount.
+                if a reversal does not reverse exactly one event of its type and amount, or if terms or schedules are
+                out of order or contain an invalid value.
             OverflowError: If a value or a running balance does not fit.
             TypeError: If a value is not an integer.
         """
@@ -377,18 +436,24 @@ class Timeline:
             balance = _add(balance, amount)
             signed[i] = amount
             running[i] = balance
+        term_days, rates, graces, day_counts, allocations = _terms.to_columns(terms)
+        schedule_days, ends, due_amounts, due_days = _schedules.to_columns(schedules)
+        counts = count, len(term_days), len(schedule_days), len(due_days)
+        fields = exponent, loan_id, version, horizon, initial, start_day, code + b"\0"
         try:
-            header = HEADER.pack(
-                MAGIC, LAYOUT_VERSION, exponent, loan_id, version, horizon, initial, start_day, code + b"\0", count, 0
-            )
+            header = HEADER.pack(MAGIC, LAYOUT_VERSION, *fields, *counts)
         except struct.error as err:
             raise OverflowError(f"timeline header: a value does not fit its field: {err}") from err
-        columns = [running, signed, tx_ids, recorded_at, versions, _to_positions(tx_ids, reverses), days, kinds]
-        arrays = [array(code, column) for code, column in zip(COLUMNS, columns, strict=True)]
-        return cls(_reorder(b"".join([header, *arrays])))
+        columns = [
+            *(running, signed, tx_ids, recorded_at, due_amounts),
+            *(versions, _to_positions(tx_ids, reverses), days, term_days, rates, graces, schedule_days, ends, due_days),
+            *(kinds, day_counts, allocations),
+        ]
+        arrays = [array(code, column) for (code, _), column in zip(COLUMNS, columns, strict=True)]
+        return cls(_reorder(b"".join([header, *arrays]), counts))
 
     def __bytes__(self):
-        return _reorder(self._data)
+        return _reorder(self._data, self._counts())
 
     def __sizeof__(self):
         """Return the memory that the timeline occupies, in bytes, with the objects that belong to it alone."""
@@ -429,7 +494,7 @@ class Timeline:
 
     @property
     def version(self):
-        """The loan's version: its number of events."""
+        """The loan's version: its number of records."""
         return self._version
 
     @property
@@ -554,11 +619,31 @@ class Timeline:
         """
         count: cython.Py_ssize_t = self._count_through(_to_day(day))
         view = memoryview(self._data)
-        first_kind: cython.Py_ssize_t = _HEADER_SIZE + 44 * self._count
+        first_kind: cython.Py_ssize_t = self._kinds_offset()
         kinds = view[first_kind : first_kind + count]
         running = view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q")
         links = None if self._link_data is None else memoryview(self._link_data)[: 4 * count].cast("I")
         return kinds, running, links
+
+    def term_columns(self):
+        """Return the columns of the terms: effective day, rate, grace days, day count and allocation."""
+        columns = _split(self._data, self._counts())
+        return [columns[i] for i in _TERM_COLUMNS]
+
+    def schedule_columns(self):
+        """Return the columns of the schedules, effective day and end, and of their installments, amount and due day."""
+        columns = _split(self._data, self._counts())
+        return [columns[i] for i in _SCHEDULE_COLUMNS]
+
+    @property
+    def terms(self):
+        """The terms, as rows of `build`."""
+        return _terms.to_rows(self.term_columns())
+
+    @property
+    def schedules(self):
+        """The schedules, as rows of `build`."""
+        return _schedules.to_rows(self.schedule_columns())
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.

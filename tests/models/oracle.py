@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from hypothesis import strategies as st
 
-from native import FEE, INTEREST, PAYMENT, REVERSAL
+from native import FEE, INTEREST, INTEREST_CREDIT, PAYMENT, REVERSAL
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Event:
 
     @property
     def signed(self) -> int:
-        sign = {FEE: 1, INTEREST: 1, PAYMENT: -1}[self.kind & ~REVERSAL]
+        sign = {FEE: 1, INTEREST: 1, PAYMENT: -1, INTEREST_CREDIT: -1}[self.kind & ~REVERSAL]
         return (sign if self.kind < REVERSAL else -sign) * self.amount
 
 
