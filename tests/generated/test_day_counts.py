@@ -1,18 +1,14 @@
 """Day counts of the core against QuantLib, for random pairs of dates."""
 
-import warnings
 from datetime import date
 from random import Random
 
 import pytest
+import QuantLib
 
 from native import DAY_COUNTS, RATE_SCALE
 from tests.models.payoff_timeline import to_number
 from tests.support.core import load_core
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of the generated binding, on newer Pythons
-    import QuantLib
 
 FIRST, LAST = date(1901, 1, 1).toordinal(), date(2199, 12, 31).toordinal()  # the dates that QuantLib has
 PAIRS_OF_A_DAY = 50

@@ -26,19 +26,20 @@ class LoanGenerator:
 
     Args:
         rng: The source of all choices.
+        anchor: A day near which the dates of all loans lie; different ones by default.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, anchor: date | None = None) -> None:
         self._rng = rng
+        self._anchor = anchor
 
     def generate(self) -> Loan:
         rng = self._rng
         self._scale = rng.choice(SCALES) if rng.random() < 0.97 else LARGE
         self._span = rng.choice(SPANS)
-        anchor = rng.choice(ANCHORS)
-        if rng.random() < 0.5:
-            anchor += timedelta(days=rng.randrange(-2000, 2000))
-        self._first = anchor
+        self._first = self._anchor or rng.choice(ANCHORS)
+        if self._anchor is None and rng.random() < 0.5:
+            self._first += timedelta(days=rng.randrange(-2000, 2000))
         start = self._day()
         makers: list[Callable[[int], None]] = [self._add_event] * rng.choice((0, 1, 3, 6, 6, 12, 24))
         makers += [self._add_terms] * rng.choice((0, 1, 1, 1, 2, 3, 5))

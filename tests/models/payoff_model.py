@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 FEES, INTEREST, PRINCIPAL = "fees", "interest", "principal"
@@ -68,10 +69,6 @@ class DayInterest(NamedTuple):
     weight: int
     basis: int
 
-    @property
-    def exact(self) -> Fraction:
-        return self.principal * self.terms.rate * Fraction(self.weight, self.basis)
-
 
 class Payoff(NamedTuple):
     fees: int
@@ -94,7 +91,7 @@ def year_basis(day_count: str, day: date) -> int:
     """Return the number of days by which the interest of one day divides the annual rate."""
     if day_count == "ACT/ACT":
         return 366 if (day.year % 4 == 0 and day.year % 100 != 0) or day.year % 400 == 0 else 365
-    return {"ACT/365F": 365, "ACT/360": 360, "30E/360": 360}[day_count]
+    return 365 if day_count == "ACT/365F" else 360
 
 
 def day_weight(day_count: str, day: date) -> int:
@@ -104,6 +101,21 @@ def day_weight(day_count: str, day: date) -> int:
 
 def thirty_days(day: date) -> int:
     return 360 * day.year + 30 * day.month + min(day.day, 30)
+
+
+def total_interest(accruals: Iterable[DayInterest]) -> Fraction:
+    """Return the sum of the exact interest of days, whose weights are added first: adding fractions is slow."""
+    rates: dict[int, Fraction] = {}
+    weights: Counter[tuple[int, int, int]] = Counter()
+    for day in accruals:
+        rates[day.terms.version] = day.terms.rate
+        weights[day.principal, day.terms.version, day.basis] += day.weight
+    interest = (
+        principal * rates[version] * Fraction(weight, basis)
+        for (principal, version, basis), weight in weights.items()
+        if principal
+    )
+    return sum(interest, Fraction(0))
 
 
 def bucket(days: int) -> str:
@@ -122,12 +134,9 @@ class Walk:
     accruals: list[DayInterest]
     satisfying: int  # what payments since the schedule's effective date left after fees
 
-    @property
+    @cached_property
     def accrued(self) -> Fraction:
-        weights: Counter[tuple[int, Fraction, int]] = Counter()
-        for day in self.accruals:
-            weights[day.principal, day.terms.rate, day.basis] += day.weight
-        return sum((p * rate * Fraction(weight, basis) for (p, rate, basis), weight in weights.items()), Fraction(0))
+        return total_interest(self.accruals)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class Loan:
 
     @property
     def version(self) -> int:
-        return len(self.events) + len(self.terms) + len(self.schedules)
+        return max((record.version for record in (*self.events, *self.terms, *self.schedules)), default=0)
 
     def known(self, version: int) -> "Loan":
         """Return the loan with its records up to a version."""
