@@ -1,6 +1,7 @@
 """Random loans: payoff and arrears of the core are those of a model in exact fractions."""
 
 import os
+import pickle
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -11,7 +12,7 @@ from random import Random
 import pytest
 
 from tests.models.payoff_book import compare_book
-from tests.models.payoff_comparison import compare_loans
+from tests.models.payoff_comparison import Difference, compare_loans
 from tests.support.core import load_core
 
 LOANS = int(os.environ.get("LOANER_LOANS", "4000"))
@@ -46,3 +47,12 @@ def test_payoff_and_arrears_agree_with_the_model(report_measurement):
         f"payoff differential test: {LOANS} loans, {answers} answers without a difference, seed {SEED}, "
         f"{time.monotonic() - began:.0f} s"
     )
+
+
+def test_a_wrong_answer_is_found_and_its_loan_named():
+    core = load_core("interpreted")
+    right = core.arrears_at
+    core.arrears_at = lambda timeline, day: right(timeline, day)._replace(days=right(timeline, day).days % 120)
+    with pytest.raises(Difference, match=r"^loan [0-9]+ of seed 1 at version .*\ninterpreted arrears_at on ") as raised:
+        compare_loans({"interpreted": core}, 1, 0, CHUNK)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Any
 
-from tests.models.payoff_comparison import MAX64, Difference
+from tests.models.payoff_comparison import MAX64, difference
 from tests.models.payoff_generator import ANCHORS, LoanGenerator
 from tests.models.payoff_model import FEES, INTEREST, PRINCIPAL, Loan
 from tests.models.payoff_timeline import build_timeline, to_number
@@ -45,7 +45,7 @@ def compare_book(cores: dict[str, Any], seed: int, number: int, count: int) -> i
             )
             if actual != right:
                 question = f"loan {position} of book {number} of seed {seed}, {build}, on {day}: {loans[position]!r}"
-                raise Difference(question, right, actual)
+                raise difference(question, right, actual)
     return count
 
 

@@ -17,8 +17,9 @@ DAYS_NOW, DAYS_THEN = 3, 1
 class Difference(Exception):
     """An answer of the core that differs from the model's. The message has all that is needed to repeat it."""
 
-    def __init__(self, question: str, expected: object, actual: object) -> None:
-        super().__init__(f"{question}\nexpected: {expected}\nactual:   {actual}")
+
+def difference(question: str, expected: object, actual: object) -> Difference:
+    return Difference(f"{question}\nexpected: {expected}\nactual:   {actual}")
 
 
 def compare_loans(cores: dict[str, Any], seed: int, first: int, count: int) -> int:
@@ -45,7 +46,8 @@ def compare_loans(cores: dict[str, Any], seed: int, first: int, count: int) -> i
             try:
                 answers += sum(_compare(cores, known, generator.days(loan, days)))
             except Difference as err:
-                raise Difference(f"loan {number} of seed {seed} at version {version}: {known!r}", *err.args) from None
+                where = f"loan {number} of seed {seed} at version {version}: {known!r}"
+                raise Difference(f"{where}\n{err}") from None
     return answers
 
 
@@ -63,7 +65,7 @@ def _compare(cores: dict[str, Any], loan: Loan, days: list[date]) -> Iterator[in
                 if function == "uncharged_at":
                     actual = Fraction(*actual)
                 if actual != right:
-                    raise Difference(f"{build} {function} on {day}", right, actual)
+                    raise difference(f"{build} {function} on {day}", right, actual)
             if day == days[0]:
                 _check_segments(core.accrual_segments(timelines[build], number), walk, f"{build} on {day}")
         yield len(expected) + (day == days[0])
@@ -78,7 +80,7 @@ def _compare(cores: dict[str, Any], loan: Loan, days: list[date]) -> Iterator[in
             "first_accrual_day": core.first_accrual_day(timelines[build]),
         }
         if actual != expected:
-            raise Difference(f"{build} on {days}", expected, actual)
+            raise difference(f"{build} on {days}", expected, actual)
     yield len(expected)
 
 
@@ -113,7 +115,7 @@ def _check_segments(segments: list[Any], walk: Walk, where: str) -> None:
         days = [to_day(number) for number in range(segment.first_day, segment.last_day)]
         covered = [accruals.pop(day, None) for day in days]
         if not covered or None in covered or (position and segment.first_day < end):
-            raise Difference(f"{where}: {segment}", "days on which interest accrues, in order", days)
+            raise difference(f"{where}: {segment}", "days on which interest accrues, in order", days)
         end = segment.last_day
         expected = (
             {(accrual.principal, accrual.terms.version) for accrual in covered},
@@ -130,6 +132,6 @@ def _check_segments(segments: list[Any], walk: Walk, where: str) -> None:
             Fraction(segment.numerator, segment.denominator),
         )
         if actual != expected:
-            raise Difference(f"{where}: {segment}", expected, actual)
+            raise difference(f"{where}: {segment}", expected, actual)
     if total_interest(accruals.values()) != 0:
-        raise Difference(where, "a segment for each day with interest", accruals)
+        raise difference(where, "a segment for each day with interest", accruals)

@@ -19,6 +19,13 @@ ANCHORS = (
 SPANS = (8, 40, 40, 120, 120, 400, 400, 1500)  # days over which the dates of a loan spread
 SCALES = (10, 10**4, 10**7, 10**7, 10**7, 10**10)
 LARGE = 2**61
+HALVES = (
+    (Fraction(365, 10**4), "ACT/365F"),
+    (Fraction(365, 10**4), "ACT/ACT"),
+    (Fraction(366, 10**4), "ACT/ACT"),
+    (Fraction(36, 10**3), "ACT/360"),
+    (Fraction(36, 10**3), "30E/360"),
+)
 
 
 class LoanGenerator:
@@ -40,7 +47,9 @@ class LoanGenerator:
         self._first = self._anchor or rng.choice(ANCHORS)
         if self._anchor is None and rng.random() < 0.5:
             self._first += timedelta(days=rng.randrange(-2000, 2000))
-        start = self._day()
+        start = min(self._day(), self._day(), self._day()) if rng.random() < 0.8 else self._day()
+        # Amounts and rates by which interest often has a half at its end.
+        self._has_halves = rng.random() < 0.1
         makers: list[Callable[[int], None]] = [self._add_event] * rng.choice((0, 1, 3, 6, 6, 12, 24))
         makers += [self._add_terms] * rng.choice((0, 1, 1, 1, 2, 3, 5))
         makers += [self._add_schedule] * rng.choice((0, 1, 1, 2, 4))
@@ -82,7 +91,8 @@ class LoanGenerator:
         return day
 
     def _amount(self) -> int:
-        return self._rng.randint(1, self._rng.choice((self._scale, self._scale, max(1, self._scale // 100))))
+        amount = self._rng.randint(1, self._rng.choice((self._scale, self._scale, max(1, self._scale // 100))))
+        return amount - amount % 2500 + 2500 if self._has_halves else amount
 
     def _add_event(self, version: int) -> None:
         rng = self._rng
@@ -99,6 +109,8 @@ class LoanGenerator:
             amt = amt // 32 + 1  # so that no sum of events leaves 64 bits
         elif rng.random() < 0.05:
             amt = self._initial or amt
+        elif rng.random() < 0.7:
+            amt = amt // 8 + 1
         self._events.append(Event(version, tx_id, self._day(), rng.choice(KINDS), amt))
 
     def _add_terms(self, version: int) -> None:
@@ -121,7 +133,8 @@ class LoanGenerator:
         effective = rng.choice(self._terms).effective if self._terms and rng.random() < 0.3 else self._day()
         allocation = rng.choice(ALLOCATIONS) if rng.random() < 0.6 else DEFAULT_ALLOCATION
         grace = rng.choice((0, 0, 1, 5, 15, 30, 100))
-        self._terms.append(Terms(version, effective, self._rate(), rng.choice(DAY_COUNTS), allocation, grace))
+        rate, day_count = rng.choice(HALVES) if self._has_halves else (self._rate(), rng.choice(DAY_COUNTS))
+        self._terms.append(Terms(version, effective, rate, day_count, allocation, grace))
 
     def _rate(self) -> Fraction:
         rng = self._rng
