@@ -16,7 +16,7 @@ ANCHORS = (
     date(2020, 1, 31), date(2020, 2, 28), date(2019, 12, 15), date(2020, 12, 20), date(2023, 2, 27), date(2000, 2, 20),
     date(1999, 12, 25), date(1900, 2, 20), date(2100, 2, 15), date(1969, 12, 20), date(2024, 2, 29), date(2026, 10, 31),
 )  # fmt: skip
-SPANS = (8, 40, 40, 120, 120, 400, 400, 1500)  # days over which the dates of a loan spread
+SPANS = (8, 20, 40, 40, 40, 90, 90, 120, 400, 1200)  # days over which the dates of a loan spread
 SCALES = (10, 10**4, 10**7, 10**7, 10**7, 10**10)
 LARGE = 2**61
 HALVES = (
