@@ -5,7 +5,7 @@ loan again. Amounts are minor units.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
@@ -165,21 +165,23 @@ class Loan:
             self.currency,
         )
 
-    def effective_terms(self) -> list[Terms]:
-        """Return the terms that count, one for each effective date, in order."""
+    @cached_property
+    def effective_terms(self) -> tuple[Terms, ...]:
+        """The terms that count, one for each effective date, in order."""
         return effective(self.terms)
 
-    def effective_schedules(self) -> list[Schedule]:
+    @cached_property
+    def effective_schedules(self) -> tuple[Schedule, ...]:
         return effective(self.schedules)
 
     def terms_on(self, day: date) -> Terms | None:
-        return in_effect(self.effective_terms(), day)
+        return in_effect(self.effective_terms, day)
 
     def schedule_on(self, day: date) -> Schedule | None:
-        return in_effect(self.effective_schedules(), day)
+        return in_effect(self.effective_schedules, day)
 
     def first_accrual_day(self) -> date | None:
-        terms = self.effective_terms()
+        terms = self.effective_terms
         return max(self.start, terms[0].effective) if terms else None
 
     def counted_events(self, day: date) -> list[Event]:
@@ -205,7 +207,7 @@ class Loan:
         schedule = self.schedule_on(day)
         charged = satisfying = 0
         upcoming = self.counted_events(day)
-        future_terms = self.effective_terms()
+        future_terms = list(self.effective_terms)
         terms: Terms | None = None
         today = self.start
         while today <= day:
@@ -282,16 +284,16 @@ class Loan:
 R = TypeVar("R", Terms, Schedule)
 
 
-def effective(records: Iterable[R]) -> list[R]:
+def effective(records: Iterable[R]) -> tuple[R, ...]:
     """Return the records that count: of each effective date the last recorded one that was not reversed."""
     records = sorted(records, key=lambda record: record.version)
     gone = {record.reverses for record in records}
     counted = [record for record in records if record.reverses is None and record.version not in gone]
     by_date = {record.effective: record for record in counted}
-    return [by_date[day] for day in sorted(by_date)]
+    return tuple(by_date[day] for day in sorted(by_date))
 
 
-def in_effect(ordered: list[R], day: date) -> R | None:
+def in_effect(ordered: Sequence[R], day: date) -> R | None:
     return next((record for record in reversed(ordered) if record.effective <= day), None)
 
 
