@@ -1,5 +1,6 @@
 """Route: what settles a loan on a date."""
 
+from datetime import date
 from typing import Any
 
 from flask import Response
@@ -104,7 +105,7 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
         day = day_number(path.date)
         last = day if query.good_through is None else day_number(query.good_through)
         if not day <= last <= day + MAX_TOTALS:
-            expected = f"expected a date from {path.date} to {MAX_TOTALS} days later"
+            expected = f"expected a date from {path.date} to {_latest(day)}, {MAX_TOTALS} days later"
             raise InvalidRequest([("good_through", expected)])
         snapshot = get_snapshot(lookup, path, query)
         timeline = snapshot.timeline
@@ -115,6 +116,10 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
             if query.explain:
                 members |= explain_payoff(members, timeline, day)
         return ledger_reply(lookup, snapshot, members)
+
+
+def _latest(day: int) -> date:
+    return to_date(min(day + MAX_TOTALS, day_number(date.max)))
 
 
 def _members(timeline: Timeline, day: int) -> dict[str, Any]:
