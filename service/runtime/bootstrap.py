@@ -41,13 +41,14 @@ from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
+from service.web.page.errors import to_page_outside
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS_FILE = "attempts"  # in the run directory: the throttle's database
 DRAIN_FILE = "draining"  # in the run directory: exists once this instance drains
 HELD_BODY_BYTES = 16 * MAX_BODY_BYTES  # of all bodies that a worker holds at a time
-TOKEN_QUEUE_SIZE = 32  # requests to /token that wait while another one's secret is checked
+TOKEN_QUEUE_SIZE = 32  # requests for tokens that wait while another one's secret is checked
 PROBE_QUEUE_SIZE = 16
 WAL_TIMELINES_FILE = "wal-timelines"  # in the run directory: the highest WAL timeline that any process has seen
 
@@ -126,6 +127,7 @@ def build_front_door(
         ),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
+        serves_page=server.page,
     )
     from service.runtime.gateway_setup import request_id_header  # commands start faster without
 
@@ -145,4 +147,5 @@ def build_front_door(
         ),
         requests,
         ReceivedIds(request_id_header(settings)),
+        partial(to_page_outside, app) if server.page else None,
     )

@@ -14,6 +14,7 @@ from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.web.access import access_responses, required_scopes
+from service.web.page.paths import PAGE
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
 from service.web.security_schemes import describe_requirement, describe_schemes
@@ -42,7 +43,7 @@ def _content_security_policy(nonce: str) -> str:
 
 
 def build_documentation_routes(
-    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]
+    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool], serves_page: bool
 ) -> Blueprint:
     """Build the blueprint `documentation`, which describes all routes of an application.
 
@@ -50,14 +51,22 @@ def build_documentation_routes(
         app: The application.
         open_blueprints: Blueprints whose views are public.
         issues_tokens: Returns whether this service issues tokens now.
+        serves_page: Whether `/` leads a browser to the page for people.
     """
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
-    def home() -> AnyResponse:
+    def to_documentation() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1")
 
-    for place in ("/", *PAGE_ALIASES):
-        routes.get(place, strict_slashes=False)(home)
+    for place in PAGE_ALIASES:
+        routes.get(place, strict_slashes=False)(to_documentation)
+
+    @routes.get("/")
+    def home() -> AnyResponse:
+        is_browser = "text/html" in request.accept_mimetypes.values()  # programs accept */*
+        response = redirect(f"{request.script_root}{PAGE}") if serves_page and is_browser else to_documentation()
+        response.vary.add("Accept")
+        return response
 
     def to_document() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1/openapi.json")
