@@ -1,7 +1,7 @@
 """Computes the portfolio in Postgres, in one snapshot."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from itertools import accumulate, chain
 from typing import Any, NamedTuple, Protocol
@@ -19,8 +19,7 @@ from service.postgres.sql_fragments import SIGNED_AMT
 LOANS_PER_BATCH = 200
 """How many loans with their events are in memory at the same time while parts are computed."""
 
-# Parameters: day, day.
-_BALANCES = f"""
+BALANCES = f"""
     SELECT l.loan_id, round(l.initial_amt + coalesce(e.change, 0), l.exponent) AS balance, l.currency, l.exponent,
            l.version
     FROM loans AS l
@@ -28,6 +27,7 @@ _BALANCES = f"""
         USING (loan_id)
     WHERE l.start_date <= %s
 """  # noqa: S608  (built from constants, not from input)
+"""A query for the balance of each loan that had started by a day. Its parameters are the day, twice."""
 _LEDGERS = build_query("WHERE l.start_date <= %s ORDER BY l.loan_id", events="post_date <= %s")
 # Parameters: known_at, day, day, known_at. A loan's version at that time precedes its first event that was recorded
 # later, as in service/ledger/repository.py.
@@ -75,14 +75,14 @@ class _Queries(NamedTuple):
     ledgers: str
 
 
-_NOW = _Queries(_to_totals(_BALANCES), _to_loans(_BALANCES), _LEDGERS)
+_NOW = _Queries(_to_totals(BALANCES), _to_loans(BALANCES), _LEDGERS)
 _KNOWN_AT = _Queries(_to_totals(_BALANCES_KNOWN_AT), _to_loans(_BALANCES_KNOWN_AT), _LEDGERS_KNOWN_AT)
 
 
 class RowSource(Protocol):
     """Queries over Postgres, such as a `ConnectionPool`."""
 
-    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: tuple[Any, ...] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         ...
 
@@ -172,7 +172,7 @@ class ConnectionSource:
         connection.autocommit = True
         self._connection = connection
 
-    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: tuple[Any, ...] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters or None)
