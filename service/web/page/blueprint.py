@@ -10,6 +10,9 @@ from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.grants import TokenGrants
 from service.web.page.access import PageAccess
+from service.web.page.data import add_data_routes
+from service.web.page.errors import add_error_route
+from service.web.page.filters import add_filters
 from service.web.page.find import add_find_routes
 from service.web.page.headers import secure
 from service.web.page.loan import add_loan_routes
@@ -50,6 +53,9 @@ def build_page_routes(
     add_static_route(routes)
     add_number_format_route(routes)
     add_sign_in_routes(routes, access, grants, secure_loans)
-    add_find_routes(routes, security.context)
-    add_loan_routes(routes, security.context, lookup, calendar)
+    add_find_routes(routes, security.context, lookup, search, event_log, calendar)
+    add_loan_routes(routes, security.context, lookup, calendar, event_log)
+    add_data_routes(routes, "loan")
+    add_filters(routes)
+    add_error_route(routes)
     return routes
