@@ -1,6 +1,6 @@
 """Puts the views of the page together."""
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from security.frameworks.flask import Security
 from service.domain.calendar import Calendar
@@ -21,6 +21,7 @@ from service.web.page.sign_in import add_sign_in_routes
 from service.web.page.static_files import add_static_route
 
 PAGE_BLUEPRINT = "page"
+MAX_FORM_BYTES = 32_768  # of a sign-in whose token is far too long for a cookie, so that the page can say so
 
 
 def build_page_routes(
@@ -49,6 +50,7 @@ def build_page_routes(
         search: Finds loans.
     """
     routes = Blueprint(PAGE_BLUEPRINT, __name__)
+    routes.before_request(_limit_forms)
     routes.after_request(secure)
     add_static_route(routes)
     add_number_format_route(routes)
@@ -59,3 +61,7 @@ def build_page_routes(
     add_filters(routes)
     add_error_route(routes)
     return routes
+
+
+def _limit_forms() -> None:
+    request.max_content_length = MAX_FORM_BYTES
