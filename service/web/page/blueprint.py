@@ -7,9 +7,13 @@ from service.domain.calendar import Calendar
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.timeline_lookup import TimelineLookup
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.grants import TokenGrants
 from service.web.page.access import PageAccess
+from service.web.page.book import add_book_routes
+from service.web.page.data import add_data_routes
+from service.web.page.filters import add_filters
 from service.web.page.find import add_find_routes
 from service.web.page.headers import secure
 from service.web.page.loan import add_loan_routes
@@ -29,6 +33,7 @@ def build_page_routes(
     lookup: TimelineLookup,
     calendar: Calendar,
     portfolio: SqlPortfolio,
+    book: Book,
     event_log: EventLog,
     search: LoanSearch,
 ) -> Blueprint:
@@ -42,6 +47,7 @@ def build_page_routes(
         lookup: Reads loans.
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
+        book: Reads all loans over time.
         event_log: Reads events with their provenance.
         search: Finds loans.
     """
@@ -51,5 +57,8 @@ def build_page_routes(
     add_number_format_route(routes)
     add_sign_in_routes(routes, access, grants, secure_loans)
     add_find_routes(routes, security.context)
-    add_loan_routes(routes, security.context, lookup, calendar)
+    add_loan_routes(routes, security.context, lookup, calendar, event_log)
+    add_book_routes(routes, security.context, calendar, portfolio, book)
+    add_data_routes(routes, "loan")
+    add_filters(routes)
     return routes
