@@ -30,7 +30,7 @@ def violations(page: Page) -> list[str]:
     page.run(f"{_axe()}\nwindow.axe = window.axe || axe;")
     found = page.run(
         f"const run = await axe.run(document, {{ runOnly: {{ type: 'tag', values: {json.dumps(_TAGS)} }} }});"
-        "return run.violations.map((each) => [each.id, each.help, each.nodes.map((node) => [node.html, node.failureSummary])])"
+        "return run.violations.map((each) => [each.id, each.help, each.nodes.map((node) => node.html)])"
     )
     return [f"{rule}: {text}: {nodes}" for rule, text, nodes in found]
 

@@ -44,7 +44,8 @@ def add_loan_routes(
         rows = read_page(view.statement(), view.address.page, event_log, latest_first=True)
         return render(
             "loan.html", page, view=view, rows=rows, link_event=_link_events(page, view.address, rows),
-            show=partial(show, tag=page.locale), known_field=_time_field(view.address.known_at),
+            show=partial(show, tag=page.locale), amount=partial(page.amount, digits=view.timeline.exponent),
+            known_field=_time_field(view.address.known_at),
             days={"today": day_number(view.today), "chosen": day_number(view.day)},
         )  # fmt: skip
 
