@@ -59,12 +59,17 @@ class CurrencyHistory(NamedTuple):
     Attributes:
         currency: ISO 4217 code.
         digits: The most decimals that any of these loans has.
-        months: In the order of their days.
+        months: In the order of their days, from the first month in which a loan had started.
     """
 
     currency: str
     digits: int
     months: list[MonthTotal]
+
+    @property
+    def latest(self) -> MonthTotal:
+        """The total at the end of the last day."""
+        return self.months[-1]
 
 
 class LargeLoan(NamedTuple):
@@ -130,5 +135,6 @@ def _accumulate(currency: str, rows: Iterable[tuple[int, date, int, Decimal]], d
     for day in days:
         more, change = changes.get(day.replace(day=1), (0, Decimal(0)))
         loans, balance = loans + more, balance + change
-        months.append(MonthTotal(day, loans, int(balance.scaleb(digits))))
+        if loans:
+            months.append(MonthTotal(day, loans, int(balance.scaleb(digits))))
     return CurrencyHistory(currency, digits, months)

@@ -20,6 +20,7 @@ from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.observability.request_log import RequestLog
 from service.observability.request_marks import note_rejection
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
@@ -104,7 +105,7 @@ def build_front_door(
         ChangeListener(freshness, listens_to, [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
     posting = open_pool(poster, role="posting") if may_post else None
-    reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
+    reports = open_pool(reader, pool=replace(database.pool, size=1, timeout_s=database.report_timeout_s))
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
     server = settings.server
@@ -119,7 +120,8 @@ def build_front_door(
         issuer=issuer,
         clients=open_clients(tokens, strict=False, hashing_threads=hashing_threads),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
-        portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
+        portfolio=SqlPortfolio(reports),
+        book=Book(reports),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
         identity=Identity(

@@ -14,6 +14,7 @@ from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
 from service.tokens.grants import TokenGrants
@@ -65,6 +66,7 @@ def create_app(
     lookup: TimelineLookup,
     calendar: Calendar,
     portfolio: SqlPortfolio,
+    book: Book,
     event_log: EventLog,
     search: LoanSearch,
     security: Security,
@@ -83,6 +85,7 @@ def create_app(
         lookup: Reads loans.
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
+        book: Reads all loans over time.
         event_log: Reads events with their provenance.
         search: Finds loans.
         security: Authenticates callers.
@@ -125,7 +128,7 @@ def create_app(
         app.register_blueprint(
             build_page_routes(
                 security=security, access=access, grants=grants, secure_loans=secure_loans, lookup=lookup,
-                calendar=calendar, portfolio=portfolio, event_log=event_log, search=search,
+                calendar=calendar, portfolio=portfolio, book=book, event_log=event_log, search=search,
             )
         )  # fmt: skip
     return app

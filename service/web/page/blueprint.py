@@ -7,9 +7,11 @@ from service.domain.calendar import Calendar
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.timeline_lookup import TimelineLookup
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.grants import TokenGrants
 from service.web.page.access import PageAccess
+from service.web.page.book import add_book_routes
 from service.web.page.data import add_data_routes
 from service.web.page.errors import add_error_route
 from service.web.page.filters import add_filters
@@ -33,6 +35,7 @@ def build_page_routes(
     lookup: TimelineLookup,
     calendar: Calendar,
     portfolio: SqlPortfolio,
+    book: Book,
     event_log: EventLog,
     search: LoanSearch,
 ) -> Blueprint:
@@ -46,6 +49,7 @@ def build_page_routes(
         lookup: Reads loans.
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
+        book: Reads all loans over time.
         event_log: Reads events with their provenance.
         search: Finds loans.
     """
@@ -57,6 +61,7 @@ def build_page_routes(
     add_sign_in_routes(routes, access, grants, secure_loans)
     add_find_routes(routes, security.context, lookup, search, event_log, calendar)
     add_loan_routes(routes, security.context, lookup, calendar, event_log)
+    add_book_routes(routes, security.context, calendar, portfolio, book)
     add_data_routes(routes, "loan")
     add_filters(routes)
     add_error_route(routes)

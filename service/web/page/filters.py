@@ -11,7 +11,7 @@ from service.plural import counted
 
 def add_filters(routes: Blueprint) -> None:
     """Add the filters to the templates of an application, with the page's blueprint."""
-    for filter_ in (in_utc, to_rfc3339, event_name, counted, shell_quote, sentence):
+    for filter_ in (in_utc, to_rfc3339, event_name, event_names, counted, shell_quote, sentence):
         routes.add_app_template_filter(filter_)
 
 
@@ -23,6 +23,11 @@ def in_utc(moment: datetime) -> str:
 def event_name(event_type: str) -> str:
     """Write the type of an event for people: `Interest credit` for `interest_credit`."""
     return event_type.replace("_", " ").capitalize()
+
+
+def event_names(event_type: str) -> str:
+    """Write the type of several events for people: `Fees` for `fee`."""
+    return event_name(event_type) if event_type.endswith("interest") else f"{event_name(event_type)}s"
 
 
 def shell_quote(text: str) -> str:

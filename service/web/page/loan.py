@@ -1,6 +1,8 @@
 """The views of one loan: its balance and statement, what explains a balance, and where an event is."""
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 
 from flask import Blueprint, Response, redirect
 from werkzeug.exceptions import NotFound
@@ -13,6 +15,7 @@ from service.domain.statement import Statement
 from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import MAX_EVENTS, explain
+from service.web.page.amounts import show
 from service.web.page.context import PageContext, page_context
 from service.web.page.loan_address import LoanAddress, LoanViewQuery
 from service.web.page.loan_view import LoanView, loan_view
@@ -39,7 +42,12 @@ def add_loan_routes(
         view = read(loan_id, query)
         page = page_context(security)
         rows = read_page(view.statement(), view.address.page, event_log, latest_first=True)
-        return render("loan.html", page, view=view, rows=rows, link_event=_link_events(page, view.address, rows))
+        return render(
+            "loan.html", page, view=view, rows=rows, link_event=_link_events(page, view.address, rows),
+            show=partial(show, tag=page.locale), amount=partial(page.amount, digits=view.timeline.exponent),
+            known_field=_time_field(view.address.known_at),
+            days={"today": day_number(view.today), "chosen": day_number(view.day)},
+        )  # fmt: skip
 
     @routes.get(f"{PAGE}/loan/<loan_id>/why")
     @parses_query
@@ -68,6 +76,17 @@ def add_loan_routes(
         query_of_page = view.address.query | {"page": number}
         target = page_context(security).link(f"/loan/{view.address.loan_id}", **query_of_page)
         return redirect(f"{target}#tx-{tx_id}", 303)  # type: ignore[return-value]
+
+
+def _time_field(moment: datetime | None) -> str:
+    """Return a time as a browser's field for a date and a time accepts it.
+
+    Such a field has milliseconds. They are rounded up, so that what was recorded at that time stays included.
+    """
+    if moment is None:
+        return ""
+    rounded = moment + timedelta(microseconds=-moment.microsecond % 1000)
+    return rounded.replace(tzinfo=None).isoformat(timespec="milliseconds" if rounded.microsecond else "seconds")
 
 
 def _position(timeline: Timeline, tx_id: str) -> int:

@@ -1,11 +1,13 @@
 """The chart of a loan: its balance over a range of days, with its parts stacked."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from native import PARTS, Timeline, day_number, to_date
 from service.domain.date_range import DateRange
-from service.domain.parts_history import PartsHistory, PartsPoint, parts_history
+from service.domain.parts_history import PartsHistory, parts_history
 from service.web.page.step_chart import Column, StepChart, step_chart
 
 
@@ -25,10 +27,20 @@ class LoanChart:
     lowest: tuple[str, int]
     highest: tuple[str, int]
 
-    def rows(self) -> Iterator[tuple[str, PartsPoint]]:
-        """Yield the date of each point, and the point."""
-        for point in self.history.points:
-            yield to_date(point.day).isoformat(), point
+    def rows(self, show: Callable[[int], str]) -> Markup:
+        """Return the rows of a table of the values: a date, the balance, and its parts from the lowest to the highest.
+
+        They are written here because a template takes three times as long for some hundred rows.
+
+        Args:
+            show: Writes an amount of minor units as HTML.
+        """
+        rows = []
+        for day, balance, parts in self.history.points:
+            written = to_date(day).isoformat()
+            cells = "".join(f'<td class="figure">{show(amount)}</td>' for amount in (balance, *reversed(parts)))
+            rows.append(f'<tr><td><time datetime="{written}">{written}</time></td>{cells}</tr>')
+        return Markup("\n".join(rows))  # noqa: S704  (dates, and amounts that are HTML)
 
 
 def loan_chart(timeline: Timeline, date_range: DateRange) -> LoanChart:

@@ -129,10 +129,8 @@ def _tops(stack: Sequence[Column]) -> Iterator[Column]:
     for key, amounts in stack:
         above = [edge + max(amount, 0) for edge, amount in zip(above, amounts, strict=True)]
         below = [edge + min(amount, 0) for edge, amount in zip(below, amounts, strict=True)]
-        yield Column(
-            key,
-            [low if amount < 0 else high if amount else 0 for low, high, amount in zip(below, above, amounts, strict=True)],
-        )
+        edges = zip(below, above, amounts, strict=True)
+        yield Column(key, [low if amount < 0 else high if amount else 0 for low, high, amount in edges])
 
 
 def _x(day: int, first: int, last: int) -> int:

@@ -33,7 +33,7 @@
   function draw(figure) {
     const { keys, rows, days, amounts } = read(figure);
     if (!rows.length) return;
-    const still = figure.querySelector("svg");
+    const still = figure.querySelector(".drawing");
     const holder = document.createElement("div");
     holder.className = "chart-live";
     holder.setAttribute("aria-hidden", "true"); // the table has the values
@@ -57,7 +57,7 @@
       const marks = [["today", figure.dataset.today], ["chosen", figure.dataset.date]];
       return {
         width,
-        height: 300,
+        height: 290,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         legend: { show: false },
         cursor: {
@@ -74,6 +74,7 @@
           {
             ...axis,
             incrs: INCREMENTS,
+            size: 32,
             space: 70,
             values: (u, splits, index, space, increment) =>
               splits.map((each) => toDate(each).slice(0, increment >= 365 * DAY ? 4 : increment >= 28 * DAY ? 7 : 10)),
