@@ -3,15 +3,17 @@
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from service.errors import DatabaseUnavailable, InvalidRequest, TimeNotReached, UnknownLoan, VersionNotReached
+from service.web.access import public
 from service.web.error_handlers import to_response
 from service.web.near_miss import find_near_miss
 from service.web.page.context import PageContext, page_context
 from service.web.page.paths import PAGE
 from service.web.page.rendering import render, render_outside
+from service.web.request import ignores_query
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,16 @@ _BUSY = Failure(
 _INTERNAL = Failure(
     500, "Something went wrong", "The service has logged the details. Other views may still work.", is_temporary=True
 )
+
+
+def add_error_route(routes: Blueprint) -> None:
+    """Add a route to the page's blueprint for all paths that no other route has, or routes of the API would match."""
+
+    @routes.get(f"{PAGE}/<path:unknown>")
+    @public
+    @ignores_query
+    def unknown(unknown: str) -> Response:
+        raise NotFound
 
 
 def failure_response(status: int) -> Response:

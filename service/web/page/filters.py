@@ -11,7 +11,7 @@ from service.plural import counted
 
 def add_filters(routes: Blueprint) -> None:
     """Add the filters to the templates of an application, with the page's blueprint."""
-    for filter_ in (in_utc, to_rfc3339, event_name, event_names, counted, shell_quote):
+    for filter_ in (in_utc, to_rfc3339, event_name, event_names, counted, shell_quote, sentence):
         routes.add_app_template_filter(filter_)
 
 
@@ -33,3 +33,8 @@ def event_names(event_type: str) -> str:
 def shell_quote(text: str) -> str:
     """Quote a text for a shell."""
     return quote(text)
+
+
+def sentence(text: str) -> str:
+    """Write a message of a parser as a sentence."""
+    return f"{text[:1].upper()}{text[1:]}."

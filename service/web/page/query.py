@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from service.web.error_handlers import to_invalid_request
 from service.web.schemas.common import Query
 
-Model = TypeVar("Model", bound="PageQuery")
+Model = TypeVar("Model", bound=Query)
 
 
 class PageQuery(Query):
@@ -24,19 +24,40 @@ def parse_query(model: type[Model]) -> Model:
     Raises:
         InvalidRequest: If one is invalid or unknown.
     """
-    given = {name: value.strip() for name, value in request.args.items() if value.strip()}
     try:
-        return model.model_validate(given)
+        return model.model_validate(_given())
     except ValidationError as err:
         raise to_invalid_request(err) from None
 
 
+def parse_valid_query(model: type[Model]) -> tuple[Model, dict[str, str]]:
+    """Return the valid query parameters of the current request, and what is wrong with each of the others."""
+    given = _given()
+    try:
+        return model.model_validate(given), {}
+    except ValidationError as err:
+        errors = dict(to_invalid_request(err).errors)
+        return model.model_validate({name: value for name, value in given.items() if name not in errors}), errors
+
+
 def parses_query(view: Callable[..., Response]) -> Callable[..., Response]:
-    """Call a view with its query parameters, as its argument `query` declares them."""
-    model = signature(view).parameters["query"].annotation
+    """Call a view with its query parameters, as its argument `query` declares them.
+
+    A view with an argument `errors` gets the valid parameters there, and what is wrong with the others here. Without
+    it, an invalid parameter is an error.
+    """
+    parameters = signature(view).parameters
+    model = parameters["query"].annotation
 
     @wraps(view)
     def parsed(**path: Any) -> Response:
-        return view(**path, query=parse_query(model))
+        if "errors" not in parameters:
+            return view(**path, query=parse_query(model))
+        query, errors = parse_valid_query(model)
+        return view(**path, query=query, errors=errors)
 
     return parsed
+
+
+def _given() -> dict[str, str]:
+    return {name: value.strip() for name, value in request.args.items() if value.strip()}
