@@ -6,8 +6,10 @@ from native import Timeline, balance_parts, day_number
 from service.domain.date_range import DateRange
 from service.domain.history import month_ends
 
-MAX_POINTS = 400
-"""The most points of a history. A year of daily changes fits."""
+MAX_POINTS = 200
+"""The most points of a history: each costs a walk over the events before it, and a chart has few pixels more."""
+MIN_MONTHS = 36
+"""The fewest months of a range for which ends of months are enough."""
 
 
 class PartsPoint(NamedTuple):
@@ -23,33 +25,39 @@ class PartsHistory(NamedTuple):
 
     Attributes:
         points: In the order of the days.
-        months: How many months are between two points; 0 if each change has a point.
         changes: The number of days on which the balance may have changed.
+        every: The points are each of these days (1), each second one (2), and so on; 0 if they are ends of months.
+        months: How many months are between two points; 0 if they are not ends of months.
     """
 
     points: list[PartsPoint]
-    months: int
     changes: int
+    every: int
+    months: int
 
 
 def parts_history(timeline: Timeline, date_range: DateRange) -> PartsHistory:
     """Return the balances at the end of days within a range, with their parts.
 
-    The days are the first one and each day on which the balance may have changed. If they are too many, the days are
-    the first one and ends of months, at equal distances that count from the end of the range.
+    The days are the first one and each day on which the balance may have changed. If they are too many, some of them
+    are left out at equal distances; of a long range, only ends of months are kept. The last day of the range is then
+    a point, too.
 
     Args:
         timeline: The loan's events.
         date_range: The days to choose from.
     """
-    first = day_number(date_range.first)
-    changes = [day for day, _ in timeline.changes(first, day_number(date_range.last))]
-    if len(changes) <= MAX_POINTS:
-        return PartsHistory(_points(timeline, changes), 0, len(changes))
+    first, last = day_number(date_range.first), day_number(date_range.last)
+    changes = [day for day, _ in timeline.changes(first, last)]
+    count = len(changes)
+    if count <= MAX_POINTS:
+        return PartsHistory(_points(timeline, changes), count, 1, 0)
+    if date_range.months < MIN_MONTHS:
+        every = -(-count // (MAX_POINTS - 1))
+        return PartsHistory(_points(timeline, sorted({*changes[::every], last})), count, every, 0)
     months = -(-date_range.months // (MAX_POINTS - 1))
-    days = [day_number(day) for day in month_ends(date_range)]
-    kept = days[::-1][::months][::-1]
-    return PartsHistory(_points(timeline, [first, *kept] if kept[0] != first else kept), months, len(changes))
+    ends = [day_number(day) for day in month_ends(date_range)]
+    return PartsHistory(_points(timeline, sorted({first, *ends[::-1][::months]})), count, 0, months)
 
 
 def _points(timeline: Timeline, days: list[int]) -> list[PartsPoint]:

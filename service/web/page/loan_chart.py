@@ -30,7 +30,7 @@ class LoanChart:
     def rows(self, show: Callable[[int], str]) -> Markup:
         """Return the rows of a table of the values: a date, the balance, and its parts from the lowest to the highest.
 
-        They are written here because a template takes three times as long for some hundred rows.
+        They are written here because a template takes longer for some hundred rows.
 
         Args:
             show: Writes an amount of minor units as HTML.
