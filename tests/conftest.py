@@ -134,6 +134,7 @@ def bare_app() -> Flask:
         lookup=None,
         calendar=None,
         portfolio=None,
+        book=None,
         event_log=None,
         search=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),

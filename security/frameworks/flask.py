@@ -68,16 +68,19 @@ class Security:
         self.context = context
         self.json_response = json_response
 
-    def check(self, scopes: str | Iterable[str] = ()) -> tuple[bool, FlaskResponse | None]:
+    def check(
+        self, scopes: str | Iterable[str] = (), message: Request | None = None
+    ) -> tuple[bool, FlaskResponse | None]:
         """Run the chain on the current request. The identity stays in the context until the response is closed.
 
         Args:
             scopes: The scopes that the identity needs.
+            message: The request as the chain sees it; by default the current request, unchanged.
 
         Returns:
             Whether the request is admitted, and the response to send instead of the view's, if any.
         """
-        message, response = Request(request), Response()
+        message, response = message or Request(request), Response()
         try:
             self.security_chain.execute(message, response)
             if required := parse_scopes(scopes):

@@ -33,7 +33,7 @@ def balance_points(timeline: Timeline, date_range: DateRange, step: str) -> list
         return points
     # Check first: a long range is rejected before its days are computed.
     _check_count(date_range.days if step == "day" else date_range.months)
-    days = list(_days(date_range) if step == "day" else _month_ends(date_range))
+    days = list(_days(date_range) if step == "day" else month_ends(date_range))
     return list(zip(days, timeline.balances_at(map(day_number, days)), strict=True))
 
 
@@ -50,7 +50,8 @@ def _days(date_range: DateRange) -> Iterator[date]:
     return map(to_date, range(first, first + date_range.days))
 
 
-def _month_ends(date_range: DateRange) -> Iterator[date]:
+def month_ends(date_range: DateRange) -> Iterator[date]:
+    """Yield the last day of each month of a range, and the last day of the range instead of its last month's."""
     first_month = date_range.first.month - 1
     for number in range(first_month, first_month + date_range.months):
         year, month = date_range.first.year + number // 12, number % 12 + 1

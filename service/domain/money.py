@@ -46,6 +46,16 @@ def parse_positive_amount(text: str) -> Decimal:
     return Decimal(text)
 
 
+def parse_signed_amount(text: str) -> Decimal:
+    """Parse an amount that may be below zero, as `parse_amount` does.
+
+    Raises:
+        ValueError: If the text is not such an amount. The message says what is expected.
+    """
+    amount = parse_amount(text.removeprefix("-"))
+    return -amount if text.startswith("-") else amount
+
+
 def to_minor_units(amount: Decimal, digits: int) -> int:
     """Convert an amount to minor units, exactly.
 

@@ -9,7 +9,8 @@ from service.domain.date_range import DateRange
 
 TimelineEvent = tuple[int, int, int, int, int, int, int, int, int]
 
-_TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment", INTEREST_CREDIT: "interest_credit"}
+TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment", INTEREST_CREDIT: "interest_credit"}
+"""The name of each kind of event."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def to_entry(event: TimelineEvent) -> StatementEntry:
     day, kind, signed, balance, tx_id, version, recorded_at, reverses, reversed_by = event
     return StatementEntry(
         tx_id,
-        _TYPES[kind & ~REVERSAL],
+        TYPES[kind & ~REVERSAL],
         to_date(day),
         signed,
         kind >= REVERSAL,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from service.errors import UnknownLoan, VersionNotReached
 from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database
-from service.postgres.sql_fragments import known_version
+from service.postgres.sql_fragments import MINOR_UNITS, known_version
 
 _LOAN = "SELECT l.currency, l.exponent, l.version FROM loans AS l WHERE l.loan_id = %s"
 _LOAN_KNOWN_AT = f"""
@@ -27,6 +27,15 @@ _EVENTS = """
 _PROVENANCE = """
     SELECT tx_id, source_id, posted_by, memo FROM loan_events WHERE loan_id = %s AND tx_id = ANY(%s::bigint[])
 """
+
+
+_RECEIPTS = f"""
+    SELECT e.loan_id, e.tx_id, e.event_type, e.post_date, (e.amt * {MINOR_UNITS})::bigint, e.reverses, r.tx_id
+    FROM loan_events AS e
+    JOIN loans AS l ON l.loan_id = e.loan_id
+    LEFT JOIN loan_events AS r ON r.loan_id = e.loan_id AND r.reverses = e.tx_id
+    WHERE e.source_id = %s AND e.loan_id = ANY(%s::bigint[])
+"""  # noqa: S608  (built from constants, not from input)
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,17 @@ class RecordedEvent(NamedTuple):
     reversed_by: int | None
     posted_by: str | None
     memo: str | None
+
+
+class Receipt(NamedTuple):
+    """The event of a loan that has a caller's own id. The amount is in minor units."""
+
+    tx_id: int
+    event_type: str
+    post_date: date
+    amt: int
+    reverses: int | None
+    reversed_by: int | None
 
 
 class Provenance(NamedTuple):
@@ -138,6 +158,15 @@ class EventLog:
         selected = "".join(sql for name, sql in conditions.items() if parameters[name] is not None)
         rows = self._database.rows(_EVENTS.format(conditions=selected), parameters)
         return [RecordedEvent(*row) for row in rows]
+
+    def receipts(self, source_id: str, loan_ids: Sequence[int]) -> dict[int, Receipt]:
+        """Return the events with a caller's own id by their loans; loans without one are left out.
+
+        Raises:
+            DatabaseUnavailable: If the database cannot be read.
+        """
+        rows = self._database.rows(_RECEIPTS, (source_id, list(loan_ids))) if loan_ids else []
+        return {loan_id: Receipt(*columns) for loan_id, *columns in rows}
 
     def provenance(self, loan_id: int, tx_ids: Sequence[int]) -> dict[int, Provenance]:
         """Return the provenance of events; unknown ones are left out.

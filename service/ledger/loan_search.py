@@ -14,6 +14,7 @@ All pages of a search show the loans that existed when its first page was read, 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -66,6 +67,9 @@ class LoanFilter:
         start_to: The latest start date.
         state: One of STATES, on `day`.
         day: The date of the balances and of the state.
+        source_id: The caller's own id of one of the loan's events.
+        balance_from: The lowest balance on `day`, in units of the loan's currency.
+        balance_to: The highest balance on `day`, likewise.
     """
 
     day: date
@@ -75,6 +79,20 @@ class LoanFilter:
     start_from: date | None = None
     start_to: date | None = None
     state: str | None = None
+    source_id: str | None = None
+    balance_from: Decimal | None = None
+    balance_to: Decimal | None = None
+
+    def matches(self, loan: "FoundLoan") -> bool:
+        """Return whether a loan has the state and the balance. The other conditions are part of the query."""
+        if self.state not in (None, loan.state):
+            return False
+        if self.balance_from is None and self.balance_to is None:
+            return True
+        balance = Decimal(loan.balance).scaleb(-loan.exponent)
+        return (self.balance_from is None or self.balance_from <= balance) and (
+            self.balance_to is None or balance <= self.balance_to
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +166,7 @@ class LoanSearch:
                 if len(found) == limit:
                     return found, position
                 position = replace(position, after=loan_id)
-                if loan is not None and position.filter.state in (None, loan.state):
+                if loan is not None and position.filter.matches(loan):
                     found.append(loan)
             if len(batch) < size:
                 return found, None
@@ -170,8 +188,8 @@ class LoanSearch:
 def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, object]]:
     """Return the query for the next loans after a position, in the order of their ids, and its parameters.
 
-    A short range of start dates is read as one range of an index for each day. Otherwise the ids are read in their
-    order, and those of other start dates are skipped.
+    A `source_id` is read as one range of an index, and a short range of start dates as one range for each day.
+    Otherwise the ids are read in their order, and those of other start dates are skipped.
     """
     chosen = position.filter
     conditions = ["loan_id > %(after)s", "loan_id <= %(last_id)s"]
@@ -179,7 +197,7 @@ def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, obj
         conditions.append("currency = %(currency)s")
     by_day = chosen.start_from is not None and chosen.start_to is not None
     days = (chosen.start_to - chosen.start_from).days if chosen.start_from and chosen.start_to else 0
-    if by_day and days < MAX_DAYS_BY_INDEX:
+    if by_day and days < MAX_DAYS_BY_INDEX and chosen.source_id is None:
         conditions.append("start_date = %(start_from)s::date + days.number")
         of_one_day = f"SELECT loan_id FROM loans WHERE {' AND '.join(conditions)} ORDER BY loan_id LIMIT %(size)s"  # noqa: S608
         days_of_range = "generate_series(0, %(days)s) AS days (number)"
@@ -187,7 +205,11 @@ def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, obj
     else:
         conditions += ["start_date >= %(start_from)s"] if chosen.start_from is not None else []
         conditions += ["start_date <= %(start_to)s"] if chosen.start_to is not None else []
-        ids = f"SELECT loan_id FROM loans WHERE {' AND '.join(conditions)}"  # noqa: S608
+        source = "loans"
+        if chosen.source_id is not None:
+            source = "loan_events JOIN loans USING (loan_id)"
+            conditions.append("source_id = %(source_id)s")
+        ids = f"SELECT loan_id FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608
     parameters: dict[str, object] = {
         "after": position.after,
         "last_id": chosen.last_id,
@@ -195,6 +217,7 @@ def build_query(position: SearchPosition, size: int) -> tuple[str, dict[str, obj
         "start_from": chosen.start_from,
         "start_to": chosen.start_to,
         "days": days,
+        "source_id": chosen.source_id,
         "day": chosen.day,
         "size": size,
         "known_until": position.snapshot.known_until,

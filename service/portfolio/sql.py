@@ -20,7 +20,7 @@ LOANS_PER_BATCH = 200
 """How many loans with their events are in memory at the same time while parts are computed."""
 
 # Parameters: day, and known_at if the name says so.
-_BALANCES = f"""
+BALANCES = f"""
     SELECT l.loan_id, round(l.initial_amt + coalesce(e.change, 0), l.exponent) AS balance, l.currency, l.exponent,
            l.version
     FROM loans AS l
@@ -28,6 +28,7 @@ _BALANCES = f"""
                WHERE post_date <= %(day)s GROUP BY loan_id) AS e USING (loan_id)
     WHERE l.start_date <= %(day)s
 """  # noqa: S608  (built from constants, not from input)
+"""A query for the balance of each loan that had started by a day. Its parameter is `day`."""
 _LEDGERS = build_query("WHERE l.start_date <= %(day)s ORDER BY l.loan_id", events="post_date <= %(day)s")
 # As `known_version`, for all loans together.
 _BALANCES_KNOWN_AT = f"""
@@ -76,7 +77,7 @@ class _Queries(NamedTuple):
     ledgers: str
 
 
-_NOW = _Queries(_to_totals(_BALANCES), _to_loans(_BALANCES), _LEDGERS)
+_NOW = _Queries(_to_totals(BALANCES), _to_loans(BALANCES), _LEDGERS)
 _KNOWN_AT = _Queries(_to_totals(_BALANCES_KNOWN_AT), _to_loans(_BALANCES_KNOWN_AT), _LEDGERS_KNOWN_AT)
 
 

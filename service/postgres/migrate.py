@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from service.errors import SettingsError
+from service.postgres.concurrent_indexes import build_indexes
 from service.postgres.connect import connect
 from service.postgres.currencies import sync_currencies
 from service.postgres.earlier_rows import find_earlier_rows
@@ -44,7 +45,7 @@ def revisions() -> list[str]:
 
 
 def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
-    """Apply the missing migrations as the admin user, in one transaction.
+    """Apply the missing migrations as the admin user, in one transaction, then build missing indexes.
 
     A schema of a newer release stays unchanged; this release works with it. Rows of an earlier release that the new
     rules would refuse stay as they are, and are logged.
@@ -54,7 +55,8 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
         partitions: The number of partitions of the ledger's tables, by the hash of loan_id; None changes nothing.
 
     Raises:
-        SettingsError: If the user lacks the rights, or a statement fails. Nothing was changed.
+        SettingsError: If the user lacks the rights, or a statement fails. Nothing was changed, unless only an index
+            could not be built.
         DatabaseUnavailable: If no primary accepts the connection.
     """
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
@@ -64,7 +66,8 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
         try:
             with connection.begin():
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-                earlier_rows = [] if _is_newer(connection) else _upgrade(connection, config)
+                is_newer = _is_newer(connection)
+                earlier_rows = [] if is_newer else _upgrade(connection, config)
                 if partitions is not None:
                     _partition(connection, partitions)
         except (DBAPIError, psycopg2.Error) as err:
@@ -74,6 +77,8 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
                 raise SettingsError(f"PSQL_ADMIN_USER may not migrate {settings.database}: {reason}") from err
             raise SettingsError(f"migrating {settings.database} failed, nothing was changed: {reason}") from err
     engine.dispose()
+    if not is_newer:
+        build_indexes(settings)
     for line in earlier_rows:
         log.warning("%s", line)
 

@@ -20,6 +20,7 @@ from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.observability.request_log import RequestLog
 from service.observability.request_marks import note_rejection
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
 from service.postgres.connector import Connector
@@ -41,13 +42,14 @@ from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
+from service.web.page.errors import to_page_outside
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS_FILE = "attempts"  # in the run directory: the throttle's database
 DRAIN_FILE = "draining"  # in the run directory: exists once this instance drains
 HELD_BODY_BYTES = 16 * MAX_BODY_BYTES  # of all bodies that a worker holds at a time
-TOKEN_QUEUE_SIZE = 32  # requests to /token that wait while another one's secret is checked
+TOKEN_QUEUE_SIZE = 32  # requests for tokens that wait while another one's secret is checked
 PROBE_QUEUE_SIZE = 16
 WAL_TIMELINES_FILE = "wal-timelines"  # in the run directory: the highest WAL timeline that any process has seen
 
@@ -103,7 +105,7 @@ def build_front_door(
         ChangeListener(freshness, listens_to, [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
     posting = open_pool(poster, role="posting") if may_post else None
-    reports = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
+    reports = open_pool(reader, pool=replace(database.pool, size=1, timeout_s=database.report_timeout_s))
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
     server = settings.server
@@ -118,7 +120,8 @@ def build_front_door(
         issuer=issuer,
         clients=open_clients(tokens, strict=False, hashing_threads=hashing_threads),
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
-        portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
+        portfolio=SqlPortfolio(reports),
+        book=Book(reports),
         event_log=EventLog(primary),
         search=LoanSearch(primary),
         identity=Identity(
@@ -126,6 +129,7 @@ def build_front_door(
         ),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
         secure_loans=tokens.secure_loans,
+        serves_page=server.page,
     )
     from service.runtime.gateway_setup import request_id_header  # commands start faster without
 
@@ -145,4 +149,5 @@ def build_front_door(
         ),
         requests,
         ReceivedIds(request_id_header(settings)),
+        partial(to_page_outside, app) if server.page else None,
     )

@@ -1,6 +1,6 @@
 """Access rules of the routes: a token with the scope `api:read`, unless a view is marked otherwise."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask import Flask, Response, request
@@ -70,7 +70,13 @@ def access_responses(app: Flask, endpoint: str, open_blueprints: tuple[str, ...]
     return problems(404) if _access(app, endpoint) == "internal" else {}
 
 
-def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]) -> None:
+def guard(
+    app: Flask,
+    security: Security,
+    open_blueprints: tuple[str, ...],
+    issues_tokens: Callable[[], bool],
+    others: Mapping[str, Callable[[tuple[str, ...]], Response | None]],
+) -> None:
     """Reject unauthorized requests before they are parsed.
 
     Args:
@@ -78,6 +84,8 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issu
         security: The chain of providers that authenticates callers.
         open_blueprints: Blueprints whose views are public.
         issues_tokens: Returns whether this service issues tokens now.
+        others: How blueprints authenticate callers that do not send `Authorization`, by their names. Each gets the
+            required scopes, and returns the reply to a request that it rejects.
     """
 
     @app.before_request
@@ -90,11 +98,12 @@ def guard(app: Flask, security: Security, open_blueprints: tuple[str, ...], issu
         scopes = required_scopes(app, request.endpoint, open_blueprints)
         if scopes is None:
             return None
-        response = security.check(scopes)[1]
+        other = others.get(request.blueprint or "")
+        response = security.check(scopes)[1] if other is None else other(scopes)
         auth = security.context.get_auth()
         if auth is not None:
             note_caller(auth.user_id)
-        if response is not None and _is_without_token(response):
+        if other is None and response is not None and _is_without_token(response):
             # The chain does not know where to get one.
             detail = f"{response.get_json()['detail']}; {advise_on_token(issues_tokens())}"
             response.set_data(problem_response(401, detail).get_data())

@@ -1,7 +1,6 @@
 """The application factory."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from flask import Flask
@@ -15,20 +14,26 @@ from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
+from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.tokens.client_registry import ClientRegistry
+from service.tokens.grants import TokenGrants
 from service.tokens.issuer import TokenIssuer
 from service.tokens.throttle import AttemptThrottle
 from service.web import error_handlers
 from service.web.access import guard
 from service.web.health import Health
+from service.web.page.access import PageAccess
+from service.web.page.blueprint import PAGE_BLUEPRINT, build_page_routes
+from service.web.page.errors import to_page
+from service.web.page.paths import PAGE, is_page_path
 from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
 from service.web.routes.loan import build_loan_routes
 from service.web.routes.operations import build_operations_routes
 from service.web.routes.posting import build_posting_routes
-from service.web.routes.token import build_token_routes, issues_tokens
+from service.web.routes.token import build_token_routes
 from service.web.schemas.problem import Problem
 
 MAX_BODY_BYTES = 6_000_000
@@ -61,6 +66,7 @@ def create_app(
     lookup: TimelineLookup,
     calendar: Calendar,
     portfolio: SqlPortfolio,
+    book: Book,
     event_log: EventLog,
     search: LoanSearch,
     security: Security,
@@ -71,6 +77,7 @@ def create_app(
     identity: Identity,
     poster: LedgerWriter | None = None,
     secure_loans: bool = True,
+    serves_page: bool = True,
 ) -> Flask:
     """Create the application from its parts. It reads no settings and opens nothing.
 
@@ -78,6 +85,7 @@ def create_app(
         lookup: Reads loans.
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
+        book: Reads all loans over time.
         event_log: Reads events with their provenance.
         search: Finds loans.
         security: Authenticates callers.
@@ -88,6 +96,7 @@ def create_app(
         identity: Proves the identity of this instance.
         poster: Posts to the ledger; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
+        serves_page: Whether to serve the page `/app`, which shows loans in a browser.
     """
     app = _Application(
         "service.web",
@@ -103,15 +112,24 @@ def create_app(
         static_folder=None,
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    error_handlers.register(app)
-    open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan")
-    can_issue = partial(issues_tokens, issuer, clients)
-    guard(app, security, open_blueprints, can_issue)
+    grants = TokenGrants(issuer, clients, attempts)
+    access = PageAccess(security)
+    error_handlers.register(app, (is_page_path, to_page) if serves_page else None)
+    open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan", PAGE_BLUEPRINT)
+    guard(app, security, open_blueprints, grants.are_possible, {PAGE_BLUEPRINT: access.check})
     reject_unknown_parameters(app)
     app.register_api(build_loan_routes(lookup, calendar, portfolio, event_log, search))
     app.register_api(build_posting_routes(poster, calendar, security.context))
-    app.register_api(build_token_routes(issuer, clients, attempts))
+    app.register_api(build_token_routes(grants))
     app.register_api(build_jwks_routes(issuer.keys))
     app.register_api(build_operations_routes(health, issuer, identity))
-    app.register_blueprint(build_documentation_routes(app, open_blueprints, can_issue))
+    page_path = PAGE if serves_page else None
+    app.register_blueprint(build_documentation_routes(app, open_blueprints, grants.are_possible, page_path))
+    if serves_page:
+        app.register_blueprint(
+            build_page_routes(
+                security=security, access=access, grants=grants, secure_loans=secure_loans, lookup=lookup,
+                calendar=calendar, portfolio=portfolio, book=book, event_log=event_log, search=search,
+            )
+        )  # fmt: skip
     return app

@@ -1,6 +1,7 @@
 """Converts errors to RFC 9457 problem documents. Details go to the log, never to the client."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ from service.web.advice import advise_on_method, advise_on_path, advise_on_value
 
 log = logging.getLogger(__name__)
 
+Converter = Callable[[Exception], Response]
+
 _MESSAGES = {"extra_forbidden": "unknown field", "missing": "missing"}  # instead of the library's messages
 MAX_ERRORS = 100  # reported for one request: a reply must not be longer than the request
 
@@ -52,6 +55,11 @@ def on_validation_error(err: ValidationError) -> Response:
     Raises:
         InvalidRequest: Always, with the invalid fields.
     """
+    raise to_invalid_request(err)
+
+
+def to_invalid_request(err: ValidationError) -> InvalidRequest:
+    """Convert a validation error to one that names the invalid fields."""
     errors = [
         (".".join(map(str, e["loc"])) or "body", _MESSAGES.get(e["type"], e["msg"].removeprefix("Value error, ")))
         for e in err.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
@@ -59,7 +67,7 @@ def on_validation_error(err: ValidationError) -> Response:
     field, detail = errors[-1]
     if field in (request.view_args or ()) and (advice := advise_on_values()):
         errors[-1] = field, f"{detail}; {advice}"
-    raise InvalidRequest(errors)
+    return InvalidRequest(errors)
 
 
 def to_response(err: Exception) -> Response:
@@ -137,6 +145,17 @@ def _framework_message(err: HTTPException) -> str:
             return err.description or err.name
 
 
-def register(app: Flask) -> None:
-    """Register the conversion for every error of an application."""
-    app.register_error_handler(Exception, to_response)
+def register(app: Flask, page: tuple[Callable[[str], bool], Converter] | None = None) -> None:
+    """Register the conversion for every error of an application.
+
+    Args:
+        app: The application.
+        page: Which paths are pages in a browser, and the conversion of their errors instead of `to_response`.
+    """
+
+    def convert(err: Exception) -> Response:
+        if page is not None and page[0](request.path):
+            return page[1](err)
+        return to_response(err)
+
+    app.register_error_handler(Exception, convert)

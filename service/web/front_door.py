@@ -5,9 +5,12 @@ Plain balances of cached loans are answered here; everything else runs in Flask,
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
+
+from flask import Response
 
 from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
 from service.gateway.identity import CHALLENGE_HEADER
@@ -21,6 +24,7 @@ from service.web.door.plain_balance import PlainBalances, Question
 from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import ReaderLeft, WsgiBridge, build_environ
 from service.web.error_handlers import to_response
+from service.web.page.paths import SIGN_IN, is_page_path
 from service.web.routes.token import busy_response
 
 log = logging.getLogger(__name__)
@@ -35,7 +39,7 @@ class Pools:
 
     Args:
         general: All other requests.
-        tokens: Requests to /token, each of which costs a processor for a while.
+        tokens: Requests to /token and sign-ins, each of which costs a processor for a while.
         probes: Requests to /ready and /metrics.
     """
 
@@ -55,6 +59,7 @@ class FrontDoor:
         pools: Where Flask runs.
         requests: Logs and measures requests.
         ids: Reads the ids that proxies have given to requests.
+        page_error: Converts an error of a request for the page `/app`, below a gateway's prefix; None without the page.
     """
 
     def __init__(
@@ -66,6 +71,7 @@ class FrontDoor:
         pools: Pools,
         requests: RequestLog,
         ids: ReceivedIds,
+        page_error: Callable[[str, Exception], Response] | None = None,
     ) -> None:
         self._bridge = bridge
         self._balances = balances
@@ -73,8 +79,10 @@ class FrontDoor:
         self._bodies = bodies
         self._requests = requests
         self._ids = ids
+        self._page_error = page_error
         self._general = pools.general
         self._probes = pools.probes
+        self._tokens = pools.tokens
         # /healthcheck only replies, so it does not leave the event loop, unless it has to read keys for a proof.
         self._pools: dict[str, BoundedPool | None] = {
             "/healthcheck": None, "/ready": pools.probes, "/metrics": pools.probes, "/token": pools.tokens,
@@ -95,7 +103,7 @@ class FrontDoor:
         except ReaderLeft:
             exchange.status = CLIENT_CLOSED
         except Exception as err:
-            await self._report(exchange, err)
+            await self._report(exchange, scope, err)
         finally:
             self._requests.in_progress -= 1
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
@@ -122,17 +130,18 @@ class FrontDoor:
         body, headers = self._balances.reply(question, snapshot)
         await exchange.send(200, headers, body)
 
-    async def _report(self, exchange: Exchange, err: Exception) -> None:
+    async def _report(self, exchange: Exchange, scope: Scope, err: Exception) -> None:
         """Reply to a request that has failed.
 
         A thread logs the error: while nothing reads standard error, logging would make the event loop wait.
         """
         if not exchange.status:
             is_logged = isinstance(err, DatabaseUnavailable) or not isinstance(err, LoanerError)
+            convert: Callable[[Exception], Response] = to_response
+            if self._page_error is not None and exchange.origin is not None and is_page_path(scope["path"]):
+                convert = partial(self._page_error, exchange.origin.prefix)
             response = (
-                await self._general.run(exchange.call, to_response, err, is_admitted=True)
-                if is_logged
-                else to_response(err)
+                await self._general.run(exchange.call, convert, err, is_admitted=True) if is_logged else convert(err)
             )
             await exchange.send_response(response, isinstance(err, RequestRefused) and err.closes)
         elif not isinstance(err, DatabaseUnavailable):  # which is logged where the reply is made
@@ -143,6 +152,8 @@ class FrontDoor:
     async def _call_flask(self, exchange: Exchange, scope: Scope, headers: Headers) -> None:
         path = "/" + scope["path"].lstrip("/")  # as the framework reads it
         pool = self._pools.get(path, self._general)
+        if path == SIGN_IN and scope["method"] == "POST":
+            pool = self._tokens
         if pool is None and _CHALLENGE in headers:
             pool = self._probes
         body = await self._bodies.read(headers, exchange.receive) if has_body(headers) else b""

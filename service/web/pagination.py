@@ -15,6 +15,7 @@ import orjson
 
 from native import day_number, to_date
 from service.domain.date_range import DateRange
+from service.domain.money import parse_signed_amount
 from service.domain.parsing import EVENT_TYPES, MAX_LOAN_ID
 from service.ledger.event_log import EventFilter
 from service.ledger.loan_search import STATES, LoanFilter, SearchPosition, Snapshot
@@ -113,6 +114,9 @@ def write_search_cursor(position: SearchPosition) -> str:
     numbers = [snapshot.xmin, snapshot.xmax - snapshot.xmin, [each - snapshot.xmin for each in snapshot.open]]
     members = [position.after, chosen.day, chosen.first_id, chosen.last_id, chosen.currency, chosen.start_from,
                chosen.start_to, chosen.state, known_until, snapshot.cluster, *numbers]  # fmt: skip
+    amounts = [None if each is None else str(each) for each in (chosen.balance_from, chosen.balance_to)]
+    if (chosen.source_id, *amounts) != (None, None, None):  # as in earlier releases without them
+        members += [chosen.source_id, *amounts]
     return _seal(orjson.dumps(members), b"loaner-loans")
 
 
@@ -126,13 +130,15 @@ def parse_search_cursor(text: str) -> SearchPosition:
         after, day, first_id, last_id, currency, start_from, start_to, state, known_until, cluster, *numbers = (
             orjson.loads(_open(text, b"loaner-loans"))
         )
-        xmin, width, still_open = numbers
+        xmin, width, still_open, source_id, *amounts = numbers if len(numbers) > 3 else (*numbers, None, None, None)
+        lowest, highest = (None if each is None else parse_signed_amount(each) for each in amounts)
         ids = [_to_number(each, MAX_LOAN_ID) for each in (first_id, last_id, after, xmin, width)]
         distances = [_to_number(each, width - 1) for each in still_open]
         moment, days = _to_time(known_until), [_to_day(each) for each in (day, start_from, start_to)]
         if moment is None or days[0] is None or not isinstance(cluster, str) or distances != sorted(set(distances)):
             raise ValueError
-        chosen = LoanFilter(days[0], ids[0], ids[1], _to_text(currency), days[1], days[2], _to_choice(state, STATES))
+        chosen = LoanFilter(days[0], ids[0], ids[1], _to_text(currency), days[1], days[2], _to_choice(state, STATES),
+                            _to_text(source_id), lowest, highest)  # fmt: skip
         snapshot = Snapshot(moment, xmin, xmin + width, tuple(xmin + each for each in distances), cluster)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None

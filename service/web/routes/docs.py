@@ -42,7 +42,7 @@ def _content_security_policy(nonce: str) -> str:
 
 
 def build_documentation_routes(
-    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool]
+    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool], page_path: str | None
 ) -> Blueprint:
     """Build the blueprint `documentation`, which describes all routes of an application.
 
@@ -50,14 +50,23 @@ def build_documentation_routes(
         app: The application.
         open_blueprints: Blueprints whose views are public.
         issues_tokens: Returns whether this service issues tokens now.
+        page_path: Where `/` leads a browser; None without the page for people.
     """
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
-    def home() -> AnyResponse:
+    def to_documentation() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1")
 
-    for place in ("/", *PAGE_ALIASES):
-        routes.get(place, strict_slashes=False)(home)
+    for place in PAGE_ALIASES:
+        routes.get(place, strict_slashes=False)(to_documentation)
+
+    @routes.get("/")
+    def home() -> AnyResponse:
+        is_browser = "text/html" in request.accept_mimetypes.values()  # programs accept */*
+        leads_to_page = page_path is not None and is_browser
+        response = redirect(f"{request.script_root}{page_path}") if leads_to_page else to_documentation()
+        response.vary.add("Accept")
+        return response
 
     def to_document() -> AnyResponse:
         return redirect(f"{request.script_root}/api/v1/openapi.json")

@@ -20,9 +20,12 @@ from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants
 from service.web.schemas.headers import LEDGER_HEADERS, NEXT_LINK, not_modified
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import (
+    BalanceFrom,
+    BalanceTo,
     Currency,
     CurrencyCode,
     Day,
+    EventSourceId,
     FirstId,
     Format,
     LastId,
@@ -52,6 +55,9 @@ class LoansQuery(Query):
     start_from: StartFrom = None
     start_to: StartTo = None
     state: State = None
+    source_id: EventSourceId = None
+    balance_from: BalanceFrom = None
+    balance_to: BalanceTo = None
     date: StateDay = None
     limit: Limit = 100
     cursor: LoansPageCursor = None
@@ -100,28 +106,38 @@ def add_loans_route(routes: APIBlueprint, search: LoanSearch, calendar: Calendar
 
         `text/csv`, selected by `Accept` or `format`, has the same pages, each with a row of column names.
         """
-        as_of = datetime.now(UTC)
-        position = _get_position(search, calendar, query)
-        loans, following = search.page(position, query.limit)
-        cursor = write_search_cursor(following) if following else None
-        rows = [_members(loan) for loan in loans]
-        day = position.filter.day.isoformat()
-        if wants_csv(query.format):
-            body = _to_csv(rows, day)
-            headers = ledger_headers(CSV_TYPE, body, as_of)
-            headers.append(("Content-Disposition", f'attachment; filename="loans-{day}.csv"'))
-        else:
-            body, headers = to_json({"date": day, "loans": rows, "next_cursor": cursor}, as_of)
-        if cursor is not None:
-            headers.append(("Link", f'<{_next_url(query, cursor)}>; rel="next"'))
-        response = conditional(Response(body, headers=headers))
-        response.vary.add("Accept")
-        return response
+        return loans_reply(search, calendar, query)
 
 
-def _get_position(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> SearchPosition:
-    """Return where the requested page begins. Other parameters must agree with a cursor."""
-    for first, last in (("id_from", "id_to"), ("start_from", "start_to")):
+def loans_reply(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> Response:
+    """Build the reply with a page of loans."""
+    as_of = datetime.now(UTC)
+    position = get_position(search, calendar, query)
+    loans, following = search.page(position, query.limit)
+    cursor = write_search_cursor(following) if following else None
+    rows = [_members(loan) for loan in loans]
+    day = position.filter.day.isoformat()
+    if wants_csv(query.format):
+        body = _to_csv(rows, day)
+        headers = ledger_headers(CSV_TYPE, body, as_of)
+        headers.append(("Content-Disposition", f'attachment; filename="loans-{day}.csv"'))
+    else:
+        body, headers = to_json({"date": day, "loans": rows, "next_cursor": cursor}, as_of)
+    if cursor is not None:
+        headers.append(("Link", f'<{_next_url(query, cursor)}>; rel="next"'))
+    response = conditional(Response(body, headers=headers))
+    response.vary.add("Accept")
+    return response
+
+
+def get_position(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> SearchPosition:
+    """Return where the requested page begins. Other parameters must agree with a cursor.
+
+    Raises:
+        InvalidRequest: If they do not, or a range ends before it begins.
+        DatabaseUnavailable: If the database cannot be read.
+    """
+    for first, last in (("id_from", "id_to"), ("start_from", "start_to"), ("balance_from", "balance_to")):
         low, high = getattr(query, first), getattr(query, last)
         if low is not None and high is not None and low > high:
             raise InvalidRequest([(first, f"expected a value that is not above `{last}`")])
@@ -134,6 +150,9 @@ def _get_position(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> 
             query.start_from,
             query.start_to,
             query.state,
+            query.source_id,
+            query.balance_from,
+            query.balance_to,
         )
         return search.begin(chosen)
     noted = query.cursor.filter
@@ -145,6 +164,9 @@ def _get_position(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> 
         (query.start_from, noted.start_from),
         (query.start_to, noted.start_to),
         (query.state, noted.state),
+        (query.source_id, noted.source_id),
+        (query.balance_from, noted.balance_from),
+        (query.balance_to, noted.balance_to),
     )
     if any(given not in (None, other) for given, other in pairs):
         raise InvalidRequest([("cursor", "expected a cursor of these filters and this date")])

@@ -6,11 +6,13 @@ example, and one that cannot be combined with others has no default either.
 
 import re
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, InstanceOf, WithJsonSchema
 
 from service.domain.history import STEPS
+from service.domain.money import parse_signed_amount
 from service.domain.parsing import (
     EVENT_TYPES,
     MAX_LIMIT,
@@ -288,6 +290,35 @@ StateDay = Annotated[
     WithJsonSchema({"type": "string", "format": "date"}),
     Field(
         description="The date of the balances and states, YYYY-MM-DD. The default is today in the service's time zone.",
+        json_schema_extra=omit_default,
+    ),
+]
+EventSourceId = Annotated[
+    str | None,
+    BeforeValidator(parse_source_id),
+    WithJsonSchema({"type": "string", "maxLength": MAX_SOURCE_ID_CHARS, "pattern": r"\S"}),
+    Field(
+        description="Finds loans that have an event with this id of the caller, such as the number of a receipt.",
+        json_schema_extra=omit_default,
+    ),
+]
+_AMOUNT_SCHEMA = {"type": "string", "pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,4})?$"}
+BalanceFrom = Annotated[
+    Decimal | None,
+    BeforeValidator(parse_signed_amount),
+    WithJsonSchema(_AMOUNT_SCHEMA),
+    Field(
+        description="The lowest balance on `date`, such as 1000.00, in any currency. A page may be short, as "
+        "with `state`.",
+        json_schema_extra=omit_default,
+    ),
+]
+BalanceTo = Annotated[
+    Decimal | None,
+    BeforeValidator(parse_signed_amount),
+    WithJsonSchema(_AMOUNT_SCHEMA),
+    Field(
+        description="The highest balance on `date`, in any currency. A page may be short, as with `state`.",
         json_schema_extra=omit_default,
     ),
 ]

@@ -1,0 +1,170 @@
+"""Every reply of the page: headers, errors, files, links below a prefix, and the setting that switches it off."""
+
+import re
+
+import pytest
+
+from service.web.page.headers import CONTENT_SECURITY_POLICY
+from tests.support.application import build_app
+
+pytestmark = pytest.mark.shared_ledger
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
+PAGES = ["/app", "/app/", "/app/sign-in", "/app/loan/1", "/app/loan/77", "/app/loan/x", "/app/nothing/here", "/app/x",
+         "/app?date=2020-02-30", "/app/api/v1/loans", "/app/api/v1/loans?format=csv"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_reply_has_the_security_headers(signed_in, path):
+    reply = signed_in.get(path)
+    assert reply.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert reply.headers["Referrer-Policy"] == "no-referrer"
+    assert reply.headers["X-Content-Type-Options"] == "nosniff"
+    assert reply.headers["Cache-Control"] == "no-store"
+    assert reply.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+def test_the_policy_allows_no_inline_code_and_no_other_site():
+    rules = dict(rule.split(" ", 1) for rule in CONTENT_SECURITY_POLICY.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["base-uri"] == rules["frame-ancestors"] == "'none'"
+    assert {rules[name] for name in ("script-src", "style-src", "img-src", "form-action")} == {"'self'"}
+
+
+@pytest.mark.parametrize("path", ["/app", "/app/sign-in", "/app/loan/1", "/app/loan/77"])
+def test_no_view_has_inline_code(signed_in, path):
+    text = signed_in.get(path).text
+    assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", text)
+    assert not re.search(r"<script(?![^>]*\ssrc=)", text)
+
+
+def test_over_plain_http_to_another_machine_forms_name_their_origin(client):
+    """Browsers send no Sec-Fetch-Site there, and `Origin: null` under no-referrer."""
+    for base, policy in (("http://10.0.0.7:5555", "same-origin"), ("https://10.0.0.7", "no-referrer"),
+                         ("http://localhost:5555", "no-referrer"), ("http://[::1]:5555", "no-referrer")):  # fmt: skip
+        assert client.get("/app/sign-in", base_url=base).headers["Referrer-Policy"] == policy
+
+
+ERRORS = [
+    ("/app/loan/77", 404, "No loan 77"),
+    ("/app/loan/x", 400, "expected a whole number"),
+    ("/app/loan/9999999999999999999999", 400, "expected a whole number"),
+    ("/app/loan/1?date=2020-02-30", 400, "expected a date that exists"),
+    ("/app/loan/1?date=<script>", 400, "expected a date written YYYY-MM-DD"),
+    ("/app/loan/1?unknown=1", 400, "unknown parameter"),
+    ("/app/loan/1?date=2020-01-01&date=2020-01-02", 400, "duplicate parameter"),
+    ("/app/nothing/here", 404, "Nothing is here"),
+    ("/app/nothing", 404, "Nothing is here"),
+    ("/app/loans/1", 404, 'Did you mean <a href="/app/loan/1">'),
+    ("/app/static/nothing.css", 404, "Nothing is here"),
+    ("/app/static/../base.html", 404, "Nothing is here"),
+    ("/app/static/%2e%2e/%2e%2e/app.py", 404, "Nothing is here"),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "shown"), ERRORS)
+def test_an_error_is_a_page_that_says_so_and_leads_on(signed_in, path, status, shown):
+    reply = signed_in.get(path)
+    assert (reply.status_code, reply.mimetype) == (status, "text/html")
+    assert shown in reply.text.replace("&lt;", "<").replace("&gt;", ">") or shown in reply.text
+    assert "<script>" not in reply.text
+    assert 'href="/app"' in reply.text
+    assert "Traceback" not in reply.text
+
+
+def test_another_method_is_a_page_too(signed_in):
+    reply = signed_in.put("/app/loan/1")
+    assert (reply.status_code, reply.mimetype) == (405, "text/html")
+    assert set(reply.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS"}
+
+
+def test_an_unavailable_ledger_is_a_page(served, make_token):
+    broken = build_app(served.__class__(**{**vars(served), "postgres": served.postgres.replace(hosts="127.0.0.1:1")}))
+    client = broken.test_client()
+    assert client.post("/app/sign-in", data={"token": make_token()}).status_code == 303
+    for path in ("/app", "/app/loan/1", "/app?q=1"):
+        reply = client.get(path)
+        assert (reply.status_code, reply.mimetype) == (503, "text/html"), path
+        assert "The ledger cannot be reached" in reply.text
+        assert reply.headers["Retry-After"]
+
+
+def test_an_unexpected_error_is_a_page_without_details(shared_app, signed_in, monkeypatch, caplog):
+    def fail(*_):
+        raise RuntimeError("internal-detail")
+
+    monkeypatch.setattr("service.web.page.find.find_loans", fail)
+    reply = signed_in.get("/app")
+    assert (reply.status_code, reply.mimetype) == (500, "text/html")
+    assert "Something went wrong" in reply.text
+    assert "internal-detail" not in reply.text
+    assert "internal-detail" in caplog.text
+
+
+def test_a_refusal_of_the_front_door_is_a_page(client):
+    reply = client.post("/app/sign-in", data=b"x" * 6_000_001, headers=PREFIX)
+    assert (reply.status_code, reply.mimetype) == (413, "text/html")
+    assert 'href="/loaner/app"' in reply.text
+    assert reply.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+
+
+def test_errors_of_the_api_stay_problem_documents(client):
+    for path in ("/api/v1/nothing", "/apple", "/nothing", "/application/2020-01-01"):
+        assert client.get(path, headers=BROWSER).mimetype == "application/problem+json"
+
+
+def test_files_are_cached_by_their_content(client):
+    page = client.get("/app/sign-in").text
+    address = re.search(r'href="(/app/static/page\.css\?v=\w+)"', page)[1]
+    reply = client.get(address)
+    assert reply.status_code == 200
+    assert reply.mimetype == "text/css"
+    assert "immutable" in reply.headers["Cache-Control"]
+    other = client.get("/app/static/page.css?v=other")
+    assert other.headers["Cache-Control"] == "no-cache"
+    etag = {"If-None-Match": other.headers["ETag"]}
+    assert client.get("/app/static/page.css", headers=etag).status_code == 304
+
+
+def test_the_root_leads_browsers_to_the_page_and_programs_to_the_documentation(client):
+    assert client.get("/", headers=BROWSER).headers["Location"] == "/app"
+    assert client.get("/", headers={**BROWSER, **PREFIX}).headers["Location"] == "/loaner/app"
+    for accept in ("*/*", "application/json", ""):
+        reply = client.get("/", headers={"Accept": accept})
+        assert (reply.status_code, reply.headers["Location"]) == (302, "/api/v1")
+        assert "Accept" in reply.headers["Vary"]
+
+
+def test_a_setting_switches_the_page_off(app_with):
+    client = app_with(page=False)
+    assert client.get("/app").status_code == 404
+    assert client.get("/app").mimetype == "application/problem+json"
+    assert client.get("/app/static/page.css").status_code == 404
+    assert client.get("/", headers=BROWSER).headers["Location"] == "/api/v1"
+
+
+@pytest.mark.parametrize(
+    ("accept", "shown"),
+    [
+        ("de-DE,de;q=0.9,en;q=0.5", '1<i data-as="."></i>000<i data-as=","><b>.</b></i>00'),
+        ("en-US", '1<i data-as=","></i>000.00'),
+        ("xx-YY, tlh", '1<i data-as=","></i>000.00'),
+        ("*", '1<i data-as=","></i>000.00'),
+        ("x" * 5000, '1<i data-as=","></i>000.00'),
+    ],
+)
+def test_amounts_are_written_as_the_browser_prefers(signed_in, accept, shown):
+    assert f'value="1000.00">{shown}</data>' in signed_in.get("/app", headers={"Accept-Language": accept}).text
+
+
+def test_a_chosen_number_format_is_kept(signed_in):
+    reply = signed_in.post("/app/numbers", data={"locale": "de-CH", "next": "/app?currency=USD"})
+    assert (reply.status_code, reply.headers["Location"]) == (303, "/app?currency=USD")
+    text = signed_in.get("/app", headers={"Accept-Language": "de-DE"}).text
+    assert '1<i data-as="&#39;"></i>000.00' in text
+    assert '<option value="de-CH" selected>' in text
+    signed_in.post("/app/numbers", data={"locale": "../../etc"})
+    assert '1<i data-as="."></i>000' in signed_in.get("/app", headers={"Accept-Language": "de-DE"}).text
+    assert signed_in.post("/app/numbers", data={"next": "//evil.example"}).headers["Location"] == "/app"
