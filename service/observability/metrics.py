@@ -27,6 +27,11 @@ lost_lines = Counter(
     "Lines of the request log that were not written, by state of standard error: blocked or closed.",
     ("reason",),
 )
+lost_spans = BatchedCounter(
+    "loaner_lost_spans_total",
+    "Spans that were not exported: full (too many waited), refused (by the collector), stop (of the process).",
+    ("reason",),
+)
 token_requests = Counter(
     "loaner_token_requests_total",
     "Requests to /token by outcome: issued, nothing_to_issue, or an RFC 6749 error.",

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
 from service.gateway.identity import CHALLENGE_HEADER
+from service.ledger.timeline_lookup import LoanSnapshot
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
@@ -98,11 +99,7 @@ class FrontDoor:
             await self._report(exchange, err)
         finally:
             self._requests.in_progress -= 1
-            address = scope["client"][0] if exchange.origin is None else exchange.origin.address
-            self._requests.record(
-                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-                perf_counter() - started, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
-            )  # fmt: skip
+            self._record(exchange, scope, perf_counter() - started)
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
         """Check the head of a request, and return its headers."""
@@ -113,14 +110,24 @@ class FrontDoor:
             self._ids.read(exchange, headers)
         return headers
 
+    def _record(self, exchange: Exchange, scope: Scope, duration_s: float) -> None:
+        address = scope["client"][0] if exchange.origin is None else exchange.origin.address
+        self._requests.record(
+            address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
+            duration_s, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
+        )  # fmt: skip
+
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route
         exchange.caller = question.caller
-        snapshot = self._balances.get_cached(question.loan_id)
+        snapshot = self._get_cached(exchange, question.loan_id)
         if snapshot is None:
             snapshot = await self._general.run(exchange.call, self._balances.get, question.loan_id)
         body, headers = self._balances.reply(question, snapshot)
         await exchange.send(200, headers, body)
+
+    def _get_cached(self, exchange: Exchange, loan_id: int) -> LoanSnapshot | None:
+        return self._balances.get_cached(loan_id)
 
     async def _report(self, exchange: Exchange, err: Exception) -> None:
         """Reply to a request that has failed.
