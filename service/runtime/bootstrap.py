@@ -43,7 +43,7 @@ from service.web.door.received_ids import ReceivedIds
 from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
-from service.web.traced_door import TracedFrontDoor
+from service.web.traced_door import TracedFrontDoor, TracedRequestLog
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def build_front_door(
     )
     from service.runtime.gateway_setup import request_id_header  # commands start faster without
 
-    requests = RequestLog()
+    requests = TracedRequestLog(tracing) if tracing.is_on else RequestLog()
     if listen:
         requests.start()
     limits = BodyLimits(MAX_BODY_BYTES, HELD_BODY_BYTES, server.body_timeout_s, server.silence_timeout_s)

@@ -99,7 +99,11 @@ class FrontDoor:
             await self._report(exchange, err)
         finally:
             self._requests.in_progress -= 1
-            self._record(exchange, scope, perf_counter() - started)
+            address = scope["client"][0] if exchange.origin is None else exchange.origin.address
+            self._requests.record(
+                address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
+                perf_counter() - started, exchange,
+            )  # fmt: skip
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
         """Check the head of a request, and return its headers."""
@@ -109,13 +113,6 @@ class FrontDoor:
         if exchange.origin.trusted and not self._ids.headers.isdisjoint(headers):
             self._ids.read(exchange, headers)
         return headers
-
-    def _record(self, exchange: Exchange, scope: Scope, duration_s: float) -> None:
-        address = scope["client"][0] if exchange.origin is None else exchange.origin.address
-        self._requests.record(
-            address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-            duration_s, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
-        )  # fmt: skip
 
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route

@@ -3,10 +3,13 @@
 from typing import Any
 
 from service.ledger.timeline_lookup import LoanSnapshot
+from service.observability.metrics import OTHER
+from service.observability.request_log import RequestLog
+from service.observability.request_marks import RequestMarks
 from service.observability.untraced import Tracing
 from service.web.door.exchange import Exchange
 from service.web.door.framing import Headers, Scope
-from service.web.front_door import CLIENT_CLOSED, FrontDoor
+from service.web.front_door import FrontDoor
 
 UNTRACED = frozenset(("/healthcheck", "/ready", "/metrics"))  # frequent, and of no caller
 
@@ -35,7 +38,29 @@ class TracedFrontDoor(FrontDoor):
         found: LoanSnapshot | None = exchange.call(self._balances.get_cached, loan_id)
         return found
 
-    def _record(self, exchange: Exchange, scope: Scope, duration_s: float) -> None:
-        if exchange.span is not None:
-            self._tracing.end(exchange, scope["method"], exchange.route, exchange.status or CLIENT_CLOSED)
-        super()._record(exchange, scope, duration_s)
+
+class TracedRequestLog(RequestLog):
+    """A request log that ends the spans of requests.
+
+    Args:
+        tracing: Records the spans.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        super().__init__()
+        self._tracing = tracing
+
+    def record(
+        self,
+        address: str | None,
+        method: str,
+        path: str,
+        route: str | None,
+        status: int,
+        duration_s: float,
+        marks: RequestMarks,
+    ) -> None:
+        """Record a request that has been answered, and end its span."""
+        if marks.span is not None:
+            self._tracing.end(marks, method, route or OTHER, status)
+        super().record(address, method, path, route, status, duration_s, marks)
