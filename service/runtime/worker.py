@@ -7,6 +7,7 @@ from pathlib import Path
 
 from service import __version__
 from service.observability.logging import configure_logging
+from service.observability.metrics import start_counters
 from service.observability.multiprocess import enable_multiprocess
 from service.observability.tracing import open_tracing
 from service.postgres.connect import Role
@@ -27,6 +28,7 @@ def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Ro
     """Set up this worker process, and return its application. The server has set the event loop."""
     configure_logging(settings.server.log_level, settings.server.log_format)
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
+    start_counters()
     loop = asyncio.get_event_loop()
     stop = WorkerStop(loop, run_directory)
     stop.watch()
