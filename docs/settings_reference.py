@@ -70,7 +70,7 @@ With the extra `otel`, these variables of OpenTelemetry count, from the environm
 
 | variable | default | description |
 | --- | --- | --- |
-| `OTEL_EXPORTER_OTLP_ENDPOINT` | none | URL of the collector, such as `http://collector:4318`. Not set: no spans are recorded. |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | none | URL of the collector, such as `http://collector:4318`. Not set: no spans. |
 | `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | none | URL for spans as a whole, instead of the above with `/v1/traces`. |
 | `OTEL_EXPORTER_OTLP_HEADERS` | none | Headers for the collector, such as `api-key=...`. A secret. |
 | `OTEL_EXPORTER_OTLP_TIMEOUT` | `10` | Time for which a batch is repeated, in seconds. |
