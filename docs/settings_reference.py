@@ -24,8 +24,9 @@ Settings are read from these sources; the first that has a setting counts:
 An empty variable counts as not set. An invalid setting stops the start with a message that names it. A name that is
 probably misspelt is logged as a warning.
 
-`python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. With
-`--check` it prints invalid settings only. The status is 1 if any is invalid.
+`python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. The status
+is 1 if any is invalid. With `--check` it prints only what would stop a start: invalid settings, settings that do not fit
+together, and files that cannot be used. It connects to nothing. A misspelt name fails the check, too.
 
 [.env.example](../../.env.example) is a starting point. Secrets never appear in logs or messages.
 """
