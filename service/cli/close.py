@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.cli.database import open_postgres
+from service.cli.interruption import Interrupted, cancelled_by_interrupt
 from service.cli.parsed_value import ParsedValue
 from service.domain.calendar import Calendar
 from service.domain.parsing import parse_date
@@ -44,14 +45,33 @@ def close_command(
     if not listed and why is None:
         raise click.UsageError("--why is missing: the reason is recorded")
     settings, _ = ctx.obj
-    with open_postgres(ctx, "admin") as database, closing(connect(database, "admin")) as connection:
+    today = Calendar(settings.server.timezone).today()
+    message = ""
+    try:
+        with (
+            open_postgres(ctx, "admin") as database,
+            closing(connect(database, "admin")) as connection,
+            cancelled_by_interrupt(connection),
+        ):
+            if listed:
+                _print(connection)
+            else:
+                message = _describe(until, _close(connection, until, why, name, today))
+    except KeyboardInterrupt:
         if listed:
-            _print(connection)
-            return
-        before = _close(connection, until, why, name, Calendar(settings.server.timezone).today())
+            raise
+        if not message:
+            raise Interrupted("Interrupted; nothing was closed or reopened") from None
+        click.echo(message)
+        raise Interrupted("Interrupted; the change had already been committed") from None
+    if message:
+        click.echo(message)
+
+
+def _describe(until: date | None, before: date | None) -> str:
     was = f"it was closed until {before}" if before else "every day was open"
     now = f"the ledger is closed until {until}" if until else "every day of the ledger is open"
-    click.echo(f"{now}; {was}")
+    return f"{now}; {was}"
 
 
 def _close(connection: Any, until: date | None, why: str | None, name: str | None, today: date) -> date | None:

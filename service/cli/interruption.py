@@ -9,7 +9,6 @@ from typing import IO, Any
 
 import click
 import psycopg2
-from psycopg2.extensions import QueryCanceledError
 from psycopg2.extensions import connection as Connection
 
 _REPEAT_S = 0.5
@@ -69,8 +68,8 @@ def cancelled_by_interrupt(connection: Connection) -> Iterator[Interruption]:
         thread.start()
         try:
             yield interruption
-        except QueryCanceledError:
-            interruption.check()
+        except Exception:
+            interruption.check()  # the statement has been canceled, which a library may report as an error of its own
             raise
         finally:
             signal.set_wakeup_fd(wakeup_before)

@@ -1,11 +1,13 @@
 """Commands for loans: migrate, load, sample and demo."""
 
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
+from psycopg2.extensions import connection as Connection
 
 from service.bulk_load.loader import LoadRejected, LoadResult, load
 from service.bulk_load.progress import Progress
@@ -33,8 +35,20 @@ def migrate_command(ctx: click.Context, partitions: int | None) -> None:
     """Create the tables or bring them up to date (VAULT_ADMIN_ROLE or PSQL_ADMIN_USER)."""
     from service.postgres.migrate import migrate
 
-    with open_postgres(ctx, "admin") as settings:
-        migrate(settings, partitions)
+    is_done = False
+    try:
+        with open_postgres(ctx, "admin") as settings:
+
+            @contextmanager
+            def guard(connection: Connection) -> Iterator[None]:
+                nonlocal is_done
+                with cancelled_by_interrupt(connection):
+                    yield
+                    is_done = True
+
+            migrate(settings, partitions, guard)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; {'the tables are up to date' if is_done else 'nothing was changed'}") from None
     click.echo("the tables are up to date")
 
 

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from service.bulk_load.progress import Progress
 from service.cli.database import open_postgres
+from service.cli.interruption import cancelled_by_interrupt
 from service.cli.row_progress import show_progress
 from service.domain.parsing import parse_date, parse_time
 from service.postgres.connect import connect
@@ -83,15 +84,27 @@ def portfolio_command(
             rows = ((day, [from_file.loans(day, parts)]) for day in days)
         else:
             from_sql = SqlPortfolio(ConnectionSource(connection))
-            totals = {day: from_sql.totals(day, known_at, parts) for day in days if not as_csv}
+            with cancelled_by_interrupt(connection):
+                totals = {day: from_sql.totals(day, known_at, parts) for day in days if not as_csv}
             rows = ((day, from_sql.loans(day, known_at, parts)) for day in days)
         if not as_csv:
             Console().print(_to_table(totals, parts))
             return
         click.echo(HEAD_WITH_PARTS if parts else HEAD, nl=False)
         for day, pieces in rows:
-            for text in portfolio_csv(day, pieces):
+            texts = portfolio_csv(day, pieces)
+            for text in texts if known_at is None else _fetched(texts, connection):
                 click.echo(text, nl=False)
+
+
+def _fetched(texts: Iterator[str], connection: Connection) -> Iterator[str]:
+    """Yield texts that are made of rows of a statement, which Ctrl-C cancels."""
+    while True:
+        with cancelled_by_interrupt(connection):
+            text = next(texts, None)
+        if text is None:
+            return
+        yield text
 
 
 def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
@@ -100,9 +113,14 @@ def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
     from service.portfolio.columnar_file import ForeignFile
     from service.portfolio.sync import refresh
 
-    with show_progress() as progress:
+    with cancelled_by_interrupt(connection) as interruption, show_progress() as progress:
+
+        def on_progress(done: int, of: int) -> None:
+            interruption.check()
+            progress.update(Progress("reading", done, done, of))
+
         try:
-            file = refresh(connection, path, lambda done, of: progress.update(Progress("reading", done, done, of)))
+            file = refresh(connection, path, on_progress)
         except OSError as err:
             raise click.ClickException(f"--file: {err.filename or path}: {err.strerror}") from err
         except ForeignFile as err:

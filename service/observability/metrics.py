@@ -1,7 +1,9 @@
 """The metrics at /metrics, described in docs/reference/metrics.md. No label holds text that a client sent.
 
-Importing this module opens no files: a value starts when it is first counted or set.
+Importing this module opens no files. `start_counters` does, and what it does not name starts when it is first counted.
 """
+
+import logging
 
 from prometheus_client import Counter, Gauge
 
@@ -11,7 +13,32 @@ from service.observability.lazy_gauge import LazyGauge
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER = "other"  # unknown routes and methods share one label value, so that clients cannot create more
+
+log = logging.getLogger(__name__)
+
+_known: list[tuple[Counter, tuple[str, ...]]] = []  # counters of one label, and its values
 _SECONDS = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def _counter(name: str, documentation: str, label: str, values: tuple[str, ...]) -> Counter:
+    """Return a counter of events that are rare, by the values of a label."""
+    counter = Counter(name, documentation, (label,))
+    _known.append((counter, values))
+    return counter
+
+
+def start_counters() -> None:
+    """Start all counters of rare events at 0 in this process.
+
+    This opens their file, so that no request waits for it. Prometheus sees the first event only as an increase from 0.
+    """
+    try:
+        for counter, values in _known:
+            for value in values:
+                counter.labels(value).inc(0)
+    except OSError as err:
+        log.error("cannot start the metrics: %s; they start when they are counted", err)
+
 
 request_duration = BatchedHistogram(
     "loaner_request_duration_seconds",
@@ -22,15 +49,30 @@ request_duration = BatchedHistogram(
 requests_in_progress = LazyGauge(
     "loaner_requests_in_progress", "Requests whose head has arrived and whose reply has not ended.", "livesum"
 )
-lost_lines = Counter(
+lost_lines = _counter(
     "loaner_request_log_lost_lines_total",
     "Lines of the request log that were not written, by state of standard error: blocked or closed.",
+    "reason",
+    ("blocked", "closed"),
+)
+lost_spans = BatchedCounter(
+    "loaner_lost_spans_total",
+    "Spans that were not exported: full (too many waited), refused (by the collector), stop (of the process).",
     ("reason",),
 )
-token_requests = Counter(
+token_requests = _counter(
     "loaner_token_requests_total",
     "Requests to /token by outcome: issued, nothing_to_issue, or an RFC 6749 error.",
-    ("outcome",),
+    "outcome",
+    (
+        "issued",
+        "nothing_to_issue",
+        "invalid_request",
+        "invalid_client",
+        "invalid_scope",
+        "unsupported_grant_type",
+        "slow_down",
+    ),
 )
 
 timelines = BatchedCounter(
@@ -43,10 +85,11 @@ distrusted = BatchedCounter(
     "Cached timelines that failed the freshness check, by reason: `floor`, `told`, `silence` or `cluster`.",
     ("reason",),
 )
-cache_errors = Counter(
+cache_errors = _counter(
     "loaner_cache_errors_total",
     "memcached errors by kind: broken (no answer), refused (value rejected), foreign (bad signature), malformed.",
-    ("kind",),
+    "kind",
+    ("broken", "refused", "foreign", "malformed"),
 )
 listener_heard = LazyGauge(
     "loaner_listener_heard_timestamp_seconds",
@@ -54,10 +97,11 @@ listener_heard = LazyGauge(
     "livemin",
 )
 
-listener_failures = Counter(
+listener_failures = _counter(
     "loaner_listener_failures_total",
     "Failures to listen for new events by reason: lost (connection), pooled (a pooler does not keep the session).",
-    ("reason",),
+    "reason",
+    ("lost", "pooled"),
 )
 
 database_connections = LazyGauge("loaner_database_connections", "Open connections in the pools.", "livesum")
@@ -65,11 +109,12 @@ database_connections_in_use = LazyGauge(
     "loaner_database_connections_in_use", "Connections in use by a request.", "livesum"
 )
 database_connections_max = LazyGauge("loaner_database_connections_max", "Upper bound of the pools.", "livesum")
-database_refusals = Counter(
+database_refusals = _counter(
     "loaner_database_refusals_total",
     "Failed queries by reason: exhausted (pool), down, timeout, broken (connection), unknown (outcome), forbidden, "
     "superseded (server).",
-    ("reason",),
+    "reason",
+    ("exhausted", "down", "timeout", "broken", "unknown", "forbidden", "superseded"),
 )
 
 former_primaries = Counter(

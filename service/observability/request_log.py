@@ -16,6 +16,7 @@ from service.observability.logging import write_lines
 from service.observability.metrics import METHODS, OTHER, lost_lines, request_duration, requests_in_progress
 from service.observability.request_id import next_id
 from service.observability.request_line import MAX_PATH, Request, format_request
+from service.observability.request_marks import RequestMarks
 from service.plural import counted
 
 INTERVAL_S = 0.1
@@ -64,10 +65,7 @@ class RequestLog:
         route: str | None,
         status: int,
         duration_s: float,
-        request_id: str,
-        trace_id: str = "",
-        caller: str = "",
-        rejection: str = "",
+        marks: RequestMarks,
     ) -> None:
         """Record a request that has been answered.
 
@@ -78,10 +76,7 @@ class RequestLog:
             route: The path pattern; None if no route matches.
             status: The status of the reply.
             duration_s: Seconds until the reply was ready.
-            request_id: The id of the request, in characters that are safe in a log line.
-            trace_id: The id of its trace, likewise; empty without one.
-            caller: The user or client of the token; empty if unknown.
-            rejection: Why the token was rejected; empty if it was not.
+            marks: What else is known about the request. Its ids have characters that are safe in a log line.
         """
         if len(path) > MAX_PATH:
             path = path.lstrip("/")[:MAX_PATH]
@@ -94,10 +89,10 @@ class RequestLog:
                 route or OTHER,
                 status,
                 duration_s,
-                request_id,
-                trace_id,
-                caller,
-                rejection,
+                marks.id,
+                marks.trace_id,
+                marks.caller,
+                marks.rejection,
             )
         )
         if len(self._uncounted) > self._limit:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextvars import Context, ContextVar, copy_context
 from types import MappingProxyType
+from typing import Any
 
 from security.trace_context import trace_headers
 
@@ -16,13 +17,14 @@ class RequestMarks:
 
     Attributes:
         id: The id of the request, as the reply states it.
-        trace_id: The id of the trace that a trusted proxy has named; empty without one.
+        trace_id: The id of the trace that a trusted proxy has named, or of its span; empty without one.
         trace_headers: The headers that name the trace to other services; empty without one.
         caller: The user or client of the token; empty if unknown.
         rejection: Why the token was rejected; empty if it was not.
+        span: The span of the request, of the tracing that records it; None without one.
     """
 
-    __slots__ = ("caller", "id", "rejection", "trace_headers", "trace_id")
+    __slots__ = ("caller", "id", "rejection", "span", "trace_headers", "trace_id")
 
     def __init__(self, id_: str) -> None:
         self.id = id_
@@ -30,6 +32,7 @@ class RequestMarks:
         self.trace_headers = _NO_HEADERS
         self.caller = ""
         self.rejection = ""
+        self.span: Any = None
 
 
 current_request: ContextVar[RequestMarks | None] = ContextVar("current_request", default=None)

@@ -6,7 +6,8 @@ Sources: W3C Trace Context, section 3.2, and openzipkin/b3-propagation.
 import re
 from collections.abc import Mapping
 
-TRACEPARENT, TRACESTATE, B3, B3_TRACE_ID = b"traceparent", b"tracestate", b"b3", b"x-b3-traceid"
+TRACEPARENT, TRACESTATE, B3 = b"traceparent", b"tracestate", b"b3"
+B3_TRACE_ID, B3_SPAN_ID, B3_SAMPLED = b"x-b3-traceid", b"x-b3-spanid", b"x-b3-sampled"
 TRACE_HEADERS = (TRACEPARENT, B3, B3_TRACE_ID)
 
 # Later versions may append fields. Version ff and ids of zeros are invalid.
@@ -49,3 +50,22 @@ def outgoing_headers(headers: Mapping[bytes, bytes]) -> dict[str, str]:
     state = headers.get(TRACESTATE, b"")
     with_state = {"tracestate": state.decode()} if _TRACESTATE.fullmatch(state) else {}
     return {"traceparent": traceparent.decode(), **with_state}
+
+
+def traceparent_headers(headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return the headers of W3C Trace Context that name the span of the caller, also if it is named by those of B3.
+
+    Args:
+        headers: The headers of a request by lower-case name.
+    """
+    found = outgoing_headers(headers)
+    if found:
+        return found
+    single = headers.get(B3, b"")
+    if _B3.fullmatch(single) is None:
+        parts = [headers.get(name, b"") for name in (B3_TRACE_ID, B3_SPAN_ID)]
+        single = b"-".join([*parts, headers.get(B3_SAMPLED) or b"d"])
+    if trace_id({B3: single}) is None:
+        return {}
+    trace, span, *sampled = single.decode().split("-")
+    return {"traceparent": f"00-{trace:0>32}-{span}-{'00' if sampled[:1] == ['0'] else '01'}"}

@@ -6,8 +6,8 @@ whose build was interrupted is built again.
 """
 
 import logging
-import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import psycopg2
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # Each index with its table and the rest of its definition.
 INDEXES = {"loan_events_by_source": ("loan_events", "(source_id, loan_id) WHERE source_id IS NOT NULL")}
 _LOCK = 0x6C6F6169  # key of the advisory lock under which one process builds indexes
-_RETRY_S = 0.5
+_PAUSE = "SELECT pg_sleep(0.5)"  # a statement, so that it can be canceled
 # For the lock of a partitioned table, which postings wait for while it is waited for.
 _LOCK_TIMEOUT = "SET lock_timeout = '500ms'"
 _IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
@@ -32,17 +32,20 @@ _PARTITIONS = """
 """
 
 
-def build_indexes(settings: PostgresSettings) -> None:
+def build_indexes(
+    settings: PostgresSettings, guard: Callable[[Any], AbstractContextManager[object]] = nullcontext
+) -> None:
     """Build the indexes that are missing, as the admin user.
 
     Args:
         settings: The database and its admin user.
+        guard: Enters a block for the connection, in which everything is done.
 
     Raises:
         SettingsError: If an index cannot be built.
         DatabaseUnavailable: If no primary accepts the connection.
     """
-    with closing(connect(settings, "admin")) as connection:
+    with closing(connect(settings, "admin")) as connection, guard(connection):
         connection.autocommit = True
         with connection.cursor() as cursor:
             for name, (table, definition) in INDEXES.items():
@@ -59,7 +62,7 @@ def _build(cursor: Any, name: str, table: str, definition: Composable) -> None:
         return
     # Polled: a statement that waits would have a snapshot, and the other process waits for snapshots to end.
     while _ask(cursor, "SELECT WHERE pg_try_advisory_lock(%s)", _LOCK) is None:
-        time.sleep(_RETRY_S)
+        cursor.execute(_PAUSE)
     cursor.execute(_PARTITIONS, (f"public.{table}",))
     partitions = [row[0] for row in cursor.fetchall()]
     if partitions:
@@ -89,7 +92,7 @@ def _until_locked(cursor: Any, statement: Composable) -> None:
             cursor.execute(statement)
             return
         except psycopg2.errors.LockNotAvailable:
-            time.sleep(_RETRY_S)
+            cursor.execute(_PAUSE)
 
 
 def _build_one(cursor: Any, name: str, table: str, definition: Composable) -> None:

@@ -1,7 +1,10 @@
 """Migrates the database's schema, and partitions the ledger's tables."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 from alembic import command
@@ -44,7 +47,11 @@ def revisions() -> list[str]:
     return [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()]
 
 
-def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
+def migrate(
+    settings: PostgresSettings,
+    partitions: int | None = None,
+    guard: Callable[[Any], AbstractContextManager[object]] = nullcontext,
+) -> None:
     """Apply the missing migrations as the admin user, in one transaction, then build missing indexes.
 
     A schema of a newer release stays unchanged; this release works with it. Rows of an earlier release that the new
@@ -53,6 +60,7 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
     Args:
         settings: The database and its admin user.
         partitions: The number of partitions of the ledger's tables, by the hash of loan_id; None changes nothing.
+        guard: Enters a block for the driver's connection, in which everything is done.
 
     Raises:
         SettingsError: If the user lacks the rights, or a statement fails. Nothing was changed, unless only an index
@@ -60,7 +68,7 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
         DatabaseUnavailable: If no primary accepts the connection.
     """
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
-    with engine.connect() as connection:
+    with engine.connect() as connection, guard(connection.connection.driver_connection):
         config = _config()
         config.attributes["connection"] = connection
         try:
@@ -78,7 +86,7 @@ def migrate(settings: PostgresSettings, partitions: int | None = None) -> None:
             raise SettingsError(f"migrating {settings.database} failed, nothing was changed: {reason}") from err
     engine.dispose()
     if not is_newer:
-        build_indexes(settings)
+        build_indexes(settings, guard)
     for line in earlier_rows:
         log.warning("%s", line)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from security.frameworks.flask import FlaskSecurity
 from security.providers.remembered import remembered_identities
@@ -20,6 +21,7 @@ from service.ledger.repository import PostgresLedger
 from service.ledger.timeline_lookup import TimelineLookup
 from service.observability.request_log import RequestLog
 from service.observability.request_marks import note_rejection
+from service.observability.untraced import Tracing
 from service.portfolio.book import Book
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.connect import Role, has_replicas
@@ -43,6 +45,7 @@ from service.web.door.wsgi_bridge import WsgiBridge
 from service.web.front_door import FrontDoor, Pools
 from service.web.health import Health
 from service.web.page.errors import to_page_outside
+from service.web.traced_door import TracedFrontDoor, TracedRequestLog
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,7 @@ def build_front_door(
     run_directory: Path | None = None,
     credentials: Mapping[Role, CurrentCredentials] | None = None,
     listen: bool = False,
+    tracing: Tracing | None = None,
 ) -> FrontDoor:
     """Build the application of one process, with Postgres, its caches and the key directory.
 
@@ -78,34 +82,43 @@ def build_front_door(
         credentials: Credentials from Vault, by role. Other roles use the logins in the settings.
         listen: Whether to listen for new events, and to write the request log, in background threads for as long as
             the process runs. Without it, nothing is served from a cache.
+        tracing: Records spans. By default none are.
 
     Raises:
         SettingsError: If a part cannot be set up.
     """
     database, tokens = settings.postgres, settings.tokens
+    tracing = tracing or Tracing()
     keys = open_keys(tokens, strict=False)
     if not tokens.secure_loans:
         log.warning("SECURE_LOANS=false: anyone can read loans without a token")
     reader, poster = (credentials or {}).get("reader"), (credentials or {}).get("posting")
     timelines = WalTimelines(run_directory and run_directory / WAL_TIMELINES_FILE)
-    open_pool = partial(ConnectionPool, database, timelines=timelines)
-    primary = open_pool(reader)
-    replica = open_pool(reader, target_role="replica") if has_replicas(database) else None
+
+    def open_pool(name: str, login: CurrentCredentials | None, **options: Any) -> ConnectionPool:
+        pool = ConnectionPool(database, login, timelines=timelines, **options)
+        return tracing.traced(pool, "database", loaner_pool=name, db_namespace=database.database)
+
+    primary = open_pool("primary", reader)
+    replica = open_pool("replica", reader, target_role="replica") if has_replicas(database) else None
     freshness = Freshness(settings.cache.max_staleness_s)
     memcached = open_memcached(settings.memcached, settings.server.threads)
     recent = TimelineLru(settings.cache.size_bytes)
     lookup = TimelineLookup(
         PostgresLedger(primary),
         freshness,
-        caches=(recent, memcached) if memcached else (recent,),
+        caches=(recent, tracing.traced(memcached, "cache")) if memcached else (recent,),
         replica=PostgresLedger(replica, strict=True) if replica else None,
     )
+    lookup = tracing.traced(lookup, "lookup")
     if listen and settings.cache.max_staleness_s:
         listens_to = Connector(database, reader, timelines=timelines)
         ChangeListener(freshness, listens_to, [pool for pool in (primary, replica) if pool]).start()
     may_post = poster is not None or database.poster is not None
-    posting = open_pool(poster, role="posting") if may_post else None
-    reports = open_pool(reader, pool=replace(database.pool, size=1, timeout_s=database.report_timeout_s))
+    posting = open_pool("posting", poster, role="posting") if may_post else None
+    ledger_writer = LedgerWriter(posting, settings.ledger.max_future_days) if posting else None
+    bounds = replace(database.pool, size=1, timeout_s=database.report_timeout_s)
+    reports = open_pool("reports", reader, pool=bounds)
     issuer = open_issuer(tokens, settings.service.name, keys)
     issuer.can_sign()  # loads the signing key now, so that a file that breaks later cannot take it away
     server = settings.server
@@ -127,17 +140,18 @@ def build_front_door(
         identity=Identity(
             settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
         ),
-        poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
+        poster=tracing.traced(ledger_writer, "posting") if ledger_writer else None,
         secure_loans=tokens.secure_loans,
         serves_page=server.page,
     )
     from service.runtime.gateway_setup import request_id_header  # commands start faster without
 
-    requests = RequestLog()
+    requests = TracedRequestLog(tracing) if tracing.is_on else RequestLog()
     if listen:
         requests.start()
     limits = BodyLimits(MAX_BODY_BYTES, HELD_BODY_BYTES, server.body_timeout_s, server.silence_timeout_s)
-    return FrontDoor(
+    open_door = partial(TracedFrontDoor, tracing=tracing) if tracing.is_on else FrontDoor
+    return open_door(
         WsgiBridge(app),
         PlainBalances(lookup, remembered_identities(security.security_chain) if tokens.secure_loans else None),
         TrustedProxies(server.trusted_proxies),
@@ -148,6 +162,6 @@ def build_front_door(
             probes=BoundedPool("probes", 1, PROBE_QUEUE_SIZE),
         ),
         requests,
-        ReceivedIds(request_id_header(settings)),
+        ReceivedIds(request_id_header(settings), tracing.outgoing_headers),
         partial(to_page_outside, app) if server.page else None,
     )

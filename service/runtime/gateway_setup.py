@@ -50,6 +50,17 @@ def build_registrator(settings: GatewaySettings) -> KongGatewayRegistrator:
     return KongGatewayRegistrator(settings.url, settings.timeout_s, access)
 
 
+def check_gateway_settings(settings: Settings) -> None:
+    """Check the settings of the gateway and of Consul, and the files that they name. Nothing is sent.
+
+    Raises:
+        SettingsError: If one cannot be used.
+    """
+    build_registrator(settings.gateway)
+    build_definition(settings)
+    _build_agent(settings)
+
+
 def build_definition(settings: Settings) -> Definition:
     """Build the declaration of this service on the gateway.
 

@@ -12,6 +12,7 @@ from granian.log import LogLevels
 
 from service.errors import SettingsError
 from service.gateway.instance import Instance
+from service.observability.tracing import report_tracing
 from service.plural import counted
 from service.postgres.connect import Role
 from service.runtime.bootstrap import ATTEMPTS_FILE
@@ -101,6 +102,7 @@ def serve(
     server.on_reload(lambda: _set_certificate(server, certificate.current()))
     if instance is not None:
         instance.start(shutdown.fail)
+    report_tracing()
     log.info(
         "serving on %s://%s with %s",
         scheme(settings.tls),

@@ -5,8 +5,11 @@ import gc
 from collections.abc import Mapping
 from pathlib import Path
 
+from service import __version__
 from service.observability.logging import configure_logging
+from service.observability.metrics import start_counters
 from service.observability.multiprocess import enable_multiprocess
+from service.observability.tracing import open_tracing
 from service.postgres.connect import Role
 from service.runtime.bootstrap import build_front_door
 from service.runtime.listening_socket import limit_unread_replies
@@ -25,10 +28,12 @@ def load_worker(settings: Settings, run_directory: Path, credentials: Mapping[Ro
     """Set up this worker process, and return its application. The server has set the event loop."""
     configure_logging(settings.server.log_level, settings.server.log_format)
     enable_multiprocess(run_directory / METRICS_DIRECTORY)
+    start_counters()
     loop = asyncio.get_event_loop()
     stop = WorkerStop(loop, run_directory)
     stop.watch()
-    front_door = build_front_door(settings, run_directory, credentials, listen=True)
+    tracing = open_tracing(settings.service.name, __version__)
+    front_door = build_front_door(settings, run_directory, credentials, listen=True, tracing=tracing)
     loop.call_soon(limit_unread_replies, settings.server.silence_timeout_s)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

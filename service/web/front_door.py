@@ -14,6 +14,7 @@ from flask import Response
 
 from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
 from service.gateway.identity import CHALLENGE_HEADER
+from service.ledger.timeline_lookup import LoanSnapshot
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
@@ -109,7 +110,7 @@ class FrontDoor:
             address = scope["client"][0] if exchange.origin is None else exchange.origin.address
             self._requests.record(
                 address, scope["method"], scope["path"], exchange.route, exchange.status or CLIENT_CLOSED,
-                perf_counter() - started, exchange.id, exchange.trace_id, exchange.caller, exchange.rejection,
+                perf_counter() - started, exchange,
             )  # fmt: skip
 
     def _admit(self, exchange: Exchange, scope: Scope) -> Headers:
@@ -124,11 +125,14 @@ class FrontDoor:
     async def _answer_plainly(self, exchange: Exchange, question: Question) -> None:
         exchange.route = question.route
         exchange.caller = question.caller
-        snapshot = self._balances.get_cached(question.loan_id)
+        snapshot = self._get_cached(exchange, question.loan_id)
         if snapshot is None:
             snapshot = await self._general.run(exchange.call, self._balances.get, question.loan_id)
         body, headers = self._balances.reply(question, snapshot)
         await exchange.send(200, headers, body)
+
+    def _get_cached(self, exchange: Exchange, loan_id: int) -> LoanSnapshot | None:
+        return self._balances.get_cached(loan_id)
 
     async def _report(self, exchange: Exchange, scope: Scope, err: Exception) -> None:
         """Reply to a request that has failed.

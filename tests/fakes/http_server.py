@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 Answer = tuple[int, bytes] | tuple[int, bytes, dict[str, str]]
@@ -21,7 +21,8 @@ def serving(answer: Callable[[str, str, dict, bytes], Answer]) -> Iterator[str]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            with suppress(BrokenPipeError):  # the client has left
+                self.wfile.write(content)
 
         do_GET = do_POST = do_PUT = _serve  # noqa: N815  (the library's names)
 

@@ -20,8 +20,8 @@ FOLDER = ROOT / "deploy" / "monitoring"
 PANELS = [panel for panel in json.loads((FOLDER / "dashboard.json").read_text())["panels"] if panel["type"] != "row"]
 # What this service does not use, or what has not gone wrong.
 WITHOUT_DATA = {
-    "memcached errors", "Failures to listen", "Lost lines of the log", "Failed queries", "Former primaries found",
-    "Credentials from Vault end in", "Renewals of credentials", "Registered with the gateway",
+    "memcached errors", "Failures to listen", "Lost lines of the log and lost spans", "Failed queries",
+    "Former primaries found", "Credentials from Vault end in", "Renewals of credentials", "Registered with the gateway",
     "Cached timelines that are not trusted", "Share of status 5xx",
 }  # fmt: skip
 

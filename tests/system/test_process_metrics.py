@@ -86,3 +86,13 @@ def test_requests_in_progress_are_counted_until_their_reply_ends(door, make_toke
         connection.send(request_bytes("POST", "/api/v1/balances", headers) + b"{")
         until(door, "loaner_requests_in_progress", 2)
     until(door, "loaner_requests_in_progress", 1)
+
+
+def test_counters_of_rare_events_start_at_zero(door):
+    """Their file is open before a request counts one, and Prometheus sees the first one as an increase."""
+    samples = scrape(door)
+    for name in (
+        'database_refusals_total{reason="down"}', 'cache_errors_total{kind="broken"}',
+        'token_requests_total{outcome="issued"}', 'listener_failures_total{reason="pooled"}',
+    ):  # fmt: skip
+        assert samples[f"loaner_{name}"] == 0

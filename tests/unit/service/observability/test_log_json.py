@@ -15,6 +15,7 @@ from service.observability.logging import configure_logging
 from service.observability.request_line import MAX_PATH
 from service.observability.request_log import RequestLog
 from service.observability.request_marks import RequestMarks, current_request
+from tests.support.marks import marks
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 ODD = 'a\nb\u2028"\\\x1bé'
@@ -77,7 +78,7 @@ def test_a_text_that_is_not_unicode_is_escaped():
 
 def test_a_request_is_one_object(lines):
     log = RequestLog()
-    log.record("::1", "GET", "/7/2020-01-31", "/<loan_id>/<date>", 200, 0.0012345, "some-id", TRACE, "alice")
+    log.record("::1", "GET", "/7/2020-01-31", "/<loan_id>/<date>", 200, 0.0012345, marks("some-id", TRACE, "alice"))
     [line] = lines()
     del line["time"]
     assert line == {
@@ -88,7 +89,7 @@ def test_a_request_is_one_object(lines):
 
 
 def test_what_clients_send_is_bounded_and_printable(lines):
-    RequestLog().record("nonsense", "GET", "/" + ODD + "x" * 5000, None, 401, 0, "i", "", ODD, ODD)
+    RequestLog().record("nonsense", "GET", "/" + ODD + "x" * 5000, None, 401, 0, marks("i", "", ODD, ODD))
     [line] = lines()
     assert "client" not in line
     for name in ("path", "caller", "rejection"):
@@ -97,7 +98,7 @@ def test_what_clients_send_is_bounded_and_printable(lines):
 
 
 def test_text_states_a_rejection_on_the_line_of_the_request(output):
-    RequestLog().record("::1", "GET", "/a", None, 401, 0, "i", "", "", "one\ntwo")
+    RequestLog().record("::1", "GET", "/a", None, 401, 0, marks("i", rejection="one\ntwo"))
     assert output.getvalue().endswith(" INFO service.access [i] ::1 GET /a 401 0.0 ms; rejected a token: 'one\\ntwo'\n")
 
 

@@ -40,3 +40,42 @@ def test_a_forked_worker_counts_what_its_parent_has_counted(tmp_path):
     assert 'loaner_former_primary_total{host="db1:5432"} 151.0' in done.stdout
     assert 'loaner_timelines_total{layer="process"} 150.0' in done.stdout
     assert 'loaner_distrusted_total{reason="floor"} 150.0' in done.stdout
+
+
+# What a request counts, in a worker that was forked from a process that counts as well.
+REQUEST = """
+import multiprocessing, sys
+from pathlib import Path
+from service.observability import metrics
+from service.observability.multiprocess import enable_multiprocess
+
+COUNTERS = [each for each in vars(metrics).values() if isinstance(each, (metrics.Counter, metrics.BatchedCounter))]
+
+def work(folder, is_started):
+    enable_multiprocess(folder)
+    if is_started:
+        metrics.start_counters()
+    opened = []
+    sys.addaudithook(lambda event, arguments: event == "open" and opened.append(str(arguments[0])))
+    for counter in COUNTERS:
+        counter.labels("new").inc()
+    for values in (("down",), ("unknown",)):
+        metrics.database_refusals.labels(*values).inc()
+    print(is_started, len([path for path in opened if path.startswith(str(folder))]))
+
+folder = Path(sys.argv[1])
+enable_multiprocess(folder)
+metrics.database_refusals.labels("down").inc()
+for is_started in (False, True):
+    worker = multiprocessing.get_context("fork").Process(target=work, args=(folder, is_started))
+    worker.start()
+    worker.join()
+    sys.stdout.flush()
+"""
+
+
+def test_no_file_is_opened_by_a_request_that_counts(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", REQUEST, str(tmp_path / "metrics")], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.split() == ["False", "1", "True", "0"], done.stderr

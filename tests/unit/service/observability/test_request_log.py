@@ -8,12 +8,13 @@ from prometheus_client import REGISTRY
 from service.observability import request_log
 from service.observability.multiprocess import render_metrics
 from service.observability.request_log import RequestLog
+from service.observability.request_marks import RequestMarks
 
 ROUTE = "/of/these/tests"
 
 
 def record(log: RequestLog, path: str = "/1", method: str = "GET", address: str | None = "::1", route=ROUTE) -> None:
-    log.record(address, method, path, route, 200, 0.25, "some-id")
+    log.record(address, method, path, route, 200, 0.25, RequestMarks("some-id"))
 
 
 def counted(route: str = ROUTE, method: str = "GET") -> float:

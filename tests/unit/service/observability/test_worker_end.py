@@ -15,6 +15,7 @@ from service.observability import metrics
 from service.observability.logging import configure_logging
 from service.observability.multiprocess import enable_multiprocess
 from service.observability.request_log import RequestLog
+from service.observability.request_marks import RequestMarks
 
 LABELS = {"route": "/<loan_id>", "method": "GET", "status": "200"}
 Action = Callable[[RequestLog, Path], None]
@@ -52,7 +53,7 @@ def _work(folder: Path, action: Action) -> None:
 def record_thousands(log: RequestLog, folder: Path) -> None:
     def record(thread: int) -> None:
         for number in range(thread * 3_000, (thread + 1) * 3_000):
-            log.record("::1", "GET", "/1", "/<loan_id>", 200, number / 1024, f"id-{number}")
+            log.record("::1", "GET", "/1", "/<loan_id>", 200, number / 1024, RequestMarks(f"id-{number}"))
             metrics.timelines.labels("process").inc()
 
     with ThreadPoolExecutor(4) as pool:
