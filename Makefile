@@ -107,7 +107,9 @@ clean: ## remove build results, .venv and .venvs; keep .local and keys
 core: $(VENV)/run
 	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
 
-# Wheels need no compiler. Modules are compiled to bytecode when they are first imported: most never are.
+# Wheels need no compiler. Modules are compiled to bytecode when they are first imported: most never are. Where the
+# environment forbids to keep bytecode, as in many containers, every process would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --prefer-binary --no-compile
 
 $(VENV)/run: requirements.lock
