@@ -40,7 +40,7 @@ def reach(settings: PostgresSettings) -> dict[str, str]:
 
 
 def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of `service.py` to its end. In the project's folder, its imports are those of the command server."""
+    """Run a command of `service.py` to its end. In the project's folder, the command server has its imports."""
     if cwd == ROOT and not variables.keys() & READ_BY_IMPORTS:
         return command_server().run(arguments, environment(**variables), stdin, RUN_S)
     return subprocess.run(
