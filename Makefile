@@ -24,7 +24,7 @@ test-engine: $(VENV)/test core ## build and run the image: needs Docker, or root
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
 coverage: $(VENV)/test core ## check that branch coverage of security/ is above 95 %
-	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -n 2 tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
 lint: $(VENV)/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
 	@$(BIN)/ruff check .
