@@ -24,7 +24,7 @@ test-engine: $(VENV)/test core ## build and run the image: needs Docker, or root
 	@$(BIN)/python -m pytest -m engine $(PYTEST)
 
 coverage: $(VENV)/test core ## check that branch coverage of security/ is above 95 %
-	@$(BIN)/python -m pytest -q tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -q -n 2 tests/unit/security --cov=security --cov-branch --cov-report=term --cov-fail-under=95
 
 lint: $(VENV)/test ## check style, types, layers, spelling and wording, scripts and the Dockerfile
 	@$(BIN)/ruff check .
@@ -112,7 +112,9 @@ clean: ## remove build results, .venv and .venvs; keep .local and keys
 core: $(VENV)/run
 	@$(BIN)/python native/build.py local --if-needed || echo "warning: the core runs interpreted, which is slower"
 
-# Wheels need no compiler. Modules are compiled to bytecode when they are first imported: most never are.
+# Wheels need no compiler. Modules are compiled to bytecode when they are first imported: most never are. Where the
+# environment forbids to keep bytecode, as in many containers, every process would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --prefer-binary --no-compile
 
 $(VENV)/run: requirements.lock

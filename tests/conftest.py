@@ -4,13 +4,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from copy import deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import flask_openapi3.utils
 import jwt
 import psycopg2
 import pytest
@@ -35,7 +37,7 @@ from tests.support.application import build_app
 from tests.support.clusters import QUICK, ClusterSeed
 from tests.support.run_folder import run_folder
 
-TEMPLATE = "template_loaner"
+TEMPLATE, LOADED_TEMPLATE = "template_loaner", "template_loaded"
 ROOT = Path(__file__).parent.parent
 LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000.00\n3,2020-06-01,50.00\n"
 EVENTS = (
@@ -94,6 +96,19 @@ def cheap_keys_and_secrets() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(key_file, "load_pem_private_key", cache(key_file.load_pem_private_key))
         patch.setattr(client_registry, "hash_secret", cache(client_registry.hash_secret))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_schemas() -> Iterator[None]:
+    """Derive the JSON schema of each model once in a run. That is most of an application's start."""
+    derived = cache(flask_openapi3.utils.get_model_schema)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            flask_openapi3.utils,
+            "get_model_schema",
+            lambda *arguments, **options: deepcopy(derived(*arguments, **options)),
+        )
         yield
 
 
@@ -176,26 +191,41 @@ class Databases:
     Args:
         connection: A superuser's connection, in autocommit mode.
         base: Settings that reach the server.
+        folder: A folder for the files of the ledger that is loaded.
     """
 
-    def __init__(self, connection: Connection, base: PostgresSettings) -> None:
+    def __init__(self, connection: Connection, base: PostgresSettings, folder: Path) -> None:
         self._connection = connection
         self._base = base
+        self._folder = folder
         self._numbers = count(1)
 
     @contextmanager
-    def create(self) -> Iterator[PostgresSettings]:
-        """Settings for a new database, which exists until the end of the block."""
+    def create(self, is_loaded: bool = False) -> Iterator[PostgresSettings]:
+        """Settings for a new database, which exists until the end of the block.
+
+        Args:
+            is_loaded: Whether its ledger holds LOANS and EVENTS.
+        """
         name = f"test_{next(self._numbers)}"
+        template = self._loaded_template if is_loaded else TEMPLATE
         with self._connection.cursor() as cursor:
-            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
             yield self._base.replace(database=name)
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    @cached_property
+    def _loaded_template(self) -> str:
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {LOADED_TEMPLATE} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+        with closing(connect(self._base.replace(database=LOADED_TEMPLATE), "posting")) as connection:
+            load_ledger(connection, self._folder)
+        return LOADED_TEMPLATE
+
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
-    """Creates migrated, empty databases."""
+def databases(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    """Creates migrated databases, empty or loaded."""
     base = settings_of(postgres)
     template = base.replace(database=TEMPLATE)
     create_database(postgres, TEMPLATE)
@@ -203,13 +233,13 @@ def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
     create_users(template, postgres)
     with closing(connect(base.replace(database="postgres"), "admin")) as connection:
         connection.autocommit = True
-        yield Databases(connection, base)
+        yield Databases(connection, base, tmp_path_factory.mktemp("ledger"))
 
 
 @pytest.fixture
-def settings(databases: Databases) -> Iterator[PostgresSettings]:
-    """Settings for a migrated, empty database that no other test uses."""
-    with databases.create() as chosen:
+def settings(databases: Databases, request: pytest.FixtureRequest) -> Iterator[PostgresSettings]:
+    """Settings for a migrated database of this test. It is empty unless the test has `served` or `client`."""
+    with databases.create(is_loaded=not {"served", "client"}.isdisjoint(request.fixturenames)) as chosen:
         yield chosen
 
 
@@ -235,7 +265,6 @@ def served(request: pytest.FixtureRequest) -> Settings:
     """
     if _shares_ledger(request):
         return request.getfixturevalue("shared_served")
-    load_ledger(request.getfixturevalue("posting"), request.getfixturevalue("tmp_path"))
     return serving(request.getfixturevalue("settings"), request.getfixturevalue("keys_dir"))
 
 
@@ -254,11 +283,9 @@ def _shares_ledger(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
-def shared_served(databases: Databases, keys_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def shared_served(databases: Databases, keys_dir: Path) -> Iterator[Settings]:
     """The settings `served`, shared by tests that only read."""
-    with databases.create() as chosen:
-        with closing(connect(chosen, "posting")) as connection:
-            load_ledger(connection, tmp_path_factory.mktemp("ledger"))
+    with databases.create(is_loaded=True) as chosen:
         yield serving(chosen, keys_dir)
         with closing(connect(chosen, "admin")) as connection:
             written = [sql(connection, f"SELECT count(*) FROM {table}")[0][0] for table in ("loans", "loan_events")]

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import random
 import threading
 import time
@@ -23,6 +24,9 @@ from tests.models.shadow_ledger import FAR_AHEAD, Event, Reply, ShadowLedger
 TIMEOUT_S = 30  # far more than any reply may take
 SHARED_CONNECTION = 25  # requests on one connection, and so to one worker
 RETRY_S = 0.05
+# A reader's wait between two requests. `make soak` sends as many as the machine can answer; beside other tests, readers
+# leave time for them.
+PAUSE_S = 0.0 if "LOANER_SOAK_S" in os.environ else 0.01
 PATHS = ("/api/v1/loan/{}/{}", "/{}/{}")
 
 
@@ -74,6 +78,7 @@ class LoadClients:
         with self.connection(random.choice(self.origins)) as connection:
             for _ in range(SHARED_CONNECTION):
                 self.ask(connection, self.pick())
+                time.sleep(PAUSE_S)
 
     @contextmanager
     def connection(self, origin: str):

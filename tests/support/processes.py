@@ -20,6 +20,9 @@ from service.settings import PostgresSettings, Settings, all_settings, given_set
 from tests.conftest import ROOT
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
+from tests.support.command_server import READ_BY_IMPORTS, command_server
+
+RUN_S = 90
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -37,9 +40,12 @@ def reach(settings: PostgresSettings) -> dict[str, str]:
 
 
 def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `service.py` to its end. In the project's folder, the command server has its imports."""
+    if cwd == ROOT and not variables.keys() & READ_BY_IMPORTS:
+        return command_server().run(arguments, environment(**variables), stdin, RUN_S)
     return subprocess.run(
         [sys.executable, str(cwd / "service.py"), *arguments],
-        cwd=cwd, env=environment(**variables), input=stdin, capture_output=True, text=True, timeout=90,
+        cwd=cwd, env=environment(**variables), input=stdin, capture_output=True, text=True, timeout=RUN_S,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ the guardian, a process in a session that no terminal signal reaches, does the s
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,13 +20,15 @@ from pathlib import Path
 MARKER = "LOANER_TESTS_FOLDER"
 POLL_S = 0.2
 STOP_TIMEOUT_S = 10
+MEMORY = Path("/dev/shm")
+NEEDED_BYTES = 4 << 30  # a folder takes up to 0.5 GB, each worker has one, and the programs need memory as well
 _ELSEWHERE = "elsewhere"
 
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """Make the folder the place of all temporary files, and remove it with all that runs in it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="loaner-tests-", dir=_place()))
     folder.chmod(0o755)  # PostgreSQL runs as another user if the tests run as root
     temporary = folder / "tmp"
     temporary.mkdir()
@@ -48,6 +51,21 @@ def run_folder() -> Iterator[Path]:
         clean_up(folder)
         guardian.kill()
         guardian.wait()
+
+
+def _place() -> Path | None:
+    """Return the memory's file system if it can hold the folder, where databases are created in a tenth of the time.
+
+    A TMPDIR that is set has precedence.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or not os.access(MEMORY, os.W_OK):
+        return None
+    system = os.statvfs(MEMORY)
+    if system.f_flag & os.ST_NOEXEC:  # containers mount it like this, and tests run programs from the folder
+        return None
+    available = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    left = min(system.f_bavail * system.f_frsize, 1024 * int(available[1]) if available else 0)
+    return MEMORY if left >= NEEDED_BYTES else None
 
 
 def also_remove(path: Path) -> None:

@@ -4,6 +4,7 @@ Each request is followed by LAST on the same connection, which has the status 40
 of statuses shows how many requests the service has seen, and whether it closed the connection before LAST.
 """
 
+import contextlib
 import json
 
 import pytest
@@ -351,7 +352,8 @@ def test_an_empty_line_before_a_request_is_ignored(door):
 def test_a_head_that_is_too_large_is_refused(door, data):
     """RFC 6585, section 5: 431; RFC 9112, section 3: 414."""
     with door.connect(timeout_s=10) as connection:
-        connection.send(data)
+        with contextlib.suppress(OSError):  # the service ends the connection before it has read everything
+            connection.send(data)
         reply = connection.read_reply()
         assert reply is None or reply.status in (400, 414, 431)
         assert connection.is_ended(within_s=5)

@@ -18,6 +18,7 @@ from urllib3.util.retry import Retry
 
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.fakes.kong.fake_proxy import FakeProxy
+from tests.support.load_clients import PAUSE_S
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
 
 UPSTREAM = "loaner.upstream"
@@ -139,7 +140,7 @@ def test_replacing_workers_loses_no_request(kong, variables, bearer):
     def call() -> None:
         # like a gateway, repeat a request whose new connection was closed before the reply
         gateway = requests.adapters.HTTPAdapter(max_retries=Retry(total=1, connect=0, status=0, backoff_factor=0))
-        while not stop.is_set():
+        while not stop.wait(PAUSE_S):
             with requests.Session() as session:
                 session.mount("http://", gateway)
                 try:
@@ -321,7 +322,7 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
     stop = threading.Event()
 
     def call(url: str) -> None:
-        while not stop.is_set():
+        while not stop.wait(PAUSE_S):
             try:
                 answers.append(requests.get(f"{url}/loaner/1/2020-02-29", headers=bearer, timeout=20).status_code)
             except requests.RequestException as err:

@@ -13,6 +13,7 @@ import requests
 
 from security.keys.rotation import KeyRing, State
 from tests.fakes.kong.fake_kong import FakeKong, running
+from tests.support.load_clients import PAUSE_S
 from tests.support.processes import free_port, reach, run, started, wait_until_up
 
 LOAD_S = 20
@@ -90,6 +91,7 @@ class Load:
                         f"{self.url}/1/2020-01-31", headers={"Authorization": f"Bearer {token}"}, timeout=10
                     )
                     self.answers.append((asked, time.monotonic(), kid, reply.status_code))
+                    time.sleep(PAUSE_S)
 
     def statuses_of_valid_tokens(self) -> list[int]:
         """Return the statuses for tokens whose key was not yet retired."""

@@ -16,6 +16,7 @@ from tests.conftest import sql
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
+from tests.support import load_clients
 from tests.support.processes import free_port, reach, started, wait_until_up
 
 REVOCATIONS = 4
@@ -38,7 +39,7 @@ def test_no_request_is_refused_while_all_credentials_are_revoked(served, make_to
 
     def read() -> None:
         with requests.Session() as session:
-            while not stop.is_set():
+            while not stop.wait(load_clients.PAUSE_S):
                 began = time.monotonic()
                 reply = session.get(f"{url}/api/v1/loan/1/2020-02-29", headers=headers, timeout=20)
                 reads.append((reply.status_code, time.monotonic() - began))

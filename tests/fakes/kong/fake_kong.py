@@ -440,6 +440,7 @@ def running(
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # the head and the body are two packets: the body waited 40 ms for an ACK
 
         def _serve(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)

@@ -6,7 +6,6 @@ Source: the recordings, and for the order of routes Kong's documentation of the 
 import http.client
 import json
 import re
-import socket
 import threading
 import time
 from collections import defaultdict
@@ -234,10 +233,7 @@ class _Server(ThreadingHTTPServer):
 def _handler_of(proxy: FakeProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-
-        def setup(self) -> None:
-            super().setup()
-            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        disable_nagle_algorithm = True
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -130,13 +130,13 @@ def test_every_login_method_gets_credentials_that_can_read(settings, vault, tmp_
 
 
 def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, report_measurement):
-    vault.lease_s, vault.max_s = 2.0, 5.0
+    vault.lease_s, vault.max_s = 4.0, 8.0  # a busy machine may delay a renewal by a second
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
         users, reads, stop, failures = set(), [0], threading.Event(), []
 
         def read() -> None:
-            while not stop.is_set():
+            while not stop.wait(0.005):  # leaves time for the thread that renews
                 try:
                     row = database.row("SELECT current_user, (SELECT count(*) FROM loans)")
                     users.add(row[0])
@@ -147,21 +147,25 @@ def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, re
         threads = [threading.Thread(target=read) for _ in range(3)]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 12
-        least = float("inf")
-        while time.monotonic() < deadline:
-            least = min(least, lease.remaining_s())
-            time.sleep(0.05)
-        stop.set()
-        for thread in threads:
-            thread.join()
-        database.close()
+        begun = time.monotonic()
+        remaining = [lease.remaining_s()]
+
+        def has_renewed_and_replaced() -> bool:
+            remaining.append(lease.remaining_s())
+            return len(users) >= 3 and vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
+
+        try:
+            until(has_renewed_and_replaced, 60)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+            database.close()
+        duration_s = time.monotonic() - begun
     assert failures == []
-    assert len(users) >= 3
-    assert least > 0.2
-    assert vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
+    assert min(remaining) > 0.2
     report_measurement(
-        f"Vault: {reads[0]} reads in 12 s with {len(users)} users that each lived at most 5 s, none failed"
+        f"Vault: {reads[0]} reads in {duration_s:.0f} s by {len(users)} users that each lived at most 8 s, none failed"
     )
 
 
