@@ -125,7 +125,9 @@ class Book:
         Raises:
             DatabaseUnavailable: If the database cannot be read.
         """
-        return [LargeLoan(*row) for row in self._database.rows(_LARGEST, {"day": day, "currency": currency, "limit": limit})]
+        return [
+            LargeLoan(*row) for row in self._database.rows(_LARGEST, {"day": day, "currency": currency, "limit": limit})
+        ]
 
 
 def _accumulate(currency: str, rows: Iterable[tuple[int, date, int, Decimal]], days: list[date]) -> CurrencyHistory:
