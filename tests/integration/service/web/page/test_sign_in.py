@@ -67,7 +67,9 @@ def test_a_token_of_a_client_that_may_write_only_reads(app_with, tmp_path, monke
     assert client.post("/api/v1/loan", json={}, headers=headers).status_code == 403
 
 
-@pytest.mark.parametrize("path", ["/api/v1/loan/1", "/1/2020-01-01", "/api/v1/loans", "/status", "/api/v1/portfolio/2020-01-01"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/loan/1", "/1/2020-01-01", "/api/v1/loans", "/status", "/api/v1/portfolio/2020-01-01"]
+)
 def test_the_api_does_not_accept_the_cookie(client, make_token, path):
     headers = {"Cookie": f"{COOKIE}={make_token()}; {SECURE_COOKIE}={make_token()}"}
     for scheme in ("http", "https"):
@@ -100,7 +102,13 @@ def test_a_token_that_does_not_open_the_page_is_not_kept(client, make_token, cla
 
 def test_a_token_is_accepted_as_it_is_usually_copied(client, make_token):
     token = make_token()
-    for text in (f"Bearer {token}", f"  {token}\n", f"Authorization: Bearer {token}", f"'{token}'", f"{token[:40]}\n{token[40:]}"):
+    for text in (
+        f"Bearer {token}",
+        f"  {token}\n",
+        f"Authorization: Bearer {token}",
+        f"'{token}'",
+        f"{token[:40]}\n{token[40:]}",
+    ):
         assert client.post("/app/sign-in", data={"token": text}).status_code == 303, text
 
 
