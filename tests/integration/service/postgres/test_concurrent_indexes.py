@@ -38,13 +38,12 @@ def test_a_new_database_has_the_index(admin):
 def test_postings_continue_during_the_build(settings, posting, admin):
     drop(admin)
     building = Thread(target=build_indexes, args=(settings,))
-    with closing(connect(settings, "posting")) as other:
-        with other, other.cursor() as cursor:
-            cursor.execute(POST, (1, "open"))  # the build waits for this transaction
-            building.start()
-            wait_until(lambda: sql(admin, VALID, NAME) == [(False,)])
-            sql(posting, POST, 2, "posted")
-            assert building.is_alive()
+    with closing(connect(settings, "posting")) as other, other, other.cursor() as cursor:
+        cursor.execute(POST, (1, "open"))  # the build waits for this transaction
+        building.start()
+        wait_until(lambda: sql(admin, VALID, NAME) == [(False,)])
+        sql(posting, POST, 2, "posted")
+        assert building.is_alive()
     building.join(20)
     assert not building.is_alive()
     assert sql(admin, VALID, NAME) == [(True,)]

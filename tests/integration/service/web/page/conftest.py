@@ -1,6 +1,7 @@
 """A browser without JavaScript: it keeps cookies, and sends what browsers send."""
 
 import pytest
+from werkzeug.test import Client
 
 from tests.support.application import build_app
 from tests.support.settings import with_changes
@@ -15,6 +16,12 @@ def signed_in(client, make_token):
     """A client that has pasted a token."""
     assert client.post("/app/sign-in", data={"token": make_token()}).status_code == 303
     return client
+
+
+@pytest.fixture
+def bare(client):
+    """A client that keeps no cookies, so that a test can send its own."""
+    return Client(client.application, use_cookies=False)
 
 
 @pytest.fixture
