@@ -227,7 +227,7 @@ class ServerSettings(Group):
         "127.0.0.1, ::1",
         "Comma-separated addresses and networks whose X-Forwarded-* headers are trusted.",
     )
-    page: bool = _setting("PAGE", True, "Whether to serve the page /app, where people look at loans in a browser.")
+    page: bool = _setting("PAGE", True, "Whether to serve the page /app, which shows loans in a browser.")
 
 
 class TlsSettings(Group):

@@ -171,8 +171,9 @@ def start_standalone(settings: Settings) -> None:
 def _print_greeting(settings: Settings, token: str) -> None:
     url = f"{scheme(settings.tls)}://localhost:{settings.server.port}"
     curl = "curl -s" if settings.tls.cert is None else f"curl -s --cacert {quote(settings.tls.cert)}"
+    page = f"\n  Page            {url}/app (sign in with the token below)" if settings.server.page else ""
     click.echo(
-        f"\n  Documentation   {url}/api/v1\n"
+        f"{page}\n  Documentation   {url}/api/v1\n"
         f"  Try it          {curl} -H 'Authorization: Bearer {token}' {url}/api/v1/loan/1/2020-07-01\n"
         f'  In a shell      source .auth, then use -H "Authorization: Bearer $JWT"\n'
         f'  New token       {curl} -u "$CLIENT_ID:$SECRET" -d grant_type=client_credentials {url}/token\n'

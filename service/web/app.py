@@ -26,7 +26,7 @@ from service.web.health import Health
 from service.web.page.access import PageAccess
 from service.web.page.blueprint import PAGE_BLUEPRINT, build_page_routes
 from service.web.page.errors import to_page
-from service.web.page.paths import is_page_path
+from service.web.page.paths import PAGE, is_page_path
 from service.web.request import StrictRequest, reject_unknown_parameters
 from service.web.routes.docs import build_documentation_routes
 from service.web.routes.jwks import build_jwks_routes
@@ -96,7 +96,7 @@ def create_app(
         identity: Proves the identity of this instance.
         poster: Posts to the ledger; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
-        serves_page: Whether people can look at loans at `/app`.
+        serves_page: Whether to serve the page `/app`, which shows loans in a browser.
     """
     app = _Application(
         "service.web",
@@ -123,7 +123,8 @@ def create_app(
     app.register_api(build_token_routes(grants))
     app.register_api(build_jwks_routes(issuer.keys))
     app.register_api(build_operations_routes(health, issuer, identity))
-    app.register_blueprint(build_documentation_routes(app, open_blueprints, grants.are_possible, serves_page))
+    page_path = PAGE if serves_page else None
+    app.register_blueprint(build_documentation_routes(app, open_blueprints, grants.are_possible, page_path))
     if serves_page:
         app.register_blueprint(
             build_page_routes(

@@ -147,7 +147,7 @@ def register(app: Flask, page: tuple[Callable[[str], bool], Converter] | None = 
 
     Args:
         app: The application.
-        page: Which paths people look at in a browser, and the conversion of their errors instead of `to_response`.
+        page: Which paths are pages in a browser, and the conversion of their errors instead of `to_response`.
     """
 
     def convert(err: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Who may look at the page: the token in the cookie, decided by the same chain as the tokens of the API."""
+"""Who may see the page: the token in the cookie, decided by the same chain as the tokens of the API."""
 
 from typing import Any
 

@@ -31,7 +31,7 @@ class PageContext:
         here: The path and query of this view, without the prefix: where a sign-in leads back to.
         preferred: The language tag of the browser.
         chosen: The language tag that the person has chosen for amounts; empty for that of the browser.
-        caller: Who is signed in; empty if nobody is.
+        caller: Who is signed in; empty without a sign-in.
         is_signed_in: Whether the browser has sent a token.
         version: The version of the service.
     """
@@ -93,7 +93,7 @@ def page_context(security: SecurityContext | None = None) -> PageContext:
     """Return the context of the current request.
 
     Args:
-        security: Knows who has been authenticated; None if nobody has.
+        security: Knows who has been authenticated; None if the view needs no identity.
     """
     auth = security.get_auth() if security is not None else None
     chosen = amounts.find_locale(request.cookies.get(LOCALE_COOKIE, "")) or ""

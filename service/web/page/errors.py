@@ -107,7 +107,7 @@ def _describe(err: Exception, problem: Response) -> Failure:
     status = problem.status_code
     match err:
         case UnknownLoan():
-            detail = f"The ledger has no loan {err.loan_id}, or had none at the time that you look at."
+            detail = f"The ledger has no loan {err.loan_id}, or had none at the time that you chose."
             return Failure(status, f"No loan {err.loan_id}", detail)
         case InvalidRequest():
             return Failure(status, "This address has a mistake", "Correct it, or begin again.", err.errors)
@@ -122,7 +122,7 @@ def _describe(err: Exception, problem: Response) -> Failure:
         case NotFound():
             return Failure(status, "Nothing is here", "This address leads nowhere.", near=_near())
         case MethodNotAllowed():
-            return Failure(status, "Nothing can be sent here", "This address can only be looked at.")
+            return Failure(status, "Nothing can be sent here", "This address can only be opened.")
         case _ if status == 503:
             return _BUSY
         case HTTPException() | _ if status < 500:

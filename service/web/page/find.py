@@ -71,6 +71,7 @@ def add_find_routes(
         return render(
             "find.html", page, 400 if errors else 200, given=given, links=links, errors=errors, found=found,
             loan_id=loan_id, today=calendar.today(), is_filtered=any(given[name] for name in _FIELDS),
+            is_narrowed=any(links.keys() - {"date", "limit"}),
             is_first=query.cursor is None,
             data={"limit": query.limit, **links, "cursor": request.args.get("cursor", "")},
         )  # fmt: skip

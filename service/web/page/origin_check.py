@@ -24,7 +24,7 @@ def referrer_policy(request: Request) -> str:
     """Return the policy for a reply. No other site receives a referrer.
 
     Under `no-referrer`, browsers send `Origin: null` with forms. Over plain HTTP to another machine, they do not send
-    `Sec-Fetch-Site` either, so nothing would tell this page's forms from those of other sites.
+    `Sec-Fetch-Site` either, so this page's forms would look like those of other sites.
     """
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     return "no-referrer" if request.is_secure or host in _LOCAL else "same-origin"

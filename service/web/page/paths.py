@@ -20,7 +20,7 @@ def is_page_path(path: str) -> bool:
 
 
 def safe_next(text: str) -> str:
-    """Return where a sign-in leads: the requested path if it is one of the page to look at, otherwise the start.
+    """Return where a sign-in leads: the requested path if it is a view of the page, otherwise the start.
 
     Args:
         text: A path with its query, without the prefix of a gateway. Anybody may have written it.

@@ -63,7 +63,7 @@ def clear_token(request: Request, response: Response) -> None:
 
 
 def _name(request: Request) -> str:
-    # A browser accepts the first name over HTTPS only, so that nobody on the network can set or replace it.
+    # A browser accepts the first name over HTTPS only, so that an attacker on the network cannot set or replace it.
     return _SECURE_NAME if request.is_secure else _PLAIN_NAME
 
 

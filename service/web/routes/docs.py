@@ -14,7 +14,6 @@ from flask_openapi3.utils import parse_rule
 from werkzeug.wrappers import Response as AnyResponse
 
 from service.web.access import access_responses, required_scopes
-from service.web.page.paths import PAGE
 from service.web.schemas.problem import problems
 from service.web.schemas.replies import json_reply
 from service.web.security_schemes import describe_requirement, describe_schemes
@@ -43,7 +42,7 @@ def _content_security_policy(nonce: str) -> str:
 
 
 def build_documentation_routes(
-    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool], serves_page: bool
+    app: OpenAPI, open_blueprints: tuple[str, ...], issues_tokens: Callable[[], bool], page_path: str | None
 ) -> Blueprint:
     """Build the blueprint `documentation`, which describes all routes of an application.
 
@@ -51,7 +50,7 @@ def build_documentation_routes(
         app: The application.
         open_blueprints: Blueprints whose views are public.
         issues_tokens: Returns whether this service issues tokens now.
-        serves_page: Whether `/` leads a browser to the page for people.
+        page_path: Where `/` leads a browser; None without the page for people.
     """
     routes = Blueprint("documentation", __name__, static_folder=_swagger_ui(), static_url_path="/api/v1/swagger")
 
@@ -64,7 +63,8 @@ def build_documentation_routes(
     @routes.get("/")
     def home() -> AnyResponse:
         is_browser = "text/html" in request.accept_mimetypes.values()  # programs accept */*
-        response = redirect(f"{request.script_root}{PAGE}") if serves_page and is_browser else to_documentation()
+        leads_to_page = page_path is not None and is_browser
+        response = redirect(f"{request.script_root}{page_path}") if leads_to_page else to_documentation()
         response.vary.add("Accept")
         return response
 
