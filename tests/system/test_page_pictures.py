@@ -48,7 +48,9 @@ def test_each_view_has_a_picture(name, scheme, door, browser, make_token, tmp_pa
     folder = Path(PICTURES) if PICTURES else tmp_path
     for width, suffix in ((DESKTOP, ""), *([(PHONE, "-phone")] if name == "loan" else [])):
         look(browser, width, scheme, HEIGHT)
-        browser.open(f"{url}{VIEWS[name]}", "document.readyState === 'complete' && !document.querySelector('.chart:not(.live)')")
+        browser.open(
+            f"{url}{VIEWS[name]}", "document.readyState === 'complete' && !document.querySelector('.chart:not(.live)')"
+        )
         picture = browser.call(
             "Page.captureScreenshot", clip={"x": 0, "y": 0, "width": width, "height": HEIGHT, "scale": 1}
         )
