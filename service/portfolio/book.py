@@ -16,7 +16,7 @@ MAX_MONTHS = 120
 
 # A loan's version is the number of its events.
 _SIZE = "SELECT count(*), coalesce(sum(version), 0)::bigint FROM loans"
-# One pass over the events, whatever the number of months is. An event dated before its loan's start counts from the
+# One pass over the events, for any number of months. An event dated before its loan's start counts from the
 # start on. What is earlier than the first month belongs to it.
 _CHANGES = f"""
     SELECT currency, max(exponent), date_trunc('month', greatest(day, %(first)s))::date AS month, sum(loans)::bigint,

@@ -122,11 +122,7 @@ def test_what_is_shown_is_also_data_and_the_command_is_that_of_the_api(signed_in
     ],
 )
 def test_a_mistake_is_shown_beside_its_field_and_keeps_the_others(signed_in, query, shown):
-<<<<<<< HEAD
-    reply = signed_in.get(f"/app?{query}&balance_to=1") if "balance_to" not in query else signed_in.get(f"/app?{query}")
-=======
     reply = signed_in.get(f"/app?{query}" if "balance_to" in query else f"/app?{query}&balance_to=1")
->>>>>>> page-frame
     assert reply.status_code == 400
     assert shown in reply.text
     assert 'name="balance_to" type="text" value="1"' in reply.text

@@ -1,8 +1,8 @@
 """The geometry of a chart: positions stay inside it, and every amount that people read is exact."""
 
 import re
-from itertools import pairwise
 from datetime import date
+from itertools import pairwise
 
 import pytest
 
