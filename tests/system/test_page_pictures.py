@@ -1,4 +1,4 @@
-"""The pictures of the guide, taken from a running service. `make pictures` writes them to docs/images."""
+"""The pictures of the guide, taken from a running service. The variable PICTURES names the folder to write them to."""
 
 import base64
 import os
