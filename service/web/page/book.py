@@ -51,7 +51,9 @@ def add_book_routes(
         day = query.date or today
         size = book.size()
         if size.events > MAX_EVENTS_UNPROMPTED and not query.compute:
-            return render("book.html", page, day=day, today=today, size=size, totals=None)
+            return render(
+                "book.html", page, day=day, today=today, size=size, totals=None, requested=query.currency
+            )  # fmt: skip
         begun = time.perf_counter()
         totals = book.months(day, MAX_MONTHS)
         chosen = _choose(totals, query.currency)

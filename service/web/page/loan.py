@@ -102,7 +102,7 @@ def _position(timeline: Timeline, tx_id: str) -> int:
 
 
 def _link_events(page: PageContext, address: LoanAddress, rows: StatementPage) -> Callable[[int], str]:
-    """Return a function that links to an event: on this page if it has it, otherwise by way of its own address."""
+    """Return a function that links to an event: on this page if it has it, otherwise by the address of the event."""
     path = f"/loan/{address.loan_id}/event"
     query = {"date": address.day, **address.state}
     return lambda tx_id: f"#tx-{tx_id}" if rows.has(tx_id) else page.link(f"{path}/{tx_id}", **query)

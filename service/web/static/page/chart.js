@@ -64,7 +64,6 @@
           y: false,
           drag: { x: false, y: false },
           points: { show: false },
-          dataIdx: (u, series, closest, x) => (u.data[0][closest] > x && closest > 0 ? closest - 1 : closest),
         },
         scales: {
           x: { time: true, range: () => [days[0], days[days.length - 1]] },
@@ -103,8 +102,7 @@
           ],
           setCursor: [
             (u) => {
-              const index = u.cursor.left >= 0 ? u.cursor.idx : null;
-              const row = index === null ? null : rows[Math.min(index, rows.length - 1)];
+              const row = u.cursor.left >= 0 ? holding(u) : null;
               for (const [key, each] of readout) {
                 each.textContent = row ? row.cells[keys.indexOf(key)].textContent : initial.get(key);
               }
@@ -113,6 +111,13 @@
           ],
         },
       };
+    }
+
+    // The last row whose day is not after the pointer: its balance holds there.
+    function holding(u) {
+      const seconds = toSeconds(under(u));
+      const closest = u.valToIdx(seconds);
+      return rows[Math.min(days[closest] > seconds ? closest - 1 : closest, rows.length - 1)];
     }
 
     // Between two sampled points the balance is not known here, so the point's own date is shown.
