@@ -61,6 +61,7 @@ Money = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,4})?$", "example": "10250.00"}),
     Field(description="An amount: a decimal string with as many decimals as the currency has."),
 ]
+DaysPastDue = Annotated[int, Field(ge=0, json_schema_extra={"example": 31})]
 RecordedAt = Annotated[
     str,
     WithJsonSchema({"type": "string", "format": "date-time", "example": "2020-07-01T12:00:00.000000Z"}),
@@ -173,6 +174,27 @@ PartsFlag = Annotated[
     BeforeValidator(parse_bool),
     WithJsonSchema({"type": "boolean", "default": False}),
     Field(description="Splits the balance into fees, interest and principal."),
+]
+PayoffFlag = Annotated[
+    bool,
+    BeforeValidator(parse_bool),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="Adds `interest_uncharged` and `payoff`: the amount that settles the loan."),
+]
+ArrearsFlag = Annotated[
+    bool,
+    BeforeValidator(parse_bool),
+    WithJsonSchema({"type": "boolean", "default": False}),
+    Field(description="Adds `past_due` and `days_past_due`."),
+]
+GoodThrough = Annotated[
+    date | None,
+    BeforeValidator(parse_date),
+    WithJsonSchema({"type": "string", "format": "date"}),
+    Field(
+        description="Adds `totals`: the total for each day after `date` through this one, YYYY-MM-DD, at most 366 days.",
+        json_schema_extra=omit_default,
+    ),
 ]
 ProvenanceFlag = Annotated[
     bool,
