@@ -44,8 +44,8 @@ class RowGroup(NamedTuple):
 GROUPS = (
     RowGroup("offsets", ("days", "running", "links", "kinds")),
     RowGroup("term_offsets", ("term_days", "rates", "grace_days", "day_counts", "allocations")),
-    RowGroup("schedule_offsets", ("schedule_days", "schedule_ends")),
-    RowGroup("installment_offsets", ("due_days", "due_amounts")),
+    RowGroup("schedule_offsets", ("schedule_days", "ends")),
+    RowGroup("installment_offsets", ("due_days", "amounts")),
 )
 
 
@@ -65,7 +65,7 @@ class Columns(NamedTuple):
     schedule_offsets: memoryview
     installment_offsets: memoryview
     running: memoryview
-    due_amounts: memoryview
+    amounts: memoryview
     start_days: memoryview  # int32
     currencies: memoryview
     days: memoryview
@@ -75,7 +75,7 @@ class Columns(NamedTuple):
     links: memoryview  # uint32
     rates: memoryview
     grace_days: memoryview
-    schedule_ends: memoryview
+    ends: memoryview
     kinds: memoryview  # uint8
     day_counts: memoryview
     allocations: memoryview

@@ -1,13 +1,16 @@
 """Computes the amounts of many loans with the core."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from native import PARTS, portfolio_balances, portfolio_parts
+from native import PARTS, portfolio_balances, portfolio_parts, portfolio_payoffs
 from service.portfolio.amounts import Amounts
 from service.portfolio.rows import Details
 
 _BALANCE_COLUMNS = ("start_days", "initials", "offsets", "days", "running")
+_TERM_COLUMNS = ("term_offsets", "term_days", "rates", "grace_days", "day_counts", "allocations")
+_PART_COLUMNS = (*_BALANCE_COLUMNS, "kinds", "links", *_TERM_COLUMNS)
+_SCHEDULE_COLUMNS = ("schedule_offsets", "schedule_days", "ends", "installment_offsets", "amounts", "due_days")
 
 
 def compute_amounts(day: int, columns: Mapping[str, Any], details: Details, threads: int = 1) -> Amounts:
@@ -19,9 +22,28 @@ def compute_amounts(day: int, columns: Mapping[str, Any], details: Details, thre
         details: What to add to the balances.
         threads: Threads of the core.
     """
-    balances = portfolio_balances(day, **{name: columns[name] for name in _BALANCE_COLUMNS}, threads=threads)
-    if not details.parts:
-        return Amounts(balances)
-    named = {name: columns[name] for name in (*_BALANCE_COLUMNS, "kinds", "links")}
-    split = portfolio_parts(day, **named, threads=threads)
-    return Amounts(balances, [split[part :: len(PARTS)] for part in range(len(PARTS))])
+
+    def select(names: Sequence[str]) -> dict[str, Any]:
+        return {name: columns[name] for name in names}
+
+    amounts = Amounts(portfolio_balances(day, **select(_BALANCE_COLUMNS), threads=threads))
+    if not details.can_fail:
+        if not details.parts:
+            return amounts
+        return amounts._replace(parts=_split(portfolio_parts(day, **select(_PART_COLUMNS), threads=threads)))
+    found = portfolio_payoffs(day, **select(_PART_COLUMNS), **select(_SCHEDULE_COLUMNS), threads=threads)
+    parts = found.parts
+    if details.parts and 1 in found.overflows:  # the parts of these loans are missing, although parts always fit
+        parts = portfolio_parts(day, **select(_PART_COLUMNS), threads=threads)
+    return amounts._replace(
+        parts=_split(parts) if details.parts else (),
+        payoff=(found.uncharged, found.totals) if details.payoff else (),
+        past_due=(found.past_due,) if details.arrears else (),
+        days=found.days,
+        errors=found.overflows,
+    )
+
+
+def _split(parts: Sequence[int]) -> list[Sequence[int]]:
+    """Return one column for each part."""
+    return [parts[part :: len(PARTS)] for part in range(len(PARTS))]

@@ -34,9 +34,9 @@ class LoanColumns(NamedTuple):
         day_counts: uint8: their day counts.
         allocations: uint8: their orders of allocation.
         schedule_days: int32: the effective day of each schedule.
-        schedule_ends: uint32: the number of installments of each schedule and of all before it.
+        ends: uint32: the number of installments of each schedule and of all before it.
         due_days: int32: the due day of each installment.
-        due_amounts: int64: their amounts.
+        amounts: int64: their amounts.
     """
 
     loan_id: int
@@ -55,16 +55,18 @@ class LoanColumns(NamedTuple):
     day_counts: "array[int]"
     allocations: "array[int]"
     schedule_days: "array[int]"
-    schedule_ends: "array[int]"
+    ends: "array[int]"
     due_days: "array[int]"
-    due_amounts: "array[int]"
+    amounts: "array[int]"
 
 
 _INITIAL = LoanColumns._fields.index("initial")
 
 
-def build_query(suffix: str, loans: str = "loans", version: str = "l.version", events: str = "true") -> str:
-    """Return the query whose rows `read_columns` converts. All arguments are SQL and inserted unchanged.
+def build_query(
+    suffix: str, loans: str = "loans", version: str = "l.version", events: str = "true", *, schedules: bool = True
+) -> str:
+    """Return the query whose rows `read_columns` converts. Texts are SQL and inserted unchanged.
 
     One index scan per loan avoids sorting all events. Numbers are sent in network byte order. Transaction ids are sent
     only for loans with reversals, to find the reversed events.
@@ -74,12 +76,14 @@ def build_query(suffix: str, loans: str = "loans", version: str = "l.version", e
         loans: The table of loans, or a query in its place.
         version: The version of a loan `l`.
         events: A condition on the events of a loan `l`.
+        schedules: Whether to read schedules.
     """
+    found = f"CASE WHEN l.agreements > 0 THEN ({applying_schedules(version)}) END" if schedules else "NULL::json"
     return f"""
     SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency,
            l.exponent, e.days, e.changes, e.kinds, e.tx_ids, e.reverses,
            CASE WHEN l.agreements > 0 THEN ({applying_terms(version)}) END,
-           CASE WHEN l.agreements > 0 THEN ({applying_schedules(version)}) END
+           {found}
     FROM {loans} AS l
     CROSS JOIN LATERAL (
         SELECT string_agg(int4send(day), '') AS days, string_agg(int8send(change), '') AS changes,

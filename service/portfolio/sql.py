@@ -30,7 +30,6 @@ _BALANCES = f"""
                WHERE post_date <= %(day)s GROUP BY loan_id) AS e USING (loan_id)
     WHERE l.start_date <= %(day)s
 """  # noqa: S608  (built from constants, not from input)
-_LEDGERS = build_query("WHERE l.start_date <= %(day)s ORDER BY l.loan_id", events="post_date <= %(day)s")
 # As `known_version`, for all loans together.
 _BALANCES_KNOWN_AT = f"""
     WITH late AS MATERIALIZED (
@@ -51,14 +50,6 @@ _BALANCES_KNOWN_AT = f"""
     ) AS e USING (loan_id)
     WHERE l.start_date <= %(day)s AND (l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)
 """  # noqa: S608  (built from constants, not from input)
-_LEDGERS_KNOWN_AT = build_query(
-    "WHERE l.start_date <= %(day)s ORDER BY l.loan_id",
-    loans=f"""(
-        SELECT l.*, {known_version("%(known_at)s")} AS known_version
-        FROM loans AS l WHERE l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)""",  # noqa: S608
-    version="l.known_version",
-    events="post_date <= %(day)s AND version <= l.known_version",
-)
 
 
 def _to_totals(balances: str) -> str:
@@ -72,14 +63,35 @@ def _to_loans(balances: str) -> str:
     return f"SELECT loan_id, balance::text, currency, version FROM ({balances}) AS b ORDER BY loan_id"  # noqa: S608
 
 
+def _to_ledgers(*, known_at: bool, schedules: bool) -> str:
+    suffix = "WHERE l.start_date <= %(day)s ORDER BY l.loan_id"
+    if not known_at:
+        return build_query(suffix, events="post_date <= %(day)s", schedules=schedules)
+    return build_query(
+        suffix,
+        loans=f"""(
+            SELECT l.*, {known_version("%(known_at)s")} AS known_version
+            FROM loans AS l WHERE l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)""",  # noqa: S608
+        version="l.known_version",
+        events="post_date <= %(day)s AND version <= l.known_version",
+        schedules=schedules,
+    )
+
+
 class _Queries(NamedTuple):
     totals: str
     loans: str
-    ledgers: str
+    ledgers: str  # with events and terms
+    ledgers_with_schedules: str
 
 
-_NOW = _Queries(_to_totals(_BALANCES), _to_loans(_BALANCES), _LEDGERS)
-_KNOWN_AT = _Queries(_to_totals(_BALANCES_KNOWN_AT), _to_loans(_BALANCES_KNOWN_AT), _LEDGERS_KNOWN_AT)
+def _build(balances: str, *, known_at: bool) -> _Queries:
+    ledgers = (_to_ledgers(known_at=known_at, schedules=schedules) for schedules in (False, True))
+    return _Queries(_to_totals(balances), _to_loans(balances), *ledgers)
+
+
+_NOW = _build(_BALANCES, known_at=False)
+_KNOWN_AT = _build(_BALANCES_KNOWN_AT, known_at=True)
 
 
 class RowSource(Protocol):
@@ -158,7 +170,8 @@ class SqlPortfolio:
     def _with_details(
         self, queries: _Queries, day: date, known_at: datetime | None, details: Details
     ) -> Iterator[tuple[LoanKeys, Amounts]]:
-        for rows in self._database.stream(queries.ledgers, _parameters(day, known_at), LOANS_PER_BATCH):
+        query = queries.ledgers_with_schedules if details.arrears else queries.ledgers
+        for rows in self._database.stream(query, _parameters(day, known_at), LOANS_PER_BATCH):
             loans = list(read_columns(rows))
             keys = LoanKeys(
                 [loan.loan_id for loan in loans],

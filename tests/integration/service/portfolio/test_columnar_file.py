@@ -4,59 +4,28 @@ import errno
 import os
 import stat
 import struct
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from zlib import crc32
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli.main import main
 from service.portfolio.columnar import ColumnarPortfolio
 from service.portfolio.columnar_file import ColumnarFile, UnusableFile
 from service.portfolio.columnar_writer import write_columnar_file
 from service.portfolio.columns import Counts
 from service.portfolio.csv import portfolio_csv
 from service.portfolio.rows import Details, LoanBalance, Total
-from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
-from service.postgres.connect import connect
-from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
-from tests.support.processes import reach
 
 END = date(9999, 12, 31)
 PARTS = Details(parts=True)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "deep" / "portfolio"
-
-
-@pytest.fixture
-def refreshed(settings, path):
-    """Return a function that brings the file up to date and returns it, and whether it was rewritten."""
-
-    def run():
-        before = path.stat().st_ino if path.exists() else None
-        with closing(connect(settings, "reader")) as connection:
-            ledger = refresh(connection, path)
-        return ledger, path.stat().st_ino != before
-
-    return run
-
-
-@pytest.fixture
-def by_sql(settings):
-    """Return the portfolio as computed by Postgres."""
-    with closing(ConnectionPool(settings)) as database:
-        yield SqlPortfolio(database)
 
 
 @FEW
@@ -201,14 +170,6 @@ def test_a_full_disk_is_reported_and_leaves_no_files(command, path, monkeypatch)
 
 
 # The command
-
-
-@pytest.fixture
-def command(served, monkeypatch, path):
-    """Return a function that runs the command over the three loans of `served`."""
-    for name, value in reach(served.postgres).items():
-        monkeypatch.setenv(name, value)
-    return lambda *arguments: CliRunner().invoke(main, ["portfolio", "--file", str(path), *arguments])
 
 
 def test_the_command_prints_totals_of_days(command):

@@ -30,8 +30,8 @@ def make_loan(loan_id: int, events: int, terms: int, schedules: int, version: in
         days=column("i", events), running=column("q", events), kinds=column("B", events), links=column("I", events),
         term_days=column("i", terms), rates=column("I", terms), grace_days=column("I", terms),
         day_counts=column("B", terms), allocations=column("B", terms),
-        schedule_days=column("i", schedules), schedule_ends=array("I", range(2, 2 * schedules + 1, 2)),
-        due_days=column("i", installments), due_amounts=column("q", installments),
+        schedule_days=column("i", schedules), ends=array("I", range(2, 2 * schedules + 1, 2)),
+        due_days=column("i", installments), amounts=column("q", installments),
     )  # fmt: skip
 
 
