@@ -133,6 +133,18 @@ class VersionChanged(LoanerError):
         self.version = version
 
 
+class AmountTooLarge(LoanerError):
+    """An amount to show does not fit 64 bits of minor units.
+
+    Args:
+        loan_id: The loan.
+    """
+
+    def __init__(self, loan_id: int) -> None:
+        super().__init__(f"an amount of loan {loan_id} is too large to show: it exceeds 64 bits of minor units")
+        self.loan_id = loan_id
+
+
 class PeriodNotClosed(LoanerError):
     """The ledger was not closed until the day that was requested."""
 

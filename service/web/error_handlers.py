@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from security.problem import MEDIA_TYPE, problem
 from service.errors import (
+    AmountTooLarge,
     DatabaseUnavailable,
     EventsExist,
     InvalidRequest,
@@ -70,6 +71,8 @@ def to_response(err: Exception) -> Response:
             return problem_response(409, str(err), "events-exist", errors=_to_members(err.errors))
         case PostingRefused():
             return problem_response(422, str(err), "posting-refused", errors=_to_members(err.errors))
+        case AmountTooLarge():
+            return problem_response(422, str(err), "amount-too-large", loan_id=err.loan_id)
         case KeyReused():
             return problem_response(409, str(err), "key-reused")
         case LoanExists():

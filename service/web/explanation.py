@@ -10,7 +10,7 @@ written there, joined by commas. Each line ends with a line feed.
 The version is not part of it: the digest changes if, and only if, something behind the balance changes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -46,13 +46,11 @@ def explain(members: dict[str, Any], timeline: Timeline, day: int) -> dict[str, 
         "initial_amt": to_decimal_string(timeline.initial, timeline.exponent),
         "events": [entry_members(to_entry(event), timeline.exponent) for event in timeline.events(0, count)],
     }
-    return explained | {"digest": _digest(explained)}
+    events = ((event, _EVENT) for event in explained["events"])
+    return explained | {"digest": digest_of([(explained, _HEAD), *events, (explained, _FOOT)])}
 
 
-def _digest(members: dict[str, Any]) -> str:
-    lines = [_line(members, _HEAD), *(_line(event, _EVENT) for event in members["events"]), _line(members, _FOOT)]
-    return sha256("".join(lines).encode()).hexdigest()
-
-
-def _line(members: dict[str, Any], fields: Iterable[str]) -> str:
-    return ",".join(str(members[field]) for field in fields) + "\n"
+def digest_of(lines: Iterable[tuple[Mapping[str, Any], Iterable[str]]]) -> str:
+    """Return the digest of lines, each given as members of a reply and the names of its fields."""
+    text = "".join(",".join(str(members[field]) for field in fields) + "\n" for members, fields in lines)
+    return sha256(text.encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from service.domain.date_range import DateRange
@@ -20,11 +21,16 @@ LOAN_FIELDS = ("loan_id", "currency")
 ROWS_PER_CHUNK = 500
 _FORMULA_PREFIXES = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
+_NO_SETTLEMENT: Mapping[str, object] = MappingProxyType({})
+
 ProvenanceReader = Callable[[Sequence[int]], Mapping[int, Provenance]]
 
 
 def statement_csv(
-    statement: Statement, date_range: DateRange, read_provenance: ProvenanceReader | None = None
+    statement: Statement,
+    date_range: DateRange,
+    settlement: Mapping[str, object] = _NO_SETTLEMENT,
+    read_provenance: ProvenanceReader | None = None,
 ) -> Iterator[bytes]:
     """Return the CSV in chunks of some hundred rows.
 
@@ -34,18 +40,19 @@ def statement_csv(
     Args:
         statement: The statement.
         date_range: Its days.
+        settlement: Members about the end of its last day, which become columns of the row `closing`.
         read_provenance: Returns the provenance of events by their transaction ids, to add it to the rows.
     """
-    fields = (*FIELDS, *(PROVENANCE_FIELDS if read_provenance else ()), *LOAN_FIELDS)
+    fields = (*FIELDS, *settlement, *(PROVENANCE_FIELDS if read_provenance else ()), *LOAN_FIELDS)
     loan = {"loan_id": statement.loan_id, "currency": statement.currency}
 
     def row(members: dict[str, Any]) -> tuple[str, ...]:
         members |= loan
         return tuple(_text(field, members.get(field)) for field in fields)
 
-    def balance_row(name: str, day: str, balance: int) -> tuple[str, ...]:
+    def balance_row(name: str, day: str, balance: int, **others: object) -> tuple[str, ...]:
         amount = to_decimal_string(balance, statement.digits)
-        return row({"event_type": name, "post_date": day, "balance": amount})
+        return row({"event_type": name, "post_date": day, "balance": amount, **others})
 
     yield _rows([fields, balance_row("opening", date_range.first.isoformat(), statement.opening)])
     for first in range(0, len(statement), ROWS_PER_CHUNK):
@@ -58,7 +65,7 @@ def statement_csv(
                 raise  # so that the reply does not end like a whole one
             add_provenance(entries, found)
         yield _rows([row(entry) for entry in entries])
-    yield _rows([balance_row("closing", date_range.last.isoformat(), statement.closing)])
+    yield _rows([balance_row("closing", date_range.last.isoformat(), statement.closing, **settlement)])
 
 
 def _text(field: str, value: object) -> str:

@@ -4,24 +4,28 @@ from typing import Literal
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from native import day_number
 from service.domain.calendar import Calendar
 from service.domain.history import balance_points
 from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
+from service.web.payoff_members import settlement_members
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
+from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
 from service.web.schemas.replies import LoanLedgerReply, ledger_reply
+from service.web.schemas.settlement import Settlement, SettlementQuery
 
 
-class HistoryQuery(DateRangeQuery):
-    """Query parameters: state of the loan, date range and step."""
+class HistoryQuery(DateRangeQuery, SettlementQuery):
+    """Query parameters: state of the loan, date range, step, payoff and arrears."""
 
     step: Step = "change"
 
 
-class Point(BaseModel):
+class Point(Settlement):
     """The balance at the end of a day."""
 
     date: Day
@@ -46,12 +50,13 @@ def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Ca
     @routes.get(
         "/api/v1/loan/<loan_id>/history",
         summary="Get the balance history of a loan",
-        responses={200: HistoryReply, **COMMON_RESPONSES},
+        responses={200: HistoryReply, **COMMON_RESPONSES, **problems(422)},
     )
     def history(path: LoanPath, query: HistoryQuery) -> Response:
         """Return the balances at the end of days from `from` to `to`, both included.
 
-        `step` selects the days. A history has at most 10,000 points.
+        `step` selects the days. A history has at most 10,000 points. With `step=change`, the days are those on which
+        the balance changed, although a payoff changes with each day's interest.
         """
         snapshot = get_snapshot(lookup, path, query)
         date_range = resolve_date_range(calendar, snapshot, query)
@@ -66,7 +71,11 @@ def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Ca
                 "to": date_range.last.isoformat(),
                 "step": query.step,
                 "balances": [
-                    {"date": day.isoformat(), "balance": to_decimal_string(balance, snapshot.timeline.exponent)}
+                    {
+                        "date": day.isoformat(),
+                        "balance": to_decimal_string(balance, snapshot.timeline.exponent),
+                        **settlement_members(snapshot.timeline, day_number(day), query),
+                    }
                     for day, balance in balance_points(snapshot.timeline, date_range, query.step)
                 ],
             },

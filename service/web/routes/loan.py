@@ -11,11 +11,13 @@ from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
+from service.web.routes.arrears import add_arrears_route
 from service.web.routes.balance import add_balance_routes
 from service.web.routes.balance_batch import add_balance_batch_route
 from service.web.routes.events import add_events_route
 from service.web.routes.history import add_history_route
 from service.web.routes.loans import add_loans_route
+from service.web.routes.payoff import add_payoff_route
 from service.web.routes.portfolio import add_portfolio_route
 from service.web.routes.statement import add_statement_route
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
@@ -71,6 +73,8 @@ def build_loan_routes(
             lookup, snapshot, terms | balance_members(snapshot.timeline, calendar.today(query.known_at))
         )
 
+    add_payoff_route(routes, lookup)
+    add_arrears_route(routes, lookup)
     add_history_route(routes, lookup, calendar)
     add_statement_route(routes, lookup, calendar, event_log)
     add_events_route(routes, event_log)

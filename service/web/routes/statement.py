@@ -8,6 +8,7 @@ from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import Field
 
+from native import day_number
 from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
@@ -16,10 +17,12 @@ from service.errors import InvalidRequest
 from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.pagination import Cursor
+from service.web.payoff_members import settlement_members
 from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
 from service.web.schemas.event import EventReply
 from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
+from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import (
     Currency,
     Day,
@@ -32,6 +35,7 @@ from service.web.schemas.query_fields import (
     Version,
 )
 from service.web.schemas.replies import LoanLedgerReply, conditional, ledger_reply
+from service.web.schemas.settlement import Settlement, SettlementQuery
 from service.web.serializers import add_provenance, entry_members, ledger_headers, tx_ids_of
 from service.web.statement_csv import statement_csv
 
@@ -43,8 +47,8 @@ _CSV_EXAMPLE = (
 )
 
 
-class StatementQuery(DateRangeQuery):
-    """Query parameters: state of the loan, date range, paging and format."""
+class StatementQuery(DateRangeQuery, SettlementQuery):
+    """Query parameters: state of the loan, date range, paging, format, payoff and arrears."""
 
     limit: Limit = 100
     cursor: PageCursor = None
@@ -52,8 +56,8 @@ class StatementQuery(DateRangeQuery):
     provenance: ProvenanceFlag = False
 
 
-class StatementReply(LoanLedgerReply):
-    """A page of a statement."""
+class StatementReply(LoanLedgerReply, Settlement):
+    """A page of a statement, with the payoff and the arrears at the end of `to`."""
 
     model_config = json_or_csv(_CSV_EXAMPLE, LOAN_HEADERS)
 
@@ -74,7 +78,7 @@ def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: 
     @routes.get(
         "/api/v1/loan/<loan_id>/statement",
         summary="Get the statement of a loan",
-        responses={200: StatementReply, **COMMON_RESPONSES},
+        responses={200: StatementReply, **COMMON_RESPONSES, **problems(422)},
     )
     def statement(path: LoanPath, query: StatementQuery) -> Response:
         """Return the opening balance, every event with the balance after it, and the closing balance.
@@ -90,10 +94,10 @@ def add_statement_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: 
         if _is_csv(query):
             snapshot = get_snapshot(lookup, path, query)
             date_range = resolve_date_range(calendar, snapshot, query)
-            response = _csv_reply(lookup, snapshot, date_range, event_log if query.provenance else None)
+            response = _csv_reply(lookup, snapshot, date_range, query, event_log if query.provenance else None)
         else:
             snapshot, page = _get_page(lookup, calendar, path, query)
-            members = _page_members(snapshot, page, query.limit)
+            members = _page_members(snapshot, page, query)
             if query.provenance:
                 add_provenance(members["events"], event_log.provenance(path.loan_id, tx_ids_of(members["events"])))
             response = ledger_reply(lookup, snapshot, members)
@@ -132,12 +136,12 @@ def _get_page(
     return lookup.get_at_version(page.loan_id, page.version), page
 
 
-def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str, Any]:
+def _page_members(snapshot: LoanSnapshot, page: Cursor, query: StatementQuery) -> dict[str, Any]:
     statement = Statement(snapshot.timeline, page.date_range)
     digits = statement.digits
     if page.position and page.position >= len(statement):
         raise InvalidRequest([("cursor", "past the last page")])
-    end = page.position + limit
+    end = page.position + query.limit
     return {
         "loan_id": page.loan_id,
         "currency": snapshot.timeline.currency,
@@ -146,22 +150,29 @@ def _page_members(snapshot: LoanSnapshot, page: Cursor, limit: int) -> dict[str,
         "to": page.date_range.last.isoformat(),
         "opening_balance": to_decimal_string(statement.opening, digits),
         "closing_balance": to_decimal_string(statement.closing, digits),
+        **settlement_members(snapshot.timeline, day_number(page.date_range.last), query),
         "events": [entry_members(entry, digits) for entry in statement.entries(page.position, end)],
         "next_cursor": str(replace(page, position=end)) if end < len(statement) else None,
     }
 
 
 def _csv_reply(
-    lookup: TimelineLookup, snapshot: LoanSnapshot, date_range: DateRange, event_log: EventLog | None
+    lookup: TimelineLookup,
+    snapshot: LoanSnapshot,
+    date_range: DateRange,
+    query: StatementQuery,
+    event_log: EventLog | None,
 ) -> Response:
+    settlement = settlement_members(snapshot.timeline, day_number(date_range.last), query)
     loan_id, version = snapshot.timeline.loan_id, snapshot.timeline.version
     name = f"loan-{loan_id}-{date_range.first}-{date_range.last}.csv"
     # The CSV is streamed, so its ETag covers what it is computed from. The horizon does not affect it.
-    source = bytes(snapshot.timeline.with_horizon(0)) + name.encode("ascii") + (b"+" if event_log else b"")
+    columns = ",".join([*settlement, *(["provenance"] if event_log else [])])
+    source = bytes(snapshot.timeline.with_horizon(0)) + f"{name}+{columns}".encode("ascii")
     statement = Statement(snapshot.timeline, date_range)
     headers = [
         *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot), version),
         ("Content-Disposition", f'attachment; filename="{name}"'),
     ]
     read_provenance = partial(event_log.provenance, loan_id) if event_log else None
-    return conditional(Response(statement_csv(statement, date_range, read_provenance), headers=headers))
+    return conditional(Response(statement_csv(statement, date_range, settlement, read_provenance), headers=headers))

@@ -70,6 +70,12 @@ class BalanceBatchBody(BaseModel):
     parts: bool = Field(
         default=False, strict=True, description="Splits each balance into fees, interest and principal."
     )
+    payoff: bool = Field(
+        default=False, strict=True, description="Adds `interest_uncharged` and `payoff` to each balance."
+    )
+    arrears: bool = Field(
+        default=False, strict=True, description="Adds `past_due` and `days_past_due` to each balance."
+    )
     snapshot: bool = Field(
         default=False,
         strict=True,
@@ -82,7 +88,7 @@ class BalanceBatchBody(BaseModel):
         Raises:
             InvalidRequest: If the lists cannot be combined, contain duplicates or mean more than MAX_BALANCES.
         """
-        given = self.model_fields_set - {"snapshot", "known_at", "parts"}
+        given = self.model_fields_set & {"pairs", "loan_ids", "dates"}
         if given == {"pairs"}:
             pairs = [(pair.loan_id, pair.date) for pair in self.pairs]
             _reject_duplicates("pairs", pairs)

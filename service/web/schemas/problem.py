@@ -48,7 +48,11 @@ _DESCRIPTIONS: dict[int, tuple[str, Headers]] = {
     ),
     413: ("The body is too large.", {}),
     415: ("The body is not uncompressed `application/json`.", {}),
-    422: ("The ledger rejects the events; `errors` names the fields.", {}),
+    422: (
+        "The ledger rejects what is posted; `errors` names the fields. For reading: an amount does not fit 64 bits of "
+        "minor units.",
+        {},
+    ),
     503: ("The ledger is temporarily unavailable; `Retry-After` says when to retry.", RETRY_AFTER),
 }
 

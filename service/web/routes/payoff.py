@@ -1,0 +1,144 @@
+"""Route: what settles a loan on a date."""
+
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint
+from pydantic import BaseModel, Field
+from pydantic.json_schema import SkipJsonSchema
+
+from native import Timeline, day_number, payoff_at, payoff_totals, to_date
+from service.domain.money import to_decimal_string
+from service.errors import InvalidRequest
+from service.ledger.timeline_lookup import TimelineLookup
+from service.web.payoff_explanation import explain_payoff
+from service.web.payoff_members import shown_amounts
+from service.web.routes.balance import LoanDayPath
+from service.web.schemas.common import only_if, optional_member
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snapshot
+from service.web.schemas.problem import problems
+from service.web.schemas.query_fields import Currency, Day, Explain, GoodThrough, LoanId, Money, Version
+from service.web.schemas.replies import LoanLedgerReply, ledger_reply
+
+MAX_TOTALS = 366
+
+
+class PayoffQuery(LoanQuery):
+    """Query parameters: state of the loan, further days and explanation."""
+
+    good_through: GoodThrough = None
+    explain: Explain = Field(
+        default=False,
+        description="Adds the segments over which interest has accrued (at most 10,000) and a digest of them.",
+    )
+
+
+class DayTotal(BaseModel):
+    """What settles the loan on a later day if nothing is posted until then."""
+
+    date: Day
+    total: Money
+
+
+class SegmentReply(BaseModel):
+    """Days over which interest accrues on one principal at one rate."""
+
+    first: Day = Field(alias="from", description="The first day whose interest counts.")
+    last: Day = Field(alias="to", description="The day after the last one: interest accrues from `from` to `to`.")
+    principal: Money = Field(description="The principal at the end of each day; 0 if it is negative.")
+    rate: str = Field(description="The annual nominal rate.", json_schema_extra={"example": "0.1"})
+    day_count: str = Field(json_schema_extra={"example": "ACT/365F"})
+    days: int = Field(description="The number of days by the day count.", json_schema_extra={"example": 61})
+    interest: str = Field(
+        description="The interest in minor units, as an exact fraction in lowest terms.",
+        json_schema_extra={"example": "61000/1"},
+    )
+
+
+class PayoffReply(LoanLedgerReply):
+    """What settles a loan on a date. The parts sum to the total."""
+
+    loan_id: LoanId
+    date: Day
+    currency: Currency
+    version: Version
+    principal: Money
+    interest_charged: Money = Field(description="The interest that was charged and is not paid.")
+    interest_uncharged: Money = Field(
+        description="The interest that has accrued and was not charged yet; negative if too much was charged."
+    )
+    fees: Money
+    total: Money = Field(description="The amount that settles the loan; negative after an overpayment.")
+    per_diem: Money = Field(description="The interest of the date's day, rounded; the totals of later days are exact.")
+    totals: list[DayTotal] | SkipJsonSchema[None] = optional_member(
+        "The total for each further day. Only with `good_through`."
+    )
+    start_date: Day | SkipJsonSchema[None] = only_if("explain", "The date on which the loan starts.")
+    initial_amt: Money | SkipJsonSchema[None] = only_if("explain", "The principal at the start.")
+    segments: list[SegmentReply] | SkipJsonSchema[None] = only_if("explain", "How the interest accrued, in order.")
+    accrued: str | SkipJsonSchema[None] = only_if(
+        "explain", "The sum of the segments' interest: an exact fraction of minor units."
+    )
+    charged: Money | SkipJsonSchema[None] = only_if(
+        "explain", "The interest charged since accrual began, less interest credits and reversals."
+    )
+    digest: str | SkipJsonSchema[None] = only_if(
+        "explain", "The SHA-256 of the explanation; see docs/reference/api.md."
+    )
+
+
+def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
+    """Add the route to a blueprint."""
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>/payoff/<date>",
+        summary="Get the payoff of a loan on a date",
+        responses={200: PayoffReply, **COMMON_RESPONSES, **problems(422)},
+    )
+    def payoff(path: LoanDayPath, query: PayoffQuery) -> Response:
+        """Return what settles the loan at the end of the day, with its parts.
+
+        The total is the balance plus the interest that has accrued since the loan's first terms and was not charged
+        yet. It is rounded once, half to even. A loan without terms accrues no interest.
+        """
+        day = day_number(path.date)
+        last = day if query.good_through is None else day_number(query.good_through)
+        if not day <= last <= day + MAX_TOTALS:
+            expected = f"expected a date from {path.date} to {MAX_TOTALS} days later"
+            raise InvalidRequest([("good_through", expected)])
+        snapshot = get_snapshot(lookup, path, query)
+        timeline = snapshot.timeline
+        with shown_amounts(path.loan_id):
+            members = _members(timeline, day)
+            if query.good_through is not None:
+                members["totals"] = _totals(timeline, range(day + 1, last + 1))
+            if query.explain:
+                members |= explain_payoff(members, timeline, day)
+        return ledger_reply(lookup, snapshot, members)
+
+
+def _members(timeline: Timeline, day: int) -> dict[str, Any]:
+    payoff = payoff_at(timeline, day)
+    amounts = {
+        "principal": payoff.principal,
+        "interest_charged": payoff.interest,
+        "interest_uncharged": payoff.uncharged,
+        "fees": payoff.fees,
+        "total": payoff.total,
+        "per_diem": payoff.per_diem,
+    }
+    return {
+        "loan_id": timeline.loan_id,
+        "date": to_date(day).isoformat(),
+        "currency": timeline.currency,
+        "version": timeline.version,
+        **{name: to_decimal_string(amount, timeline.exponent) for name, amount in amounts.items()},
+    }
+
+
+def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:
+    totals = payoff_totals(timeline, days)
+    return [
+        {"date": to_date(day).isoformat(), "total": to_decimal_string(total, timeline.exponent)}
+        for day, total in zip(days, totals, strict=True)
+    ]
