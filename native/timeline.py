@@ -230,8 +230,10 @@ class Timeline:
             raise ValueError(f"malformed timeline: {err}") from err
         if self._term_count:
             _terms.check_columns(self.term_columns())
-        if self._schedule_count or self._installment_count:
+        if self._schedule_count:
             _schedules.check_columns(self.schedule_columns())
+        elif self._installment_count:
+            raise ValueError(f"timeline without schedules: {self._installment_count} installments belong to none")
 
     @cython.cfunc
     @cython.inline
@@ -609,41 +611,53 @@ class Timeline:
             0 if is_reversal else other,
         )
 
-    def columns(self, day):
-        """Return columns of the events dated on or before a day.
+    def columns(self):
+        """Return columns of the events.
 
         Returns:
-            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of
-            the event that it reverses, is 1 + the position of the other; that of any other event is 0. Links are None
-            if the ledger has no reversals.
+            Four buffers: days (int32), kinds (uint8), running balances (int64) and links (uint32). The link of a
+            reversal, and of the event that it reverses, is 1 + the position of the other; that of any other event is 0.
+            Links are None if the ledger has no reversals.
         """
-        count: cython.Py_ssize_t = self._count_through(_to_day(day))
+        count: cython.Py_ssize_t = self._count
         view = memoryview(self._data)
         first_kind: cython.Py_ssize_t = self._kinds_offset()
+        first_day: cython.Py_ssize_t = (
+            _HEADER_SIZE + 40 * count + 8 * cython.cast(cython.Py_ssize_t, self._installment_count)
+        )
+        days = view[first_day : first_day + 4 * count].cast("i")
         kinds = view[first_kind : first_kind + count]
         running = view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q")
-        links = None if self._link_data is None else memoryview(self._link_data)[: 4 * count].cast("I")
-        return kinds, running, links
+        links = None if self._link_data is None else memoryview(self._link_data).cast("I")
+        return days, kinds, running, links
 
     def term_columns(self):
-        """Return the columns of the terms: effective day, rate, grace days, day count and allocation."""
+        """Return the columns of the terms: effective day, rate, grace days, day count, allocation; None for none."""
+        if self._term_count == 0:
+            return None
         columns = _split(self._data, self._counts())
         return [columns[i] for i in _TERM_COLUMNS]
 
     def schedule_columns(self):
-        """Return the columns of the schedules, effective day and end, and of their installments, amount and due day."""
+        """Return the columns of the schedules, effective day and end, and of their installments, amount and due day.
+
+        Returns:
+            Four buffers, or None for a loan without schedules.
+        """
+        if self._schedule_count == 0:
+            return None
         columns = _split(self._data, self._counts())
         return [columns[i] for i in _SCHEDULE_COLUMNS]
 
     @property
     def terms(self):
         """The terms, as rows of `build`."""
-        return _terms.to_rows(self.term_columns())
+        return _terms.to_rows(self.term_columns()) if self._term_count else []
 
     @property
     def schedules(self):
         """The schedules, as rows of `build`."""
-        return _schedules.to_rows(self.schedule_columns())
+        return _schedules.to_rows(self.schedule_columns()) if self._schedule_count else []
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.
