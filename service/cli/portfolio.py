@@ -98,7 +98,7 @@ def portfolio_command(
             totals = {day: from_sql.totals(day, known_at, details) for day in days if not as_csv}
             rows = ((day, from_sql.loans(day, known_at, details)) for day in days)
         if not as_csv:
-            Console().print(_to_table(totals, details))
+            _print_whole(_to_table(totals, details))
             return
         click.echo(csv_head(details), nl=False)
         for day, pieces in rows:
@@ -120,6 +120,14 @@ def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
         except ForeignFile as err:
             raise click.ClickException(f"--file: {err}") from err
     return ColumnarPortfolio(file)
+
+
+def _print_whole(table: Table) -> None:
+    """Print a table as wide as it is: in a narrow terminal, amounts would lose digits."""
+    console = Console()
+    unlimited = console.options.update(max_width=sys.maxsize)
+    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)
 
 
 def _to_table(totals: "dict[date, list[Total]]", details: "Details") -> Table:

@@ -32,16 +32,14 @@ class Amounts(NamedTuple):
         balances: Their balances.
         parts: Their fees, interest and principal.
         payoff: The interest not charged yet, and the payoff; 0 in case of an error.
-        past_due: The amount past due; 0 in case of an error.
-        days: The days past due.
+        arrears: The amount past due, and the days past due; 0 in case of an error.
         errors: 1 for a loan whose payoff or arrears do not fit 64 bits, otherwise 0.
     """
 
     balances: Sequence[int]
     parts: Sequence[Sequence[int]] = ()
     payoff: Sequence[Sequence[int]] = ()
-    past_due: Sequence[Sequence[int]] = ()
-    days: Sequence[int] = ()
+    arrears: Sequence[Sequence[int]] = ()
     errors: Sequence[int] = ()
 
     def rows(self, keys: LoanKeys) -> Iterator[LoanBalance]:
@@ -51,33 +49,28 @@ class Amounts(NamedTuple):
         def texts(column: Iterable[int]) -> Iterator[str]:
             return map(to_decimal_string, column, digits)
 
-        nothing: tuple[()] = ()
-        fields = [
-            keys.loan_ids,
-            texts(self.balances),
-            names,
-            keys.versions,
-            zip(*map(texts, self.parts), strict=True) if self.parts else [nothing] * len(names),
-            self._unless_error(map(texts, self.payoff)) if self.payoff else [nothing] * len(names),
-        ]
-        if self.past_due:
-            arrears = [*map(texts, self.past_due), map(str, self.days), self._buckets()]
-            fields.append(self._unless_error(arrears))
-        else:
-            fields.append([nothing] * len(names))
-        fields.append(self.errors or [0] * len(names))
-        return map(LoanBalance, *fields)
+        nothing = [()] * len(names)
+        parts = zip(*map(texts, self.parts), strict=True) if self.parts else nothing
+        payoff = self._unless_error(map(texts, self.payoff)) if self.payoff else nothing
+        arrears: Iterable[tuple[str, ...]] = nothing
+        if self.arrears:
+            past_due, days = self.arrears
+            arrears = self._unless_error((texts(past_due), map(str, days), self._buckets()))
+        errors = self.errors or [0] * len(names)
+        return map(
+            LoanBalance, keys.loan_ids, texts(self.balances), names, keys.versions, parts, payoff, arrears, errors
+        )
 
     def include_in(self, sums: Sums, keys: LoanKeys, started: Iterable[bool]) -> None:
         """Include the loans that have started in sums."""
         groups: defaultdict[tuple[tuple[str, int], str], list[int]] = defaultdict(list)
-        buckets = self._buckets() if self.past_due else [""] * len(self.balances)
+        buckets = self._buckets() if self.arrears else [""] * len(self.balances)
         for position, (key, is_included) in enumerate(
             zip(zip(keys.currencies, buckets, strict=True), started, strict=True)
         ):
             if is_included:
                 groups[key].append(position)
-        columns = (self.balances, *self.parts, *self.payoff, *self.past_due)
+        columns = (self.balances, *self.parts, *self.payoff, *self.arrears[:1])
         for ((currency, digits), bucket), positions in groups.items():
             amounts = (Decimal(_sum(column, positions)).scaleb(-digits) for column in columns)
             errors = _sum(self.errors, positions) if self.errors else 0
@@ -85,8 +78,9 @@ class Amounts(NamedTuple):
 
     def _buckets(self) -> list[str]:
         """Return the bucket of each loan; empty in case of an error."""
-        names = {days: bucket_of(days) for days in set(self.days)}
-        return ["" if error else names[days] for days, error in zip(self.days, self.errors, strict=True)]
+        days = self.arrears[1]
+        names = {number: bucket_of(number) for number in set(days)}
+        return ["" if error else names[number] for number, error in zip(days, self.errors, strict=True)]
 
     def _unless_error(self, columns: Iterable[Iterable[str]]) -> Iterator[tuple[str, ...]]:
         """Yield the texts of each loan; empty ones in case of an error."""

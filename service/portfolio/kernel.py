@@ -38,8 +38,7 @@ def compute_amounts(day: int, columns: Mapping[str, Any], details: Details, thre
     return amounts._replace(
         parts=_split(parts) if details.parts else (),
         payoff=(found.uncharged, found.totals) if details.payoff else (),
-        past_due=(found.past_due,) if details.arrears else (),
-        days=found.days,
+        arrears=(found.past_due, found.days) if details.arrears else (),
         errors=found.overflows,
     )
 

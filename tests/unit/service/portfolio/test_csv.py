@@ -18,8 +18,7 @@ KEYS = LoanKeys([1, 2, 3, 4, 5], [9, 8, 7, 6, 5], [("USD", 2), ("USD", 2), ("USD
 AMOUNTS = Amounts(
     balances=[10_000, 20_001, 2**63 - 1, 500, 50],
     payoff=[[1, -3, 0, 7, 0], [10_001, 19_998, 0, 507, 50]],
-    past_due=[[0, 301, 0, 100, 1]],
-    days=[0, 31, 0, 121, 30],
+    arrears=[[0, 301, 0, 100, 1], [0, 31, 0, 121, 30]],
     errors=[0, 0, 1, 0, 0],
 )
 
@@ -73,8 +72,7 @@ def test_every_row_has_the_columns_of_the_head(details, names):
     amounts = AMOUNTS._replace(
         parts=[AMOUNTS.balances] * len(PARTS) if details.parts else (),
         payoff=AMOUNTS.payoff if details.payoff else (),
-        past_due=AMOUNTS.past_due if details.arrears else (),
-        days=AMOUNTS.days if details.arrears else (),
+        arrears=AMOUNTS.arrears if details.arrears else (),
         errors=AMOUNTS.errors if details.can_fail else (),
     )
     head = csv_head(details)
