@@ -18,7 +18,7 @@ else:
     Walk = load("walk", "interpreted").Walk
 
 _terms = load("terms", "compiled" if cython.compiled else "interpreted")
-_NONE = array("q", [0])
+_ZERO = array("q", [0])
 # What `_fill` found, below the numbers of loans with wrong offsets.
 _DONE = cython.declare(cython.Py_ssize_t, -1)
 _OVERFLOW = cython.declare(cython.Py_ssize_t, -2)
@@ -79,8 +79,8 @@ def portfolio_parts(
     events = check_columns(days=(days, "i"), kinds=(kinds, "B"), running=(running, "q"), links=(links, "I"))
     terms = _check_terms(loans, term_offsets, term_days, rates, grace_days, day_counts, allocations)
     _check_lengths(loans, events)
-    out = array("q", bytes(24 * len(loans["initials"])))
-    results = _run(day, loans, events, terms, None, (out, _NONE, _NONE, _NONE, _NONE, array("B", [0])), threads)
+    out = _ZERO * (3 * len(loans["initials"]))
+    results = _run(day, loans, events, terms, None, (out, _ZERO, _ZERO, _ZERO, _ZERO, array("B", [0])), threads)
     for loan in results:
         if loan <= _OVERFLOW:
             raise OverflowError(f"a part of loan {_OVERFLOW - loan} does not fit 64 bits of minor units")
@@ -162,9 +162,7 @@ def portfolio_payoffs(
     )
     _check_lengths(loans, events, schedules)
     count = len(loans["initials"])
-    out = Payoffs(
-        array("q", bytes(24 * count)), *(array("q", bytes(8 * count)) for _ in range(4)), array("B", bytes(count))
-    )
+    out = Payoffs(_ZERO * (3 * count), *(_ZERO * count for _ in range(4)), array("B", [0]) * count)
     _run(day, loans, events, terms, schedules, out, threads)
     return out
 
@@ -235,9 +233,9 @@ def _fill_chunk(day, loans, events, terms, schedules, out, first, last):
     start_days: cython.const[cython.int][::1] = loans["start_days"]
     initials: cython.const[cython.longlong][::1] = loans["initials"]
     offsets: cython.const[cython.longlong][::1] = loans["offsets"]
-    term_offsets: cython.const[cython.longlong][::1] = terms["term_offsets"] if terms else _NONE
-    schedule_offsets: cython.const[cython.longlong][::1] = schedules["schedule_offsets"] if schedules else _NONE
-    installment_offsets: cython.const[cython.longlong][::1] = schedules["installment_offsets"] if schedules else _NONE
+    term_offsets: cython.const[cython.longlong][::1] = terms["term_offsets"] if terms else _ZERO
+    schedule_offsets: cython.const[cython.longlong][::1] = schedules["schedule_offsets"] if schedules else _ZERO
+    installment_offsets: cython.const[cython.longlong][::1] = schedules["installment_offsets"] if schedules else _ZERO
     event_count: cython.Py_ssize_t = len(events["days"])
     term_count: cython.Py_ssize_t = len(terms["term_days"]) if terms else -1
     schedule_count: cython.Py_ssize_t = len(schedules["schedule_days"]) if schedules else -1

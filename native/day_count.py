@@ -13,29 +13,25 @@ _EPOCH = cython.declare(cython.longlong, 719_528 + 20_000 * 146_097)
 
 def count_leap_days(day):
     """Return the number of days before a day that belong to leap years."""
-    number: cython.longlong = day + _EPOCH
-    year: cython.longlong = _year(number)
-    leap_years: cython.longlong = _leap_years_before(year)
-    return 366 * leap_years + (number - _first_day(year) if _is_leap(year) else 0)
+    number: cython.ulonglong = day + _EPOCH
+    year: cython.ulonglong = _year(number)
+    leap_years: cython.ulonglong = _leap_years_before(year)
+    within: cython.ulonglong = number - 365 * year - leap_years
+    return 366 * leap_years + (within if _is_leap(year) else 0)
 
 
 def count_thirty_days(day):
-    """Return 360 Y + 30 M + min(D, 30) of a day."""
-    number: cython.longlong = day + _EPOCH
-    year: cython.longlong = _year(number)
-    february: cython.longlong = 28 + _is_leap(year)
-    left: cython.longlong = number - _first_day(year)  # days since January 1
-    month: cython.longlong
-    if left < 31 + february:
-        month = left // 31
-        left = left - 31 * month
-    else:
-        # From March on, five months have 153 days: 31, 30, 31, 30 and 31.
-        left = left - 31 - february
-        month = (5 * left + 2) // 153
-        left = left - (153 * month + 2) // 5
-        month = month + 2
-    return 360 * year + 30 * (month + 1) + (left + 1 if left < 30 else 30)
+    """Return 360 Y + 30 M + min(D, 30) of a day, less a constant."""
+    # Years that begin on March 1 end with the leap day. Of them, each century has 36524.25 days, and each year 365.25
+    # within its century. Of the months from March on, five have 153 days: 31, 30, 31, 30 and 31.
+    number: cython.ulonglong = 4 * (day + _EPOCH - 60) + 3
+    century: cython.ulonglong = number // 146_097
+    within: cython.ulonglong = (number - 146_097 * century) | 3
+    year: cython.ulonglong = within // 1461
+    left: cython.ulonglong = (within - 1461 * year) // 4
+    month: cython.ulonglong = (5 * left + 2) // 153
+    left = left - (153 * month + 2) // 5
+    return 36_000 * century + 360 * year + 30 * month + (left if left < 29 else 29)
 
 
 def is_in_leap_year(day):
@@ -47,7 +43,7 @@ def is_in_leap_year(day):
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _is_leap(year: cython.longlong) -> cython.bint:
+def _is_leap(year: cython.ulonglong) -> cython.bint:
     return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
 
 
@@ -55,27 +51,19 @@ def _is_leap(year: cython.longlong) -> cython.bint:
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _leap_years_before(year: cython.longlong) -> cython.longlong:
-    return (year + 3) // 4 - (year + 99) // 100 + (year + 399) // 400
+def _leap_years_before(year: cython.ulonglong) -> cython.ulonglong:
+    centuries: cython.ulonglong = (year + 99) // 100
+    return (year + 3) // 4 - centuries + (centuries + 3) // 4
 
 
 @cython.cfunc
 @cython.inline
 @cython.nogil
 @cython.exceptval(check=False)
-def _first_day(year: cython.longlong) -> cython.longlong:
-    return 365 * year + _leap_years_before(year)
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _year(number: cython.longlong) -> cython.longlong:
-    # The mean length of a year is 146097 / 400 days. No year begins more than two days from its mean beginning.
-    year: cython.longlong = 400 * number // 146_097
-    if _first_day(year) > number:
-        return year - 1
-    if _first_day(year + 1) <= number:
-        return year + 1
-    return year
+def _year(number: cython.ulonglong) -> cython.ulonglong:
+    # Counted from March 1, as in `count_thirty_days`; the last two months belong to the next year.
+    shifted: cython.ulonglong = 4 * (number - 60) + 3
+    century: cython.ulonglong = shifted // 146_097
+    within: cython.ulonglong = (shifted - 146_097 * century) | 3
+    year: cython.ulonglong = within // 1461
+    return 100 * century + year + ((within - 1461 * year) // 4 >= 306)

@@ -38,5 +38,5 @@ def balance_parts(timeline, day):
         OverflowError: If a part does not fit 64 bits, or the day 32 bits.
     """
     walk: Walk = read_loan(timeline)
-    walk_to(walk, timeline, day)
+    walk_to(walk, day)
     return walk.fees, walk.interest, walk.principal

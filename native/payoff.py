@@ -40,7 +40,7 @@ def payoff_totals(timeline, days):
     walk: Walk = read_loan(timeline)
     totals = []
     for day in days:
-        walk_to(walk, timeline, day)
+        walk_to(walk, day)
         _check_fits(walk.settle())
         totals.append(walk.total)
     return totals
@@ -49,8 +49,7 @@ def payoff_totals(timeline, days):
 def arrears_at(timeline, day):
     """Return the Arrears at the end of a day."""
     walk: Walk = _settle(timeline, day)
-    count: cython.Py_ssize_t = len(timeline.schedule_columns()[2]) if walk.schedule >= 0 else 0
-    walk.find_arrears(day, 0, 0, count)
+    walk.find_arrears(day, 0, 0, walk.installment_count)
     due = to_int(walk.due)
     _check_fits(due < 1 << 63)
     return Arrears(due, to_int(walk.past_due), walk.days_past_due, walk.oldest_due_day if walk.is_due else None)
@@ -63,7 +62,7 @@ def installments_at(timeline, day):
     The list is empty before the start of the loan, and without a schedule in effect.
     """
     walk: Walk = read_loan(timeline)
-    walk_to(walk, timeline, day)
+    walk_to(walk, day)
     if walk.schedule < 0:
         return []
     left = to_int(walk.satisfying)
@@ -82,9 +81,9 @@ def accrual_segments(timeline, day):
     """
     walk: Walk = read_loan(timeline)
     terms = timeline.terms
-    trace = array("q", bytes(8 * _TRACE_SIZE * (len(timeline) + len(terms) + 1)))
+    trace = array("q", [0]) * (_TRACE_SIZE * (walk.event_count + walk.term_count + 1))
     walk.trace(trace)
-    walk_to(walk, timeline, day)
+    walk_to(walk, day)
     starts = range(0, _TRACE_SIZE * walk.traced, _TRACE_SIZE)
     return [_to_segment(terms, *trace[start : start + _TRACE_SIZE]) for start in starts]
 
@@ -96,7 +95,7 @@ def uncharged_at(timeline, day):
         The numerator and the denominator of a reduced fraction of minor units; the numerator may be negative.
     """
     walk: Walk = read_loan(timeline)
-    walk_to(walk, timeline, day)
+    walk_to(walk, day)
     accrued = (
         to_int(walk.over_365) * (_COMMON // 365)
         + to_int(walk.over_360) * (_COMMON // 360)
@@ -107,13 +106,13 @@ def uncharged_at(timeline, day):
 
 def first_accrual_day(timeline):
     """Return the day on which interest begins to accrue; None without terms."""
-    terms = timeline.term_columns()
-    return None if terms is None else max(timeline.start_day, terms[0][0])
+    terms = timeline.terms
+    return max(timeline.start_day, terms[0][0]) if terms else None
 
 
 def _settle(timeline, day):
     walk: Walk = read_loan(timeline)
-    walk_to(walk, timeline, day)
+    walk_to(walk, day)
     _check_fits(walk.settle())
     return walk
 

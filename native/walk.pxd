@@ -26,6 +26,13 @@ cdef class Walk:
     cdef long long* _trace
     cdef Py_ssize_t traced
 
+    cdef long long start_day
+    cdef long long initial
+    cdef Py_ssize_t event_count
+    cdef Py_ssize_t term_count
+    cdef Py_ssize_t schedule_count
+    cdef Py_ssize_t installment_count
+
     cdef long long _at
     cdef long long _accrued_to
     cdef Py_ssize_t _next_term
@@ -72,4 +79,4 @@ cdef class Walk:
     cdef void _note(self, long long day, long long principal, long long days, long long leap_days) noexcept nogil
 
 cdef Walk read_loan(timeline)
-cdef object walk_to(Walk walk, timeline, day)
+cdef object walk_to(Walk walk, day)

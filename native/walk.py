@@ -7,11 +7,11 @@ days together 33 and a rate 30. Sums that are returned fit 64 bits, or the walk 
 """
 
 from array import array
+from operator import index
 
 import cython
 
 from native.builds import load
-from native.columns import check_day
 
 if cython.compiled:
     from cython.cimports.native.day_count import count_leap_days, count_thirty_days
@@ -34,15 +34,6 @@ _Bytes = cython.typedef(cython.pointer(cython.const[cython.uchar]))
 _Ints = cython.typedef(cython.pointer(cython.const[cython.int]))
 _Uints = cython.typedef(cython.pointer(cython.const[cython.uint]))
 _Longs = cython.typedef(cython.pointer(cython.const[cython.longlong]))
-
-
-@cython.cfunc
-@cython.inline
-@cython.nogil
-@cython.exceptval(check=False)
-def _is_overflow(left: cython.longlong, right: cython.longlong) -> cython.bint:
-    """Return whether left + right would not fit 64 bits: C would wrap, and Python would grow."""
-    return (right > 0 and left > _MAX - right) or (right < 0 and left < -_MAX - 1 - right)
 
 
 @cython.cfunc
@@ -205,9 +196,17 @@ class Walk:
         fees_before: cython.longlong
         event_day: cython.longlong
         paying_from: cython.longlong = _NEVER
+        charged: int128 = 0
+        satisfying: int128 = 0
         base: cython.int
         step: cython.int
-        part: cython.int
+        allocation: cython.int = 0
+        which: cython.int
+        part: cython.longlong
+        increase: cython.longlong
+        fees_increase: cython.longlong
+        interest_increase: cython.longlong
+        principal_increase: cython.longlong
         left: cython.longlong
         i: cython.Py_ssize_t
 
@@ -224,6 +223,7 @@ class Walk:
                 paying_from = self._schedule_days[i]
         last = _count_through(days, first, last, day)
         count: cython.Py_ssize_t = last - first
+        first_accrual_day: cython.longlong = self.first_accrual_day
         dated: cython.bint = self._next_term < self._last_term or paying_from != _NEVER
         for i in range(first, last):
             after = running[i]
@@ -240,51 +240,50 @@ class Walk:
                 event_day = days[i]
                 if event_day > self._at:
                     self._advance(event_day, principal)
-                if (base == 2 or base == 4) and event_day > self.first_accrual_day:
-                    self.charged = self.charged + amount
-            if amount > 0:
-                if base == 1:
-                    if _is_overflow(fees, amount):
-                        return False
-                    fees = fees + amount
-                elif base == 3:
-                    if _is_overflow(principal, amount):
-                        return False
-                    principal = principal + amount
-                else:
-                    if _is_overflow(interest, amount):
-                        return False
-                    interest = interest + amount
-                continue
-            # Plain additions to fees and interest are safe: the amount is negative, and they are never negative.
+                    allocation = self._allocation
+                # Interest and its credits have even kinds.
+                charged = charged + (amount if base & 1 == 0 and event_day > first_accrual_day else 0)
+            # Kinds and signs are hard to predict, so the only branches are those that few events take.
+            left = amount if amount < 0 else 0
+            increase = amount - left
+            fees_increase = increase if base == 1 else 0
+            principal_increase = increase if base == 3 else 0
+            interest_increase = increase - fees_increase - principal_increase
+            if fees > _MAX - fees_increase or interest > _MAX - interest_increase:
+                return False
+            fees = fees + fees_increase
+            interest = interest + interest_increase
+            if principal > _MAX - principal_increase:
+                return False
+            principal = principal + principal_increase
             fees_before = fees
-            left = amount
-            if self._allocation == 0 or base == 4:
+            if allocation == 0 or base == 4:
+                # Plain additions to fees and interest are safe: what is left is not positive, and they not negative.
                 if base != 4:
-                    left = left + fees
-                    fees = left if left > 0 else 0
-                    left = left if left < 0 else 0
-                left = left + interest
-                interest = left if left > 0 else 0
-                left = left if left < 0 else 0
+                    part = fees + left
+                    left = part if part < 0 else 0
+                    fees = part if part > 0 else 0
+                part = interest + left
+                left = part if part < 0 else 0
+                interest = part if part > 0 else 0
             else:
                 for step in range(3):
-                    part = _part(self._allocation, step)
-                    if part == 0:
+                    which = _part(allocation, step)
+                    if which == 0:
                         left = left + fees
                         fees = left if left > 0 else 0
-                    elif part == 1:
+                    elif which == 1:
                         left = left + interest
                         interest = left if left > 0 else 0
                     elif principal > 0:
                         left = left + principal
                         principal = left if left > 0 else 0
                     left = left if left < 0 else 0
-            if _is_overflow(principal, left):
+            if principal < -_MAX - 1 - left:
                 return False
             principal = principal + left
             if kinds[i] == 3 and event_day >= paying_from:
-                self.satisfying = self.satisfying - amount - (fees_before - fees)
+                satisfying = satisfying - amount - (fees_before - fees)
         if self._at != _NEVER:
             self._advance(day, principal)
             self._add_interest()
@@ -292,6 +291,8 @@ class Walk:
         self.interest = interest
         self.principal = principal
         self.balance = before
+        self.charged = charged
+        self.satisfying = satisfying
         return True
 
     def _begin(self, start_day, first_term, last_term):
@@ -465,25 +466,30 @@ class Walk:
 
 def read_loan(timeline):
     """Return a walk over a timeline of either build, for `walk_to`."""
-    return Walk(timeline.columns(), timeline.term_columns(), timeline.schedule_columns())
+    loan, events, terms, schedules = timeline.columns()
+    walk: Walk = Walk(events, terms, schedules)
+    walk.start_day, walk.initial, walk.event_count, walk.term_count, walk.schedule_count, walk.installment_count = loan
+    return walk
 
 
-def walk_to(walk, timeline, day):
-    """Walk over a timeline to the end of a day.
+def walk_to(walk, day):
+    """Walk over a loan to the end of a day.
 
     Raises:
         OverflowError: If a part does not fit 64 bits, or the day 32 bits.
     """
-    _, terms, schedules = walk._buffers
+    number: cython.longlong = day if type(day) is int else index(day)
+    if not -2147483648 <= number <= 2147483647:
+        raise OverflowError(f"day {number} does not fit 32 bits")
     if not walk.run(
-        check_day(day),
-        timeline.start_day,
-        timeline.initial,
+        number,
+        walk.start_day,
+        walk.initial,
         0,
-        len(timeline),
+        walk.event_count,
         0,
-        0 if terms is None else len(terms[0]),
+        walk.term_count,
         0,
-        0 if schedules is None else len(schedules[0]),
+        walk.schedule_count,
     ):
         raise OverflowError("a part of the balance does not fit 64 bits of minor units")

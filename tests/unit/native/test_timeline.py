@@ -229,7 +229,7 @@ def test_bytes_of_a_bytes_object_are_not_copied(core):
 
 
 def test_columns_outlive_the_timeline_and_cannot_be_written(core):
-    days, kinds, running, links = core.Timeline(bytes(REVERSED.build(core))).columns()
+    days, kinds, running, links = core.Timeline(bytes(REVERSED.build(core))).columns()[1]
     gc.collect()
     assert (list(days), list(kinds), list(running), list(links)) == (
         [12, 13, 14],
