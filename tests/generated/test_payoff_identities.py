@@ -90,8 +90,8 @@ def test_accrual_is_additive_before_rounding(core):
         middle = begin + (day - begin) * Random(loan.initial).random()
         whole, first = accrued(core, loan, day), accrued(core, loan, middle)
         # The same loan with terms that are known from the middle on only accrues the second part.
-        terms = [terms for terms in loan.effective_terms() if terms.effective > middle]
-        current = in_effect(loan.effective_terms(), middle)
+        terms = [terms for terms in loan.effective_terms if terms.effective > middle]
+        current = in_effect(loan.effective_terms, middle)
         assert current is not None
         rest = accrued(core, replace(loan, terms=(replace(current, effective=middle), *terms)), day)
         if any(event.kind == "payment" and event.day < middle for event in loan.events):
@@ -159,7 +159,7 @@ def random_schedule(rng: Random) -> tuple[Loan, date, int]:
     generator = LoanGenerator(rng)
     drawn = generator.generate()
     start = drawn.start
-    terms = [replace(each, rate=min(each.rate, Fraction(1, 2))) for each in drawn.effective_terms()]
+    terms = [replace(each, rate=min(each.rate, Fraction(1, 2))) for each in drawn.effective_terms]
     terms = [replace(each, version=version) for version, each in enumerate(terms, 1)]
     return Loan(start, rng.randint(1, rng.choice((10**4, 10**8, 10**13))), (), tuple(terms)), start, rng.randint(1, 8)
 

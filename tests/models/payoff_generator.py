@@ -16,9 +16,16 @@ ANCHORS = (
     date(2020, 1, 31), date(2020, 2, 28), date(2019, 12, 15), date(2020, 12, 20), date(2023, 2, 27), date(2000, 2, 20),
     date(1999, 12, 25), date(1900, 2, 20), date(2100, 2, 15), date(1969, 12, 20), date(2024, 2, 29), date(2026, 10, 31),
 )  # fmt: skip
-SPANS = (8, 40, 40, 120, 120, 400, 400, 1500)  # days over which the dates of a loan spread
+SPANS = (8, 20, 40, 40, 40, 90, 90, 120, 400, 1200)  # days over which the dates of a loan spread
 SCALES = (10, 10**4, 10**7, 10**7, 10**7, 10**10)
 LARGE = 2**61
+HALVES = (
+    (Fraction(365, 10**4), "ACT/365F"),
+    (Fraction(365, 10**4), "ACT/ACT"),
+    (Fraction(366, 10**4), "ACT/ACT"),
+    (Fraction(36, 10**3), "ACT/360"),
+    (Fraction(36, 10**3), "30E/360"),
+)
 
 
 class LoanGenerator:
@@ -26,20 +33,23 @@ class LoanGenerator:
 
     Args:
         rng: The source of all choices.
+        anchor: A day near which the dates of all loans lie; different ones by default.
     """
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, anchor: date | None = None) -> None:
         self._rng = rng
+        self._anchor = anchor
 
     def generate(self) -> Loan:
         rng = self._rng
         self._scale = rng.choice(SCALES) if rng.random() < 0.97 else LARGE
         self._span = rng.choice(SPANS)
-        anchor = rng.choice(ANCHORS)
-        if rng.random() < 0.5:
-            anchor += timedelta(days=rng.randrange(-2000, 2000))
-        self._first = anchor
-        start = self._day()
+        self._first = self._anchor or rng.choice(ANCHORS)
+        if self._anchor is None and rng.random() < 0.5:
+            self._first += timedelta(days=rng.randrange(-2000, 2000))
+        start = min(self._day(), self._day(), self._day()) if rng.random() < 0.8 else self._day()
+        # Amounts and rates by which interest often has a half at its end.
+        self._has_halves = rng.random() < 0.1
         makers: list[Callable[[int], None]] = [self._add_event] * rng.choice((0, 1, 3, 6, 6, 12, 24))
         makers += [self._add_terms] * rng.choice((0, 1, 1, 1, 2, 3, 5))
         makers += [self._add_schedule] * rng.choice((0, 1, 1, 2, 4))
@@ -81,7 +91,8 @@ class LoanGenerator:
         return day
 
     def _amount(self) -> int:
-        return self._rng.randint(1, self._rng.choice((self._scale, self._scale, max(1, self._scale // 100))))
+        amount = self._rng.randint(1, self._rng.choice((self._scale, self._scale, max(1, self._scale // 100))))
+        return amount - amount % 2500 + 2500 if self._has_halves else amount
 
     def _add_event(self, version: int) -> None:
         rng = self._rng
@@ -98,6 +109,8 @@ class LoanGenerator:
             amt = amt // 32 + 1  # so that no sum of events leaves 64 bits
         elif rng.random() < 0.05:
             amt = self._initial or amt
+        elif rng.random() < 0.7:
+            amt = amt // 8 + 1
         self._events.append(Event(version, tx_id, self._day(), rng.choice(KINDS), amt))
 
     def _add_terms(self, version: int) -> None:
@@ -120,7 +133,8 @@ class LoanGenerator:
         effective = rng.choice(self._terms).effective if self._terms and rng.random() < 0.3 else self._day()
         allocation = rng.choice(ALLOCATIONS) if rng.random() < 0.6 else DEFAULT_ALLOCATION
         grace = rng.choice((0, 0, 1, 5, 15, 30, 100))
-        self._terms.append(Terms(version, effective, self._rate(), rng.choice(DAY_COUNTS), allocation, grace))
+        rate, day_count = rng.choice(HALVES) if self._has_halves else (self._rate(), rng.choice(DAY_COUNTS))
+        self._terms.append(Terms(version, effective, rate, day_count, allocation, grace))
 
     def _rate(self) -> Fraction:
         rng = self._rng

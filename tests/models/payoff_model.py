@@ -5,10 +5,11 @@ loan again. Amounts are minor units.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 FEES, INTEREST, PRINCIPAL = "fees", "interest", "principal"
@@ -68,10 +69,6 @@ class DayInterest(NamedTuple):
     weight: int
     basis: int
 
-    @property
-    def exact(self) -> Fraction:
-        return self.principal * self.terms.rate * Fraction(self.weight, self.basis)
-
 
 class Payoff(NamedTuple):
     fees: int
@@ -94,7 +91,7 @@ def year_basis(day_count: str, day: date) -> int:
     """Return the number of days by which the interest of one day divides the annual rate."""
     if day_count == "ACT/ACT":
         return 366 if (day.year % 4 == 0 and day.year % 100 != 0) or day.year % 400 == 0 else 365
-    return {"ACT/365F": 365, "ACT/360": 360, "30E/360": 360}[day_count]
+    return 365 if day_count == "ACT/365F" else 360
 
 
 def day_weight(day_count: str, day: date) -> int:
@@ -104,6 +101,21 @@ def day_weight(day_count: str, day: date) -> int:
 
 def thirty_days(day: date) -> int:
     return 360 * day.year + 30 * day.month + min(day.day, 30)
+
+
+def total_interest(accruals: Iterable[DayInterest]) -> Fraction:
+    """Return the sum of the exact interest of days, whose weights are added first: adding fractions is slow."""
+    rates: dict[int, Fraction] = {}
+    weights: Counter[tuple[int, int, int]] = Counter()
+    for day in accruals:
+        rates[day.terms.version] = day.terms.rate
+        weights[day.principal, day.terms.version, day.basis] += day.weight
+    interest = (
+        principal * rates[version] * Fraction(weight, basis)
+        for (principal, version, basis), weight in weights.items()
+        if principal
+    )
+    return sum(interest, Fraction(0))
 
 
 def bucket(days: int) -> str:
@@ -122,12 +134,9 @@ class Walk:
     accruals: list[DayInterest]
     satisfying: int  # what payments since the schedule's effective date left after fees
 
-    @property
+    @cached_property
     def accrued(self) -> Fraction:
-        weights: Counter[tuple[int, Fraction, int]] = Counter()
-        for day in self.accruals:
-            weights[day.principal, day.terms.rate, day.basis] += day.weight
-        return sum((p * rate * Fraction(weight, basis) for (p, rate, basis), weight in weights.items()), Fraction(0))
+        return total_interest(self.accruals)
 
 
 @dataclass(frozen=True)
@@ -143,7 +152,7 @@ class Loan:
 
     @property
     def version(self) -> int:
-        return len(self.events) + len(self.terms) + len(self.schedules)
+        return max((record.version for record in (*self.events, *self.terms, *self.schedules)), default=0)
 
     def known(self, version: int) -> "Loan":
         """Return the loan with its records up to a version."""
@@ -156,21 +165,23 @@ class Loan:
             self.currency,
         )
 
-    def effective_terms(self) -> list[Terms]:
-        """Return the terms that count, one for each effective date, in order."""
+    @cached_property
+    def effective_terms(self) -> tuple[Terms, ...]:
+        """The terms that count, one for each effective date, in order."""
         return effective(self.terms)
 
-    def effective_schedules(self) -> list[Schedule]:
+    @cached_property
+    def effective_schedules(self) -> tuple[Schedule, ...]:
         return effective(self.schedules)
 
     def terms_on(self, day: date) -> Terms | None:
-        return in_effect(self.effective_terms(), day)
+        return in_effect(self.effective_terms, day)
 
     def schedule_on(self, day: date) -> Schedule | None:
-        return in_effect(self.effective_schedules(), day)
+        return in_effect(self.effective_schedules, day)
 
     def first_accrual_day(self) -> date | None:
-        terms = self.effective_terms()
+        terms = self.effective_terms
         return max(self.start, terms[0].effective) if terms else None
 
     def counted_events(self, day: date) -> list[Event]:
@@ -196,7 +207,7 @@ class Loan:
         schedule = self.schedule_on(day)
         charged = satisfying = 0
         upcoming = self.counted_events(day)
-        future_terms = self.effective_terms()
+        future_terms = list(self.effective_terms)
         terms: Terms | None = None
         today = self.start
         while today <= day:
@@ -273,16 +284,16 @@ class Loan:
 R = TypeVar("R", Terms, Schedule)
 
 
-def effective(records: Iterable[R]) -> list[R]:
+def effective(records: Iterable[R]) -> tuple[R, ...]:
     """Return the records that count: of each effective date the last recorded one that was not reversed."""
     records = sorted(records, key=lambda record: record.version)
     gone = {record.reverses for record in records}
     counted = [record for record in records if record.reverses is None and record.version not in gone]
     by_date = {record.effective: record for record in counted}
-    return [by_date[day] for day in sorted(by_date)]
+    return tuple(by_date[day] for day in sorted(by_date))
 
 
-def in_effect(ordered: list[R], day: date) -> R | None:
+def in_effect(ordered: Sequence[R], day: date) -> R | None:
     return next((record for record in reversed(ordered) if record.effective <= day), None)
 
 

@@ -53,6 +53,6 @@ def build_timeline(core, loan: Loan):
         versions=[event.version for event in events],
         recorded_at=[0 for _ in events],
         reverses=[0 if event.reverses is None else tx_ids[event.reverses] for event in events],
-        terms=[terms_row(terms) for terms in loan.effective_terms()],
-        schedules=[schedule_row(schedule) for schedule in loan.effective_schedules()],
+        terms=[terms_row(terms) for terms in loan.effective_terms],
+        schedules=[schedule_row(schedule) for schedule in loan.effective_schedules],
     )
