@@ -14,7 +14,7 @@ The version is not part of it: the digest changes if, and only if, something beh
 from fractions import Fraction
 from typing import Any
 
-from native import DAY_COUNTS, Segment, Timeline, accrual_segments, to_date, uncharged_at
+from native import Segment, Timeline, accrual_segments, to_date, uncharged_at
 from service.domain.money import to_decimal_string
 from service.domain.rate import to_rate_string
 from service.errors import InvalidRequest
@@ -44,7 +44,7 @@ def explain_payoff(members: dict[str, Any], timeline: Timeline, day: int) -> dic
     accrued = sum((Fraction(segment.numerator, segment.denominator) for segment in segments), Fraction())
     charged = accrued - Fraction(*uncharged_at(timeline, day))
     assert charged.denominator == 1  # amounts are whole minor units
-    explained = {
+    explained: dict[str, Any] = {
         "start_date": to_date(timeline.start_day).isoformat(),
         "initial_amt": to_decimal_string(timeline.initial, timeline.exponent),
         "segments": [_to_members(segment, timeline.exponent) for segment in segments],
@@ -52,7 +52,12 @@ def explain_payoff(members: dict[str, Any], timeline: Timeline, day: int) -> dic
         "charged": to_decimal_string(charged.numerator, timeline.exponent),
     }
     whole = members | explained
-    lines = [(whole, _HEAD), *((segment, _SEGMENT) for segment in explained["segments"]), (whole, _SUMS), (whole, _FOOT)]
+    lines = [
+        (whole, _HEAD),
+        *((segment, _SEGMENT) for segment in explained["segments"]),
+        (whole, _SUMS),
+        (whole, _FOOT),
+    ]
     return explained | {"digest": digest_of(lines)}
 
 
@@ -62,7 +67,7 @@ def _to_members(segment: Segment, digits: int) -> dict[str, Any]:
         "to": to_date(segment.last_day).isoformat(),
         "principal": to_decimal_string(segment.principal, digits),
         "rate": to_rate_string(segment.rate),
-        "day_count": DAY_COUNTS[segment.day_count],
+        "day_count": segment.day_count,
         "days": segment.days,
         "interest": _to_text(Fraction(segment.numerator, segment.denominator)),
     }

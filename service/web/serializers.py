@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from native import PARTS, Timeline, balance_parts, day_number
+from native import ALLOCATIONS, PARTS, Timeline, balance_parts, day_number
 from service.domain.money import to_decimal_string
 from service.domain.statement import StatementEntry
 from service.ledger.event_log import NO_PROVENANCE, Provenance
@@ -36,7 +36,13 @@ def parts_members(timeline: Timeline, day: int) -> dict[str, Any]:
         timeline: The loan's events.
         day: The balance's day, as a day number.
     """
-    return {"parts": parts_of(timeline, day), "allocation": PARTS}
+    return {"parts": parts_of(timeline, day), "allocation": allocation_on(timeline, day)}
+
+
+def allocation_on(timeline: Timeline, day: int) -> tuple[str, str, str]:
+    """Return the order in which a payment on a day is allocated, by the terms in effect then."""
+    terms = [allocation for first_day, _, _, allocation, _ in timeline.terms if first_day <= day]
+    return ALLOCATIONS[terms[-1]] if terms else PARTS
 
 
 def parts_of(timeline: Timeline, day: int) -> dict[str, str]:

@@ -66,12 +66,33 @@ def to_columns(timelines: Iterable[Any]) -> dict[str, array]:
     for timeline in timelines:
         starts.append(timeline.start_day)
         initials.append(timeline.initial)
-        days, kinds, running, links = timeline.columns()
-        events = (days, kinds, running, bytes(4 * len(days)) if links is None else links)
-        schedule_days, ends, amounts, due_days = timeline.schedule_columns() or ((), (), (), ())
-        rows = (events, timeline.term_columns() or ((),) * len(TERMS), (schedule_days, ends), (amounts, due_days))
+        rows = (_event_rows(timeline), _terms_rows(timeline), *_schedule_rows(timeline))
         for group, values, ends_of_loans in zip(groups, rows, offsets.values(), strict=True):
-            for name, value in zip(group, values, strict=True):
-                columns[name].extend(array(group[name], value))
+            for name, column in zip(group, zip(*values, strict=True), strict=False):
+                columns[name].extend(column)
             ends_of_loans.append(len(columns[next(iter(group))]))
     return {"start_days": starts, "initials": initials, **offsets, **columns}
+
+
+def _event_rows(timeline: Any) -> list[tuple[int, ...]]:
+    events = timeline.events(0, len(timeline))
+    positions = {event[4]: position for position, event in enumerate(events, 1)}
+    return [
+        (day, kind, running, positions.get(reverses or reversed_by, 0))
+        for day, kind, _, running, _, _, _, reverses, reversed_by in events
+    ]
+
+
+def _terms_rows(timeline: Any) -> list[tuple[int, ...]]:
+    return [
+        (day, rate, grace_days, day_count, allocation)
+        for day, rate, day_count, allocation, grace_days in timeline.terms
+    ]
+
+
+def _schedule_rows(timeline: Any) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    schedules, installments = [], []
+    for effective_day, rows in timeline.schedules:
+        installments += [(amount, due_day) for due_day, amount in rows]
+        schedules.append((effective_day, len(installments)))
+    return schedules, installments

@@ -8,18 +8,21 @@ import native
 
 
 def load_core(build: str) -> SimpleNamespace:
-    """Return what the core offers for payoff and arrears, from one build; skip the test if it is not compiled.
+    """Return the public names of the core from one build; skip the test if it is not compiled.
 
     Args:
         build: "compiled" or "interpreted".
     """
-    if build == "compiled" and native.compiled_file("payoff") is None:
+    if build == "compiled" and native.compiled_file("timeline") is None:
         pytest.skip("the compiled core is missing; run `make build` (needs a C compiler)")
-    payoff = native.load("payoff", build)
+    payoff, book = native.load("payoff", build), native.load("book", build)
     return SimpleNamespace(
         build=build,
         Timeline=native.load("timeline", build).Timeline,
+        portfolio_balances=native.load("portfolio", build).portfolio_balances,
         balance_parts=native.load("parts", build).balance_parts,
+        portfolio_parts=book.portfolio_parts,
+        portfolio_payoffs=book.portfolio_payoffs,
         payoff_at=payoff.payoff_at,
         payoff_totals=payoff.payoff_totals,
         arrears_at=payoff.arrears_at,
@@ -27,5 +30,4 @@ def load_core(build: str) -> SimpleNamespace:
         accrual_segments=payoff.accrual_segments,
         uncharged_at=payoff.uncharged_at,
         first_accrual_day=payoff.first_accrual_day,
-        portfolio_payoffs=native.load("book", build).portfolio_payoffs,
     )

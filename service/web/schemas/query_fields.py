@@ -192,7 +192,7 @@ GoodThrough = Annotated[
     BeforeValidator(parse_date),
     WithJsonSchema({"type": "string", "format": "date"}),
     Field(
-        description="Adds `totals`: the total for each day after `date` through this one, YYYY-MM-DD, at most 366 days.",
+        description="Adds `totals`: the total for each day after `date` through this one, YYYY-MM-DD; at most 366 days.",
         json_schema_extra=omit_default,
     ),
 ]
