@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
-from service.postgres.agreements import applying_schedules, applying_terms
+from native import ALLOCATIONS, DAY_COUNTS
 from service.postgres.sql_fragments import EPOCH, KIND, MINOR_UNITS, SIGNED_AMT
 
 # Most loans have none; the columns are never changed.
@@ -78,11 +78,15 @@ def build_query(
         events: A condition on the events of a loan `l`.
         schedules: Whether to read schedules.
     """
-    found = f"CASE WHEN l.agreements > 0 THEN ({applying_schedules(version)}) END" if schedules else "NULL::json"
+    found = (
+        f"CASE WHEN l.agreements > 0 THEN schedules_of(l.loan_id, {version}, l.exponent) END"
+        if schedules
+        else "NULL::json"
+    )
     return f"""
     SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency,
            l.exponent, e.days, e.changes, e.kinds, e.tx_ids, e.reverses,
-           CASE WHEN l.agreements > 0 THEN ({applying_terms(version)}) END,
+           CASE WHEN l.agreements > 0 THEN terms_of(l.loan_id, {version}) END,
            {found}
     FROM {loans} AS l
     CROSS JOIN LATERAL (
@@ -112,7 +116,7 @@ def read_columns(rows: Iterable[tuple[Any, ...]]) -> Iterator[LoanColumns]:
         yield LoanColumns._make((*head, *events, *_term_columns(terms), *_schedule_columns(schedules)))
 
 
-def _term_columns(terms: list[list[int]] | None) -> "Sequence[array[int]]":
+def _term_columns(terms: list[list[Any]] | None) -> "Sequence[array[int]]":
     if not terms:
         return _NO_TERMS
     days, rates, day_counts, allocations, grace_days = zip(*terms, strict=True)
@@ -120,8 +124,8 @@ def _term_columns(terms: list[list[int]] | None) -> "Sequence[array[int]]":
         array("i", days),
         array("I", rates),
         array("I", grace_days),
-        array("B", day_counts),
-        array("B", allocations),
+        array("B", map(DAY_COUNTS.index, day_counts)),
+        array("B", map(ALLOCATIONS.index, map(tuple, allocations))),
     )
 
 

@@ -1,6 +1,5 @@
 """Route: how late a loan is on a date."""
 
-
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
