@@ -25,8 +25,8 @@ An empty variable counts as not set. An invalid setting stops the start with a m
 probably misspelt is logged as a warning.
 
 `python service.py settings` prints every setting, where it comes from, and its value; secrets are masked. The status
-is 1 if any is invalid. With `--check` it prints only what would stop a start: invalid settings, settings that do not fit
-together, and files that cannot be used. It connects to nothing. A misspelt name fails the check, too.
+is 1 if any is invalid. With `--check` it prints only what would stop a start: invalid settings, settings that do not
+fit together, and files that cannot be used. It connects to nothing. A misspelt name fails the check, too.
 
 [.env.example](../../.env.example) is a starting point. Secrets never appear in logs or messages.
 """
