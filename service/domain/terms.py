@@ -1,12 +1,13 @@
-"""The values that terms of a loan may have: their parsers, and rates as text.
+"""The values that terms of a loan may have: their parsers, their codes in the core, and rates as text.
 
 Each parser raises a ValueError whose message says what is expected.
 """
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 
-from native import DAY_COUNTS, RATE_SCALE
+from native import ALLOCATIONS, DAY_COUNTS, RATE_SCALE
 from service.domain.parsing import parse_choice
 
 PARTS = ("fees", "interest", "principal")
@@ -14,6 +15,11 @@ MAX_RATE = 10
 RATE_DECIMALS = 8
 MAX_GRACE_DAYS = 3650
 _RATE = re.compile(rf"[0-9]{{1,2}}(\.[0-9]{{1,{RATE_DECIMALS}}})?")
+
+DAY_COUNT_CODES: Mapping[str, int] = {name: code for code, name in enumerate(DAY_COUNTS)}
+"""The code of each day count in the core."""
+ALLOCATION_CODES: Mapping[tuple[str, ...], int] = {parts: code for code, parts in enumerate(ALLOCATIONS)}
+"""The code of each order of allocation in the core."""
 
 parse_day_count = parse_choice(DAY_COUNTS)
 parse_part = parse_choice(PARTS)
