@@ -13,7 +13,7 @@ from service.domain.provenance import has_control_characters
 
 MAX_LOAN_ID = 2**63 - 1  # also the highest version
 MAX_LIMIT = 1000
-EVENT_TYPES = ("fee", "interest", "payment")
+EVENT_TYPES = ("fee", "interest", "payment", "interest_credit")
 MAX_SOURCE_ID_CHARS = 200
 MAX_MEMO_CHARS = 200
 # What spreadsheets take for the beginning of a formula, in their Asian forms, too.
@@ -36,7 +36,7 @@ def parse_loan_id(text: str) -> int:
 
 
 def parse_version(text: str) -> int:
-    """Parse a loan's version: the number of its events."""
+    """Parse a loan's version: the number of its records."""
     return _parse_whole_number(text, 0, MAX_LOAN_ID)
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from native import FEE, INTEREST, PAYMENT, REVERSAL, Timeline, day_number, to_date
+from native import FEE, INTEREST, INTEREST_CREDIT, PAYMENT, REVERSAL, Timeline, day_number, to_date
 from service.domain.date_range import DateRange
 
 TimelineEvent = tuple[int, int, int, int, int, int, int, int, int]
 
-_TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment"}
+_TYPES = {FEE: "fee", INTEREST: "interest", PAYMENT: "payment", INTEREST_CREDIT: "interest_credit"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class StatementEntry:
 
     Attributes:
         tx_id: The event's transaction id; None for the principal.
-        event_type: `principal`, `fee`, `interest` or `payment`.
+        event_type: `principal`, `fee`, `interest`, `payment` or `interest_credit`.
         post_date: The date from which it counts.
         signed: The amount that it adds to the balance.
         reversal: Whether it reverses an earlier event.

@@ -9,14 +9,13 @@ from typing import NamedTuple
 from service.errors import UnknownLoan, VersionNotReached
 from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database
+from service.postgres.sql_fragments import known_version
 
 _LOAN = "SELECT l.currency, l.exponent, l.version FROM loans AS l WHERE l.loan_id = %s"
-# As for balances: an event that follows one with a later recording time counts as recorded later, too.
-_LOAN_KNOWN_AT = """
-    SELECT l.currency, l.exponent, coalesce(
-        (SELECT min(version) - 1 FROM loan_events WHERE loan_id = l.loan_id AND recorded_at > %(moment)s), l.version)
+_LOAN_KNOWN_AT = f"""
+    SELECT l.currency, l.exponent, {known_version("%(moment)s")}
     FROM loans AS l WHERE l.loan_id = %(loan_id)s AND (l.recorded_at IS NULL OR l.recorded_at <= %(moment)s)
-"""
+"""  # noqa: S608  (built from constants, not from input)
 _EVENTS = """
     SELECT e.tx_id, e.version, e.event_type, e.post_date, e.amt, e.recorded_at, e.source_id, e.reverses, r.tx_id,
            e.posted_by, e.memo
@@ -36,7 +35,7 @@ class EventFilter:
 
     Attributes:
         source_id: The caller's own id.
-        event_type: fee, interest or payment.
+        event_type: One of EVENT_TYPES.
         first: The earliest recording time.
         last: The latest recording time.
     """

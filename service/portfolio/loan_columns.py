@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
-from native import FEE, INTEREST, PAYMENT, REVERSAL
-from service.postgres.sql_fragments import EPOCH, MINOR_UNITS, SIGNED_AMT
+from service.postgres.sql_fragments import EPOCH, KIND, MINOR_UNITS, SIGNED_AMT
 
 
 class LoanColumns(NamedTuple):
@@ -50,7 +49,6 @@ def build_query(suffix: str, loans: str = "loans", version: str = "l.version", e
         version: The version of a loan `l`.
         events: A condition on the events of a loan `l`.
     """
-    kind = f"CASE event_type WHEN 'fee' THEN {FEE} WHEN 'interest' THEN {INTEREST} WHEN 'payment' THEN {PAYMENT} END"
     return f"""
     SELECT l.loan_id, {version}, l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency,
            l.exponent, e.days, e.changes, e.kinds, e.tx_ids, e.reverses
@@ -62,7 +60,7 @@ def build_query(suffix: str, loans: str = "loans", version: str = "l.version", e
                CASE WHEN bool_or(reverses <> 0) THEN string_agg(int8send(reverses), '') END AS reverses
         FROM (
             SELECT post_date - {EPOCH} AS day, ({SIGNED_AMT} * {MINOR_UNITS})::bigint AS change,
-                   ({kind} + CASE WHEN reverses IS NULL THEN 0 ELSE {REVERSAL} END)::smallint AS kind,
+                   ({KIND})::smallint AS kind,
                    tx_id, coalesce(reverses, 0) AS reverses
             FROM loan_events
             WHERE loan_id = l.loan_id AND {events}

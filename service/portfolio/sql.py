@@ -13,27 +13,30 @@ from service.domain.money import to_decimal_string
 from service.portfolio.loan_columns import LoanColumns, build_query, read_columns
 from service.portfolio.rows import LoanBalance, Sums, Total
 from service.postgres.known_until import check_time_reached
-from service.postgres.pool import FETCH_ROWS
-from service.postgres.sql_fragments import SIGNED_AMT
+from service.postgres.pool import FETCH_ROWS, Parameters
+from service.postgres.sql_fragments import SIGNED_AMT, known_version
 
 LOANS_PER_BATCH = 200
 """How many loans with their events are in memory at the same time while parts are computed."""
 
-# Parameters: day, day.
+# Parameters: day, and known_at if the name says so.
 _BALANCES = f"""
     SELECT l.loan_id, round(l.initial_amt + coalesce(e.change, 0), l.exponent) AS balance, l.currency, l.exponent,
            l.version
     FROM loans AS l
-    LEFT JOIN (SELECT loan_id, sum({SIGNED_AMT}) AS change FROM loan_events WHERE post_date <= %s GROUP BY loan_id) AS e
-        USING (loan_id)
-    WHERE l.start_date <= %s
+    LEFT JOIN (SELECT loan_id, sum({SIGNED_AMT}) AS change FROM loan_events
+               WHERE post_date <= %(day)s GROUP BY loan_id) AS e USING (loan_id)
+    WHERE l.start_date <= %(day)s
 """  # noqa: S608  (built from constants, not from input)
-_LEDGERS = build_query("WHERE l.start_date <= %s ORDER BY l.loan_id", events="post_date <= %s")
-# Parameters: known_at, day, day, known_at. A loan's version at that time precedes its first event that was recorded
-# later, as in service/ledger/repository.py.
+_LEDGERS = build_query("WHERE l.start_date <= %(day)s ORDER BY l.loan_id", events="post_date <= %(day)s")
+# As `known_version`, for all loans together.
 _BALANCES_KNOWN_AT = f"""
     WITH late AS MATERIALIZED (
-        SELECT loan_id, min(version) AS first FROM loan_events WHERE recorded_at > %s GROUP BY loan_id)
+        SELECT loan_id, min(version) AS first FROM (
+            SELECT loan_id, version FROM loan_events WHERE recorded_at > %(known_at)s
+            UNION ALL SELECT loan_id, version FROM loan_terms WHERE recorded_at > %(known_at)s
+            UNION ALL SELECT loan_id, version FROM loan_schedules WHERE recorded_at > %(known_at)s) AS records
+        GROUP BY loan_id)
     SELECT l.loan_id, round(l.initial_amt + coalesce(e.change, 0), l.exponent) AS balance, l.currency, l.exponent,
            coalesce(late.first - 1, l.version) AS version
     FROM loans AS l
@@ -41,20 +44,18 @@ _BALANCES_KNOWN_AT = f"""
     LEFT JOIN (
         SELECT loan_id, sum({SIGNED_AMT}) AS change
         FROM loan_events LEFT JOIN late USING (loan_id)
-        WHERE post_date <= %s AND (late.first IS NULL OR version < late.first)
+        WHERE post_date <= %(day)s AND (late.first IS NULL OR version < late.first)
         GROUP BY loan_id
     ) AS e USING (loan_id)
-    WHERE l.start_date <= %s AND (l.recorded_at IS NULL OR l.recorded_at <= %s)
+    WHERE l.start_date <= %(day)s AND (l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)
 """  # noqa: S608  (built from constants, not from input)
-# Parameters: known_at, known_at, day, day.
 _LEDGERS_KNOWN_AT = build_query(
-    "WHERE l.start_date <= %s ORDER BY l.loan_id",
-    loans="""(
-        SELECT loans.*, coalesce((SELECT min(e.version) - 1 FROM loan_events AS e
-                                  WHERE e.loan_id = loans.loan_id AND e.recorded_at > %s), version) AS known_version
-        FROM loans WHERE recorded_at IS NULL OR recorded_at <= %s)""",
+    "WHERE l.start_date <= %(day)s ORDER BY l.loan_id",
+    loans=f"""(
+        SELECT l.*, {known_version("%(known_at)s")} AS known_version
+        FROM loans AS l WHERE l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)""",  # noqa: S608
     version="l.known_version",
-    events="post_date <= %s AND version <= l.known_version",
+    events="post_date <= %(day)s AND version <= l.known_version",
 )
 
 
@@ -82,12 +83,12 @@ _KNOWN_AT = _Queries(_to_totals(_BALANCES_KNOWN_AT), _to_loans(_BALANCES_KNOWN_A
 class RowSource(Protocol):
     """Queries over Postgres, such as a `ConnectionPool`."""
 
-    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         ...
 
     def stream(
-        self, query: str, parameters: tuple[Any, ...] = (), batch_rows: int = FETCH_ROWS
+        self, query: str, parameters: Parameters = (), batch_rows: int = FETCH_ROWS
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Yield all rows of a query from one snapshot, in batches."""
         ...
@@ -118,7 +119,7 @@ class SqlPortfolio:
         """
         queries = self._queries(known_at)
         if not parts:
-            return [Total(*row) for row in self._database.rows(queries.totals, _aggregated(day, known_at))]
+            return [Total(*row) for row in self._database.rows(queries.totals, _parameters(day, known_at))]
         sums = Sums()
         for batch in self._with_parts(queries, day, known_at):
             for loan, loan_parts in batch:
@@ -139,7 +140,7 @@ class SqlPortfolio:
         """
         queries = self._queries(known_at)
         if not parts:
-            for rows in self._database.stream(queries.loans, _aggregated(day, known_at)):
+            for rows in self._database.stream(queries.loans, _parameters(day, known_at)):
                 yield [LoanBalance(*row) for row in rows]
             return
         for batch in self._with_parts(queries, day, known_at):
@@ -154,8 +155,7 @@ class SqlPortfolio:
     def _with_parts(
         self, queries: _Queries, day: date, known_at: datetime | None
     ) -> Iterator[list[tuple[LoanColumns, "array[int]"]]]:
-        known = () if known_at is None else (known_at, known_at)
-        for rows in self._database.stream(queries.ledgers, (*known, day, day), LOANS_PER_BATCH):
+        for rows in self._database.stream(queries.ledgers, _parameters(day, known_at), LOANS_PER_BATCH):
             loans = list(read_columns(rows))
             parts = _compute_parts(day, loans)
             yield [(loan, parts[3 * index : 3 * index + 3]) for index, loan in enumerate(loans)]
@@ -172,14 +172,14 @@ class ConnectionSource:
         connection.autocommit = True
         self._connection = connection
 
-    def rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, parameters: Parameters = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
         with self._connection.cursor() as cursor:
             cursor.execute(query, parameters or None)
             return cursor.fetchall()
 
     def stream(
-        self, query: str, parameters: tuple[Any, ...] = (), batch_rows: int = FETCH_ROWS
+        self, query: str, parameters: Parameters = (), batch_rows: int = FETCH_ROWS
     ) -> Iterator[list[tuple[Any, ...]]]:
         """Yield all rows of a query from one snapshot, in batches."""
         with self._connection.cursor() as cursor:
@@ -196,8 +196,8 @@ class ConnectionSource:
                 cursor.execute("ROLLBACK")
 
 
-def _aggregated(day: date, known_at: datetime | None) -> tuple[Any, ...]:
-    return (day, day) if known_at is None else (known_at, day, day, known_at)
+def _parameters(day: date, known_at: datetime | None) -> dict[str, Any]:
+    return {"day": day} if known_at is None else {"day": day, "known_at": known_at}
 
 
 def _compute_parts(day: date, loans: list[LoanColumns]) -> "array[int]":

@@ -21,7 +21,7 @@ from service.postgres.server_identity import CLUSTER_ID
 log = logging.getLogger(__name__)
 
 LOANS_PER_BATCH = 2000
-_SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version), 0)::bigint FROM loans"  # noqa: S608
+_SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version - agreements), 0)::bigint FROM loans"  # noqa: S608
 _SELECTED = build_query("WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id")
 _ALL = build_query("ORDER BY l.loan_id")
 

@@ -1,4 +1,4 @@
--- Recreates loans and loan_events, partitioned by the hash of loan_id, with their rows, keys, indexes, triggers and
+-- Recreates the ledger's tables, partitioned by the hash of loan_id, with their rows, keys, indexes, triggers and
 -- rights. The setting loaner.partitions is the number of partitions. Definitions are read from the catalog, so they
 -- match the migrations that have run.
 --
@@ -9,14 +9,14 @@
 SET LOCAL search_path = pg_catalog;  -- definitions then contain schema names
 
 SELECT pg_advisory_xact_lock(x'6C6F6164'::int);  -- excludes `load`, which would wait for the locks
-LOCK TABLE public.loans, public.loan_events IN EXCLUSIVE MODE;
+LOCK TABLE public.loans, public.loan_events, public.loan_terms, public.loan_schedules IN EXCLUSIVE MODE;
 
 CREATE SCHEMA partitioning;
 
 DO $$
 DECLARE
     parts  CONSTANT int := current_setting('loaner.partitions');
-    tables CONSTANT text[] := ARRAY['loans', 'loan_events'];  -- referenced table first
+    tables CONSTANT text[] := ARRAY['loans', 'loan_events', 'loan_terms', 'loan_schedules'];  -- referenced first
     name   text;
     old    regclass;
     part   text;
@@ -65,7 +65,7 @@ BEGIN
     PERFORM setval(pg_get_serial_sequence('partitioning.loan_events', 'tx_id'), last_value, is_called)
     FROM public.loan_events_tx_id_seq;
 
-    DROP TABLE public.loan_events, public.loans;
+    DROP TABLE public.loan_schedules, public.loan_terms, public.loan_events, public.loans;
     FOR part IN SELECT relname FROM pg_class WHERE relnamespace = 'partitioning'::regnamespace AND relkind IN ('r', 'p')
     LOOP
         EXECUTE format('ALTER TABLE partitioning.%I SET SCHEMA public', part);
@@ -77,4 +77,4 @@ END
 $$;
 
 DROP SCHEMA partitioning;
-ANALYZE public.loans, public.loan_events;
+ANALYZE public.loans, public.loan_events, public.loan_terms, public.loan_schedules;

@@ -30,12 +30,14 @@ from tests.integration.service.postgres.test_ledger_tables import (  # noqa: F40
     test_an_event_can_be_reversed_once,
     test_concurrent_batches_in_opposite_orders_neither_deadlock_nor_share_a_version,
 )
+from tests.support.agreements import post_schedules, post_terms
 
 PARTITIONS = 4
-TABLES = ("loans", "loan_events")
+TABLES = ("loans", "loan_events", "loan_terms", "loan_schedules")
 # names and definitions, normalized so that partitioning makes no difference
 SHAPE = """
-    SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND conparentid = 0
+    SELECT conname, replace(pg_get_constraintdef(oid), ' NOT VALID', '') FROM pg_constraint
+              WHERE conrelid = %s::regclass AND conparentid = 0
     UNION ALL SELECT indexrelid::regclass::text, replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
               FROM pg_index WHERE indrelid = %s::regclass
     UNION ALL SELECT tgname, translate(pg_get_triggerdef(oid), '()', '')
@@ -75,15 +77,14 @@ def test_partitioning_keeps_rows_and_definitions(settings, posting, admin, ledge
     sql(posting, "SELECT create_loans(%s, %s::date[], %s::numeric[], %s)",
         ids, ["2020-01-01"] * 40, ["1"] * 40, ["USD"] * 40)  # fmt: skip
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in ids])
+    post_terms(posting, *[(loan, "2020-01-01", "0.1") for loan in ids if loan != 7])
+    post_schedules(posting, *[(loan, "2020-01-01", [("2020-02-01", "5")]) for loan in ids if loan != 7])
     before = rows(admin), shape(admin)
     assert ledger.timelines([7])[7].version == 1  # on a connection that keeps its prepared statement
     migrate(settings, PARTITIONS)
     assert ledger.timelines([7])[7].version == 1
     assert (rows(admin), shape(admin)) == before
-    assert [count(admin, f"pg_inherits WHERE inhparent = '{table}'::regclass") for table in TABLES] == [
-        PARTITIONS,
-        PARTITIONS,
-    ]
+    assert [count(admin, f"pg_inherits WHERE inhparent = '{table}'::regclass") for table in TABLES] == [PARTITIONS] * 4
     assert count(admin, "(SELECT DISTINCT tableoid FROM loan_events) AS used") == PARTITIONS
     post(posting, (7, "fee", "2020-03-01", "1"))
     assert sql(admin, "SELECT max(tx_id), count(*) FROM loan_events") == [(41, 41)]
@@ -93,7 +94,7 @@ def test_partitioning_keeps_rows_and_definitions(settings, posting, admin, ledge
         assert sql(admin, "SELECT 'loan_events'::regclass::oid") == partitioned  # nothing was done
 
 
-@pytest.mark.parametrize("table", ["loans_p0", "loan_events_p3"])
+@pytest.mark.parametrize("table", ["loans_p0", "loan_events_p3", "loan_terms_p1", "loan_schedules_p2"])
 def test_a_partition_rejects_the_changes_that_its_parent_rejects(loans, posting, admin, settings, table):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
     for statement in ("DELETE FROM {}", "TRUNCATE {} CASCADE", "DELETE FROM {} WHERE false"):
@@ -124,10 +125,21 @@ def test_a_timeline_is_read_from_one_partition(loans, posting, admin, query, pla
     sql(admin, f"PREPARE read ({', '.join(query.types)}) AS {query.sql}")
     until = "2100-01-01" if query is _TIMELINE_KNOWN_AT else 1
     plan = sql(admin, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE read (2, %s, '')", until)
-    scanned = {
-        name
-        for (line,) in plan
-        if "never executed" not in line
-        for name in re.findall(" on (loan[a-z_]*_p[0-9])", line)
-    }
-    assert len(scanned) == len(TABLES), plan
+    assert {name[:-3] for name in scanned_in(plan)} == {"loans", "loan_events"}, plan
+    assert len(scanned_in(plan)) == 2, plan
+
+
+def scanned_in(plan) -> set[str]:
+    """Return the partitions that an executed plan has read."""
+    lines = [line for (line,) in plan if "never executed" not in line]
+    return {name for line in lines for name in re.findall(" on (loan[a-z_]*_p[0-9])", line)}
+
+
+@pytest.mark.parametrize("kind", ["terms", "schedules"])
+def test_terms_and_schedules_are_read_from_one_partition(loans, posting, admin, ledger, kind):  # noqa: F811
+    post_terms(posting, *[(loan, "2020-01-01", "0.1") for loan in (1, 2)])
+    post_schedules(posting, *[(loan, "2020-01-01", [("2020-02-01", "5")]) for loan in (1, 2)])
+    assert (len(ledger.timelines([2])[2].terms), len(ledger.timelines([2])[2].schedules)) == (1, 1)
+    plan = sql(admin, f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM applying_{kind}(2, 9)")
+    assert {name[:-3] for name in scanned_in(plan)} == {f"loan_{kind}"}, plan
+    assert len(scanned_in(plan)) == 1, plan
