@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from service.bulk_load.loader import LoadRejected, LoadResult, load
+from service.bulk_load.loader import LoadResult, load
 from service.bulk_load.progress import Progress
+from service.bulk_load.rejection import LoadRejected
 from service.bulk_load.sample import write_sample
 from service.cli.database import open_postgres
 from service.cli.interruption import Interrupted, cancelled_by_interrupt

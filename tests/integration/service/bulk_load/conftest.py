@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import load
+from service.bulk_load.rejection import LoadRejected
 from tests.conftest import sql
 
 GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"

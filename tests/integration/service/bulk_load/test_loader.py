@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import load
 from service.bulk_load.progress import Progress
+from service.bulk_load.rejection import LoadRejected
 from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
@@ -63,7 +64,7 @@ def test_every_error_is_reported_and_nothing_is_written(posting, files):
         "loans.csv:5: start_date: expected a date written YYYY-MM-DD, found 'y'",
         "loans.csv:5: initial_amt: expected an amount such as 1000.00, with at most 18 digits and 4 decimals, "
         "found 'z'",
-        "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
+        "events.csv:2: event_type: expected one of fee, interest, payment, interest_credit, found 'gift'",
         "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
         "events.csv:4: amt: expected an amount above zero, such as 1000.00, with at most 18 digits and 4 decimals, "
         "found '0'",
@@ -163,7 +164,7 @@ def test_an_interrupted_load_writes_nothing(settings, files):
 
 
 def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
+    monkeypatch.setattr("service.bulk_load.event_posting.BATCH_EVENTS", 70)
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     steps = []
@@ -174,7 +175,7 @@ def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path,
 
 
 def test_every_step_reports_its_rows(posting, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
+    monkeypatch.setattr("service.bulk_load.event_posting.BATCH_EVENTS", 70)
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     size = sum(path.stat().st_size for path in paths)

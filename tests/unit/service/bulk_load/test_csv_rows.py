@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.bulk_load.csv_rows import EVENTS, LOANS, MAX_LINE_BYTES, Rows
+from service.bulk_load.csv_rows import MAX_LINE_BYTES, Rows
+from service.bulk_load.formats import EVENTS, LOANS
 
 HEADER = "loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo\n"
 
