@@ -3,6 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+_BATCH_END = """
+    SELECT max(loan_id) FROM (SELECT loan_id FROM {table} WHERE loan_id > %s ORDER BY loan_id LIMIT %s) AS batch
+"""
+
 
 def batches(cursor: Any, table: str, rows: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of loan ids of batches: from above the first id to the second one.
@@ -17,11 +21,7 @@ def batches(cursor: Any, table: str, rows: int, size: int) -> Iterator[tuple[int
         cursor.execute(f"CREATE INDEX ON {table} (loan_id)")
     after = 0
     while True:
-        cursor.execute(
-            f"SELECT max(loan_id) FROM (SELECT loan_id FROM {table}"
-            " WHERE loan_id > %s ORDER BY loan_id LIMIT %s) AS batch",
-            (after, size),
-        )
+        cursor.execute(_BATCH_END.format(table=table), (after, size))
         (until,) = cursor.fetchone()
         if until is None:
             return

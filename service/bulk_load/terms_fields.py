@@ -1,13 +1,13 @@
 """The fields of terms in a file. Each parser raises a ValueError whose message says what is expected."""
 
 import re
-from itertools import permutations
 
+import native
 from native import DAY_COUNTS
 from service.domain.parsing import parse_choice
 
 MAX_GRACE_DAYS = 3650
-ALLOCATIONS = tuple(">".join(parts) for parts in permutations(("fees", "interest", "principal")))
+ALLOCATIONS = tuple(">".join(parts) for parts in native.ALLOCATIONS)
 """The orders in which a payment may pay its parts."""
 DEFAULT_ALLOCATION = ALLOCATIONS[0]
 

@@ -50,8 +50,8 @@ def _differences(known: str) -> str:
     """
 
 
-# Terms with a source_id are those that have it in the ledger or on an earlier line; terms without one are those with the
-# same content. Reversed terms match, too: an unchanged file does nothing.
+# Terms with a source_id match those that have it in the ledger or on an earlier line. Terms without one match those with
+# the same content, reversed ones too, so that an unchanged file does nothing.
 MATCH = f"""
     CREATE TEMP TABLE matched_terms ON COMMIT DROP AS
     SELECT s.of_loans, s.line, s.loan_id, s.source_id,
