@@ -50,8 +50,8 @@ def _differences(known: str) -> str:
     """
 
 
-# Terms with a source_id match those that have it in the ledger or on an earlier line. Terms without one match those with
-# the same content, reversed ones too, so that an unchanged file does nothing.
+# Terms with a source_id match those that have it in the ledger or on an earlier line. Terms without one match those
+# with the same content, reversed ones too, so that an unchanged file does nothing.
 MATCH = f"""
     CREATE TEMP TABLE matched_terms ON COMMIT DROP AS
     SELECT s.of_loans, s.line, s.loan_id, s.source_id,
@@ -86,7 +86,7 @@ DIFFERENT = """
 # Which of two rows without ids counts would depend on their order in the files only.
 CONTRADICTING = """
     SELECT s.of_loans, s.line, 'effective_date',
-           format('loan %s has other terms from %s on line %s%s; give both a source_id if the later ones count',
+           format('loan %s has other terms from %s on line %s%s; terms that replace these need a source_id',
                   s.loan_id, s.effective_date, s.first_line, CASE WHEN s.first_of_loans THEN ' of LOANS' END)
     FROM (SELECT *, first_value(line) OVER same_day AS first_line,
                  first_value(of_loans) OVER same_day AS first_of_loans

@@ -1,5 +1,7 @@
 """What the tests of loading share: files, and what a load that is rejected leaves behind."""
 
+from pathlib import Path
+
 import pytest
 
 from service.bulk_load.loader import load
@@ -37,4 +39,4 @@ def bad_rows(connection, paths, **options) -> list[str]:
     with pytest.raises(LoadRejected) as caught:
         load(connection, *paths, **options)
     assert state(connection) == before
-    return [str(row).rpartition("/")[2] for row in caught.value.bad_rows]
+    return [str(row).removeprefix(f"{Path(row.file).parent}/") for row in caught.value.bad_rows]
