@@ -5,15 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from native import DAY_COUNTS
-from service.bulk_load.terms_fields import (
-    ALLOCATIONS,
-    parse_allocation,
-    parse_day_count,
-    parse_grace_days,
-    parse_rate,
-)
+from service.bulk_load.terms_fields import ALLOCATIONS, parse_allocation, parse_grace_days
 from service.domain.money import parse_amount, parse_positive_amount
 from service.domain.parsing import parse_date, parse_event_type, parse_loan_id, parse_memo, parse_source_id
+from service.domain.terms import parse_day_count, parse_rate
 
 
 @dataclass(frozen=True)
