@@ -4,13 +4,11 @@ import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from service.bulk_load.loader import LoadResult, load
 from service.bulk_load.progress import Progress
-from service.bulk_load.rejection import LoadRejected
-from service.bulk_load.sample import write_sample
 from service.cli.database import open_postgres
 from service.cli.interruption import Interrupted, cancelled_by_interrupt
 from service.cli.parsed_value import ParsedValue
@@ -19,6 +17,9 @@ from service.domain.calendar import Calendar, latest_post_date
 from service.domain.provenance import parse_name
 from service.plural import counted
 from service.postgres.connect import connect
+
+if TYPE_CHECKING:
+    from service.bulk_load.loader import LoadResult
 
 _FILE = click.Path(path_type=Path)
 
@@ -65,6 +66,9 @@ def load_command(
     loan_id,effective_date,rate,day_count and optionally allocation, grace_days and source_id. Optional columns require
     a header row. What is recorded already is skipped. If any row is invalid, nothing is loaded.
     """
+    from service.bulk_load.loader import load
+    from service.bulk_load.rejection import LoadRejected
+
     application, _ = ctx.obj
     today = Calendar(application.server.timezone).today()
     latest_date = latest_post_date(today, application.ledger.max_future_days)
@@ -97,7 +101,7 @@ def load_command(
     _print_loaded(loaded)
 
 
-def _print_loaded(loaded: LoadResult) -> None:
+def _print_loaded(loaded: "LoadResult") -> None:
     """Print what was loaded. Terms and schedules are named if the files had any."""
     counts = [
         (loaded.loans, loaded.existing_loans, "loan", ""),
@@ -145,6 +149,8 @@ def sample_command(
 
     With SCHEDULES, the loans also have terms, and a schedule of twelve installments each.
     """
+    from service.bulk_load.sample import write_sample
+
     files = [str(path) for path in (loans_file, events_file, schedules_file) if path is not None]
     try:
         with show_progress() as progress:
