@@ -117,10 +117,10 @@ BAD = f"""
     SELECT s.of_loans, s.line, reason.field, reason.text
     FROM staged_terms AS s
     LEFT JOIN loans AS l USING (loan_id)
+    LEFT JOIN staged_loans AS n USING (loan_id)
     CROSS JOIN LATERAL (VALUES
-        ('loan_id', CASE WHEN l.loan_id IS NULL AND NOT s.of_loans
-                          AND NOT EXISTS (SELECT FROM staged_loans AS n WHERE n.loan_id = s.loan_id)
-                          AND s.loan_id <> ALL (%(bad_loans)s::bigint[]) THEN 'unknown loan ' || s.loan_id END),
+        ('loan_id', CASE WHEN l.loan_id IS NULL AND n.loan_id IS NULL AND s.loan_id <> ALL (%(bad_loans)s::bigint[])
+            THEN 'unknown loan ' || s.loan_id END),
         (CASE WHEN s.of_loans THEN 'start_date' ELSE 'effective_date' END,
          CASE WHEN s.effective_date <= %(closed_until)s THEN {CLOSED} END)
     ) AS reason (field, text)

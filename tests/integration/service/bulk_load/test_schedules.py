@@ -1,11 +1,16 @@
 """Schedules of loans in a third file: what is recorded, skipped and refused."""
 
+from contextlib import closing
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from native import arrears_at, day_number, payoff_at
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
+from service.ledger.repository import PostgresLedger
+from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.integration.service.bulk_load.conftest import GOOD_EVENTS, GOOD_LOANS, bad_rows, counts
 
@@ -171,6 +176,23 @@ def test_schedules_are_posted_in_batches(posting, with_schedules, monkeypatch):
     load(posting, *with_schedules(ROWS, events=GOOD_EVENTS), on_progress=reported.append)
     assert [each.done for each in reported if each.step == "posting"] == [0, 2, 3, 6]
     assert len(recorded(posting)) == 3
+
+
+def test_a_loaded_loan_has_its_payoff_and_arrears(settings, posting, with_schedules, tmp_path):
+    loans = "loan_id,start_date,initial_amt,rate,day_count,grace_days\n1,2020-01-01,36500.00,0.10,ACT/365F,20\n"
+    terms = tmp_path / "terms.csv"
+    terms.write_text("loan_id,effective_date,rate,day_count\n1,2020-03-02,0.20,ACT/365F\n")
+    rows = "1,2020-01-01,2020-03-01,1000.00\n1,2020-01-01,2020-02-01,400.00\n"
+    load(posting, *with_schedules(rows, loans, "1,payment,2020-03-02,500.00\n"), terms=terms)
+    with closing(ConnectionPool(settings)) as database:
+        timeline = PostgresLedger(database).timelines([1])[1]
+    assert timeline.version == 4
+    assert payoff_at(timeline, day_number(date(2020, 3, 1)))[3:5] == (600_00, 37_100_00)
+    assert payoff_at(timeline, day_number(date(2020, 3, 2)))[3:] == (610_00, 36_610_00, 19_73)
+    late = arrears_at(timeline, day_number(date(2020, 3, 1)))
+    assert (late.due, late.past_due, late.days) == (1400_00, 400_00, 29)
+    paid = arrears_at(timeline, day_number(date(2020, 3, 2)))
+    assert (paid.due, paid.past_due, paid.days) == (900_00, 900_00, 1)  # the second terms have no grace days
 
 
 def test_sample_files_have_the_same_events_and_load_without_an_error(posting, tmp_path):
