@@ -148,7 +148,7 @@ def test_a_schedule_has_limits(posting, with_schedules):
     ]
 
 
-def test_closed_periods_apply_to_effective_dates_only(posting, admin, with_schedules):
+def test_closed_periods_apply_to_effective_dates_and_the_latest_date_to_none(posting, admin, with_schedules):
     load(posting, *with_schedules(ROWS))
     sql(admin, "SELECT close_period('2020-01-31', 'reported')")
     rows = ROWS + "2,2020-01-31,2020-04-01,7.00\n2,2020-02-01,2020-01-01,7.00\n2,2020-02-01,2999-01-01,7.00\n"
@@ -156,7 +156,7 @@ def test_closed_periods_apply_to_effective_dates_only(posting, admin, with_sched
         "schedules.csv:6: effective_date: expected a date after 2020-01-31, until which the ledger is closed"
     ]
     rows = rows.replace("2,2020-01-31,2020-04-01,7.00\n", "")
-    assert numbers(load(posting, *with_schedules(rows))) == (1, 3, 0)
+    assert numbers(load(posting, *with_schedules(rows), latest_date=date(2020, 1, 1))) == (1, 3, 0)
 
 
 @pytest.mark.parametrize(
