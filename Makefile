@@ -84,6 +84,7 @@ bench: $(VENV)/bench core ## run the benchmarks; results are ratios within one r
 	@$(BIN)/python -m tests.bench.bulk
 	@$(BIN)/python -m tests.bench.statement
 	@$(BIN)/python -m tests.bench.portfolio
+	@$(BIN)/python -m tests.bench.payoff
 
 bench-scale: $(VENV)/test core ## benchmark 20 million events, instances, replicas and partitions (takes half an hour)
 	@$(BIN)/python -m tests.bench.millions

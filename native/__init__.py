@@ -9,6 +9,7 @@ import os
 
 from native.builds import compiled_file, load
 from native.days import day_number, to_date
+from native.results import Arrears, Payoff, Payoffs, Segment
 
 __all__ = [
     "ALLOCATIONS",
@@ -24,17 +25,29 @@ __all__ = [
     "PAYMENT",
     "RATE_SCALE",
     "REVERSAL",
+    "Arrears",
+    "Payoff",
+    "Payoffs",
+    "Segment",
     "Timeline",
+    "accrual_segments",
+    "arrears_at",
     "balance_parts",
     "compiled_file",
     "day_number",
+    "first_accrual_day",
+    "installments_at",
     "load",
+    "payoff_at",
+    "payoff_totals",
     "portfolio_balances",
     "portfolio_parts",
+    "portfolio_payoffs",
     "to_date",
+    "uncharged_at",
 ]
 
-_MODULES = ("timeline", "terms", "schedules", "portfolio", "parts")
+_MODULES = ("timeline", "terms", "schedules", "day_count", "walk", "parts", "payoff", "book", "portfolio")
 IMPLEMENTATION = os.environ.get("LOANER_NATIVE") or ("compiled" if all(map(compiled_file, _MODULES)) else "interpreted")
 
 _terms = load("terms", IMPLEMENTATION)
@@ -54,5 +67,15 @@ Timeline = _timeline.Timeline
 _parts = load("parts", IMPLEMENTATION)
 PARTS: tuple[str, str, str] = _parts.ORDER
 balance_parts = _parts.balance_parts
-portfolio_parts = _parts.portfolio_parts
+_payoff = load("payoff", IMPLEMENTATION)
+accrual_segments = _payoff.accrual_segments
+arrears_at = _payoff.arrears_at
+first_accrual_day = _payoff.first_accrual_day
+installments_at = _payoff.installments_at
+payoff_at = _payoff.payoff_at
+payoff_totals = _payoff.payoff_totals
+uncharged_at = _payoff.uncharged_at
+_book = load("book", IMPLEMENTATION)
+portfolio_parts = _book.portfolio_parts
+portfolio_payoffs = _book.portfolio_payoffs
 portfolio_balances = load("portfolio", IMPLEMENTATION).portfolio_balances

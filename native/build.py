@@ -28,8 +28,11 @@ def _extension_files(source: Path) -> list[Path]:
 
 
 def _is_up_to_date() -> bool:
+    # Modules share the declarations in *.pxd, with which all of them must be compiled.
+    declared = max((file.stat().st_mtime for file in HERE.glob("*.pxd")), default=0.0)
     return all(
-        (files := _extension_files(source)) and files[0].stat().st_mtime >= source.stat().st_mtime for source in SOURCES
+        (files := _extension_files(source)) and files[0].stat().st_mtime >= max(source.stat().st_mtime, declared)
+        for source in SOURCES
     )
 
 

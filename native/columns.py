@@ -3,12 +3,26 @@
 from array import array
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from operator import index
 from typing import Any, Literal
 
 # With fewer events for each thread, starting a thread costs more than it saves.
 MIN_EVENTS_PER_THREAD = 100_000
 Code = Literal["q", "i", "I", "B"]
 _TYPES: dict[Code, str] = {"q": "int64", "i": "int32", "I": "uint32", "B": "uint8"}
+
+
+def check_day(day: Any) -> int:
+    """Return a day as an integer.
+
+    Raises:
+        OverflowError: If it does not fit 32 bits.
+        TypeError: If it is not an integer.
+    """
+    number = index(day)
+    if not -2147483648 <= number <= 2147483647:
+        raise OverflowError(f"day {number} does not fit 32 bits")
+    return number
 
 
 def check_columns(**columns: tuple[Any, Code]) -> dict[str, memoryview]:

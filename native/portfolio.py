@@ -6,11 +6,10 @@ since 1970-01-01, amounts signed 64-bit minor units. The compiled build releases
 """
 
 from array import array
-from operator import index
 
 import cython
 
-from native.columns import check_columns, run_in_threads
+from native.columns import check_columns, check_day, run_in_threads
 
 # Binary search stops at this many days, and a linear count finishes: it vectorizes and has no mispredicted branches.
 _LINEAR_SCAN_SIZE = cython.declare(cython.Py_ssize_t, 64)
@@ -98,9 +97,7 @@ def portfolio_balances(day, *, start_days, initials, offsets, days, running, out
 
     After an error the content of `out` is undefined.
     """
-    day = index(day)
-    if not -2147483648 <= day <= 2147483647:
-        raise OverflowError(f"day {day} does not fit 32 bits")
+    day = check_day(day)
     if out is None:
         out = array("q", bytes(8 * len(initials)))
     columns = check_columns(

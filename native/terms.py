@@ -46,20 +46,31 @@ def to_rows(columns):
 
 
 def check_columns(columns):
-    """Check the columns against the rules of LAYOUT.md.
+    """Check the columns of one loan against the rules of LAYOUT.md.
 
     Raises:
         ValueError: If a rule does not hold.
     """
     days: cython.const[cython.int][::1] = columns[0]
+    i: cython.Py_ssize_t
+    for i in range(1, len(days)):
+        if days[i] <= days[i - 1]:
+            raise ValueError(f"terms {i}: terms must be ordered by effective day, and each day must be distinct")
+    check_values(columns)
+
+
+def check_values(columns):
+    """Check rates, grace days, day counts and allocations against the rules of LAYOUT.md.
+
+    Raises:
+        ValueError: If a rule does not hold.
+    """
     rates: cython.const[cython.uint][::1] = columns[1]
     graces: cython.const[cython.uint][::1] = columns[2]
     day_counts: cython.const[cython.uchar][::1] = columns[3]
     allocations: cython.const[cython.uchar][::1] = columns[4]
     i: cython.Py_ssize_t
-    for i in range(len(days)):
-        if i > 0 and days[i] <= days[i - 1]:
-            raise ValueError(f"terms {i}: terms must be ordered by effective day, and each day must be distinct")
+    for i in range(len(rates)):
         if rates[i] > _MAX_RATE:
             raise ValueError(f"terms {i}: the rate {rates[i]} is above {_MAX_RATE}")
         if graces[i] > _MAX_GRACE_DAYS:

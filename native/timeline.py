@@ -229,9 +229,11 @@ class Timeline:
         except OverflowError as err:
             raise ValueError(f"malformed timeline: {err}") from err
         if self._term_count:
-            _terms.check_columns(self.term_columns())
-        if self._schedule_count or self._installment_count:
-            _schedules.check_columns(self.schedule_columns())
+            _terms.check_columns(self._term_columns())
+        if self._schedule_count:
+            _schedules.check_columns(self._schedule_columns())
+        elif self._installment_count:
+            raise ValueError(f"timeline without schedules: {self._installment_count} installments belong to none")
 
     @cython.cfunc
     @cython.inline
@@ -609,41 +611,53 @@ class Timeline:
             0 if is_reversal else other,
         )
 
-    def columns(self, day):
-        """Return columns of the events dated on or before a day.
+    def columns(self):
+        """Return what a walk over the loan reads (see `walk`).
 
         Returns:
-            Three buffers: kinds (uint8), running balances (int64) and links (uint32). The link of a reversal, and of
-            the event that it reverses, is 1 + the position of the other; that of any other event is 0. Links are None
-            if the ledger has no reversals.
+            Four tuples. The first has the start day, the principal, and the numbers of events, terms, schedules and
+            installments. The second has four buffers of the events: days (int32), kinds (uint8), running balances
+            (int64) and links (uint32). The link of a reversal, and of the event that it reverses, is 1 + the position
+            of the other; that of any other event is 0. Links are None if the ledger has no reversals. The third has the
+            columns of terms: effective day, rate, grace days, day count and allocation; None without terms. The fourth
+            has those of schedules, effective day and end, and of installments, amount and due day; None without
+            schedules.
         """
-        count: cython.Py_ssize_t = self._count_through(_to_day(day))
+        count: cython.Py_ssize_t = self._count
+        installments: cython.Py_ssize_t = self._installment_count
         view = memoryview(self._data)
         first_kind: cython.Py_ssize_t = self._kinds_offset()
-        kinds = view[first_kind : first_kind + count]
-        running = view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q")
-        links = None if self._link_data is None else memoryview(self._link_data)[: 4 * count].cast("I")
-        return kinds, running, links
+        first_day: cython.Py_ssize_t = _HEADER_SIZE + 40 * count + 8 * installments
+        events = (
+            view[first_day : first_day + 4 * count].cast("i"),
+            view[first_kind : first_kind + count],
+            view[_HEADER_SIZE : _HEADER_SIZE + 8 * count].cast("q"),
+            None if self._link_data is None else memoryview(self._link_data).cast("I"),
+        )
+        loan = self._start_day, self._initial, count, self._term_count, self._schedule_count, installments
+        if self._term_count == 0 and self._schedule_count == 0:
+            return loan, events, None, None
+        return loan, events, self._term_columns(), self._schedule_columns()
 
-    def term_columns(self):
-        """Return the columns of the terms: effective day, rate, grace days, day count and allocation."""
+    @cython.cfunc
+    def _term_columns(self):
         columns = _split(self._data, self._counts())
-        return [columns[i] for i in _TERM_COLUMNS]
+        return [columns[i] for i in _TERM_COLUMNS] if self._term_count else None
 
-    def schedule_columns(self):
-        """Return the columns of the schedules, effective day and end, and of their installments, amount and due day."""
+    @cython.cfunc
+    def _schedule_columns(self):
         columns = _split(self._data, self._counts())
-        return [columns[i] for i in _SCHEDULE_COLUMNS]
+        return [columns[i] for i in _SCHEDULE_COLUMNS] if self._schedule_count else None
 
     @property
     def terms(self):
         """The terms, as rows of `build`."""
-        return _terms.to_rows(self.term_columns())
+        return _terms.to_rows(self._term_columns()) if self._term_count else []
 
     @property
     def schedules(self):
         """The schedules, as rows of `build`."""
-        return _schedules.to_rows(self.schedule_columns())
+        return _schedules.to_rows(self._schedule_columns()) if self._schedule_count else []
 
     def changes(self, first_day, last_day):
         """Return the balance over a range of days, as a list of its changes.

@@ -13,11 +13,19 @@ def core(request: pytest.FixtureRequest) -> SimpleNamespace:
     build = request.param
     if build == "compiled" and native.compiled_file("timeline") is None:
         pytest.skip("the compiled core is missing; run `make build` (needs a C compiler)")
-    parts = native.load("parts", build)
+    payoff, book = native.load("payoff", build), native.load("book", build)
     return SimpleNamespace(
         build=build,
         Timeline=native.load("timeline", build).Timeline,
         portfolio_balances=native.load("portfolio", build).portfolio_balances,
-        balance_parts=parts.balance_parts,
-        portfolio_parts=parts.portfolio_parts,
+        balance_parts=native.load("parts", build).balance_parts,
+        portfolio_parts=book.portfolio_parts,
+        portfolio_payoffs=book.portfolio_payoffs,
+        payoff_at=payoff.payoff_at,
+        payoff_totals=payoff.payoff_totals,
+        arrears_at=payoff.arrears_at,
+        installments_at=payoff.installments_at,
+        accrual_segments=payoff.accrual_segments,
+        uncharged_at=payoff.uncharged_at,
+        first_accrual_day=payoff.first_accrual_day,
     )

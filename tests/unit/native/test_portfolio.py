@@ -30,7 +30,7 @@ def to_parts_columns(core, portfolio: list[Ledger]) -> dict[str, array]:
     kinds, links = array("B"), array("I")
     for ledger in portfolio:
         timeline = ledger.build(core)
-        kind, _, link = timeline.columns(2**31 - 1)
+        _, kind, _, link = timeline.columns()[1]
         kinds.extend(kind)
         links.extend(link or [0] * len(timeline))
     return {**to_columns(core, portfolio), "kinds": kinds, "links": links}

@@ -229,15 +229,16 @@ def test_bytes_of_a_bytes_object_are_not_copied(core):
 
 
 def test_columns_outlive_the_timeline_and_cannot_be_written(core):
-    kinds, running, links = core.Timeline(bytes(REVERSED.build(core))).columns(14)
+    days, kinds, running, links = core.Timeline(bytes(REVERSED.build(core))).columns()[1]
     gc.collect()
-    assert (list(kinds), list(running), list(links)) == (
+    assert (list(days), list(kinds), list(running), list(links)) == (
+        [12, 13, 14],
         [FEE, PAYMENT, FEE | REVERSAL],
         [105_00, 100_00, 95_00],
         [3, 0, 1],
     )
-    assert [view.format for view in (kinds, running, links)] == ["B", "q", "I"]
-    for view in (kinds, running, links):
+    assert [view.format for view in (days, kinds, running, links)] == ["i", "B", "q", "I"]
+    for view in (days, kinds, running, links):
         with pytest.raises(TypeError, match="read-only"):
             view[0] = 1
 
