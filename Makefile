@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential
+.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -100,6 +100,9 @@ fuzz: $(VENV)/test core ## generate valid and malformed requests (LOANER_GENERAT
 
 differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
 	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
+
+payoffs: $(VENV)/test core ## compare payoff and arrears of LOANER_LOANS loans (default 1000000) with a model in fractions
+	@LOANER_LOANS=$${LOANER_LOANS:-1000000} $(BIN)/python -m pytest -q -s tests/generated/test_payoff_differential.py
 
 clean: ## remove build results, .venv and .venvs; keep .local and keys
 	rm -rf .venv .venvs build *.egg-info native/*.c native/*.so

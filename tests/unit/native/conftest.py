@@ -4,28 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-import native
+from tests.support.core import load_core
 
 
 @pytest.fixture(scope="session", params=["compiled", "interpreted"])
 def core(request: pytest.FixtureRequest) -> SimpleNamespace:
     """The public names of the core, from one build."""
-    build = request.param
-    if build == "compiled" and native.compiled_file("timeline") is None:
-        pytest.skip("the compiled core is missing; run `make build` (needs a C compiler)")
-    payoff, book = native.load("payoff", build), native.load("book", build)
-    return SimpleNamespace(
-        build=build,
-        Timeline=native.load("timeline", build).Timeline,
-        portfolio_balances=native.load("portfolio", build).portfolio_balances,
-        balance_parts=native.load("parts", build).balance_parts,
-        portfolio_parts=book.portfolio_parts,
-        portfolio_payoffs=book.portfolio_payoffs,
-        payoff_at=payoff.payoff_at,
-        payoff_totals=payoff.payoff_totals,
-        arrears_at=payoff.arrears_at,
-        installments_at=payoff.installments_at,
-        accrual_segments=payoff.accrual_segments,
-        uncharged_at=payoff.uncharged_at,
-        first_accrual_day=payoff.first_accrual_day,
-    )
+    return load_core(request.param)
