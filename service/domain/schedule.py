@@ -67,7 +67,7 @@ def make_installments(
     annuity = _annuity(principal, growths) if method.name == "annuity" else 0
     share = round(Fraction(principal, method.count)) if method.name == "equal_principal" else 0
     unpaid = _Unpaid(principal)
-    installments = []
+    installments: list[tuple[date, int]] = []
     for due_date, growth in zip(dates, growths, strict=True):
         interest = unpaid.accrue(growth)
         is_last = len(installments) == method.count - 1
