@@ -135,6 +135,7 @@ def bare_app() -> Flask:
         calendar=None,
         portfolio=None,
         event_log=None,
+        agreement_log=None,
         search=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),
         health=None,

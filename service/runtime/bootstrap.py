@@ -11,6 +11,8 @@ from security.providers.remembered import remembered_identities
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
 from service.gateway.identity import Identity
+from service.ledger.agreement_log import AgreementLog
+from service.ledger.agreement_posting import AgreementWriter
 from service.ledger.change_listener import ChangeListener
 from service.ledger.event_log import EventLog
 from service.ledger.freshness import Freshness
@@ -120,11 +122,13 @@ def build_front_door(
         attempts=AttemptThrottle(run_directory and run_directory / ATTEMPTS_FILE),
         portfolio=SqlPortfolio(open_pool(reader, pool=reports)),
         event_log=EventLog(primary),
+        agreement_log=AgreementLog(primary),
         search=LoanSearch(primary),
         identity=Identity(
             settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
         ),
         poster=LedgerWriter(posting, settings.ledger.max_future_days) if posting else None,
+        agreement_poster=AgreementWriter(posting) if posting else None,
         secure_loans=tokens.secure_loans,
     )
     from service.runtime.gateway_setup import request_id_header  # commands start faster without
