@@ -11,7 +11,7 @@ from rich.table import Table
 
 from service.bulk_load.progress import OnProgress, Progress
 from service.cli.database import open_postgres
-from service.cli.interruption import Interrupted
+from service.cli.interruption import Interrupted, noted_interrupt
 from service.cli.parsed_value import ParsedValue
 from service.cli.row_progress import show_progress
 from service.domain.calendar import Calendar
@@ -27,9 +27,13 @@ if TYPE_CHECKING:
 
 
 @click.command("accrue")
-@click.option("--date", "day", type=ParsedValue("DATE", parse_date), required=True, help="The day, at the latest today.")
+@click.option(
+    "--date", "day", type=ParsedValue("DATE", parse_date), required=True, help="The day, at the latest today."
+)
 @click.option("--loan", "loan_id", type=ParsedValue("ID", parse_loan_id), help="Charge this loan only.")
-@click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who charges, beside the user of the database.")
+@click.option(
+    "--as", "name", type=ParsedValue("NAME", parse_name), help="Who charges, beside the user of the database."
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be charged, and post nothing.")
 @click.pass_context
 def accrue_command(ctx: click.Context, day: date, loan_id: int | None, name: str | None, dry_run: bool) -> None:
@@ -41,6 +45,7 @@ def accrue_command(ctx: click.Context, day: date, loan_id: int | None, name: str
     named.
     """
     from service.ledger.accrual_run import AccrualRun
+    from service.ledger.posting import LedgerWriter
     from service.ledger.repository import PostgresLedger
     from service.postgres.pool import ConnectionPool
 
@@ -51,18 +56,21 @@ def accrue_command(ctx: click.Context, day: date, loan_id: int | None, name: str
     summary = Summary()
     with open_postgres(ctx, "posting") as postgres:
         database = ConnectionPool(postgres, role="posting")
+        LedgerWriter(database).check_open(day)
         run = AccrualRun(database, PostgresLedger(database), day, _caller(database, name), dry_run=dry_run)
-        run.check_open()
         try:
             if loan_id is None:
-                with show_progress() as progress:
+                with noted_interrupt() as interruption, show_progress() as progress:
                     for batch in _with_progress(run, progress.update):
                         summary.add(batch)
+                        interruption.check()
             else:
                 summary.add(run.loans([loan_id]) or _unknown(loan_id))
         except KeyboardInterrupt:
             summary.print(dry_run)
-            raise Interrupted("Interrupted; what was charged stays charged, and the next run charges the rest") from None
+            raise Interrupted(
+                "Interrupted; what was charged stays charged, and the next run charges the rest"
+            ) from None
     summary.print(dry_run)
 
 
@@ -100,7 +108,9 @@ class Summary:
             if accrued.skipped is not None:
                 self._skipped.append(accrued)
             elif accrued.charge is not None:
-                self._charges[accrued.currency, accrued.exponent, accrued.charge.event_type].append(accrued.charge.amount)
+                self._charges[accrued.currency, accrued.exponent, accrued.charge.event_type].append(
+                    accrued.charge.amount
+                )
 
     def print(self, dry_run: bool) -> None:
         """Print the loans that were skipped, then the totals."""

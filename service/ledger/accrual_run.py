@@ -5,7 +5,6 @@ A run that is repeated, or was interrupted, charges each loan once: what is char
 
 from collections.abc import Iterator, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import NamedTuple
 
 from psycopg2.errors import CheckViolation
@@ -14,15 +13,15 @@ from native import Timeline
 from service.domain.accrual import Charge, charge_on, find_later_interest
 from service.domain.provenance import to_printable
 from service.errors import PostingRefused
+from service.ledger.charges import TOO_LARGE, later_interest, to_event
+from service.ledger.computed_posting import ATTEMPTS
 from service.ledger.posting import closed_until, positions_of
 from service.ledger.repository import Ledger
 from service.postgres.pool import Database
 
 BATCH_LOANS = 500
-_ATTEMPTS = 5
 # Loans without terms accrue nothing.
 _LOANS = "SELECT loan_id FROM loans WHERE loan_id > %s AND agreements > 0 ORDER BY loan_id LIMIT %s"
-_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
 _COUNT = "SELECT count(*) FROM loans WHERE agreements > 0"
 _APPEND = """
     SELECT posted_loan_id
@@ -68,17 +67,6 @@ class AccrualRun:
         self._posted_by = None if posted_by is None else to_printable(posted_by)
         self._dry_run = dry_run
 
-    def check_open(self) -> None:
-        """Check that the day is not in a closed period, before anything is computed.
-
-        Raises:
-            PostingRefused: If it is.
-            DatabaseUnavailable: If the database cannot be read.
-        """
-        row = self._database.row(_CLOSED_UNTIL)
-        if row is not None and row[0] is not None and self._day <= row[0]:
-            raise PostingRefused([("date", closed_until(row[0]))])
-
     def count(self) -> int:
         """Return the number of loans that have terms or a schedule.
 
@@ -108,7 +96,7 @@ class AccrualRun:
         """
         done: dict[int, Accrued] = {}
         remaining = list(loan_ids)
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             timelines = self._ledger.timelines(remaining)
             planned = {loan_id: self._plan(timeline) for loan_id, timeline in timelines.items()}
             if not self._dry_run:
@@ -118,17 +106,17 @@ class AccrualRun:
             if not remaining:
                 break
         for loan_id in remaining:
-            done[loan_id] = _skip(timelines[loan_id], "other postings to it came in between, again and again")
+            done[loan_id] = _skip(timelines[loan_id], "it changed again and again")
         return [done[loan_id] for loan_id in sorted(done)]
 
     def _plan(self, timeline: Timeline) -> Accrued:
         later = find_later_interest(timeline, self._day)
         if later is not None:
-            return _skip(timeline, f"it has interest dated {later}, after {self._day}")
+            return _skip(timeline, later_interest(later))
         try:
             charge = charge_on(timeline, self._day)
         except OverflowError:
-            return _skip(timeline, "the interest exceeds what the ledger can store")
+            return _skip(timeline, TOO_LARGE)
         return Accrued(timeline.loan_id, timeline.currency, timeline.exponent, charge)
 
     def _post(self, planned: dict[int, Accrued], timelines: dict[int, Timeline]) -> dict[int, Accrued]:
@@ -136,15 +124,15 @@ class AccrualRun:
         done = {loan_id: accrued for loan_id, accrued in planned.items() if accrued.charge is None}
         charges = {loan_id: accrued.charge for loan_id, accrued in planned.items() if accrued.charge is not None}
         while charges:
+            events = [to_event(charge, self._day, planned[loan_id].exponent) for loan_id, charge in charges.items()]
             columns = (
                 list(charges),
                 [timelines[loan_id].version for loan_id in charges],
-                [charge.event_type for charge in charges.values()],
-                [self._day] * len(charges),
-                [format(Decimal(charge.amount).scaleb(-timelines[loan_id].exponent), "f")
-                 for loan_id, charge in charges.items()],
-                [f"accrued through {self._day}"] * len(charges),
-            )  # fmt: skip
+                [event.event_type for event in events],
+                [event.post_date for event in events],
+                [format(event.amount, "f") for event in events],
+                [event.memo for event in events],
+            )
             try:
                 posted = self._database.rows(_APPEND, (*columns, self._posted_by))
                 return done | {loan_id: planned[loan_id] for (loan_id,) in posted}
@@ -155,7 +143,7 @@ class AccrualRun:
                     raise
                 for _, loan_id, *_ in positions_of(err):
                     del charges[loan_id]
-                    done[loan_id] = _skip(timelines[loan_id], "the interest exceeds what the ledger can store")
+                    done[loan_id] = _skip(timelines[loan_id], TOO_LARGE)
         return done
 
 

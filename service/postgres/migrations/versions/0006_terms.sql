@@ -175,7 +175,7 @@ COMMENT ON FUNCTION public.schedules_of IS
     'The schedules that apply: effective day since 1970-01-01, and pairs of due day and minor units.';
 
 GRANT EXECUTE ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of
-    TO loaner_reader;
+    TO loaner_reader, loaner_poster;
 
 -- The functions that follow are called only by functions that set search_path.
 
@@ -364,7 +364,9 @@ BEGIN
                'loan_id', l.loan_id, 'date', today,
                'balance', round(public.balance_on(loan, today), l.exponent)::text,
                'currency', l.currency, 'version', l.version, 'recorded_at', public.to_rfc3339(max(e.recorded_at)),
-               'events', json_agg(json_build_object('tx_id', e.tx_id, 'version', e.version) ORDER BY e.version)),
+               'events', json_agg(json_build_object(
+                   'tx_id', e.tx_id, 'version', e.version, 'event_type', e.event_type, 'post_date', e.post_date,
+                   'amt', round(e.amt, l.exponent)::text) ORDER BY e.version)),
            max(e.recorded_at)
     INTO reply, made_at
     FROM public.loans AS l
@@ -655,8 +657,8 @@ $$;
 COMMENT ON FUNCTION public.kept_reply IS
     'The reply that was given to a request before. For a request whose record is computed before it is posted.';
 
-REVOKE ALL ON FUNCTION public.append_events_at, public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of,
-    public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
+REVOKE ALL ON FUNCTION public.append_events_at, public.applying_terms, public.applying_schedules, public.terms_of,
+    public.schedules_of, public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
     public.end_agreements, public.refuse_taken, public.append_terms, public.append_schedules,
     public.append_terms_once, public.append_schedule_once FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.append_events_at, public.append_terms, public.append_schedules, public.append_terms_once,
