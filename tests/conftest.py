@@ -261,8 +261,8 @@ def shared_served(databases: Databases, keys_dir: Path, tmp_path_factory: pytest
             load_ledger(connection, tmp_path_factory.mktemp("ledger"))
         yield serving(chosen, keys_dir)
         with closing(connect(chosen, "admin")) as connection:
-            written = [sql(connection, f"SELECT count(*) FROM {table}")[0][0] for table in ("loans", "loan_events")]
-    assert written == [3, 4], "a test that is marked shared_ledger has written to it"
+            written = sql(connection, "SELECT count(*), sum(version) FROM loans")
+    assert written == [(3, 4)], "a test that is marked shared_ledger has written to it"
 
 
 @pytest.fixture(scope="session")

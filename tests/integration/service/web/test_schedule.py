@@ -152,8 +152,7 @@ def test_a_method_computes_the_installments_from_the_loan(post, read):
     post({**RATE, "effective_date": "2020-01-01", "rate": "0"}, path=TERMS)
     post({**RATE, "effective_date": "2020-03-02"}, path=TERMS)
     made = post(METHOD).json
-    # A principal of 899.50. It earns 28 days of 12 % a year, 8.3953, then 1 % a month: 5.9967 on 599.67, 2.9984 on
-    # 299.84.
+    # A principal of 899.50 earns 28 days of 12 % a year, 8.3953, then 1 % a month: 5.9967 on 599.67, 2.9984 on 299.84.
     # What one rounding leaves goes into the next: 8.40, 5.99 and 3.00.
     dates = [each["due_date"] for each in made["installments"]]
     assert dates == ["2020-03-31", "2020-04-30", "2020-05-31"]
