@@ -123,7 +123,7 @@ def test_dates_that_are_not_open_are_refused(ledger, admin, accrue):
     assert charged(ledger) == []
 
 
-def test_two_runs_at_once_charge_once(ledger, settings, monkeypatch):
+def test_simultaneous_runs_charge_once(ledger, settings, monkeypatch):
     monkeypatch.setattr(accrual_run, "BATCH_LOANS", 3)
     create(ledger, list(range(10, 70)), "36500")
     post_terms(ledger, *((loan_id, "2020-01-01", "0.10") for loan_id in range(10, 70)))
@@ -145,7 +145,7 @@ def runs(settings, **options):
 
 
 @pytest.fixture
-def pay_meanwhile(ledger, monkeypatch):
+def pay_in_between(ledger, monkeypatch):
     """Posts payments to loan 2 while its interest is computed, as often as requested."""
     charge, raced = accrual_run.charge_on, []
 
@@ -160,15 +160,15 @@ def pay_meanwhile(ledger, monkeypatch):
     return start
 
 
-def test_a_payment_that_is_posted_while_a_batch_is_computed_counts(ledger, settings, pay_meanwhile):
-    pay_meanwhile(1)
+def test_a_payment_that_is_posted_while_a_batch_is_computed_counts(ledger, settings, pay_in_between):
+    pay_in_between(1)
     [batch] = runs(settings).all_loans()
     assert [accrued.charge.amount for accrued in batch] == [61000, 58000, 61000, 610]
     assert len(charged(ledger)) == 4
 
 
-def test_a_loan_that_changes_all_the_time_is_skipped_and_named(ledger, settings, pay_meanwhile):
-    pay_meanwhile(100)
+def test_a_loan_that_changes_all_the_time_is_skipped_and_named(ledger, settings, pay_in_between):
+    pay_in_between(100)
     [batch] = runs(settings).all_loans()
     assert [accrued.skipped for accrued in batch] == [None, "it changed again and again", None, None]
     assert [loan_id for loan_id, *_ in charged(ledger)] == [1, 3, 4]
