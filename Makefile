@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs
+.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs month-end
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'

@@ -117,6 +117,13 @@ def test_it_needs_a_loan_and_the_right_to_post(client, loan, bearer):
     assert client.post(f"{loan.path}/accrue", json={"date": "2020-03-02"}, headers=bearer).status_code == 403
 
 
+def test_only_post_is_allowed(client, loan, bearer):
+    for method in ("GET", "PUT", "DELETE"):
+        reply = client.open(f"{loan.path}/accrue", method=method, headers=bearer)
+        assert reply.status_code == 405
+        assert set(reply.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
 def test_a_repeated_request_gets_its_first_reply(loan):
     first = loan.accrue("2020-03-02", Idempotency_Key="k")
     loan.post(("payment", "2020-02-01", "3650.00"))

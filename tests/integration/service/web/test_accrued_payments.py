@@ -158,6 +158,14 @@ def test_a_repeated_request_gets_its_first_reply(loan):
     assert loan.post(FEBRUARY, status=409, key="k").json["type"] == "urn:loaner:problem:key-reused"
 
 
+def test_an_amount_of_18_digits_with_a_key_is_named(loan):
+    large = ("payment", "2020-02-01", "999999999999999999")
+    for accrue in (False, True):
+        assert fields(loan.post(large, status=400, accrue=accrue, key="k")) == ["events.0.amt"]
+    body = {"loan_id": 11, "start_date": "2020-01-01", "initial_amt": "999999999999999999"}
+    assert fields(loan.send("/api/v1/loan", body, 400, Idempotency_Key="k")) == ["initial_amt"]
+
+
 def test_it_obeys_the_expected_version(loan):
     loan.post(FEBRUARY, status=412, accrue=True, expected_version=0)
     loan.post(FEBRUARY, accrue=True, expected_version=1)
