@@ -22,7 +22,7 @@ from service.postgres.connect import connect
 
 if TYPE_CHECKING:
     from service.portfolio.columnar import ColumnarPortfolio
-    from service.portfolio.rows import LoanBalance, Total
+    from service.portfolio.rows import Details, LoanBalance, Total
 
 
 class _Parsed(click.ParamType[Any]):
@@ -48,6 +48,8 @@ class _Parsed(click.ParamType[Any]):
 )
 @click.option("--csv", "as_csv", is_flag=True, help="Print a CSV row for each loan instead of totals.")
 @click.option("--parts", is_flag=True, help="Add fees, interest and principal.")
+@click.option("--payoff", is_flag=True, help="Add the interest not charged yet, and what settles the loans.")
+@click.option("--arrears", is_flag=True, help="Add what is past due: for each loan, or by the number of days.")
 @click.option(
     "--known-at",
     type=_Parsed("time", parse_time),
@@ -63,36 +65,46 @@ class _Parsed(click.ParamType[Any]):
 )
 @click.pass_context
 def portfolio_command(
-    ctx: click.Context, days: tuple[date, ...], as_csv: bool, parts: bool, known_at: datetime | None, path: Path
+    ctx: click.Context,
+    days: tuple[date, ...],
+    as_csv: bool,
+    parts: bool,
+    payoff: bool,
+    arrears: bool,
+    known_at: datetime | None,
+    path: Path,
 ) -> None:
     """Print the totals of all loans on given dates.
 
     Totals are the number of loans and the sum of their balances, by currency. The first run copies the ledger into a
     file as VAULT_ROLE or PSQL_USER. Later runs only read the loans that have changed since. A damaged file is replaced.
+    Errors are loans whose payoff or arrears do not fit 64 bits; sums of these leave them out.
 
     With --known-at, Postgres computes the totals. Later postings never change them.
     """
-    from service.portfolio.csv import HEAD, HEAD_WITH_PARTS, portfolio_csv
+    from service.portfolio.csv import csv_head, portfolio_csv
+    from service.portfolio.rows import Details
     from service.portfolio.sql import ConnectionSource, SqlPortfolio
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # removes an incomplete file
+    details = Details(parts, payoff, arrears)
     rows: Iterable[tuple[date, Iterable[Iterable[LoanBalance]]]]
     with open_postgres(ctx, "reader") as settings, closing(connect(settings, "reader")) as connection:
         if known_at is None:
             from_file = _open_file(connection, path)
-            totals = {day: from_file.totals(day, parts) for day in days if not as_csv}
-            rows = ((day, [from_file.loans(day, parts)]) for day in days)
+            totals = {day: from_file.totals(day, details) for day in days if not as_csv}
+            rows = ((day, [from_file.loans(day, details)]) for day in days)
         else:
             from_sql = SqlPortfolio(ConnectionSource(connection))
             with cancelled_by_interrupt(connection):
-                totals = {day: from_sql.totals(day, known_at, parts) for day in days if not as_csv}
-            rows = ((day, from_sql.loans(day, known_at, parts)) for day in days)
+                totals = {day: from_sql.totals(day, known_at, details) for day in days if not as_csv}
+            rows = ((day, from_sql.loans(day, known_at, details)) for day in days)
         if not as_csv:
-            Console().print(_to_table(totals, parts))
+            _print_whole(_to_table(totals, details))
             return
-        click.echo(HEAD_WITH_PARTS if parts else HEAD, nl=False)
+        click.echo(csv_head(details), nl=False)
         for day, pieces in rows:
-            texts = portfolio_csv(day, pieces)
+            texts = portfolio_csv(day, pieces, details)
             for text in texts if known_at is None else _fetched(texts, connection):
                 click.echo(text, nl=False)
 
@@ -128,13 +140,32 @@ def _open_file(connection: Connection, path: Path) -> "ColumnarPortfolio":
     return ColumnarPortfolio(file)
 
 
-def _to_table(totals: "dict[date, list[Total]]", parts: bool) -> Table:
+def _print_whole(table: Table) -> None:
+    """Print a table as wide as it is: in a narrow terminal, amounts would lose digits."""
+    console = Console()
+    unlimited = console.options.update(max_width=sys.maxsize)
+    console.width = max(console.width, console.measure(table, options=unlimited).maximum)
+    console.print(table)
+
+
+def _to_table(totals: "dict[date, list[Total]]", details: "Details") -> Table:
     from native import PARTS
 
-    table = Table("date", "currency")
-    for name in ("loans", "balance", *(PARTS if parts else ())):
-        table.add_column(name, justify="right")
+    table = Table("date", "currency", *(["days past due"] if details.arrears else []))
+    for is_shown, names in (
+        (True, ("loans", "balance")),
+        (details.parts, PARTS),
+        (details.payoff, ("uncharged", "payoff")),
+        (details.arrears, ("past due",)),
+        (details.can_fail, ("errors",)),
+    ):
+        for name in names if is_shown else ():
+            table.add_column(name, justify="right")
     for day, rows in totals.items():
         for total in rows:
-            table.add_row(day.isoformat(), total.currency, str(total.loans), total.balance, *total.parts)
+            for one in (*total.buckets, total):
+                bucket = [one.bucket or "all"] if details.arrears else []
+                amounts = (one.balance, *one.parts, *one.payoff, *one.arrears)
+                errors = [str(one.errors)] if details.can_fail else []
+                table.add_row(day.isoformat(), one.currency, *bucket, str(one.loans), *amounts, *errors)
     return table

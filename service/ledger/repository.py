@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 import psycopg2
 
-from native import Timeline
+from native import ALLOCATIONS, DAY_COUNTS, Timeline
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
-from service.postgres.agreements import applying_schedules, applying_terms
 from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database
 from service.postgres.prepared import Prepared
@@ -17,6 +16,7 @@ from service.postgres.sql_fragments import EPOCH, KIND, MINOR_UNITS, known_versi
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
+_ALLOCATION_CODES: Mapping[tuple[str, ...], int] = {names: code for code, names in enumerate(ALLOCATIONS)}
 # False also in a session that a pooler has reset, and on a replica that was promoted since the session began.
 _SAME_CLUSTER = """
     coalesce(starts_with($3, nullif(current_setting('loaner.cluster'), '')), false)
@@ -46,8 +46,8 @@ def _build_query(requested: str, *, current: bool) -> str:
            pg_snapshot_xmin(pg_current_snapshot())::text,
            l.start_date - {EPOCH}, (l.initial_amt * {MINOR_UNITS})::bigint, l.currency, l.exponent,
            e.days, e.kinds, e.amounts, e.tx_ids, e.versions, e.recorded_at, e.reverses,
-           CASE WHEN l.agreements > 0 AND {wanted} THEN ({applying_terms(version)}) END,
-           CASE WHEN l.agreements > 0 AND {wanted} THEN ({applying_schedules(version)}) END
+           CASE WHEN l.agreements > 0 AND {wanted} THEN terms_of(l.loan_id, {version}) END,
+           CASE WHEN l.agreements > 0 AND {wanted} THEN schedules_of(l.loan_id, {version}, l.exponent) END
     FROM {requested} AS requested (loan_id, version)
     JOIN loans AS l ON l.loan_id = requested.loan_id
     CROSS JOIN (SELECT {_SAME_CLUSTER} AS same_cluster) AS session
@@ -223,7 +223,7 @@ def _build_timeline(
     versions: list[int] | None,
     recorded_at: list[int] | None,
     reverses: list[int] | None,
-    terms: list[list[int]] | None,
+    terms: list[list[Any]] | None,
     schedules: list[list[Any]] | None,
 ) -> Timeline:
     return Timeline.build(
@@ -241,6 +241,9 @@ def _build_timeline(
         versions=versions or [],
         recorded_at=recorded_at or [],
         reverses=reverses or [],
-        terms=terms or (),
+        terms=[
+            (day, rate, DAY_COUNTS.index(day_count), _ALLOCATION_CODES[tuple(allocation)], grace_days)
+            for day, rate, day_count, allocation, grace_days in terms or ()
+        ],
         schedules=schedules or (),
     )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from service.domain.date_range import DateRange
 from service.domain.history import month_ends
-from service.portfolio.sql import BALANCES, RowSource
+from service.portfolio.sql import LOAN_BALANCES, RowSource
 from service.postgres.sql_fragments import SIGNED_AMT
 
 MAX_MONTHS = 120
@@ -33,7 +33,7 @@ _CHANGES = f"""
 """  # noqa: S608  (built from constants, not from input)
 # Parameters: day, currency, limit.
 _LARGEST = f"""
-    SELECT loan_id, exponent, (balance * 10::numeric ^ exponent)::bigint, version FROM ({BALANCES}) AS b
+    SELECT loan_id, exponent, (balance * 10::numeric ^ exponent)::bigint, version FROM ({LOAN_BALANCES}) AS b
     WHERE currency = %(currency)s ORDER BY balance DESC, loan_id LIMIT %(limit)s
 """  # noqa: S608
 

@@ -2,34 +2,54 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from decimal import Decimal
-from operator import add
 
 from native import PARTS
-from service.portfolio.rows import LoanBalance
+from service.portfolio.rows import BALANCES, Details, LoanBalance, Total
+from service.portfolio.sums import Sums
 
 FIELDS = ("date", "loan_id", "balance", "currency", "version")
-HEAD = ",".join(FIELDS) + "\r\n"
-HEAD_WITH_PARTS = ",".join((*FIELDS, *PARTS)) + "\r\n"
+PAYOFF_FIELDS = ("interest_uncharged", "payoff")
+ARREARS_FIELDS = ("past_due", "days_past_due", "bucket")
+COUNT_FIELDS = ("loans", "errors")
 
 
-def portfolio_csv(day: date, pieces: Iterable[Iterable[LoanBalance]]) -> Iterator[str]:
-    """Yield the rows below HEAD: one piece of text for each piece of loans, then the sums.
+def csv_head(details: Details = BALANCES) -> str:
+    """Return the row of names. What is requested comes last."""
+    fields = [*FIELDS]
+    for is_requested, names in (
+        (details.parts, PARTS),
+        (details.payoff, PAYOFF_FIELDS),
+        (details.arrears, ARREARS_FIELDS),
+        (details.can_fail, COUNT_FIELDS),
+    ):
+        fields += names if is_requested else ()
+    return _row(*fields)
 
-    If the loans have parts, the rows belong below HEAD_WITH_PARTS. A sum is a row without a loan id, one for each
-    currency. Their presence shows that the file is complete.
+
+def portfolio_csv(day: date, pieces: Iterable[Iterable[LoanBalance]], details: Details = BALANCES) -> Iterator[str]:
+    """Yield the rows below the head: one piece of text for each piece of loans, then the sums.
+
+    A sum is a row without a loan id. With arrears, there is one for each bucket of each currency. Then follows one for
+    each currency. Their presence shows that the file is complete.
     """
-    sums: dict[str, list[Decimal]] = {}
+    sums = Sums(details)
     for piece in pieces:
         rows = []
-        for loan_id, balance, currency, version, parts in piece:
-            rows.append(_row(day, loan_id, balance, currency, version, *parts))
-            # Decimals of the default context are exact up to 28 digits; sums have fewer.
-            amounts = [Decimal(balance), *map(Decimal, parts)]
-            before = sums.get(currency)
-            sums[currency] = amounts if before is None else [*map(add, before, amounts)]
+        for loan in piece:
+            loan_id, balance, currency, version, parts, payoff, arrears, errors = loan
+            counts = ("", errors) if details.can_fail else ()
+            rows.append(_row(day, loan_id, balance, currency, version, *parts, *payoff, *arrears, *counts))
+            sums.include_loan(loan)
         yield "".join(rows)
-    yield "".join(_row(day, "", sums[name][0], name, "", *sums[name][1:]) for name in sorted(sums))
+    totals = sums.totals()
+    buckets = (bucket for total in totals for bucket in total.buckets)
+    yield "".join(_total_row(day, total, details) for total in (*buckets, *totals))
+
+
+def _total_row(day: date, total: Total, details: Details) -> str:
+    arrears = (*total.arrears, "", total.bucket) if details.arrears else ()
+    counts = (total.loans, total.errors) if details.can_fail else ()
+    return _row(day, "", total.balance, total.currency, "", *total.parts, *total.payoff, *arrears, *counts)
 
 
 def _row(*fields: object) -> str:

@@ -1,37 +1,74 @@
 """The rows of a portfolio, independent of how it was computed."""
 
-from collections.abc import Iterable
-from operator import add
 from typing import NamedTuple
 
-from service.domain.money import to_decimal_string
+
+class Details(NamedTuple):
+    """What to add to the balances of loans.
+
+    Attributes:
+        parts: Fees, interest and principal.
+        payoff: The interest not charged yet, and the payoff.
+        arrears: The amount past due, the days past due, and the bucket.
+    """
+
+    parts: bool = False
+    payoff: bool = False
+    arrears: bool = False
+
+    @property
+    def can_fail(self) -> bool:
+        """Whether an amount may not fit 64 bits. Balances and their parts always do."""
+        return self.payoff or self.arrears
+
+
+BALANCES = Details()
+"""Adds nothing."""
 
 
 class Total(NamedTuple):
-    """The sum of the loans in one currency at the end of a day.
+    """The sum of the loans in one currency at the end of a day, or of those in one of its buckets.
+
+    Amounts are decimal strings with the most decimals that any loan in the currency has. What was not requested is
+    empty.
 
     Attributes:
         currency: ISO 4217 code.
         loans: Number of loans that had started.
-        balance: A decimal string, with the most decimals that any of these loans has.
-        parts: The sums of fees, interest and principal, as decimal strings; empty if not requested.
+        balance: The sum of their balances.
+        parts: The sums of fees, interest and principal.
+        payoff: The sums of the interest not charged yet, and of the payoff.
+        arrears: The sum of the amount past due.
+        errors: Number of loans whose payoff or arrears do not fit 64 bits. The sums of these leave them out, and no
+            bucket has them.
+        bucket: The bucket; empty for the whole currency.
+        buckets: The totals of all buckets.
     """
 
     currency: str
     loans: int
     balance: str
     parts: tuple[str, ...] = ()
+    payoff: tuple[str, ...] = ()
+    arrears: tuple[str, ...] = ()
+    errors: int = 0
+    bucket: str = ""
+    buckets: "tuple[Total, ...]" = ()
 
 
 class LoanBalance(NamedTuple):
-    """The balance of one loan at the end of a day.
+    """One loan at the end of a day. What was not requested is empty.
 
     Attributes:
         loan_id: The loan.
         balance: A decimal string.
         currency: ISO 4217 code.
         version: The loan's version when it was read.
-        parts: Its fees, interest and principal, as decimal strings; empty if not requested.
+        parts: Its fees, interest and principal, as decimal strings.
+        payoff: The interest not charged yet, and the payoff, as decimal strings; empty strings in case of an error.
+        arrears: The amount past due as a decimal string, the days past due, and the bucket; empty strings in case of
+            an error.
+        errors: 1 if the payoff or the arrears do not fit 64 bits, otherwise 0.
     """
 
     loan_id: int
@@ -39,40 +76,6 @@ class LoanBalance(NamedTuple):
     currency: str
     version: int
     parts: tuple[str, ...] = ()
-
-
-class Sums:
-    """Exact sums of loans by currency. Loans in one currency may have different numbers of decimals."""
-
-    def __init__(self) -> None:
-        self._sums: dict[tuple[str, int], list[int]] = {}
-
-    def include(self, currency: str, exponent: int, loans: int, amounts: Iterable[int]) -> None:
-        """Include loans of one currency and exponent.
-
-        Args:
-            currency: Their currency.
-            exponent: Their number of decimals.
-            loans: How many they are, at least one.
-            amounts: The sum of their balances in minor units, followed by the sums of their parts, if requested.
-        """
-        included = [loans, *amounts]
-        before = self._sums.get((currency, exponent), [0] * len(included))
-        self._sums[currency, exponent] = [*map(add, before, included)]
-
-    def totals(self) -> list[Total]:
-        """Return a total for each currency, sorted by currency."""
-        digits: dict[str, int] = {}
-        for currency, exponent in self._sums:
-            digits[currency] = max(exponent, digits.get(currency, 0))
-        return [self._total(currency, digits[currency]) for currency in sorted(digits)]
-
-    def _total(self, currency: str, digits: int) -> Total:
-        scaled = [
-            (loans, *(amount * 10 ** (digits - exponent) for amount in amounts))
-            for (name, exponent), (loans, *amounts) in self._sums.items()
-            if name == currency
-        ]
-        loans, *amounts = (sum(column) for column in zip(*scaled, strict=True))
-        balance, *parts = (to_decimal_string(amount, digits) for amount in amounts)
-        return Total(currency, loans, balance, tuple(parts))
+    payoff: tuple[str, ...] = ()
+    arrears: tuple[str, ...] = ()
+    errors: int = 0

@@ -1,26 +1,28 @@
 """Computes the portfolio in Postgres, in one snapshot."""
 
-from array import array
 from collections.abc import Iterator
 from datetime import date, datetime
-from itertools import accumulate, chain
+from itertools import repeat
 from typing import Any, NamedTuple, Protocol
 
 from psycopg2.extensions import connection as Connection
 
-from native import day_number, portfolio_parts
-from service.domain.money import to_decimal_string
-from service.portfolio.loan_columns import LoanColumns, build_query, read_columns
-from service.portfolio.rows import LoanBalance, Sums, Total
+from native import day_number
+from service.portfolio.amounts import Amounts, LoanKeys
+from service.portfolio.columns import join_loans
+from service.portfolio.kernel import compute_amounts
+from service.portfolio.loan_columns import build_query, read_columns
+from service.portfolio.rows import BALANCES, Details, LoanBalance, Total
+from service.portfolio.sums import Sums
 from service.postgres.known_until import check_time_reached
 from service.postgres.pool import FETCH_ROWS, Parameters
 from service.postgres.sql_fragments import SIGNED_AMT, known_version
 
 LOANS_PER_BATCH = 200
-"""How many loans with their events are in memory at the same time while parts are computed."""
+"""How many loans with their records are in memory at the same time while details are computed."""
 
 # Parameters: day, and known_at if the name says so.
-BALANCES = f"""
+LOAN_BALANCES = f"""
     SELECT l.loan_id, round(l.initial_amt + coalesce(e.change, 0), l.exponent) AS balance, l.currency, l.exponent,
            l.version
     FROM loans AS l
@@ -29,7 +31,6 @@ BALANCES = f"""
     WHERE l.start_date <= %(day)s
 """  # noqa: S608  (built from constants, not from input)
 """A query for the balance of each loan that had started by a day. Its parameter is `day`."""
-_LEDGERS = build_query("WHERE l.start_date <= %(day)s ORDER BY l.loan_id", events="post_date <= %(day)s")
 # As `known_version`, for all loans together.
 _BALANCES_KNOWN_AT = f"""
     WITH late AS MATERIALIZED (
@@ -50,14 +51,6 @@ _BALANCES_KNOWN_AT = f"""
     ) AS e USING (loan_id)
     WHERE l.start_date <= %(day)s AND (l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)
 """  # noqa: S608  (built from constants, not from input)
-_LEDGERS_KNOWN_AT = build_query(
-    "WHERE l.start_date <= %(day)s ORDER BY l.loan_id",
-    loans=f"""(
-        SELECT l.*, {known_version("%(known_at)s")} AS known_version
-        FROM loans AS l WHERE l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)""",  # noqa: S608
-    version="l.known_version",
-    events="post_date <= %(day)s AND version <= l.known_version",
-)
 
 
 def _to_totals(balances: str) -> str:
@@ -71,14 +64,35 @@ def _to_loans(balances: str) -> str:
     return f"SELECT loan_id, balance::text, currency, version FROM ({balances}) AS b ORDER BY loan_id"  # noqa: S608
 
 
+def _to_ledgers(*, known_at: bool, schedules: bool) -> str:
+    suffix = "WHERE l.start_date <= %(day)s ORDER BY l.loan_id"
+    if not known_at:
+        return build_query(suffix, events="post_date <= %(day)s", schedules=schedules)
+    return build_query(
+        suffix,
+        loans=f"""(
+            SELECT l.*, {known_version("%(known_at)s")} AS known_version
+            FROM loans AS l WHERE l.recorded_at IS NULL OR l.recorded_at <= %(known_at)s)""",  # noqa: S608
+        version="l.known_version",
+        events="post_date <= %(day)s AND version <= l.known_version",
+        schedules=schedules,
+    )
+
+
 class _Queries(NamedTuple):
     totals: str
     loans: str
-    ledgers: str
+    ledgers: str  # with events and terms
+    ledgers_with_schedules: str
 
 
-_NOW = _Queries(_to_totals(BALANCES), _to_loans(BALANCES), _LEDGERS)
-_KNOWN_AT = _Queries(_to_totals(_BALANCES_KNOWN_AT), _to_loans(_BALANCES_KNOWN_AT), _LEDGERS_KNOWN_AT)
+def _build(balances: str, *, known_at: bool) -> _Queries:
+    ledgers = (_to_ledgers(known_at=known_at, schedules=schedules) for schedules in (False, True))
+    return _Queries(_to_totals(balances), _to_loans(balances), *ledgers)
+
+
+_NOW = _build(LOAN_BALANCES, known_at=False)
+_KNOWN_AT = _build(_BALANCES_KNOWN_AT, known_at=True)
 
 
 class RowSource(Protocol):
@@ -106,46 +120,47 @@ class SqlPortfolio:
     def __init__(self, database: RowSource) -> None:
         self._database = database
 
-    def totals(self, day: date, known_at: datetime | None = None, parts: bool = False) -> list[Total]:
+    def totals(self, day: date, known_at: datetime | None = None, details: Details = BALANCES) -> list[Total]:
         """Return a total for each currency, sorted by currency.
 
         Args:
             day: The day at whose end the balances count.
             known_at: Count only what had been recorded by this time; None counts everything.
-            parts: Whether to add the sums of the parts. This reads the events of all loans.
+            details: What to add to the balances. All but nothing reads the records of all loans.
 
         Raises:
-            TimeNotReached: If events may still be recorded with an earlier time than `known_at`.
+            TimeNotReached: If records may still be recorded with an earlier time than `known_at`.
             DatabaseUnavailable: If the database cannot be read.
         """
         queries = self._queries(known_at)
-        if not parts:
+        if details == BALANCES:
             return [Total(*row) for row in self._database.rows(queries.totals, _parameters(day, known_at))]
-        sums = Sums()
-        for batch in self._with_parts(queries, day, known_at):
-            for loan, loan_parts in batch:
-                sums.include(loan.currency, loan.exponent, 1, (sum(loan_parts), *loan_parts))
+        sums = Sums(details)
+        for keys, amounts in self._with_details(queries, day, known_at, details):
+            amounts.include_in(sums, keys, repeat(True, len(keys.currencies)))
         return sums.totals()
 
-    def loans(self, day: date, known_at: datetime | None = None, parts: bool = False) -> Iterator[list[LoanBalance]]:
+    def loans(
+        self, day: date, known_at: datetime | None = None, details: Details = BALANCES
+    ) -> Iterator[list[LoanBalance]]:
         """Yield the loans that had started by the day in batches, sorted by id, all of one snapshot.
 
         Args:
             day: The day at whose end the balances count.
             known_at: As for `totals`. The version of a loan is that of this time.
-            parts: Whether to add the parts of each balance. This reads the events of all loans.
+            details: As for `totals`.
 
         Raises:
             TimeNotReached: Before the first batch, as for `totals`.
             DatabaseUnavailable: If the database cannot be read, before the first batch or later.
         """
         queries = self._queries(known_at)
-        if not parts:
+        if details == BALANCES:
             for rows in self._database.stream(queries.loans, _parameters(day, known_at)):
                 yield [LoanBalance(*row) for row in rows]
             return
-        for batch in self._with_parts(queries, day, known_at):
-            yield [_to_balance(loan, loan_parts) for loan, loan_parts in batch]
+        for keys, amounts in self._with_details(queries, day, known_at, details):
+            yield list(amounts.rows(keys))
 
     def _queries(self, known_at: datetime | None) -> _Queries:
         if known_at is None:
@@ -153,13 +168,18 @@ class SqlPortfolio:
         check_time_reached(self._database, known_at)
         return _KNOWN_AT
 
-    def _with_parts(
-        self, queries: _Queries, day: date, known_at: datetime | None
-    ) -> Iterator[list[tuple[LoanColumns, "array[int]"]]]:
-        for rows in self._database.stream(queries.ledgers, _parameters(day, known_at), LOANS_PER_BATCH):
+    def _with_details(
+        self, queries: _Queries, day: date, known_at: datetime | None, details: Details
+    ) -> Iterator[tuple[LoanKeys, Amounts]]:
+        query = queries.ledgers_with_schedules if details.arrears else queries.ledgers
+        for rows in self._database.stream(query, _parameters(day, known_at), LOANS_PER_BATCH):
             loans = list(read_columns(rows))
-            parts = _compute_parts(day, loans)
-            yield [(loan, parts[3 * index : 3 * index + 3]) for index, loan in enumerate(loans)]
+            keys = LoanKeys(
+                [loan.loan_id for loan in loans],
+                [loan.version for loan in loans],
+                [(loan.currency, loan.exponent) for loan in loans],
+            )
+            yield keys, compute_amounts(day_number(day), join_loans(loans), details)
 
 
 class ConnectionSource:
@@ -199,23 +219,3 @@ class ConnectionSource:
 
 def _parameters(day: date, known_at: datetime | None) -> dict[str, Any]:
     return {"day": day} if known_at is None else {"day": day, "known_at": known_at}
-
-
-def _compute_parts(day: date, loans: list[LoanColumns]) -> "array[int]":
-    parts: array[int] = portfolio_parts(
-        day_number(day),
-        start_days=array("i", [loan.start_day for loan in loans]),
-        initials=array("q", [loan.initial for loan in loans]),
-        offsets=array("q", accumulate((len(loan.days) for loan in loans), initial=0)),
-        days=array("i", chain.from_iterable(loan.days for loan in loans)),
-        kinds=array("B", chain.from_iterable(loan.kinds for loan in loans)),
-        running=array("q", chain.from_iterable(loan.running for loan in loans)),
-        links=array("I", chain.from_iterable(loan.links for loan in loans)),
-    )
-    return parts
-
-
-def _to_balance(loan: LoanColumns, parts: "array[int]") -> LoanBalance:
-    texts = tuple(to_decimal_string(part, loan.exponent) for part in parts)
-    balance = to_decimal_string(sum(parts), loan.exponent)
-    return LoanBalance(loan.loan_id, balance, loan.currency, loan.version, texts)

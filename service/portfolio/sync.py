@@ -8,13 +8,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from service.portfolio.columnar_file import (
-    ColumnarFile,
-    ColumnarWriter,
-    OutdatedFile,
-    UnusableFile,
-    write_columnar_file,
-)
+from service.portfolio.columnar_file import ColumnarFile, OutdatedFile, UnusableFile
+from service.portfolio.columnar_writer import ColumnarWriter, write_columnar_file
+from service.portfolio.columns import Counts
 from service.portfolio.loan_columns import LoanColumns, build_query, read_columns
 from service.postgres.server_identity import CLUSTER_ID
 
@@ -22,6 +18,11 @@ log = logging.getLogger(__name__)
 
 LOANS_PER_BATCH = 2000
 _SIZE = f"SELECT {CLUSTER_ID}, count(*), coalesce(sum(version - agreements), 0)::bigint FROM loans"  # noqa: S608
+# At least as many as apply.
+_AGREEMENTS = """
+    SELECT (SELECT count(*) FROM loan_terms), count(*), coalesce(sum(cardinality(due_dates)), 0)::bigint
+    FROM loan_schedules
+"""
 _SELECTED = build_query("WHERE l.loan_id = ANY(%s) ORDER BY l.loan_id")
 _ALL = build_query("ORDER BY l.loan_id")
 
@@ -40,7 +41,7 @@ def refresh(
 
     Raises:
         OSError: If the file cannot be read or written.
-        UnusableFile: If the versions of loans do not match the number of their events.
+        UnusableFile: If the versions of loans do not match the number of their records.
         ForeignFile: If something else is stored at the path.
     """
     existing = _open_existing(path)
@@ -52,13 +53,13 @@ def refresh(
             log.info("%s belongs to another database, or predates a failover; reading the whole ledger", path)
             existing = None
         if existing is None:
-            with write_columnar_file(path, cluster, loans, events) as file:
+            with write_columnar_file(path, cluster, _count(connection, loans, events)) as file:
                 for loan in _report_progress(read_columns(_stream(connection, _ALL)), loans, on_progress):
                     file.add(loan)
             return ColumnarFile.open(path)
         changed = _find_changed(connection, existing)
         if changed:
-            with write_columnar_file(path, cluster, loans, events) as file:
+            with write_columnar_file(path, cluster, _count(connection, loans, events)) as file:
                 _merge(file, existing, _report_progress(_read_loans(connection, changed), len(changed), on_progress))
             return ColumnarFile.open(path)
         return existing
@@ -75,6 +76,14 @@ def _open_existing(path: Path) -> ColumnarFile | None:
     except UnusableFile as err:
         log.warning("%s; recreating it", err)
         return None
+
+
+def _count(connection: Connection, loans: int, events: int) -> Counts:
+    """Return the numbers of rows, including the terms and schedules that do not apply."""
+    with connection.cursor() as cursor:
+        cursor.execute(_AGREEMENTS)
+        [agreements] = cursor.fetchall()
+    return Counts(loans, events, *agreements)
 
 
 def _find_changed(connection: Connection, existing: ColumnarFile) -> list[int]:

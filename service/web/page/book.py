@@ -14,6 +14,7 @@ from security.context import SecurityContext
 from service.domain.calendar import Calendar
 from service.domain.parsing import parse_bool
 from service.portfolio.book import MAX_MONTHS, Book, CurrencyHistory
+from service.portfolio.rows import Details
 from service.portfolio.sql import SqlPortfolio
 from service.web.page.amounts import show
 from service.web.page.context import page_context
@@ -79,7 +80,7 @@ def _read_parts(portfolio: SqlPortfolio, day: date, totals: list[CurrencyHistory
     digits = {total.currency: total.digits for total in totals}
     return {
         total.currency: [int(Decimal(part).scaleb(digits[total.currency])) for part in total.parts]
-        for total in portfolio.totals(day, parts=True)
+        for total in portfolio.totals(day, details=Details(parts=True))
         if total.currency in digits  # another one may have been added in between
     }
 

@@ -1,13 +1,11 @@
 """Route: how late a loan is on a date."""
 
-from typing import Literal
-
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
 from native import arrears_at, day_number, installments_at, to_date
-from service.domain.arrears import bucket_of
+from service.domain.arrears import Bucket, bucket_of
 from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.payoff_members import shown_amounts
@@ -41,7 +39,7 @@ class ArrearsReply(LoanLedgerReply):
     days: DaysPastDue = Field(
         description="The number of days since the oldest unsatisfied due date; 0 within the grace days."
     )
-    bucket: Literal["current", "1-30", "31-60", "61-90", "91-120", "over 120"]
+    bucket: Bucket
     oldest_due_date: Day | None = Field(
         description="The oldest due date, by the date, of an installment that is not satisfied, or null."
     )

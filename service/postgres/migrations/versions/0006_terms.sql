@@ -110,6 +110,9 @@ COMMENT ON TABLE public.loan_schedules IS
     'Schedules of loans. Of those with one effective date, the last recorded one that is not reversed counts.';
 COMMENT ON COLUMN public.loan_schedules.amts IS 'what is due on each of due_dates, in whole minor units';
 COMMENT ON COLUMN public.loan_schedules.method IS 'how the installments were computed; null: they were given';
+COMMENT ON COLUMN public.closed_periods.closed_until IS
+    'no event is dated, no loan starts, and no terms or schedule take effect on or before this day; null: every day is '
+    'open';
 GRANT SELECT ON public.loan_terms, public.loan_schedules TO loaner_reader, loaner_poster;
 
 CREATE OR REPLACE FUNCTION public.balance_on(loan bigint, day date) RETURNS numeric
@@ -120,6 +123,59 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         FROM public.loan_events AS e WHERE e.loan_id = l.loan_id AND e.post_date <= day), 0) END
     FROM public.loans AS l WHERE l.loan_id = loan
 $$;
+
+-- Reading. These are functions so that a query of loans without terms and schedules does not prepare to look for any,
+-- which takes longer than reading such a loan. They are stable, so they see the snapshot of the query.
+
+CREATE FUNCTION public.applying_terms(loan bigint, at_version bigint) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT ON (t.effective_date) t.version FROM public.loan_terms AS t
+    WHERE t.loan_id = loan AND t.version <= at_version AND t.reverses IS NULL
+      AND NOT EXISTS (SELECT FROM public.loan_terms AS r
+                      WHERE r.loan_id = loan AND r.reverses = t.version AND r.version <= at_version)
+    ORDER BY t.effective_date, t.version DESC
+$$;
+COMMENT ON FUNCTION public.applying_terms IS
+    'The versions of the terms that apply from their effective dates on, as far as a version of the loan knows.';
+
+CREATE FUNCTION public.applying_schedules(loan bigint, at_version bigint) RETURNS SETOF bigint LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT ON (s.effective_date) s.version FROM public.loan_schedules AS s
+    WHERE s.loan_id = loan AND s.version <= at_version AND s.reverses IS NULL
+      AND NOT EXISTS (SELECT FROM public.loan_schedules AS r
+                      WHERE r.loan_id = loan AND r.reverses = s.version AND r.version <= at_version)
+    ORDER BY s.effective_date, s.version DESC
+$$;
+COMMENT ON FUNCTION public.applying_schedules IS 'As applying_terms.';
+
+CREATE FUNCTION public.terms_of(loan bigint, at_version bigint) RETURNS json LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (
+        SELECT json_agg(json_build_array(t.effective_date - DATE '1970-01-01', (t.rate * 100000000)::bigint,
+                                         t.day_count, t.allocation, t.grace_days) ORDER BY t.effective_date)
+        FROM public.applying_terms(loan, at_version) AS a (version)
+        JOIN public.loan_terms AS t ON t.loan_id = loan AND t.version = a.version);
+END
+$$;
+COMMENT ON FUNCTION public.terms_of IS
+    'The terms that apply: effective day since 1970-01-01, rate in units of 1e-8, day count, allocation, grace days.';
+
+CREATE FUNCTION public.schedules_of(loan bigint, at_version bigint, exponent int) RETURNS json
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (
+        SELECT json_agg(json_build_array(s.effective_date - DATE '1970-01-01', (
+                   SELECT json_agg(json_build_array(i.due_date - DATE '1970-01-01',
+                                                    (i.amt * 10::numeric ^ exponent)::bigint) ORDER BY i.position)
+                   FROM unnest(s.due_dates, s.amts) WITH ORDINALITY AS i (due_date, amt, position)))
+               ORDER BY s.effective_date)
+        FROM public.applying_schedules(loan, at_version) AS a (version)
+        JOIN public.loan_schedules AS s ON s.loan_id = loan AND s.version = a.version);
+END
+$$;
+COMMENT ON FUNCTION public.schedules_of IS
+    'The schedules that apply: effective day since 1970-01-01, and pairs of due day and minor units.';
+
+GRANT EXECUTE ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of
+    TO loaner_reader;
 
 -- The functions that follow are called only by functions that set search_path.
 
@@ -566,7 +622,8 @@ $$;
 COMMENT ON FUNCTION public.kept_reply IS
     'The reply that was given to the same request before. For a request whose record is computed before it is posted.';
 
-REVOKE ALL ON FUNCTION public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
+REVOKE ALL ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of,
+    public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
     public.end_agreements, public.refuse_taken, public.append_terms, public.append_schedules,
     public.append_terms_once, public.append_schedule_once FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.append_terms, public.append_schedules, public.append_terms_once,

@@ -4,57 +4,28 @@ import errno
 import os
 import stat
 import struct
-from array import array
-from contextlib import closing, suppress
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from zlib import crc32
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.cli.main import main
 from service.portfolio.columnar import ColumnarPortfolio
-from service.portfolio.columnar_file import ColumnarFile, UnusableFile, write_columnar_file
+from service.portfolio.columnar_file import ColumnarFile, UnusableFile
+from service.portfolio.columnar_writer import write_columnar_file
+from service.portfolio.columns import Counts
 from service.portfolio.csv import portfolio_csv
-from service.portfolio.loan_columns import LoanColumns
-from service.portfolio.sql import SqlPortfolio
+from service.portfolio.rows import Details, LoanBalance, Total
 from service.portfolio.sync import refresh
-from service.postgres.connect import connect
-from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.generated.test_equivalence import FEW
 from tests.models.decimal_model import AMOUNTS, DAYS, EVENTS, FIRST, days, post
-from tests.support.processes import reach
 
 END = date(9999, 12, 31)
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "deep" / "portfolio"
-
-
-@pytest.fixture
-def refreshed(settings, path):
-    """Return a function that brings the file up to date and returns it, and whether it was rewritten."""
-
-    def run():
-        before = path.stat().st_ino if path.exists() else None
-        with closing(connect(settings, "reader")) as connection:
-            ledger = refresh(connection, path)
-        return ledger, path.stat().st_ino != before
-
-    return run
-
-
-@pytest.fixture
-def by_sql(settings):
-    """Return the portfolio as computed by Postgres."""
-    with closing(ConnectionPool(settings)) as database:
-        yield SqlPortfolio(database)
+PARTS = Details(parts=True)
 
 
 @FEW
@@ -67,9 +38,10 @@ def test_answers_equal_those_of_sql_before_and_after_further_postings(
     for _ in (1, 2):
         columnar = ColumnarPortfolio(refreshed()[0])
         for one in (FIRST, day, END):
-            assert columnar.totals(one, parts) == by_sql.totals(one, parts=parts)
-            assert list(columnar.loans(one, parts)) == [
-                row for piece in by_sql.loans(one, parts=parts) for row in piece
+            details = Details(parts=parts)
+            assert columnar.totals(one, details) == by_sql.totals(one, details=details)
+            assert list(columnar.loans(one, details)) == [
+                row for piece in by_sql.loans(one, details=details) for row in piece
             ]
         newest = post(posting, day, "7.00", again).loan_id
         if newest > 1:
@@ -117,12 +89,12 @@ def test_a_damaged_or_foreign_file_is_recreated(posting, refreshed, path, admin,
         (whole[:3], "damaged"),
         (whole[:-1], "damaged"),
         (whole[:4] + b"\x63" + whole[5:], "damaged"),
-        (b"LNPF\1" + whole[5:252] + bytes(4), "another release"),
-        (sign_header(whole[:24] + b"9.9.9" + whole[29:]), "another database"),
+        (sign_header(b"LNPF\2" + whole[5:]), "another release"),
+        (sign_header(whole[:48] + b"9.9.9" + whole[53:]), "another database"),
         (flip(whole, 0), "damaged"),
         (flip(whole, 30), "damaged: the checksum of its header"),
         (flip(whole, 256 + 8), "damaged: the checksum of its column versions"),
-        (flip(whole, len(whole) - 1), "damaged: the checksum of its column kinds"),
+        (flip(whole, len(whole) - 1), "damaged: the checksum of its column kinds"),  # those after it are empty
     ):
         path.write_bytes(content)
         caplog.clear()
@@ -137,27 +109,10 @@ def test_a_damaged_or_foreign_file_is_recreated(posting, refreshed, path, admin,
             ColumnarFile.open(path)
 
 
-def test_every_changed_byte_is_detected(path):
-    day = 18_000
-    with write_columnar_file(path, "cluster", 2, 3) as file:
-        links = array("I", [0, 0])
-        file.add(LoanColumns(1, 2, day, 100, "JPY", 0, array("i", [day] * 2), array("q", [101, 99]), b"\1\3", links))
-        file.add(LoanColumns(2, 1, day, 100, "USD", 2, array("i", [day]), array("q", [101]), b"\1", links[:1]))
-    whole = path.read_bytes()
-    assert len(ColumnarFile.open(path)) == 2
-    for position in range(len(whole)):
-        for bit in (0, 7):
-            path.write_bytes(flip(whole, position, bit))
-            with pytest.raises(UnusableFile, match=f"{path} is damaged"):
-                ColumnarFile.open(path)
-    path.write_bytes(whole)
-    assert ColumnarPortfolio(ColumnarFile.open(path)).totals(END) == [("JPY", 1, "99", ()), ("USD", 1, "1.01", ())]
-
-
 def test_the_command_replaces_a_damaged_file(command, path):
     before = command("--date", "2020-03-01", "--csv")
     whole = path.read_bytes()
-    path.write_bytes(flip(whole, 256 + 8 * 3 * 3 + 8 * 4 + 1))  # the first running balance of three loans
+    path.write_bytes(flip(whole, 256 + 8 * 3 * 3 + 8 * 4 * 4 + 1))  # the first running balance of three loans
     ran = command("--date", "2020-03-01", "--csv")
     assert (ran.exit_code, ran.stdout) == (0, before.stdout)
     assert path.read_bytes() == whole
@@ -198,7 +153,7 @@ def test_an_interrupted_update_leaves_no_files(posting, refreshed, path, monkeyp
 
 def test_a_file_is_allocated_before_it_is_filled(path):
     """Without allocation, a full disk would kill the process (SIGBUS) and leave an incomplete file."""
-    with suppress(UnusableFile), write_columnar_file(path, "c", 100, 100_000):
+    with suppress(UnusableFile), write_columnar_file(path, "c", Counts(100, 100_000, 0, 0, 0)):
         [file] = path.parent.iterdir()
         assert file.stat().st_blocks * 512 >= file.stat().st_size > 1_200_000
 
@@ -215,14 +170,6 @@ def test_a_full_disk_is_reported_and_leaves_no_files(command, path, monkeypatch)
 
 
 # The command
-
-
-@pytest.fixture
-def command(served, monkeypatch, path):
-    """Return a function that runs the command over the three loans of `served`."""
-    for name, value in reach(served.postgres).items():
-        monkeypatch.setenv(name, value)
-    return lambda *arguments: CliRunner().invoke(main, ["portfolio", "--file", str(path), *arguments])
 
 
 def test_the_command_prints_totals_of_days(command):
@@ -258,7 +205,7 @@ def test_invalid_options_are_named(command, tmp_path):
 def test_one_file_answers_any_number_of_days(posting, refreshed, settings):
     loan = post(posting, FIRST, "100.00", [])
     columnar = ColumnarPortfolio(refreshed()[0])
-    assert all(columnar.totals(day) == [("USD", 1, "100.00", ())] for day in days(loan.start_date, date(2020, 3, 1)))
+    assert all(columnar.totals(day) == [Total("USD", 1, "100.00")] for day in days(loan.start_date, date(2020, 3, 1)))
 
 
 # Currencies, parts and times
@@ -280,24 +227,23 @@ def mixed(posting, admin):
 
 def test_amounts_have_the_decimals_of_each_loan_and_sums_are_exact(mixed, refreshed, by_sql):
     expected_totals = [
-        ("JPY", 3, "1912.50", ("0.00", "0.00", "1912.50")),
-        ("KWD", 1, "1.239", ("0.000", "0.005", "1.234")),
-        ("USD", 1, "10.50", ("0.00", "0.00", "10.50")),
+        Total("JPY", 3, "1912.50", ("0.00", "0.00", "1912.50")),
+        Total("KWD", 1, "1.239", ("0.000", "0.005", "1.234")),
+        Total("USD", 1, "10.50", ("0.00", "0.00", "10.50")),
     ]
     expected_loans = [
-        (1, "907", "JPY", 2, ("0", "0", "907")),
-        (2, "1.239", "KWD", 1, ("0.000", "0.005", "1.234")),
-        (3, "10.50", "USD", 0, ("0.00", "0.00", "10.50")),
-        (4, "1000.50", "JPY", 0, ("0.00", "0.00", "1000.50")),
-        (5, "5", "JPY", 2, ("0", "0", "5")),
+        LoanBalance(1, "907", "JPY", 2, ("0", "0", "907")),
+        LoanBalance(2, "1.239", "KWD", 1, ("0.000", "0.005", "1.234")),
+        LoanBalance(3, "10.50", "USD", 0, ("0.00", "0.00", "10.50")),
+        LoanBalance(4, "1000.50", "JPY", 0, ("0.00", "0.00", "1000.50")),
+        LoanBalance(5, "5", "JPY", 2, ("0", "0", "5")),
     ]
     columnar = ColumnarPortfolio(refreshed()[0])
-    assert columnar.totals(END, True) == by_sql.totals(END, parts=True) == expected_totals
-    assert list(columnar.loans(END, True)) == [row for piece in by_sql.loans(END, parts=True) for row in piece]
-    assert list(columnar.loans(END, True)) == expected_loans
-    without = [row[:3] + ((),) for row in expected_totals]
-    assert columnar.totals(END) == by_sql.totals(END) == without
-    rows = "".join(portfolio_csv(END, by_sql.loans(END, parts=True))).splitlines()
+    assert columnar.totals(END, PARTS) == by_sql.totals(END, details=PARTS) == expected_totals
+    assert list(columnar.loans(END, PARTS)) == [row for piece in by_sql.loans(END, details=PARTS) for row in piece]
+    assert list(columnar.loans(END, PARTS)) == expected_loans
+    assert columnar.totals(END) == by_sql.totals(END) == [row._replace(parts=()) for row in expected_totals]
+    rows = "".join(portfolio_csv(END, by_sql.loans(END, details=PARTS), PARTS)).splitlines()
     assert rows[-3:] == [
         "9999-12-31,,1912.50,JPY,,0.00,0.00,1912.50",
         "9999-12-31,,1.239,KWD,,0.000,0.005,1.234",
@@ -315,12 +261,13 @@ def test_amounts_have_the_decimals_of_each_loan_and_sums_are_exact(mixed, refres
 def test_a_reported_day_is_reproduced_exactly(posting, admin, refreshed, by_sql, loans, later, day, parts):
     known = [post(posting, *loan) for loan in loans]
     [(moment,)] = sql(admin, "SELECT known_until() - interval '1 microsecond'")
-    totals = ColumnarPortfolio(refreshed()[0]).totals(day, parts)
-    rows = list(ColumnarPortfolio(refreshed()[0]).loans(day, parts))
+    details = Details(parts=parts)
+    totals = ColumnarPortfolio(refreshed()[0]).totals(day, details)
+    rows = list(ColumnarPortfolio(refreshed()[0]).loans(day, details))
     sql(posting, "SELECT post_events(%s, %s, %s::date[], %s)", [known[0].loan_id], ["fee"], [FIRST], [1])
     post(posting, day, "7.00", later)
-    assert by_sql.totals(day, moment, parts) == totals
-    assert [row for piece in by_sql.loans(day, moment, parts) for row in piece] == rows
+    assert by_sql.totals(day, moment, details) == totals
+    assert [row for piece in by_sql.loans(day, moment, details) for row in piece] == rows
     if parts:
         ours = {row.loan_id: tuple(map(Decimal, row.parts)) for row in rows}
         for loan in known:
@@ -331,9 +278,9 @@ def test_parts_are_read_in_batches(posting, by_sql, refreshed, monkeypatch):
     monkeypatch.setattr("service.portfolio.sql.LOANS_PER_BATCH", 2)
     for number in range(5):
         post(posting, FIRST, f"{number}.00", [("fee", FIRST, "1.00", -1)] * number)
-    pieces = list(by_sql.loans(END, parts=True))
+    pieces = list(by_sql.loans(END, details=PARTS))
     assert [len(piece) for piece in pieces] == [2, 2, 1]
-    assert [row for piece in pieces for row in piece] == list(ColumnarPortfolio(refreshed()[0]).loans(END, True))
+    assert [row for piece in pieces for row in piece] == list(ColumnarPortfolio(refreshed()[0]).loans(END, PARTS))
 
 
 def test_the_command_with_parts_and_a_time_equals_the_service(command, client, bearer, posting, admin):

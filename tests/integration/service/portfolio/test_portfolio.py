@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import DatabaseUnavailable
+from service.portfolio.rows import Total
 from service.portfolio.sql import SqlPortfolio
 from service.postgres.pool import FETCH_ROWS, ConnectionPool
 from tests.conftest import sql
@@ -131,7 +132,7 @@ def test_all_rows_belong_to_one_snapshot_despite_concurrent_postings(many, posti
     rows += [row for piece in pieces for row in piece]
     assert [row.loan_id for row in rows] == list(range(1, 2 * FETCH_ROWS + 2))
     assert {(row.balance, row.version) for row in rows} == {("1.00", 0)}
-    assert many.totals(DAY) == [("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00", ())]
+    assert many.totals(DAY) == [Total("USD", 2 * FETCH_ROWS + 2, f"{2 * FETCH_ROWS + 2 + 14}.00")]
 
 
 def test_closing_the_stream_releases_its_connection(many):

@@ -122,7 +122,7 @@ def test_what_was_known_counts_all_records(loans, posting, ledger):
             posting,
             "SELECT version, recorded_at FROM loan_events UNION ALL SELECT version, recorded_at FROM loan_terms"
             " UNION ALL SELECT version, recorded_at FROM loan_schedules",
-        )  # fmt: skip
+        )
     )
     assert sorted(times.values()) == [times[version] for version in range(1, 6)]
     for version, moment in times.items():

@@ -120,17 +120,26 @@ def test_terms_are_immutable_in_every_partition(loans, admin):  # noqa: F811
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_a_timeline_is_read_from_one_partition(loans, posting, admin, query, plans):  # noqa: F811
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in (1, 2)])
-    post_terms(posting, *[(loan, "2020-01-01", "0.1") for loan in (1, 2)])
-    post_schedules(posting, *[(loan, "2020-01-01", [("2020-02-01", "5")]) for loan in (1, 2)])
     sql(admin, "SELECT set_config('loaner.cluster', 'x', false)")  # as every connection of the service does
     sql(admin, f"SET plan_cache_mode = {plans}")
     sql(admin, f"PREPARE read ({', '.join(query.types)}) AS {query.sql}")
     until = "2100-01-01" if query is _TIMELINE_KNOWN_AT else 1
     plan = sql(admin, "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE read (2, %s, '')", until)
-    scanned = {
-        name
-        for (line,) in plan
-        if "never executed" not in line
-        for name in re.findall(" on (loan[a-z_]*_p[0-9])", line)
-    }
-    assert len(scanned) == len(TABLES), plan
+    assert {name[:-3] for name in scanned_in(plan)} == {"loans", "loan_events"}, plan
+    assert len(scanned_in(plan)) == 2, plan
+
+
+def scanned_in(plan) -> set[str]:
+    """Return the partitions that an executed plan has read."""
+    lines = [line for (line,) in plan if "never executed" not in line]
+    return {name for line in lines for name in re.findall(" on (loan[a-z_]*_p[0-9])", line)}
+
+
+@pytest.mark.parametrize("kind", ["terms", "schedules"])
+def test_terms_and_schedules_are_read_from_one_partition(loans, posting, admin, ledger, kind):  # noqa: F811
+    post_terms(posting, *[(loan, "2020-01-01", "0.1") for loan in (1, 2)])
+    post_schedules(posting, *[(loan, "2020-01-01", [("2020-02-01", "5")]) for loan in (1, 2)])
+    assert (len(ledger.timelines([2])[2].terms), len(ledger.timelines([2])[2].schedules)) == (1, 1)
+    plan = sql(admin, f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) SELECT * FROM applying_{kind}(2, 9)")
+    assert {name[:-3] for name in scanned_in(plan)} == {f"loan_{kind}"}, plan
+    assert len(scanned_in(plan)) == 1, plan

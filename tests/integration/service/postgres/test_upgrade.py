@@ -2,7 +2,7 @@
 
 import logging
 import re
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from decimal import Decimal
 from itertools import count
@@ -12,13 +12,15 @@ from alembic import command
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from native import day_number
+from native import balance_parts, day_number
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
+from service.postgres.currencies import sync_currencies
 from service.postgres.migrate import _PARTITIONS, _config, migrate
 from service.postgres.pool import ConnectionPool
 from service.standalone.environment import create_database, create_users, settings_of
 from tests.conftest import expect_error, sql
+from tests.support.agreements import post_terms
 
 # loan_id: currency, initial amount, amounts of fees, the decimals that the loan has after the migration
 LOANS = {
@@ -53,9 +55,9 @@ TERMS = "SELECT loan_id, start_date, initial_amt, currency, version, turnover, r
 POST = "SELECT post_events(ARRAY[%s], ARRAY[%s], ARRAY[%s::date], ARRAY[%s::numeric], NULL, ARRAY[%s::bigint])"
 
 
-@pytest.fixture
-def earlier(postgres):
-    """Settings of a filled database of release 1.0.0."""
+@contextmanager
+def database_at(postgres, revision):
+    """Settings of an empty database at a schema revision."""
     name = f"earlier_{next(NUMBERS)}"
     create_database(postgres, name)
     settings = settings_of(postgres).replace(database=name)
@@ -63,15 +65,33 @@ def earlier(postgres):
     with engine.begin() as connection:
         config = _config()
         config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+        command.upgrade(config, revision)
     create_users(settings, postgres)
-    with closing(connect(settings, "posting")) as posting:
-        fill(posting)
     yield settings
     with closing(connect(settings.replace(database="postgres"), "admin")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def earlier(postgres):
+    """Settings of a filled database of release 1.0.0."""
+    with database_at(postgres, "0003") as settings:
+        with closing(connect(settings, "posting")) as posting:
+            fill(posting)
+        yield settings
+
+
+@pytest.fixture
+def previous(postgres):
+    """Settings of a filled database of the release before terms and schedules."""
+    with database_at(postgres, "0005") as settings:
+        with closing(connect(settings, "admin")) as admin, admin, admin.cursor() as cursor:
+            sync_currencies(cursor)
+        with closing(connect(settings, "posting")) as posting:
+            fill_previous(posting)
+        yield settings
 
 
 def fill(posting):
@@ -159,8 +179,8 @@ def test_partitions_may_be_made_before_and_after_the_migration(earlier, order):
 def partition(settings):
     """Partition the tables as release 1.0.0 did."""
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connect(settings, "admin"), poolclass=NullPool)
-    script = re.sub(r", (public\.|')loan_(terms|schedules)'?", "", _PARTITIONS.read_text())
-    script = script.replace("public.loan_schedules, public.loan_terms, ", "")
+    script = _PARTITIONS.read_text().replace("public.loan_schedules, public.loan_terms, ", "")
+    script = re.sub(r", (public\.|')loan_(terms|schedules)'?", "", script)
     with engine.begin() as connection:
         cursor = connection.connection.cursor()
         cursor.execute("SELECT set_config('loaner.partitions', '4', true)")
@@ -195,3 +215,62 @@ def test_currencies_follow_the_table_of_this_release(settings, admin, posting):
     assert sql(admin, "SELECT code, exponent FROM currencies WHERE code IN ('USD', 'ZZZ')") == [("USD", 2)]
     error = expect_error(posting, "SELECT create_loans('{1}', '{2020-01-01}', '{1}', '{ZZZ}')")
     assert (error.pgcode, error.diag.column_name) == ("23514", "currency")
+
+
+APPEND = "SELECT * FROM append_events(%s, %s, %s::date[], %s::numeric[], %s, %s::bigint[], %s, 'ann', NULL)"
+ONCE = """
+    SELECT repeated, reply FROM append_events_once(%s, %s, NULL, '2020-08-01', %s, %s, %s::date[], %s::numeric[], NULL,
+                                                   NULL, NULL, 'ann', NULL)
+"""
+ALL_ROWS = [
+    "SELECT loan_id, start_date, initial_amt, currency, version, turnover, recorded_at, exponent, posted_by, created_in"
+    " FROM loans ORDER BY 1",
+    "SELECT * FROM loan_events ORDER BY tx_id",
+    "SELECT * FROM posted_requests ORDER BY id",
+    "SELECT * FROM closed_periods",
+]
+
+
+def fill_previous(posting):
+    sql(posting, "SELECT create_loans('{1,2,3}', '{2020-01-01,2020-02-01,2020-01-01}', '{1000,5.001,7}',"
+                 " '{USD,KWD,JPY}', 'ann')")  # fmt: skip
+    kinds, days = ["fee", "interest", "payment", "fee"], ["2020-03-01", "2020-04-01", "2020-07-01", "9999-12-31"]
+    for loan_id in (1, 2):
+        columns = ["1.5", "2.25", "300", "7"], ["a", "b", None, None], [None] * 4, ["why", None, None, None]
+        sql(posting, APPEND, [loan_id] * 4, kinds, days, *columns)
+    sql(posting, APPEND, [1], ["payment"], ["2020-07-02"], ["300"], [None], [3], [None])
+    sql(posting, ONCE, b"k", b"d", 2, ["fee"], ["2020-05-01"], ["0.001"])
+
+
+@pytest.mark.parametrize("partitions", [None, 4])
+def test_a_database_of_the_previous_release_keeps_its_rows_and_answers(previous, partitions):
+    loan_ids = (1, 2, 3)
+
+    def answers(admin):
+        rows = [sql(admin, query) for query in ALL_ROWS]
+        return rows, {(i, day): sql(admin, "SELECT balance_on(%s, %s)", i, day)[0][0] for i in loan_ids for day in DAYS}
+
+    if partitions is not None:
+        partition(previous)
+    with closing(connect(previous, "admin")) as admin:
+        sql(admin, "SELECT close_period('2020-02-29', 'test')")
+        before, filenodes = answers(admin), sql(admin, FILENODES)
+        migrate(previous)
+        assert answers(admin) == before
+        assert sql(admin, FILENODES) == filenodes  # no table was rewritten
+        assert sql(admin, "SELECT DISTINCT agreements FROM loans") == [(0,)]
+        exponents = dict(sql(admin, "SELECT loan_id, exponent FROM loans"))
+    database = ConnectionPool(previous)
+    timelines = PostgresLedger(database).timelines(loan_ids)
+    assert [(timelines[i].version, len(timelines[i])) for i in loan_ids] == [(5, 5), (5, 5), (0, 0)]
+    for (loan_id, day), balance in before[1].items():
+        minor_units = timelines[loan_id].balance_at(day_number(day))
+        assert Decimal(minor_units).scaleb(-exponents[loan_id]) == balance, (loan_id, day)
+        assert timelines[loan_id].balance_at(day_number(day)) == sum(balance_parts(timelines[loan_id], day_number(day)))
+    database.close()
+    with closing(connect(previous, "posting")) as posting:  # as its instances go on posting
+        [(repeated, reply)] = sql(posting, ONCE, b"k", b"d", 2, ["fee"], ["2020-05-01"], ["0.001"])
+        assert (repeated, reply["version"]) == (True, 5)
+        post_terms(posting, (2, "2020-03-01", "0.1"))
+        [(repeated, reply)] = sql(posting, ONCE, b"l", b"d", 2, ["fee"], ["2020-05-01"], ["0.001"])
+        assert (repeated, reply["version"], [event["version"] for event in reply["events"]]) == (False, 7, [7])
