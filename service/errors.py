@@ -80,7 +80,7 @@ class LoanExists(LoanerError):
 
 
 class PostingRefused(LoanerError):
-    """Well-formed events that the ledger rejects. None of them was posted.
+    """Well-formed records that the ledger rejects. None of them was posted.
 
     Args:
         errors: A pair of field and detail for each rejected part.
@@ -93,6 +93,10 @@ class PostingRefused(LoanerError):
 
 class EventsExist(PostingRefused):
     """The ledger already has these events."""
+
+
+class RecordExists(PostingRefused):
+    """The ledger already has these terms or this schedule."""
 
 
 class KeyReused(LoanerError):
@@ -150,7 +154,7 @@ class PeriodNotClosed(LoanerError):
 
 
 class TimeNotReached(LoanerError):
-    """Events may still be recorded before the requested `known_at`.
+    """Records may still be recorded before the requested `known_at`.
 
     Args:
         until: Only times before this one are final.

@@ -151,6 +151,7 @@ def bare_app() -> Flask:
         portfolio=None,
         book=None,
         event_log=None,
+        agreement_log=None,
         search=None,
         security=SimpleNamespace(security_chain=SecurityChain(), context=None),
         health=None,

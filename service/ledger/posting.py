@@ -37,7 +37,7 @@ class NewEvent:
     """An event to post.
 
     Attributes:
-        event_type: fee, interest or payment.
+        event_type: One of EVENT_TYPES.
         post_date: The day from which it counts.
         amount: Above zero, in the loan's currency.
         source_id: The caller's own id, unique per loan.
@@ -134,7 +134,9 @@ class LedgerWriter:
         )
         provenance = (to_printable(posted_by), latest_post_date(today, self._max_future_days))
         try:
-            return self._execute(_APPEND_EVENTS, fingerprint, expected_version, today, loan_id, *columns, *provenance)
+            return execute_once(
+                self._database, _APPEND_EVENTS, fingerprint, expected_version, today, loan_id, *columns, *provenance
+            )
         except UniqueViolation as err:
             if err.diag.column_name == "events":
                 raise EventsExist(_conflicts(err)) from err
@@ -145,7 +147,7 @@ class LedgerWriter:
             raise UnknownLoan(loan_id) from err
         except CheckViolation as err:
             if err.diag.column_name == "expected_version" and expected_version is not None:
-                raise VersionChanged(loan_id, int(err.diag.message_detail or 0), (expected_version,)) from err
+                raise version_changed(err, loan_id, expected_version) from err
             raise _refusal(err, events) or err from err
 
     def create_loan(
@@ -169,28 +171,44 @@ class LedgerWriter:
         """
         terms = (loan.loan_id, loan.start_date, format(loan.initial, "f"), loan.currency)
         try:
-            return self._execute(_OPEN_LOAN, fingerprint, today, *terms, to_printable(posted_by))
+            return execute_once(self._database, _OPEN_LOAN, fingerprint, today, *terms, to_printable(posted_by))
         except UniqueViolation as err:
             raise LoanExists(loan.loan_id) from err
         except CheckViolation as err:
             if err.diag.constraint_name == "period_is_open":
-                raise PostingRefused([("start_date", _closed_until(_positions(err)[0][2]))]) from err
+                raise PostingRefused([("start_date", closed_until(positions_of(err)[0][2]))]) from err
             if err.diag.column_name in ("currency", "initial_amt"):  # the database has another release's table
                 raise InvalidRequest([(err.diag.column_name, err.diag.message_primary or "")]) from err
             raise
 
-    def _execute(self, query: str, fingerprint: RequestFingerprint | None, *parameters: object) -> PostResult:
-        identity = (fingerprint.id, fingerprint.digest) if fingerprint else (None, None)
-        try:
-            row = self._database.row(query, (*identity, *parameters))
-        except UniqueViolation as err:
-            if err.diag.column_name == "key":
-                raise KeyReused from err
-            raise
-        assert row is not None
-        replayed, body, made_at = row
-        body.setdefault("recorded_at", to_rfc3339(made_at))  # missing in outcomes that release 1.0.0 recorded
-        return PostResult(body, made_at, replayed)
+
+def execute_once(
+    database: Database, query: str, fingerprint: RequestFingerprint | None, *parameters: object
+) -> PostResult:
+    """Execute a posting, or return the outcome that was recorded for its fingerprint.
+
+    Args:
+        database: Where to post.
+        query: Calls a SQL function that returns `repeated`, `reply` and `made_at`.
+        fingerprint: Identifies a request that may be repeated: the function's first two arguments.
+        parameters: Its other arguments.
+
+    Raises:
+        KeyReused: If the key of the fingerprint was used for a different request.
+        DatabaseUnavailable: If nothing was posted because Postgres could not be reached.
+        OutcomeUnknown: If the connection was lost before Postgres confirmed.
+    """
+    identity = (fingerprint.id, fingerprint.digest) if fingerprint else (None, None)
+    try:
+        row = database.row(query, (*identity, *parameters))
+    except UniqueViolation as err:
+        if err.diag.column_name == "key":
+            raise KeyReused from err
+        raise
+    assert row is not None
+    replayed, body, made_at = row
+    body.setdefault("recorded_at", to_rfc3339(made_at))  # missing in outcomes that release 1.0.0 recorded
+    return PostResult(body, made_at, replayed)
 
 
 def to_rfc3339(moment: datetime) -> str:
@@ -198,7 +216,12 @@ def to_rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def _positions(err: psycopg2.Error) -> list[list[Any]]:
+def version_changed(err: CheckViolation, loan_id: int, expected_version: int) -> VersionChanged:
+    """Return the error for a loan that is not at the expected version."""
+    return VersionChanged(loan_id, int(err.diag.message_detail or 0), (expected_version,))
+
+
+def positions_of(err: psycopg2.Error) -> list[list[Any]]:
     """Return what the SQL functions report of each refused event: its position, then what the rule is about."""
     found: list[list[Any]] = orjson.loads(err.diag.message_detail or "[]")
     return found
@@ -210,29 +233,29 @@ def _conflicts(err: psycopg2.Error) -> list[tuple[str, str]]:
         "source_id": "an event of this loan already has this source_id: tx_id",
         "reverses": "this event is already reversed by tx_id",
     }
-    return [(f"events.{n}.{field}", f"{messages[field]} {tx_id}") for n, field, tx_id in _positions(err)]
+    return [(f"events.{n}.{field}", f"{messages[field]} {tx_id}") for n, field, tx_id in positions_of(err)]
 
 
 def _invalid_reversals(err: psycopg2.Error) -> list[tuple[str, str]]:
     """Return (field, message) of each invalid reversal."""
     expected = "expected the tx_id of an event of this loan, of the same type and amount, that is not itself a reversal"
-    return [(f"events.{n}.reverses", expected) for n, *_ in _positions(err)]
+    return [(f"events.{n}.reverses", expected) for n, *_ in positions_of(err)]
 
 
 def _refusal(err: CheckViolation, events: list[NewEvent]) -> PostingRefused | InvalidRequest | None:
     """Return the error for events that break a rule of the ledger; None if it is unknown."""
-    positions = _positions(err) if err.diag.column_name else []
+    positions = positions_of(err) if err.diag.column_name else []
     match err.diag.constraint_name or err.diag.column_name:
         case "loans_turnover_fits":
             too_large = "the sum of the loan's amounts would exceed what the ledger can store"
             return PostingRefused([("events", too_large)])
         case "amt":
-            return InvalidRequest([(f"events.{n}.amt", _amount_error(events[n], *of)) for n, _, *of in positions])
+            return InvalidRequest([(f"events.{n}.amt", amount_error(events[n].amount, *of)) for n, _, *of in positions])
         case "reversal_follows_event":
             expected = "expected the date of the event that it reverses, or a later one:"
             return PostingRefused([(f"events.{n}.post_date", f"{expected} {day}") for n, _, day in positions])
         case "period_is_open":
-            return PostingRefused([(f"events.{n}.post_date", _closed_until(day)) for n, _, day in positions])
+            return PostingRefused([(f"events.{n}.post_date", closed_until(day)) for n, _, day in positions])
         case "post_date_is_near":
             return PostingRefused(
                 [(f"events.{n}.post_date", f"expected a date up to {day} (MAX_FUTURE_DAYS)") for n, _, day in positions]
@@ -240,13 +263,15 @@ def _refusal(err: CheckViolation, events: list[NewEvent]) -> PostingRefused | In
     return None
 
 
-def _closed_until(day: str) -> str:
+def closed_until(day: str) -> str:
+    """Return why a date in a closed period is refused."""
     return f"expected a date after {day}, until which the ledger is closed"
 
 
-def _amount_error(event: NewEvent, digits: int, currency: str) -> str:
+def amount_error(amount: Decimal, digits: int, currency: str) -> str:
+    """Return why an amount is refused in a currency with this number of decimals."""
     try:
-        to_minor_units(event.amount, digits)
+        to_minor_units(amount, digits)
     except ValueError as err:
         return f"{err} ({currency})"
     return f"not an amount in {currency}"

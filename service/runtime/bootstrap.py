@@ -12,6 +12,8 @@ from security.providers.remembered import remembered_identities
 from service.cache import TimelineLru, open_memcached
 from service.domain.calendar import Calendar
 from service.gateway.identity import Identity
+from service.ledger.agreement_log import AgreementLog
+from service.ledger.agreement_posting import AgreementWriter
 from service.ledger.change_listener import ChangeListener
 from service.ledger.event_log import EventLog
 from service.ledger.freshness import Freshness
@@ -136,11 +138,13 @@ def build_front_door(
         portfolio=SqlPortfolio(reports),
         book=Book(reports),
         event_log=EventLog(primary),
+        agreement_log=AgreementLog(primary),
         search=LoanSearch(primary),
         identity=Identity(
             settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
         ),
         poster=tracing.traced(ledger_writer, "posting") if ledger_writer else None,
+        agreement_poster=tracing.traced(AgreementWriter(posting), "posting") if posting else None,
         secure_loans=tokens.secure_loans,
         serves_page=server.page,
     )

@@ -10,6 +10,8 @@ from security.frameworks.flask import Security
 from service import __version__
 from service.domain.calendar import Calendar
 from service.gateway.identity import Identity
+from service.ledger.agreement_log import AgreementLog
+from service.ledger.agreement_posting import AgreementWriter
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.posting import LedgerWriter
@@ -33,6 +35,7 @@ from service.web.routes.jwks import build_jwks_routes
 from service.web.routes.loan import build_loan_routes
 from service.web.routes.operations import build_operations_routes
 from service.web.routes.posting import build_posting_routes
+from service.web.routes.posting_request import Caller
 from service.web.routes.token import build_token_routes
 from service.web.schemas.problem import Problem
 
@@ -68,6 +71,7 @@ def create_app(
     portfolio: SqlPortfolio,
     book: Book,
     event_log: EventLog,
+    agreement_log: AgreementLog,
     search: LoanSearch,
     security: Security,
     health: Health,
@@ -76,6 +80,7 @@ def create_app(
     attempts: AttemptThrottle,
     identity: Identity,
     poster: LedgerWriter | None = None,
+    agreement_poster: AgreementWriter | None = None,
     secure_loans: bool = True,
     serves_page: bool = True,
 ) -> Flask:
@@ -87,6 +92,7 @@ def create_app(
         portfolio: Reads all loans on a day.
         book: Reads all loans over time.
         event_log: Reads events with their provenance.
+        agreement_log: Reads terms and schedules with their provenance.
         search: Finds loans.
         security: Authenticates callers.
         health: Reports on what the service depends on.
@@ -94,7 +100,8 @@ def create_app(
         clients: The clients that may request tokens.
         attempts: Throttles guesses of clients' secrets.
         identity: Proves the identity of this instance.
-        poster: Posts to the ledger; None if posting is not configured.
+        poster: Posts events and creates loans; None if posting is not configured.
+        agreement_poster: Posts terms and schedules; None if posting is not configured.
         secure_loans: Whether the routes that read loans require a token. Posting always does.
         serves_page: Whether to serve the page `/app`, which shows loans in a browser.
     """
@@ -118,8 +125,8 @@ def create_app(
     open_blueprints = ("documentation",) if secure_loans else ("documentation", "loan", PAGE_BLUEPRINT)
     guard(app, security, open_blueprints, grants.are_possible, {PAGE_BLUEPRINT: access.check})
     reject_unknown_parameters(app)
-    app.register_api(build_loan_routes(lookup, calendar, portfolio, event_log, search))
-    app.register_api(build_posting_routes(poster, calendar, security.context))
+    app.register_api(build_loan_routes(lookup, calendar, portfolio, event_log, agreement_log, search))
+    app.register_api(build_posting_routes(poster, agreement_poster, lookup, calendar, Caller(security.context)))
     app.register_api(build_token_routes(grants))
     app.register_api(build_jwks_routes(issuer.keys))
     app.register_api(build_operations_routes(health, issuer, identity))

@@ -19,6 +19,7 @@ from service.errors import (
     LoanExists,
     OutcomeUnknown,
     PostingRefused,
+    RecordExists,
     RequestRefused,
     TimeNotReached,
     UnknownLoan,
@@ -77,6 +78,8 @@ def to_response(err: Exception) -> Response:
             return problem_response(400, str(err), "invalid-request", errors=_to_members(err.errors))
         case EventsExist():
             return problem_response(409, str(err), "events-exist", errors=_to_members(err.errors))
+        case RecordExists():
+            return problem_response(409, str(err), "record-exists", errors=_to_members(err.errors))
         case PostingRefused():
             return problem_response(422, str(err), "posting-refused", errors=_to_members(err.errors))
         case AmountTooLarge():

@@ -20,6 +20,7 @@ from service.domain.parsing import EVENT_TYPES, MAX_LOAN_ID
 from service.ledger.event_log import EventFilter
 from service.ledger.loan_search import STATES, LoanFilter, SearchPosition, Snapshot
 
+RECORD_KINDS = ("terms", "schedules")
 _LAYOUT = struct.Struct(">qqiiq")
 _EXPECTED = "expected the unmodified `next_cursor` of another page"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -104,6 +105,40 @@ def parse_events_cursor(text: str) -> EventsCursor:
     except (TypeError, ValueError, OverflowError):
         raise ValueError(_EXPECTED) from None
     return EventsCursor(numbers[0], numbers[1], chosen, numbers[2])
+
+
+@dataclass(frozen=True)
+class RecordsCursor:
+    """The position of a page in a list of a loan's terms or schedules.
+
+    Attributes:
+        kind: `terms` or `schedules`.
+        loan_id: The loan.
+        version: The loan's version on all pages.
+        after: The version after which the page begins.
+    """
+
+    kind: str
+    loan_id: int
+    version: int
+    after: int
+
+    def __str__(self) -> str:
+        return _seal(orjson.dumps([self.kind, self.loan_id, self.version, self.after]), b"loaner-records")
+
+
+def parse_records_cursor(text: str) -> RecordsCursor:
+    """Parse the text of a cursor of terms or schedules.
+
+    Raises:
+        ValueError: If the text is not exactly that of a cursor.
+    """
+    try:
+        kind, *numbers = orjson.loads(_open(text, b"loaner-records"))
+        loan_id, version, after = (_to_number(each, MAX_LOAN_ID) for each in numbers)
+        return RecordsCursor(_to_choice(kind, RECORD_KINDS) or "", loan_id, version, after)
+    except (TypeError, ValueError):
+        raise ValueError(_EXPECTED) from None
 
 
 def write_search_cursor(position: SearchPosition) -> str:

@@ -7,10 +7,12 @@ from pydantic import Field
 from native import to_date
 from service.domain.calendar import Calendar
 from service.domain.money import to_decimal_string
+from service.ledger.agreement_log import AgreementLog
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.timeline_lookup import TimelineLookup
 from service.portfolio.sql import SqlPortfolio
+from service.web.routes.agreements import add_agreement_routes
 from service.web.routes.arrears import add_arrears_route
 from service.web.routes.balance import add_balance_routes
 from service.web.routes.balance_batch import add_balance_batch_route
@@ -39,7 +41,12 @@ class LoanReply(LoanLedgerReply):
 
 
 def build_loan_routes(
-    lookup: TimelineLookup, calendar: Calendar, portfolio: SqlPortfolio, event_log: EventLog, search: LoanSearch
+    lookup: TimelineLookup,
+    calendar: Calendar,
+    portfolio: SqlPortfolio,
+    event_log: EventLog,
+    agreement_log: AgreementLog,
+    search: LoanSearch,
 ) -> APIBlueprint:
     """Build the blueprint `loan`: every route that reads loans.
 
@@ -48,6 +55,7 @@ def build_loan_routes(
         calendar: Knows the current date.
         portfolio: Reads all loans on a day.
         event_log: Reads events with their provenance.
+        agreement_log: Reads terms and schedules with their provenance.
         search: Finds loans.
     """
     routes = APIBlueprint("loan", __name__, abp_tags=[Tag(name="loans", description="Balances of loans on any date")])
@@ -78,6 +86,7 @@ def build_loan_routes(
     add_history_route(routes, lookup, calendar)
     add_statement_route(routes, lookup, calendar, event_log)
     add_events_route(routes, event_log)
+    add_agreement_routes(routes, event_log, agreement_log)
     add_balance_batch_route(routes, lookup)
     add_portfolio_route(routes, portfolio)
     add_loans_route(routes, search, calendar)

@@ -1,33 +1,31 @@
 """Routes: creating loans and posting events."""
 
 import logging
-from collections.abc import Callable
 from functools import partial
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, Field
 
-from security.context import SecurityContext
 from service.domain.calendar import Calendar
-from service.errors import InvalidRequest, VersionChanged
-from service.ledger.idempotency import RequestFingerprint, fingerprint
-from service.ledger.posting import LedgerWriter, PostResult
+from service.errors import InvalidRequest
+from service.ledger.agreement_posting import AgreementWriter
+from service.ledger.posting import LedgerWriter
+from service.ledger.timeline_lookup import TimelineLookup
 from service.plural import counted
 from service.web.access import WRITE, requires_scope
 from service.web.error_handlers import problem_response
+from service.web.routes.agreement_posting import add_agreement_posting_routes
 from service.web.routes.loan import LoanReply
+from service.web.routes.posting_request import Caller, created, expected_versions, post_to_expected_version
 from service.web.schemas.headers import LOAN_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
-from service.web.schemas.posting import ANY_VERSION, EventsBody, EventsHeaders, LoanBody, PostingHeaders
+from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders, VersionHeaders
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
-from service.web.serializers import to_json
 
 log = logging.getLogger(__name__)
 
-NO_VERSION = -1  # the version of no loan
-REPLAYED_HEADER = "Idempotent-Replayed"
 _ERROR_RESPONSES = problems(400, 404, 409, 412, 413, 415, 422, 503)
 
 
@@ -60,34 +58,25 @@ class CreatedReply(LoanReply):
     recorded_at: RecordedAt
 
 
-def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, context: SecurityContext) -> APIBlueprint:
+def build_posting_routes(
+    poster: LedgerWriter | None,
+    agreement_poster: AgreementWriter | None,
+    lookup: TimelineLookup,
+    calendar: Calendar,
+    caller: Caller,
+) -> APIBlueprint:
     """Build the blueprint `posting`.
 
     Args:
-        poster: Posts to the ledger; None makes every route 404.
+        poster: Posts events and creates loans; None makes every route 404.
+        agreement_poster: Posts terms and schedules; None if `poster` is.
+        lookup: Reads loans, to compute schedules.
         calendar: Knows the current date.
-        context: Has the identity of the caller.
+        caller: The caller of a request.
     """
     routes = APIBlueprint(
-        "posting", __name__, abp_tags=[Tag(name="posting", description="Creating loans and posting events")]
+        "posting", __name__, abp_tags=[Tag(name="posting", description="Creating loans and posting to them")]
     )
-
-    def caller() -> str:
-        auth = context.get_auth()
-        assert auth is not None  # the chain rejects requests without an identity
-        return auth.user_id
-
-    def fingerprint_of(key: str, body: BaseModel) -> RequestFingerprint | None:
-        if not key:
-            return None
-        members = body.model_dump(mode="json", exclude_defaults=True)
-        return fingerprint(caller(), key, {"path": request.path, **members})
-
-    def created(posted: PostResult, **headers: str) -> Response:
-        body, ledger_headers = to_json(posted.body, posted.as_of, posted.body["version"])
-        response = Response(body, 201, ledger_headers)
-        response.headers.update({**headers, REPLAYED_HEADER: "true"} if posted.replayed else headers)
-        return response
 
     @routes.before_request
     def reject_unless_configured() -> Response | None:
@@ -101,26 +90,26 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         responses={201: PostedReply, **_ERROR_RESPONSES},
     )
     @requires_scope(WRITE)
-    def post_events(path: LoanPath, header: EventsHeaders, body: EventsBody) -> Response:
-        """Post fees, interest and payments, or reversals of these, on any date.
+    def post_events(path: LoanPath, header: VersionHeaders, body: EventsBody) -> Response:
+        """Post fees, interest, payments and credits of interest, or reversals of these, on any date.
 
         All events are posted, or none. The reply includes them. Send an `Idempotency-Key` to make the request safe
         to retry. With `If-Match` or `expected_version`, the events are posted only to that version of the loan.
         """
         assert poster is not None
-        posted = _post_to_expected_version(
-            _expected_versions(header, body),
+        posted = post_to_expected_version(
+            expected_versions(header, body),
             partial(
                 poster.post_events,
                 path.loan_id,
                 body.to_events(),
                 calendar.today(),
-                fingerprint_of(header.idempotency_key, body),
-                posted_by=caller(),
+                caller.fingerprint_of(header.idempotency_key, body),
+                posted_by=caller.name,
             ),
         )
         verb = "already posted" if posted.replayed else "posted"
-        log.info("%a %s %s to loan %d: version %d", caller(), verb, counted(len(body.events), "event"), path.loan_id,
+        log.info("%a %s %s to loan %d: version %d", caller.name, verb, counted(len(body.events), "event"), path.loan_id,
                  posted.body["version"])  # fmt: skip
         return created(posted)
 
@@ -138,41 +127,10 @@ def build_posting_routes(poster: LedgerWriter | None, calendar: Calendar, contex
         assert poster is not None
         if "If-Match" in request.headers:
             raise InvalidRequest([("If-Match", "not allowed: a loan that does not exist has no version")])
-        key = fingerprint_of(header.idempotency_key, body)
-        posted = poster.create_loan(body.to_loan(), calendar.today(), key, posted_by=caller())
-        log.info("%a %s loan %d", caller(), "already created" if posted.replayed else "created", body.loan_id)
+        key = caller.fingerprint_of(header.idempotency_key, body)
+        posted = poster.create_loan(body.to_loan(), calendar.today(), key, posted_by=caller.name)
+        log.info("%a %s loan %d", caller.name, "already created" if posted.replayed else "created", body.loan_id)
         return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
+    add_agreement_posting_routes(routes, agreement_poster, lookup, caller, _ERROR_RESPONSES)
     return routes
-
-
-def _expected_versions(header: EventsHeaders, body: EventsBody) -> tuple[int, ...] | None:
-    """Return the versions that the loan may have; None means any.
-
-    Raises:
-        InvalidRequest: If the header and the body contradict each other.
-    """
-    in_header = header.if_match.versions if header.if_match is not None else None
-    if body.expected_version == ANY_VERSION:
-        return in_header
-    if in_header is not None and body.expected_version not in in_header:
-        raise InvalidRequest([("If-Match", "contradicts `expected_version`")])
-    return (body.expected_version,)
-
-
-def _post_to_expected_version(versions: tuple[int, ...] | None, post: Callable[..., PostResult]) -> PostResult:
-    """Post if the loan has one of these versions. Each attempt checks one of them under the loan's lock.
-
-    Raises:
-        VersionChanged: If it has none of them.
-    """
-    if versions is None:
-        return post(expected_version=None)
-    expected = versions[-1] if versions else NO_VERSION
-    while True:
-        try:
-            return post(expected_version=expected)
-        except VersionChanged as err:
-            if err.version not in versions:
-                raise VersionChanged(err.loan_id, err.version, versions) from err
-            expected = err.version

@@ -26,7 +26,9 @@ class EventReply(BaseModel):
     tx_id: int | None = Field(
         description="The transaction id, which a reversal refers to. Null for `principal`.", json_schema_extra=_TX_ID
     )
-    event_type: Literal["principal", "fee", "interest", "payment"] = Field(json_schema_extra={"example": "payment"})
+    event_type: Literal["principal", "fee", "interest", "payment", "interest_credit"] = Field(
+        json_schema_extra={"example": "payment"}
+    )
     post_date: Day
     amt: Money = Field(description="The amount as posted, above zero.", json_schema_extra={"example": "110.50"})
     reversal: bool = Field(
@@ -61,7 +63,9 @@ class RecordedEventReply(BaseModel):
 
     tx_id: int = Field(description="The transaction id, which a reversal refers to.", json_schema_extra=_TX_ID)
     version: int = Field(description="The loan's version with this event.", json_schema_extra={"example": 2})
-    event_type: Literal["fee", "interest", "payment"] = Field(json_schema_extra={"example": "payment"})
+    event_type: Literal["fee", "interest", "payment", "interest_credit"] = Field(
+        json_schema_extra={"example": "payment"}
+    )
     post_date: Day
     amt: Money = Field(description="The amount as posted, above zero.", json_schema_extra={"example": "110.50"})
     recorded_at: RecordedAt

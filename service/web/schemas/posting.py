@@ -3,54 +3,36 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, InstanceOf, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, WithJsonSchema
 
 from service.domain.currency import MINOR_DIGITS, minor_digits
-from service.domain.money import parse_amount, parse_positive_amount, to_minor_units
-from service.domain.parsing import (
-    EVENT_TYPES,
-    MAX_LOAN_ID,
-    MAX_MEMO_CHARS,
-    MAX_SOURCE_ID_CHARS,
-    parse_event_type,
-    parse_memo,
-    parse_source_id,
-)
+from service.domain.money import parse_amount, to_minor_units
+from service.domain.parsing import EVENT_TYPES, MAX_LOAN_ID, parse_event_type
 from service.errors import InvalidRequest
 from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
-from service.web.schemas.body_fields import ID_SCHEMA, BodyDay, BodyId, parsed_string
+from service.web.schemas.body_fields import (
+    AMOUNT_PATTERN,
+    ID_SCHEMA,
+    BodyDay,
+    BodyId,
+    BodyMemo,
+    BodyPositiveAmount,
+    BodySourceId,
+    DigestForm,
+    parsed_string,
+)
 from service.web.schemas.common import Query, omit_default
 from service.web.schemas.if_match import IF_MATCH_SCHEMA, IfMatch, parse_if_match
 
 MAX_EVENTS_PER_REQUEST = 1000
 ANY_VERSION = -1
-_AMOUNT = r"[0-9]{1,18}(\.[0-9]{1,4})?$"
-_MONEY = {"type": "string", "pattern": f"^{_AMOUNT}", "example": "1000.00"}
-_MEMO = {
-    "type": "string",
-    "maxLength": MAX_MEMO_CHARS,
-    "pattern": r"^[^\x00-\x20\x7F-\xA0=+\-@][^\x00-\x1F\x7F-\x9F]*$",
-    "example": "corrects the receipt of 1 July",
-}
-_POSITIVE_MONEY = {"type": "string", "pattern": rf"^(?!0+(\.0+)?$){_AMOUNT}", "example": "110.50"}
+_MONEY = {"type": "string", "pattern": f"^{AMOUNT_PATTERN}", "example": "1000.00"}
 
 
 def _parse_currency(text: str) -> str:
     minor_digits(text)
     return text
-
-
-def _to_digest_form(amount: Decimal) -> int | str:
-    """Return an amount as it enters the digest of a request.
-
-    Equal amounts have one form. For two decimals it is the form of release 1.0.0, whose keys are still valid.
-    """
-    cents = amount.scaleb(2)
-    return int(cents) if cents == cents.to_integral_value() else format(amount.normalize(), "f")
-
-
-_DigestForm = PlainSerializer(_to_digest_form, when_used="json")
 
 
 class PostingHeaders(Query):
@@ -71,7 +53,7 @@ class PostingHeaders(Query):
     )
 
 
-class EventsHeaders(PostingHeaders):
+class VersionHeaders(PostingHeaders):
     """Headers: the key, and the versions that the loan may have."""
 
     if_match: Annotated[
@@ -97,17 +79,11 @@ class EventBody(BaseModel):
         str, parsed_string(parse_event_type), WithJsonSchema({"type": "string", "enum": list(EVENT_TYPES)})
     ]
     post_date: BodyDay = Field(description="The date from which the event counts, YYYY-MM-DD.")
-    amt: Annotated[
-        Decimal, parsed_string(parse_positive_amount), _DigestForm, WithJsonSchema(_POSITIVE_MONEY, mode="validation")
-    ] = Field(
+    amt: BodyPositiveAmount = Field(
         description="The amount: above zero, with at most as many decimals as the currency has. A payment lowers the "
         "balance."
     )
-    source_id: Annotated[
-        str,
-        parsed_string(parse_source_id),
-        WithJsonSchema({"type": "string", "maxLength": MAX_SOURCE_ID_CHARS, "pattern": r"\S"}),
-    ] = Field(
+    source_id: BodySourceId = Field(
         default="",
         description="The caller's own id of the event: printable characters, unique per loan.",
         json_schema_extra=omit_default,
@@ -118,7 +94,7 @@ class EventBody(BaseModel):
         "be dated later than this one, and can be reversed once.",
         json_schema_extra=omit_default,
     )
-    memo: Annotated[str, parsed_string(parse_memo), WithJsonSchema(_MEMO)] = Field(
+    memo: BodyMemo = Field(
         default="",
         description="Why the event is posted: text without control characters that a spreadsheet does not take for a "
         "formula.",
@@ -137,17 +113,9 @@ class EventBody(BaseModel):
         )
 
 
-class EventsBody(BaseModel):
-    """Events of one loan. All of them are posted, or none."""
+class ExpectingBody(BaseModel):
+    """A body that may state the version that the loan must have."""
 
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "example": {"events": [{"event_type": "payment", "post_date": "2020-07-01", "amt": "110.50"}]}
-        },
-    )
-
-    events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS_PER_REQUEST)
     expected_version: Annotated[
         int,
         Field(strict=True, ge=0, le=MAX_LOAN_ID),
@@ -158,6 +126,19 @@ class EventsBody(BaseModel):
         "its first reply nevertheless.",
         json_schema_extra=omit_default,
     )
+
+
+class EventsBody(ExpectingBody):
+    """Events of one loan. All of them are posted, or none."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {"events": [{"event_type": "payment", "post_date": "2020-07-01", "amt": "110.50"}]}
+        },
+    )
+
+    events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS_PER_REQUEST)
 
     def to_events(self) -> list[NewEvent]:
         """Convert the body to events of the ledger.
@@ -191,7 +172,7 @@ class LoanBody(BaseModel):
     loan_id: Annotated[BodyId, WithJsonSchema(ID_SCHEMA)]
     start_date: BodyDay
     initial_amt: Annotated[
-        Decimal, parsed_string(parse_amount), _DigestForm, WithJsonSchema(_MONEY, mode="validation")
+        Decimal, parsed_string(parse_amount), DigestForm, WithJsonSchema(_MONEY, mode="validation")
     ] = Field(description="The principal, with at most as many decimals as the currency has.")
     currency: Annotated[
         str, parsed_string(_parse_currency), WithJsonSchema({"type": "string", "enum": sorted(MINOR_DIGITS)})

@@ -29,7 +29,15 @@ from service.domain.parsing import (
     parse_version,
 )
 from service.ledger.loan_search import STATES, SearchPosition
-from service.web.pagination import Cursor, EventsCursor, parse_cursor, parse_events_cursor, parse_search_cursor
+from service.web.pagination import (
+    Cursor,
+    EventsCursor,
+    RecordsCursor,
+    parse_cursor,
+    parse_events_cursor,
+    parse_records_cursor,
+    parse_search_cursor,
+)
 from service.web.schemas.common import omit_default
 
 MAX_CURSOR_CHARS = 20_000
@@ -72,7 +80,9 @@ RecordedAt = Annotated[
 Currency = Annotated[str, Field(description="The loan's currency.", json_schema_extra={"example": "USD"})]
 Version = Annotated[
     int,
-    Field(description="The number of the loan's events.", json_schema_extra={"example": 10}),
+    Field(
+        description="The number of the loan's records: events, terms and schedules.", json_schema_extra={"example": 10}
+    ),
 ]
 MinVersion = Annotated[
     int,
@@ -89,7 +99,7 @@ AsOfVersion = Annotated[
     BeforeValidator(parse_version),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_LOAN_ID}),
     Field(
-        description="Answers from the loan's first N events; 0 means no events. The answer is immutable. Cannot be "
+        description="Answers from the loan's first N records; 0 means none. The answer is immutable. Cannot be "
         "combined with `known_at` or `min_version`.",
         json_schema_extra=omit_default,
     ),
@@ -99,7 +109,7 @@ KnownAt = Annotated[
     BeforeValidator(parse_time),
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Field(
-        description="Answers from the events that had been recorded by this time, such as 2020-07-01T12:00:00Z "
+        description="Answers from the records that had been recorded by this time, such as 2020-07-01T12:00:00Z "
         "(RFC 3339). The answer is immutable. A time that is too recent is 412. Cannot be combined with "
         "`as_of_version` or `min_version`.",
         json_schema_extra=omit_default,
@@ -110,7 +120,7 @@ ReportKnownAt = Annotated[
     BeforeValidator(parse_time),
     WithJsonSchema({"type": "string", "format": "date-time"}),
     Field(
-        description="Answers from the loans and events that had been recorded by this time, such as "
+        description="Answers from the loans and records that had been recorded by this time, such as "
         "2020-07-01T12:00:00Z (RFC 3339). The answer is immutable. A time that is too recent is 412.",
         json_schema_extra=omit_default,
     ),
@@ -241,6 +251,14 @@ EventsPageCursor = Annotated[
     Field(
         description="The `next_cursor` of the previous page. It contains the filters and the version.",
         json_schema_extra=omit_default,
+    ),
+]
+RecordsPageCursor = Annotated[
+    InstanceOf[RecordsCursor] | None,
+    BeforeValidator(parse_records_cursor),
+    WithJsonSchema(_CURSOR_SCHEMA),
+    Field(
+        description="The `next_cursor` of the previous page. It contains the version.", json_schema_extra=omit_default
     ),
 ]
 FirstId = Annotated[

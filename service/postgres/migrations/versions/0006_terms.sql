@@ -614,13 +614,13 @@ COMMENT ON FUNCTION public.append_schedule_once IS
     'expected_version null: any.';
 
 CREATE FUNCTION public.kept_reply(request_id bytea, request_digest bytea)
-RETURNS TABLE (reply json, made_at timestamptz)
+RETURNS TABLE (same_request boolean, reply json, made_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT r.reply, r.made_at FROM public.posted_requests AS r
-    WHERE r.id = request_id AND r.digest = request_digest AND r.reply IS NOT NULL
+    SELECT r.digest = request_digest, CASE WHEN r.digest = request_digest THEN r.reply END, r.made_at
+    FROM public.posted_requests AS r WHERE r.id = request_id
 $$;
 COMMENT ON FUNCTION public.kept_reply IS
-    'The reply that was given to the same request before. For a request whose record is computed before it is posted.';
+    'The reply that was given to a request before. For a request whose record is computed before it is posted.';
 
 REVOKE ALL ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of,
     public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,

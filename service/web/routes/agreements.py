@@ -1,0 +1,126 @@
+"""Routes: the terms and schedules of a loan as they were recorded, in pages."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Response
+from flask_openapi3 import APIBlueprint
+
+from service.domain.money import to_decimal_string
+from service.errors import InvalidRequest, VersionNotReached
+from service.ledger.agreement_log import AgreementLog, Record, Schedule, Terms
+from service.ledger.event_log import EventLog, LoanState
+from service.ledger.posting import to_rfc3339
+from service.web.pagination import RecordsCursor
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state
+from service.web.schemas.query_fields import Limit, RecordsPageCursor
+from service.web.schemas.recorded_agreement import ScheduleListReply, TermsListReply
+from service.web.schemas.replies import conditional
+from service.web.serializers import to_json
+
+
+class RecordsQuery(LoanQuery):
+    """Query parameters: state of the loan, and paging."""
+
+    limit: Limit = 100
+    cursor: RecordsPageCursor = None
+
+
+def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_log: AgreementLog) -> None:
+    """Add the routes to a blueprint.
+
+    Args:
+        routes: The blueprint.
+        event_log: Knows the loans' versions.
+        agreement_log: Reads terms and schedules.
+    """
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>/terms",
+        summary="List the terms of a loan",
+        responses={200: TermsListReply, **COMMON_RESPONSES},
+    )
+    def list_terms(path: LoanPath, query: RecordsQuery) -> Response:
+        """Return the loan's terms in the order in which they were recorded, with who posted them and why.
+
+        `applies` says which of them apply from their effective dates on. `next_cursor` leads to the next page. All
+        pages show the version of the first page.
+        """
+        as_of = datetime.now(UTC)
+        _, page = _get_page(event_log, "terms", path, query)
+        found = agreement_log.terms(page.loan_id, page.version, page.after, query.limit + 1)
+        return _reply(query, page, as_of, {}, [_terms_members(terms) for terms in found])
+
+    @routes.get(
+        "/api/v1/loan/<loan_id>/schedule",
+        summary="List the schedules of a loan",
+        responses={200: ScheduleListReply, **COMMON_RESPONSES},
+    )
+    def list_schedules(path: LoanPath, query: RecordsQuery) -> Response:
+        """Return the loan's schedules in the order in which they were recorded, with who posted them and why.
+
+        `applies` says which of them apply from their effective dates on. `next_cursor` leads to the next page. All
+        pages show the version of the first page.
+        """
+        as_of = datetime.now(UTC)
+        state, page = _get_page(event_log, "schedules", path, query)
+        found = agreement_log.schedules(page.loan_id, page.version, page.after, query.limit + 1)
+        members = {"currency": state.currency}
+        return _reply(query, page, as_of, members, [_schedule_members(schedule, state.exponent) for schedule in found])
+
+
+def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuery) -> tuple[LoanState, RecordsCursor]:
+    """Return the loan and the requested page. Other parameters must agree with a cursor."""
+    check_one_state(query)
+    page = query.cursor
+    if page is None:
+        state = event_log.state(path.loan_id, query.as_of_version, query.known_at)
+        if state.version < query.min_version:
+            raise VersionNotReached(path.loan_id, state.version, query.min_version)
+        return state, RecordsCursor(kind, path.loan_id, state.version, 0)
+    if (
+        (page.kind, page.loan_id) != (kind, path.loan_id)
+        or query.as_of_version not in (None, page.version)
+        or query.min_version > page.version
+        or (query.known_at and event_log.state(path.loan_id, known_at=query.known_at).version != page.version)
+    ):
+        raise InvalidRequest([("cursor", f"expected a cursor of {kind} of this loan and this version")])
+    return event_log.state(page.loan_id, page.version), page
+
+
+def _reply(
+    query: RecordsQuery, page: RecordsCursor, as_of: datetime, members: dict[str, Any], found: list[dict[str, Any]]
+) -> Response:
+    """Build the reply from the records of a page, and one more if another page follows."""
+    records, more = found[: query.limit], found[query.limit :]
+    following = RecordsCursor(page.kind, page.loan_id, page.version, records[-1]["version"]) if more else None
+    is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
+    body, headers = to_json(
+        {
+            "loan_id": page.loan_id,
+            **members,
+            "version": page.version,
+            page.kind: records,
+            "next_cursor": str(following) if following else None,
+        },
+        None if is_immutable else as_of,
+        page.version,
+    )
+    return conditional(Response(body, headers=headers))
+
+
+def _record_members(record: Record) -> dict[str, Any]:
+    return {**record._asdict(), "recorded_at": to_rfc3339(record.recorded_at)}
+
+
+def _terms_members(terms: Terms) -> dict[str, Any]:
+    names = ("rate", "day_count", "allocation", "grace_days")
+    return _record_members(terms.record) | {name: getattr(terms, name) for name in names}
+
+
+def _schedule_members(schedule: Schedule, digits: int) -> dict[str, Any]:
+    installments = [
+        {"due_date": due_date, "amt": to_decimal_string(int(amount.scaleb(digits)), digits)}
+        for due_date, amount in zip(schedule.due_dates, schedule.amounts, strict=True)
+    ]
+    return _record_members(schedule.record) | {"installments": installments, "method": schedule.method}
