@@ -31,3 +31,12 @@ def to_rate_string(rate: int) -> str:
     """
     whole, rest = divmod(rate, RATE_SCALE)
     return f"{whole}.{rest:08d}".rstrip("0").rstrip(".")
+
+
+def to_percent(rate: int) -> str:
+    """Return a rate in percent: "4.5" for 4500000.
+
+    Args:
+        rate: The rate in units of 10^-8.
+    """
+    return to_rate_string(100 * rate)

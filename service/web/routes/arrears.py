@@ -16,7 +16,7 @@ from service.web.schemas.query_fields import Currency, Day, DaysPastDue, LoanId,
 from service.web.schemas.replies import LoanLedgerReply, ledger_reply
 
 
-class InstallmentReply(BaseModel):
+class UnsatisfiedInstallment(BaseModel):
     """An installment that is not satisfied."""
 
     due_date: Day
@@ -43,7 +43,9 @@ class ArrearsReply(LoanLedgerReply):
     oldest_due_date: Day | None = Field(
         description="The oldest due date, by the date, of an installment that is not satisfied, or null."
     )
-    installments: list[InstallmentReply] = Field(description="Each installment that is not satisfied, by due date.")
+    installments: list[UnsatisfiedInstallment] = Field(
+        description="Each installment that is not satisfied, by due date."
+    )
 
 
 def add_arrears_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
