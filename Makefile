@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs
+.PHONY: help run test test-newest test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -19,6 +19,15 @@ test-pythons: ## run the unit tests on each supported Python that this machine h
 	  version=$$($$python -c 'import platform; print(platform.python_version())') && echo "Python $$version ($$python)" && \
 	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$$version PYTEST='$(or $(PYTEST),tests/unit)' || exit 1; \
 	done
+
+test-newest: $(VENV)/test ## run unit tests that need no server on the newest supported Python that this machine has, with the interpreted core
+	@python=$$(.ci/pythons | tail -n 1) && version=$$($$python -c 'import platform; print(platform.python_version())') && \
+	venv=.venvs/newest-$$version && echo "Python $$version ($$python)" && \
+	$(BIN)/uv venv --quiet --allow-existing --python $$python $$venv && \
+	$(BIN)/uv pip install --quiet --python $$venv/bin/python --requirement tests/requirements.txt && \
+	LOANER_NATIVE=interpreted $$venv/bin/python -m pytest -q -n 2 $(NEWEST)
+# Those that are quick, and those of what changes between versions: SQLite, dates, decimals and files.
+NEWEST := $(addprefix tests/unit/service/,bulk_load domain net tokens test_settings.py test_settings_report.py)
 
 test-engine: $(VENV)/test core ## build and run the image: needs Docker, or root with dockerd, and debootstrap
 	@$(BIN)/python -m pytest -m engine $(PYTEST)

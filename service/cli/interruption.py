@@ -69,7 +69,7 @@ def cancelled_by_interrupt(connection: Connection) -> Iterator[Interruption]:
         try:
             yield interruption
         except Exception:
-            interruption.check()  # the statement has been canceled, which a library may report as an error of its own
+            interruption.check()  # the statement has been canceled, which a library may report as another error
             raise
         finally:
             signal.set_wakeup_fd(wakeup_before)

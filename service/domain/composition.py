@@ -32,7 +32,9 @@ def compose(timeline: Timeline, day: int) -> Composition:
     """
     if day < timeline.start_day:
         return Composition(0, {}, 0, 0)
-    kinds, running, _ = timeline.columns(day)
+    count = timeline.position(day)
+    _, (_, kinds, running, _), *_ = timeline.columns()
+    kinds, running = kinds[:count], running[:count]
     sums: dict[int, int] = {}
     before = timeline.initial
     for kind, balance in zip(kinds, running, strict=True):

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import psycopg2
 
-from native import ALLOCATIONS, DAY_COUNTS, Timeline
+from native import Timeline
+from service.domain.terms import ALLOCATION_CODES, DAY_COUNT_CODES
 from service.errors import DatabaseUnavailable, UnknownLoan, VersionNotReached, first_line
 from service.postgres.known_until import check_time_reached
 from service.postgres.pool import Database
@@ -16,7 +17,6 @@ from service.postgres.sql_fragments import EPOCH, KIND, MINOR_UNITS, known_versi
 
 NOTHING_CACHED: Mapping[int, Timeline] = MappingProxyType({})
 _NO_VERSION = -1
-_ALLOCATION_CODES: Mapping[tuple[str, ...], int] = {names: code for code, names in enumerate(ALLOCATIONS)}
 # False also in a session that a pooler has reset, and on a replica that was promoted since the session began.
 _SAME_CLUSTER = """
     coalesce(starts_with($3, nullif(current_setting('loaner.cluster'), '')), false)
@@ -242,7 +242,7 @@ def _build_timeline(
         recorded_at=recorded_at or [],
         reverses=reverses or [],
         terms=[
-            (day, rate, DAY_COUNTS.index(day_count), _ALLOCATION_CODES[tuple(allocation)], grace_days)
+            (day, rate, DAY_COUNT_CODES[day_count], ALLOCATION_CODES[tuple(allocation)], grace_days)
             for day, rate, day_count, allocation, grace_days in terms or ()
         ],
         schedules=schedules or (),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, islice
 from typing import Any, NamedTuple
 
-from native import ALLOCATIONS, DAY_COUNTS
+from service.domain.terms import ALLOCATION_CODES, DAY_COUNT_CODES
 from service.postgres.sql_fragments import EPOCH, KIND, MINOR_UNITS, SIGNED_AMT
 
 # Most loans have none; the columns are never changed.
@@ -124,8 +124,8 @@ def _term_columns(terms: list[list[Any]] | None) -> "Sequence[array[int]]":
         array("i", days),
         array("I", rates),
         array("I", grace_days),
-        array("B", map(DAY_COUNTS.index, day_counts)),
-        array("B", map(ALLOCATIONS.index, map(tuple, allocations))),
+        array("B", map(DAY_COUNT_CODES.__getitem__, day_counts)),
+        array("B", map(ALLOCATION_CODES.__getitem__, map(tuple, allocations))),
     )
 
 

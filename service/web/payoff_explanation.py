@@ -16,7 +16,7 @@ from typing import Any
 
 from native import Segment, Timeline, accrual_segments, to_date, uncharged_at
 from service.domain.money import to_decimal_string
-from service.domain.rate import to_rate_string
+from service.domain.terms import to_rate_string
 from service.errors import InvalidRequest
 from service.web.explanation import digest_of
 

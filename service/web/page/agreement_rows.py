@@ -4,9 +4,9 @@ from datetime import date
 from decimal import Decimal
 from typing import NamedTuple
 
-from native import Timeline
+from native import RATE_SCALE, Timeline
 from service.domain.money import to_decimal_string
-from service.domain.rate import parse_rate, to_percent
+from service.domain.terms import to_percent
 from service.ledger.agreement_log import AgreementLog, Record, Schedule, Terms
 from service.plural import counted
 
@@ -50,7 +50,7 @@ def agreement_rows(timeline: Timeline, agreement_log: AgreementLog) -> tuple[lis
 
 
 def _describe_terms(terms: Terms) -> str:
-    rate, order = to_percent(parse_rate(terms.rate)), ", ".join(terms.allocation)
+    rate, order = to_percent(int(Decimal(terms.rate) * RATE_SCALE)), ", ".join(terms.allocation)
     return f"{rate}% a year, {terms.day_count}; {order}; {counted(terms.grace_days, 'grace day')}"
 
 

@@ -22,7 +22,7 @@ from native import (
     uncharged_at,
 )
 from service.domain.arrears import bucket_of
-from service.domain.rate import to_percent, to_rate_string
+from service.domain.terms import to_percent, to_rate_string
 from service.web.payoff_explanation import MAX_SEGMENTS, explain_payoff
 from service.web.payoff_members import days_through, itemized_payoff, latest_total
 

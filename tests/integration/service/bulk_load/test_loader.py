@@ -63,7 +63,7 @@ def test_every_error_is_reported_and_nothing_is_written(posting, files):
         "loans.csv:5: start_date: expected a date written YYYY-MM-DD, found 'y'",
         "loans.csv:5: initial_amt: expected an amount such as 1000.00, with at most 18 digits and 4 decimals, "
         "found 'z'",
-        "events.csv:2: event_type: expected one of fee, interest, payment, found 'gift'",
+        "events.csv:2: event_type: expected one of fee, interest, payment, interest_credit, found 'gift'",
         "events.csv:3: post_date: expected a date written YYYY-MM-DD, found '31.1.2020'",
         "events.csv:4: amt: expected an amount above zero, such as 1000.00, with at most 18 digits and 4 decimals, "
         "found '0'",
