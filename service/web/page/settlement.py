@@ -27,8 +27,8 @@ from service.web.payoff_explanation import MAX_SEGMENTS, explain_payoff
 from service.web.payoff_members import days_through, itemized_payoff, latest_total
 
 MAX_ROWS = 360
-"""The most segments, and the most installments, that are shown."""
-_SATISFIED_BEFORE = 12  # installments that are shown before the first open one, if not all fit
+"""The most rows of a table."""
+_SATISFIED = 3  # installments that are shown before the first open one
 
 
 class TermsInEffect(NamedTuple):
@@ -103,11 +103,16 @@ class Settlement:
         """The number of installments that are satisfied."""
         return sum(not row.open for row in self.installments)
 
+    def earlier_installments(self) -> list[InstallmentRow]:
+        """Return the installments before those of `shown_installments`. All of them are satisfied."""
+        return self.installments[: self._first_shown()][-MAX_ROWS:]
+
     def shown_installments(self) -> list[InstallmentRow]:
-        """Return all installments, or those around the first open one."""
-        count = len(self.installments)
-        first = max(0, min(self.satisfied - _SATISFIED_BEFORE, count - MAX_ROWS))
-        return self.installments[first : first + MAX_ROWS]
+        """Return the installments from the last satisfied ones on."""
+        return self.installments[self._first_shown() :][:MAX_ROWS]
+
+    def _first_shown(self) -> int:
+        return 0 if self.satisfied <= 2 * _SATISFIED else self.satisfied - _SATISFIED
 
     def shown_segments(self) -> list[SegmentRow]:
         """Return the last segments, the earliest of them first."""
