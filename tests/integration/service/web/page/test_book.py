@@ -51,3 +51,9 @@ def test_a_large_ledger_is_computed_only_on_request(signed_in, monkeypatch):
     computed = get(signed_in, link.replace("&amp;", "&"))
     assert amounts_in(section(computed, "totals")) == ["399.55"]  # without the parts, which would take longer
     assert '<input type="hidden" name="compute" value="true">' in computed
+
+
+def test_a_book_without_terms_and_schedules_has_no_buckets(signed_in):
+    text = get(signed_in, "/app/book?date=2020-03-01")
+    assert 'id="buckets"' not in text
+    assert "arrears=true" not in text

@@ -257,3 +257,19 @@ def test_the_data_of_the_payoff_can_be_fetched(signed_in):
         [link] = [link for link in links if re.search(rf"/{name}(/|$|\?)", link)]
         assert signed_in.get(link).status_code == 200
     assert any("good_through=2020-02-14" in link for link in links)
+
+
+@pytest.mark.parametrize("day", ["2020-02-14", "2020-04-20", "9999-01-01"])
+def test_the_book_has_the_buckets_of_the_portfolio(signed_in, bearer, day):
+    path = f"/api/v1/portfolio/{day}?payoff=true&arrears=true"
+    totals = signed_in.get(path, headers=bearer).get_json()["totals"]
+    text = section(get(signed_in, f"/app/book?date={day}"), "buckets")
+    expected = [row for total in totals for row in (*total["buckets"], total) if row["loans"]]
+    assert amounts_in(text) == [row[name] for row in expected for name in ("past_due", "payoff", "balance")]
+    assert re.findall(r'<td class="figure">([0-9]+)</td>', text) == [str(row["loans"]) for row in expected]
+    assert len(expected) > len(totals)
+    assert ("with 1 loan whose amounts have too many digits" in text) == (totals[0]["errors"] == 1) == (day > "9")
+    [link] = [unescape(link) for link in re.findall(r'href="([^"]*)"', text)]
+    csv = signed_in.get(link)
+    assert csv.status_code == 200
+    assert csv.text.startswith("date,loan_id,balance,currency,version,interest_uncharged,payoff,past_due")
