@@ -110,14 +110,18 @@ def _to_parts(details: list[Total], totals: list[CurrencyHistory]) -> dict[str, 
 def _to_buckets(details: list[Total], totals: list[CurrencyHistory]) -> list[BucketRow]:
     """Return the loans of each currency in each bucket that has any, and all together."""
     digits = {total.currency: total.digits for total in totals}
-    rows = []
-    for total in details:
-        if total.currency not in digits:
-            continue
-        for one in (*total.buckets, total):
-            amounts = (_to_minor(text, digits[total.currency]) for text in (one.balance, one.payoff[1], *one.arrears))
-            rows.append(BucketRow(total.currency, digits[total.currency], one.bucket, one.loans, *amounts, one.errors))
-    return [row for row in rows if row.loans]
+    return [
+        _to_row(one, digits[total.currency])
+        for total in details
+        if total.currency in digits
+        for one in (*total.buckets, total)
+        if one.loans
+    ]
+
+
+def _to_row(total: Total, digits: int) -> BucketRow:
+    balance, payoff, past_due = (_to_minor(text, digits) for text in (total.balance, total.payoff[1], total.arrears[0]))
+    return BucketRow(total.currency, digits, total.bucket, total.loans, balance, payoff, past_due, total.errors)
 
 
 def _to_minor(text: str, digits: int) -> int:

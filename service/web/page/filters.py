@@ -23,8 +23,8 @@ def in_utc(moment: datetime) -> str:
 
 
 def bucket_name(bucket: str) -> str:
-    """Write a bucket of days past due for people: `31 to 60 days past due` for `31-60`."""
-    return "Current" if bucket == BUCKETS[0] else f"{bucket.replace('-', ' to ').capitalize()} days past due"
+    """Write a bucket of days past due for people: `31 to 60 days` for `31-60`."""
+    return "Current" if bucket == BUCKETS[0] else f"{bucket.replace('-', ' to ').capitalize()} days"
 
 
 def event_name(event_type: str) -> str:

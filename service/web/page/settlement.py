@@ -99,6 +99,11 @@ class Settlement:
     most_segments: int = MAX_SEGMENTS
 
     @property
+    def accrued_rounded(self) -> int:
+        """The interest accrued, rounded half to even."""
+        return round(self.accrued)
+
+    @property
     def satisfied(self) -> int:
         """The number of installments that are satisfied."""
         return sum(not row.open for row in self.installments)
