@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
@@ -26,6 +26,7 @@ from service.settings import PROCESSORS
 from tests.bench import bare, plain
 from tests.bench.contender import Contender, RunningServer, fetch, running, serve_loans
 from tests.bench.ledger import (
+    END,
     EVENTS,
     LOANS,
     LONG,
@@ -52,6 +53,7 @@ BARE, HOT, PLAIN = "bare route", "hot loan", "plain implementation"
 BARE_ONE, HOT_ONE = "bare route, 1 worker", "hot loan, 1 worker"
 FROM_MEMCACHED, FROM_POSTGRES = "loans from memcached", "loans from Postgres"
 SHORT_LOAN, LONG_LOAN = f"hot loan of {SHORT} events", f"hot loan of {LONG} events"
+FROM_FLASK, PAYOFF = "hot loan's balance from Flask", "hot loan's payoff"  # of a loan with terms and a schedule
 SHARED = "hot loan beside other work"  # the server; its cache holds that loan and few others
 BARE_PAUSED, HOT_PAUSED = f"{BARE}, {PAUSE_MS} ms pauses", f"{HOT}, {PAUSE_MS} ms pauses"
 ALONE, BESIDE_READERS = "hot loan alone", f"hot loan beside {READERS} readers of uncached loans"
@@ -66,6 +68,7 @@ TARGETS = [
     Target("from Postgres / bare", FROM_POSTGRES, BARE, "per_s", 0.28, 0.35),
     Target("hot / plain implementation", HOT, PLAIN, "per_s", 35, 50),
     Target("from Postgres / plain implementation", FROM_POSTGRES, PLAIN, "per_s", 2.5),
+    Target("payoff / balance from Flask", PAYOFF, FROM_FLASK, "per_s", 0.7),
     Target(f"{BESIDE_READERS} / alone", BESIDE_READERS, ALONE, "per_s", 0.15, 0.4),
     Target(f"p99 in ms, {BESIDE_READERS}", BESIDE_READERS, None, "p99_ms", 10, less_is_better=True),
     Target(f"p99, {BESIDE_GUESSERS} / without", BESIDE_GUESSERS, QUIET, "p99_ms", 3, less_is_better=True),
@@ -123,11 +126,12 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
     """Measure all contenders, and print the targets and then the absolute figures."""
     require_wrk()
     loans = build_sample()
+    agreed = replace(loans[0], loan_id=len(loans) + 1)
     with ExitStack() as stack:
         contenders = build_contenders(loans, stack.enter_context(memcached()).address)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.chmod(0o755)
-        settings = stack.enter_context(loaded_postgres(loans, folder))
+        settings = stack.enter_context(loaded_postgres([*loans, agreed], folder, agreed))
         headers = {"Authorization": f"Bearer {create_token(folder)}"}
         settings |= {"keys_dir": str(folder), "workers": workers}
         servers = {
@@ -135,7 +139,7 @@ def main(seconds: int, rounds: int, connections: int, workers: int) -> None:
             for number, contender in enumerate(contenders)
         }
         _check(contenders, servers, loans, headers)
-        bench = _Bench(servers, headers, seconds, connections)
+        bench = _Bench(servers, agreed, headers, seconds, connections)
         for contender in contenders:
             bench.warm_up(contender)
         for _ in range(rounds):
@@ -151,15 +155,22 @@ class _Bench:
 
     Args:
         servers: The servers by the names of the contenders.
+        agreed: A loan with terms and a schedule.
         headers: Headers of each request.
         seconds: Duration of each run.
         connections: Concurrent connections.
     """
 
     def __init__(
-        self, servers: dict[str, RunningServer], headers: dict[str, str], seconds: int, connections: int
+        self,
+        servers: dict[str, RunningServer],
+        agreed: SampleLoan,
+        headers: dict[str, str],
+        seconds: int,
+        connections: int,
     ) -> None:
         self._servers = servers
+        self._agreed = agreed
         self._headers = headers
         self._seconds = seconds
         self._connections = connections
@@ -177,6 +188,9 @@ class _Bench:
                 self._measure(contender.name, contender.name, contender.paths)
         for name, server in ((BARE_PAUSED, BARE), (HOT_PAUSED, HOT)):
             self._measure(name, server, by_name[server].paths, PAUSE_MS)
+        # The front door leaves requests with a query to Flask.
+        self._measure(FROM_FLASK, HOT, [f"{balance_path(self._agreed)}?min_version=0"])
+        self._measure(PAYOFF, HOT, [f"/api/v1/loan/{self._agreed.loan_id}/payoff/{END}"])
         hot, *others = by_name[SHARED].paths
         self._measure(ALONE, SHARED, [hot])
         with self._beside(InTurn(others), READERS):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jwt
 import orjson
+from psycopg2.extensions import connection as Connection
 
 from security.keys.generation import write_key_pair
 from service.bulk_load.loader import load
@@ -55,9 +56,34 @@ def expected_reply(loan: SampleLoan, day: date = END) -> bytes:
     )
 
 
+def _agree(connection: Connection, loan: SampleLoan) -> None:
+    """Give a loan terms, and a schedule of monthly installments over two years."""
+    due_dates = [date(year, month, 1).isoformat() for year in (2020, 2021) for month in range(1, 13)]
+    due = f"{{{','.join(due_dates)}}}", f"{{{','.join(['10.00'] * len(due_dates))}}}"
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT append_terms(ARRAY[%s]::bigint[], '{2019-01-01}', '{0.045}', '{ACT/365F}',"
+            " ARRAY['{fees,interest,principal}'], '{0}', NULL, NULL, NULL, NULL)",
+            (loan.loan_id,),
+        )
+        cursor.execute(
+            "SELECT append_schedules(ARRAY[%s]::bigint[], '{2019-01-01}', ARRAY[%s], ARRAY[%s], NULL, NULL, NULL, NULL,"
+            " NULL)",
+            (loan.loan_id, *due),
+        )
+
+
 @contextmanager
-def loaded_postgres(loans: list[SampleLoan], folder: Path) -> Iterator[dict[str, object]]:
-    """Run a PostgreSQL server that contains the loans, and yield the settings to connect to it."""
+def loaded_postgres(
+    loans: list[SampleLoan], folder: Path, agreed: SampleLoan | None = None
+) -> Iterator[dict[str, object]]:
+    """Run a PostgreSQL server that contains loans, and yield the settings to connect to it.
+
+    Args:
+        loans: The loans.
+        folder: Where its files are.
+        agreed: One of the loans, which has terms and a schedule.
+    """
     files = folder / "loans.csv", folder / "events.csv"
     files[0].write_text("".join(loan.loan_row() for loan in loans))
     files[1].write_text("".join(loan.event_rows() for loan in loans))
@@ -70,6 +96,8 @@ def loaded_postgres(loans: list[SampleLoan], folder: Path) -> Iterator[dict[str,
         create_users(settings, postgres)
         with closing(connect(settings, "posting")) as connection:
             load(connection, *files)
+            if agreed is not None:
+                _agree(connection, agreed)
         with closing(connect(settings, "admin")) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:

@@ -7,6 +7,7 @@ import pytest
 
 from service.ledger.loan_search import LoanFilter, LoanSearch
 from service.portfolio.columnar import ColumnarPortfolio
+from service.portfolio.rows import BALANCES, Details
 from service.portfolio.sql import SqlPortfolio
 from service.portfolio.sync import refresh
 from service.postgres.connect import connect
@@ -40,22 +41,22 @@ def filled(posting):
     return dict(sql(posting, records))
 
 
-def rows(portfolio, *known_at, parts=False):
+def rows(portfolio, *known_at, details=BALANCES):
     return [
         (loan.loan_id, loan.balance, loan.version)
-        for batch in portfolio.loans(DAY, *known_at, parts=parts)
+        for batch in portfolio.loans(DAY, *known_at, details=details)
         for loan in batch
     ]
 
 
-@pytest.mark.parametrize("parts", [False, True])
-def test_each_time_shows_the_versions_and_balances_that_were_known(filled, database, parts):
+@pytest.mark.parametrize("details", [BALANCES, Details(parts=True)])
+def test_each_time_shows_the_versions_and_balances_that_were_known(filled, database, details):
     portfolio = SqlPortfolio(database)
-    assert rows(portfolio, parts=parts) == [(1, "96.00", 5), (2, "200.00", 1)]
+    assert rows(portfolio, details=details) == [(1, "96.00", 5), (2, "200.00", 1)]
     balances = {1: "105.00", 2: "105.00", 3: "103.00", 4: "103.00", 5: "96.00"}
     for version, moment in filled.items():
         expected = [(1, balances[version], version), (2, "200.00", min(version - 1, 1))]
-        assert rows(portfolio, moment, parts=parts) == expected
+        assert rows(portfolio, moment, details=details) == expected
 
 
 def test_the_columnar_file_counts_events_and_follows_versions(filled, database, posting, settings, tmp_path):
@@ -65,10 +66,10 @@ def test_the_columnar_file_counts_events_and_follows_versions(filled, database, 
 
     def check():
         file = columnar()
-        for parts in (False, True):
-            assert file.totals(DAY, parts) == SqlPortfolio(database).totals(DAY, parts=parts)
-            found = [(loan.loan_id, loan.balance, loan.version) for loan in file.loans(DAY, parts)]
-            assert found == rows(SqlPortfolio(database), parts=parts)
+        for details in (BALANCES, Details(parts=True)):
+            assert file.totals(DAY, details) == SqlPortfolio(database).totals(DAY, details=details)
+            found = [(loan.loan_id, loan.balance, loan.version) for loan in file.loans(DAY, details)]
+            assert found == rows(SqlPortfolio(database), details=details)
 
     check()
     post_terms(posting, (2, "2020-06-01", "0.2"))

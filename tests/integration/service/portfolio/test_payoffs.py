@@ -12,7 +12,7 @@ from service.domain.arrears import BUCKETS
 from service.portfolio.columnar import ColumnarPortfolio
 from service.portfolio.rows import Details, LoanBalance, Total
 from service.portfolio.sync import refresh
-from tests.conftest import serving, sql
+from tests.conftest import sql
 from tests.models import payoff_generator
 from tests.models.payoff_generator import LoanGenerator
 from tests.models.payoff_model import Event, Loan, Schedule, Terms
@@ -34,9 +34,10 @@ MUCH_LATER = date(2021, 6, 1)
 
 
 @pytest.fixture
-def served(settings, keys_dir):
-    """Settings for an application over an empty ledger."""
-    return serving(settings, keys_dir)
+def settings(databases):
+    """Settings for an empty ledger."""
+    with databases.create() as chosen:
+        yield chosen
 
 
 @pytest.fixture
