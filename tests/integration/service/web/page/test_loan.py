@@ -154,7 +154,7 @@ def test_a_version_is_shown_with_a_banner_and_a_way_back(signed_in):
     assert '<a href="/app/loan/1?date=2020-03-01">Back to the present</a>' in text
     assert "You are looking at the past." not in get(signed_in, "/app/loan/1?date=2020-03-01")
     assert "its first 1 record," in text
-    assert "none of its events" in get(signed_in, "/app/loan/1?as_of_version=0")
+    assert "none of its records" in get(signed_in, "/app/loan/1?as_of_version=0")
 
 
 @pytest.fixture
