@@ -40,3 +40,12 @@ def to_rate_string(rate: int) -> str:
         rate: In units of 10^-8, as the core has it.
     """
     return format((Decimal(rate) / RATE_SCALE).normalize(), "f")
+
+
+def to_percent(rate: int) -> str:
+    """Return a rate per year in percent: "4.5" for 4500000.
+
+    Args:
+        rate: In units of 10^-8, as the core has it.
+    """
+    return to_rate_string(100 * rate)

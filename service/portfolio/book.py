@@ -15,7 +15,9 @@ MAX_MONTHS = 120
 """The most months of a history: ten years."""
 
 # A loan's version is the number of its records; agreements are those that are no events.
-_SIZE = "SELECT count(*), coalesce(sum(version - agreements), 0)::bigint FROM loans"
+_SIZE = """
+    SELECT count(*), coalesce(sum(version - agreements), 0)::bigint, coalesce(sum(agreements), 0)::bigint FROM loans
+"""
 # One pass over the events, for any number of months. An event dated before its loan's start counts from the
 # start on. What is earlier than the first month belongs to it.
 _CHANGES = f"""
@@ -39,10 +41,11 @@ _LARGEST = f"""
 
 
 class BookSize(NamedTuple):
-    """How many loans and events the ledger has."""
+    """How many loans, events and agreements the ledger has."""
 
     loans: int
     events: int
+    agreements: int
 
 
 class MonthTotal(NamedTuple):
@@ -92,7 +95,7 @@ class Book:
         self._database = database
 
     def size(self) -> BookSize:
-        """Return the number of loans and events, without reading the events.
+        """Return the number of loans and of their records, without reading these.
 
         Raises:
             DatabaseUnavailable: If the database cannot be read.

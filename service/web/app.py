@@ -146,7 +146,8 @@ def create_app(
         app.register_blueprint(
             build_page_routes(
                 security=security, access=access, grants=grants, secure_loans=secure_loans, lookup=lookup,
-                calendar=calendar, portfolio=portfolio, book=book, event_log=event_log, search=search,
+                calendar=calendar, portfolio=portfolio, book=book, event_log=event_log,
+                agreement_log=agreement_log, search=search,
             )
         )  # fmt: skip
     return app

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, Protocol
 
-from native import Timeline, arrears_at, payoff_at
+from native import Timeline, arrears_at, day_number, payoff_at, to_date
 from service.domain.money import to_decimal_string
-from service.errors import AmountTooLarge
+from service.errors import AmountTooLarge, InvalidRequest
+
+MAX_TOTALS = 366
+"""The most later days for which a payoff has totals."""
 
 
 class Requested(Protocol):
@@ -27,6 +31,49 @@ def shown_amounts(loan_id: int) -> Iterator[None]:
         yield
     except OverflowError as err:
         raise AmountTooLarge(loan_id) from err
+
+
+def days_through(day: date, good_through: date | None) -> range:
+    """Return the day numbers of the days after a day, through another one.
+
+    Raises:
+        InvalidRequest: If `good_through` is before the day, or more than MAX_TOTALS days after it.
+    """
+    first = day_number(day)
+    last = first if good_through is None else day_number(good_through)
+    if not first <= last <= first + MAX_TOTALS:
+        expected = f"expected a date from {day} to {latest_total(day)}, {MAX_TOTALS} days later"
+        raise InvalidRequest([("good_through", expected)])
+    return range(first + 1, last + 1)
+
+
+def latest_total(day: date) -> date:
+    """Return the last day for which a payoff on a day has a total."""
+    return to_date(min(day_number(day) + MAX_TOTALS, day_number(date.max)))
+
+
+def itemized_payoff(timeline: Timeline, day: int) -> dict[str, Any]:
+    """Return the payoff at the end of a day with its parts, as the API has them.
+
+    Raises:
+        OverflowError: If an amount does not fit 64 bits.
+    """
+    payoff = payoff_at(timeline, day)
+    amounts = {
+        "principal": payoff.principal,
+        "interest_charged": payoff.interest,
+        "interest_uncharged": payoff.uncharged,
+        "fees": payoff.fees,
+        "total": payoff.total,
+        "per_diem": payoff.per_diem,
+    }
+    return {
+        "loan_id": timeline.loan_id,
+        "date": to_date(day).isoformat(),
+        "currency": timeline.currency,
+        "version": timeline.version,
+        **{name: to_decimal_string(amount, timeline.exponent) for name, amount in amounts.items()},
+    }
 
 
 def payoff_members(timeline: Timeline, day: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A ledger to look at: a few loans as a bank has them, with receipts, memos, late fees and a reversal."""
+"""A ledger to look at: loans as a bank has them, with receipts, memos, late fees, a reversal, terms and schedules."""
 
 from datetime import date, timedelta
 from itertools import count
@@ -7,6 +7,7 @@ from pathlib import Path
 from psycopg2.extensions import connection as Connection
 
 from service.bulk_load.loader import load
+from tests.support.agreements import post_schedules, post_terms
 
 MORTGAGE, OVERPAID, LATE = 1001, 1002, 1003
 LAST_MONTH = (2026, 10)
@@ -43,6 +44,24 @@ def write_page_ledger(folder: Path) -> tuple[Path, Path]:
 def load_page_ledger(connection: Connection, folder: Path) -> None:
     """Load the ledger, by way of files in a folder."""
     load(connection, *write_page_ledger(folder), name="Ana Ilieva")
+    for loan_id in (MORTGAGE, LATE):
+        _, start, cents, currency, rate, months = next(terms for terms in _TERMS if terms[0] == loan_id)
+        post_terms(
+            connection, (loan_id, f"{start}", f"0.{rate:02d}"), day_count="30E/360", grace_days=5,
+            source_id=f"AGR-{loan_id}", memo="Loan agreement", posted_by="Ana Ilieva",
+        )  # fmt: skip
+        installment = _text(cents // months + cents * rate // 2400, currency)
+        due_dates = [_due_date(start, month) for month in range(1, months + 1)]
+        post_schedules(
+            connection, (loan_id, f"{start}", [(f"{due}", installment) for due in due_dates]),
+            source_id=f"SCH-{loan_id}", posted_by="Ana Ilieva",
+        )  # fmt: skip
+
+
+def _due_date(start: date, month: int) -> date:
+    """Return the due date of an installment, by its number from 1."""
+    number = start.year * 12 + start.month - 1 + month
+    return date(number // 12, number % 12 + 1, min(start.day, 28))
 
 
 def _events(loan_id: int, start: date, cents: int, currency: str, rate: int, months: int):

@@ -11,7 +11,7 @@ from service.postgres.connect import connect
 from tests.support.browser import open_page
 from tests.support.door import CLIENT, CLIENT_SECRET, open_door
 from tests.support.page_browser import DESKTOP, PHONE, look, overflow, use_scripts, violations
-from tests.support.page_ledger import LATE, OVERPAID, load_page_ledger
+from tests.support.page_ledger import LATE, MORTGAGE, OVERPAID, load_page_ledger
 
 pytestmark = pytest.mark.timeout(300)  # a browser is slow on a busy machine
 LOADED = "document.readyState === 'complete'"
@@ -133,6 +133,41 @@ def test_a_person_signs_in_finds_a_loan_and_sees_its_past_and_the_book(page, ori
     follow(page, "setTimeout(() => document.querySelector('.account button').click())")
     page.call("Page.navigate", url=f"{origin}/app/loan/{LATE}")
     page.wait(f"location.pathname === '/app/sign-in' && {LOADED}")
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme", "scripts"), [(DESKTOP, "light", True), (PHONE, "light", False), (DESKTOP, "dark", False),
+                                     (PHONE, "dark", True)],
+)  # fmt: skip
+def test_a_person_reads_the_payoff_the_arrears_and_the_buckets(signed_in, origin, width, scheme, scripts):
+    page = signed_in
+    look(page, width, scheme)
+    use_scripts(page, scripts)
+    page.open(f"{origin}/app/loan/{LATE}?date=2026-11-15", LOADED)
+    assert "Over 120 days past due" in page.text()
+    assert page.run("return document.querySelector('#payoff ~ .total data').value") == "4232.25"
+    submit(page, {"good_through": "2026-11-30"})
+    assert page.run("return location.hash") == "#payoff"
+    assert page.run("return document.querySelectorAll('.short tbody tr').length") == 15
+    page.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.run("return [...document.querySelectorAll('.installments')].flatMap((t) => [...t.rows]).length") == 38
+    assert_sound(page)
+    page.open(f"{origin}/app/book?date=2026-11-15", LOADED)
+    buckets = page.run("return [...document.querySelectorAll('#buckets ~ .scroll .badge')].map((b) => b.textContent)")
+    assert buckets == ["Current", "Over 120 days", "Current", "Current", "1 to 30 days"]
+    assert_sound(page)
+
+
+def test_on_paper_the_schedule_is_whole(signed_in, origin):
+    page = signed_in
+    page.open(f"{origin}/app/loan/{MORTGAGE}?date=2026-11-15", LOADED)
+    page.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        cut = "const table = document.querySelector('.installments').parentElement;"
+        assert page.run(f"{cut} return table.scrollHeight - table.clientHeight") == 0
+        assert page.run(f"{cut} return table.clientHeight") > 2000
+    finally:
+        page.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_the_chart_follows_the_pointer_and_a_click_shows_the_day(signed_in, origin):

@@ -4,6 +4,7 @@ from flask import Blueprint, request
 
 from security.frameworks.flask import Security
 from service.domain.calendar import Calendar
+from service.ledger.agreement_log import AgreementLog
 from service.ledger.event_log import EventLog
 from service.ledger.loan_search import LoanSearch
 from service.ledger.timeline_lookup import TimelineLookup
@@ -37,6 +38,7 @@ def build_page_routes(
     portfolio: SqlPortfolio,
     book: Book,
     event_log: EventLog,
+    agreement_log: AgreementLog,
     search: LoanSearch,
 ) -> Blueprint:
     """Build the blueprint `page`.
@@ -51,6 +53,7 @@ def build_page_routes(
         portfolio: Reads all loans on a day.
         book: Reads all loans over time.
         event_log: Reads events with their provenance.
+        agreement_log: Reads terms and schedules with their provenance.
         search: Finds loans.
     """
     routes = Blueprint(PAGE_BLUEPRINT, __name__)
@@ -60,7 +63,7 @@ def build_page_routes(
     add_number_format_route(routes)
     add_sign_in_routes(routes, access, grants, secure_loans)
     add_find_routes(routes, security.context, lookup, search, event_log, calendar)
-    add_loan_routes(routes, security.context, lookup, calendar, event_log)
+    add_loan_routes(routes, security.context, lookup, calendar, event_log, agreement_log)
     add_book_routes(routes, security.context, calendar, portfolio, book)
     add_data_routes(routes, "loan")
     add_filters(routes)

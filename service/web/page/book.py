@@ -1,10 +1,9 @@
 """The view of the whole book: totals by currency, their history, and the largest loans."""
 
 import time
-from datetime import date
 from decimal import Decimal
 from functools import partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from flask import Blueprint, Response
 from pydantic import BeforeValidator
@@ -13,8 +12,8 @@ from native import day_number
 from security.context import SecurityContext
 from service.domain.calendar import Calendar
 from service.domain.parsing import parse_bool
-from service.portfolio.book import MAX_MONTHS, Book, CurrencyHistory
-from service.portfolio.rows import Details
+from service.portfolio.book import MAX_MONTHS, Book, BookSize, CurrencyHistory
+from service.portfolio.rows import Details, Total
 from service.portfolio.sql import SqlPortfolio
 from service.web.page.amounts import show
 from service.web.page.context import page_context
@@ -26,9 +25,26 @@ from service.web.schemas.query_fields import CurrencyCode, StateDay
 
 MAX_EVENTS_UNPROMPTED = 1_000_000
 """The most events that are read without a person's confirmation."""
-MAX_EVENTS_WITH_PARTS = 100_000
-"""The most events whose parts are computed: that takes far longer than sums, which the database computes."""
+MAX_EVENTS_WITH_DETAILS = 100_000
+"""The most events for which parts and arrears are computed: that takes far longer than sums by the database."""
 LARGEST = 10
+
+
+class BucketRow(NamedTuple):
+    """The loans of a currency in a bucket, or in all if its name is empty. Amounts are in minor units.
+
+    Attributes:
+        errors: Loans whose payoff or arrears do not fit 64 bits. The sums of these leave them out.
+    """
+
+    currency: str
+    digits: int
+    bucket: str
+    loans: int
+    balance: int
+    payoff: int
+    past_due: int
+    errors: int
 
 
 class BookQuery(PageQuery):
@@ -58,9 +74,11 @@ def add_book_routes(
         begun = time.perf_counter()
         totals = book.months(day, MAX_MONTHS)
         chosen = _choose(totals, query.currency)
+        is_small = size.events <= MAX_EVENTS_WITH_DETAILS
+        details = portfolio.totals(day, details=_details(size)) if is_small else []
         return render(
             "book.html", page, day=day, today=today, size=size, totals=totals, chosen=chosen,
-            parts=_read_parts(portfolio, day, totals) if size.events <= MAX_EVENTS_WITH_PARTS else {},
+            parts=_to_parts(details, totals), buckets=_to_buckets(details, totals) if size.agreements else [],
             largest=book.largest(day, chosen.currency, LARGEST) if chosen else [],
             chart=_draw(chosen) if chosen else None,
             requested=query.currency, confirmed=query.compute, show=partial(show, tag=page.locale),
@@ -75,14 +93,39 @@ def _choose(totals: list[CurrencyHistory], currency: str | None) -> CurrencyHist
     return max(totals, key=lambda total: total.latest.loans, default=None)
 
 
-def _read_parts(portfolio: SqlPortfolio, day: date, totals: list[CurrencyHistory]) -> dict[str, list[int]]:
+def _details(size: BookSize) -> Details:
+    return Details(parts=True, payoff=size.agreements > 0, arrears=size.agreements > 0)
+
+
+def _to_parts(details: list[Total], totals: list[CurrencyHistory]) -> dict[str, list[int]]:
     """Return the parts of each currency's total, in minor units."""
     digits = {total.currency: total.digits for total in totals}
     return {
-        total.currency: [int(Decimal(part).scaleb(digits[total.currency])) for part in total.parts]
-        for total in portfolio.totals(day, details=Details(parts=True))
+        total.currency: [_to_minor(part, digits[total.currency]) for part in total.parts]
+        for total in details
         if total.currency in digits  # another one may have been added in between
     }
+
+
+def _to_buckets(details: list[Total], totals: list[CurrencyHistory]) -> list[BucketRow]:
+    """Return the loans of each currency in each bucket that has any, and all together."""
+    digits = {total.currency: total.digits for total in totals}
+    return [
+        _to_row(one, digits[total.currency])
+        for total in details
+        if total.currency in digits
+        for one in (*total.buckets, total)
+        if one.loans
+    ]
+
+
+def _to_row(total: Total, digits: int) -> BucketRow:
+    balance, payoff, past_due = (_to_minor(text, digits) for text in (total.balance, total.payoff[1], total.arrears[0]))
+    return BucketRow(total.currency, digits, total.bucket, total.loans, balance, payoff, past_due, total.errors)
+
+
+def _to_minor(text: str, digits: int) -> int:
+    return int(Decimal(text).scaleb(digits))
 
 
 def _draw(total: CurrencyHistory) -> StepChart:

@@ -112,7 +112,7 @@ def _describe(err: Exception, problem: Response) -> Failure:
         case InvalidRequest():
             return Failure(status, "This address has a mistake", "Correct it, or begin again.", err.errors)
         case VersionNotReached():
-            detail = f"Loan {err.loan_id} has {err.version} events, fewer than the version that was requested."
+            detail = f"Loan {err.loan_id} has {err.version} records, fewer than the version that was requested."
             return Failure(status, "This version does not exist yet", detail)
         case TimeNotReached():
             detail = f"Answers are final only for times before {err.until.isoformat(timespec='seconds')}."

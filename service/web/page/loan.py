@@ -12,9 +12,11 @@ from security.context import SecurityContext
 from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
 from service.domain.statement import Statement
+from service.ledger.agreement_log import AgreementLog
 from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import MAX_EVENTS, explain
+from service.web.page.agreement_rows import agreement_rows
 from service.web.page.amounts import show
 from service.web.page.context import PageContext, page_context
 from service.web.page.loan_address import LoanAddress, LoanViewQuery
@@ -27,7 +29,12 @@ from service.web.serializers import balance_members
 
 
 def add_loan_routes(
-    routes: Blueprint, security: SecurityContext, lookup: TimelineLookup, calendar: Calendar, event_log: EventLog
+    routes: Blueprint,
+    security: SecurityContext,
+    lookup: TimelineLookup,
+    calendar: Calendar,
+    event_log: EventLog,
+    agreement_log: AgreementLog,
 ) -> None:
     """Add the routes to the page's blueprint."""
 
@@ -47,6 +54,8 @@ def add_loan_routes(
             show=partial(show, tag=page.locale), amount=partial(page.amount, digits=view.timeline.exponent),
             known_field=_time_field(view.address.known_at),
             days={"today": day_number(view.today), "chosen": day_number(view.day)},
+            settlement=view.settlement() if view.is_agreed else None,
+            agreements=agreement_rows(view.timeline, agreement_log),
         )  # fmt: skip
 
     @routes.get(f"{PAGE}/loan/<loan_id>/why")

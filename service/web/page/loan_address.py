@@ -15,7 +15,7 @@ from service.errors import InvalidRequest
 from service.ledger.posting import to_rfc3339
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.page.query import PageQuery
-from service.web.schemas.query_fields import AsOfVersion, FirstDay, LastDay, StateDay
+from service.web.schemas.query_fields import AsOfVersion, FirstDay, GoodThrough, LastDay, StateDay
 
 # What a browser's field for a date and a time sends. It knows no time zone; the page labels it as UTC.
 _LOCAL_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?")
@@ -49,6 +49,7 @@ class LoanViewQuery(PageQuery):
     known_at: Annotated[datetime | None, BeforeValidator(parse_known_at)] = None
     as_of_version: AsOfVersion = None
     page: Annotated[int, BeforeValidator(parse_page)] = 1
+    good_through: GoodThrough = None
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class LoanAddress:
         first: The first day of the chart and the statement; None for the loan's start.
         last: Their last day; None for today or the last event.
         known_at: Show what had been recorded by this time.
-        as_of_version: Show the loan's first events, as many as this.
+        as_of_version: Show the loan's first records, as many as this.
         page: The page of the statement, from 1.
+        good_through: The last day for which the payoff has a total; None for the date alone.
     """
 
     loan_id: int
@@ -72,6 +74,7 @@ class LoanAddress:
     known_at: datetime | None = None
     as_of_version: int | None = None
     page: int = 1
+    good_through: date | None = None
 
     @classmethod
     def parse(cls, loan_id: str, query: LoanViewQuery) -> "LoanAddress":
@@ -86,7 +89,10 @@ class LoanAddress:
             raise InvalidRequest([("loan", str(err))]) from None
         if query.known_at is not None and query.as_of_version is not None:
             raise InvalidRequest([("known_at", "cannot be combined with `as_of_version`")])
-        return cls(number, query.date, query.first, query.last, query.known_at, query.as_of_version, query.page)
+        return cls(
+            number, query.date, query.first, query.last, query.known_at, query.as_of_version, query.page,
+            query.good_through,
+        )  # fmt: skip
 
     @property
     def is_past(self) -> bool:
@@ -108,7 +114,7 @@ class LoanAddress:
 
     @property
     def query(self) -> dict[str, Any]:
-        """The parameters of this view, but for the page."""
+        """The parameters of this view, but for the page and the days of the payoff, which depend on its date."""
         return {"date": self.day, **self.days, **self.state}
 
     def read(self, lookup: TimelineLookup) -> LoanSnapshot:

@@ -10,6 +10,8 @@ from service.domain.date_range import DateRange
 from service.domain.statement import Statement
 from service.web.page.loan_address import LoanAddress
 from service.web.page.loan_chart import LoanChart, loan_chart
+from service.web.page.settlement import Settlement, TermsInEffect, settle, terms_on
+from service.web.serializers import allocation_on
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,30 @@ class LoanView:
     def chart(self) -> LoanChart:
         """Return the chart over the range of days."""
         return loan_chart(self.timeline, self.date_range())
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether the loan has terms or a schedule."""
+        return bool(self.timeline.terms or self.timeline.schedules)
+
+    def allocation(self) -> tuple[str, str, str]:
+        """Return what a payment on the day pays first."""
+        return allocation_on(self.timeline, day_number(self.day))
+
+    def terms(self) -> TermsInEffect | None:
+        """Return the terms in effect on the day."""
+        return terms_on(self.timeline, self.day)
+
+    def settlement(self) -> Settlement | None:
+        """Return what settles the loan and how late it is; None if an amount does not fit 64 bits.
+
+        Raises:
+            InvalidRequest: If the chosen days cannot be shown.
+        """
+        try:
+            return settle(self.timeline, self.day, self.address.good_through)
+        except OverflowError:
+            return None
 
 
 def loan_view(address: LoanAddress, timeline: Timeline, calendar: Calendar, as_of: datetime | None) -> LoanView:

@@ -43,7 +43,9 @@ class ArrearsReply(LoanLedgerReply):
     oldest_due_date: Day | None = Field(
         description="The oldest due date, by the date, of an installment that is not satisfied, or null."
     )
-    installments: list[UnsatisfiedInstallment] = Field(description="Each installment that is not satisfied, by due date.")
+    installments: list[UnsatisfiedInstallment] = Field(
+        description="Each installment that is not satisfied, by due date."
+    )
 
 
 def add_arrears_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:

@@ -1,27 +1,21 @@
 """Route: what settles a loan on a date."""
 
-from datetime import date
-from typing import Any
-
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 from pydantic.json_schema import SkipJsonSchema
 
-from native import Timeline, day_number, payoff_at, payoff_totals, to_date
+from native import Timeline, day_number, payoff_totals, to_date
 from service.domain.money import to_decimal_string
-from service.errors import InvalidRequest
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.payoff_explanation import explain_payoff
-from service.web.payoff_members import shown_amounts
+from service.web.payoff_members import days_through, itemized_payoff, shown_amounts
 from service.web.routes.balance import LoanDayPath
 from service.web.schemas.common import only_if, optional_member
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snapshot
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, Explain, GoodThrough, LoanId, Money, Version
 from service.web.schemas.replies import LoanLedgerReply, ledger_reply
-
-MAX_TOTALS = 366
 
 
 class PayoffQuery(LoanQuery):
@@ -103,42 +97,16 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
         yet. It is rounded once, half to even. A loan without terms accrues no interest.
         """
         day = day_number(path.date)
-        last = day if query.good_through is None else day_number(query.good_through)
-        if not day <= last <= day + MAX_TOTALS:
-            expected = f"expected a date from {path.date} to {_latest(day)}, {MAX_TOTALS} days later"
-            raise InvalidRequest([("good_through", expected)])
+        later = days_through(path.date, query.good_through)
         snapshot = get_snapshot(lookup, path, query)
         timeline = snapshot.timeline
         with shown_amounts(path.loan_id):
-            members = _members(timeline, day)
+            members = itemized_payoff(timeline, day)
             if query.good_through is not None:
-                members["totals"] = _totals(timeline, range(day + 1, last + 1))
+                members["totals"] = _totals(timeline, later)
             if query.explain:
                 members |= explain_payoff(members, timeline, day)
         return ledger_reply(lookup, snapshot, members)
-
-
-def _latest(day: int) -> date:
-    return to_date(min(day + MAX_TOTALS, day_number(date.max)))
-
-
-def _members(timeline: Timeline, day: int) -> dict[str, Any]:
-    payoff = payoff_at(timeline, day)
-    amounts = {
-        "principal": payoff.principal,
-        "interest_charged": payoff.interest,
-        "interest_uncharged": payoff.uncharged,
-        "fees": payoff.fees,
-        "total": payoff.total,
-        "per_diem": payoff.per_diem,
-    }
-    return {
-        "loan_id": timeline.loan_id,
-        "date": to_date(day).isoformat(),
-        "currency": timeline.currency,
-        "version": timeline.version,
-        **{name: to_decimal_string(amount, timeline.exponent) for name, amount in amounts.items()},
-    }
 
 
 def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:

@@ -92,4 +92,4 @@ def test_the_largest_loans_come_first_and_equal_ones_by_id(source):
 
 
 def test_the_size_is_that_of_the_ledger(source):
-    assert Book(source).size() == (6, 7)
+    assert Book(source).size() == (6, 7, 0)

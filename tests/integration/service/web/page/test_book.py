@@ -42,7 +42,7 @@ def test_a_currency_without_loans_is_named(signed_in):
 
 def test_a_large_ledger_is_computed_only_on_request(signed_in, monkeypatch):
     monkeypatch.setattr("service.web.page.book.MAX_EVENTS_UNPROMPTED", 3)
-    monkeypatch.setattr("service.web.page.book.MAX_EVENTS_WITH_PARTS", 3)
+    monkeypatch.setattr("service.web.page.book.MAX_EVENTS_WITH_DETAILS", 3)
     text = get(signed_in, "/app/book?date=2020-03-01")
     assert "The ledger has" in text
     assert amounts_in(text) == ["4", "3"]  # events and loans
@@ -51,3 +51,9 @@ def test_a_large_ledger_is_computed_only_on_request(signed_in, monkeypatch):
     computed = get(signed_in, link.replace("&amp;", "&"))
     assert amounts_in(section(computed, "totals")) == ["399.55"]  # without the parts, which would take longer
     assert '<input type="hidden" name="compute" value="true">' in computed
+
+
+def test_a_book_without_terms_and_schedules_has_no_buckets(signed_in):
+    text = get(signed_in, "/app/book?date=2020-03-01")
+    assert 'id="buckets"' not in text
+    assert "arrears=true" not in text

@@ -107,7 +107,7 @@ def test_before_its_start_a_loan_says_when_it_starts(signed_in):
         ("known_at=noon", 400, "expected a time such as"),
         ("known_at=2020-01-01T00:00&as_of_version=1", 400, "cannot be combined"),
         ("as_of_version=-1", 400, "expected a whole number"),
-        ("as_of_version=99", 412, "Loan 1 has 3 events"),
+        ("as_of_version=99", 412, "Loan 1 has 3 records"),
         ("known_at=2000-01-01T00:00", 404, "or had none at the time"),
         ("known_at=2999-01-01T00:00", 412, "too recent"),
         ("page=0", 400, "expected a whole number from 1 on"),
@@ -153,8 +153,8 @@ def test_a_version_is_shown_with_a_banner_and_a_way_back(signed_in):
     assert amounts_in(section(text, "balance"))[0] == "1010.00"
     assert '<a href="/app/loan/1?date=2020-03-01">Back to the present</a>' in text
     assert "You are looking at the past." not in get(signed_in, "/app/loan/1?date=2020-03-01")
-    assert "its first 1 event," in text
-    assert "none of its events" in get(signed_in, "/app/loan/1?as_of_version=0")
+    assert "its first 1 record," in text
+    assert "none of its records" in get(signed_in, "/app/loan/1?as_of_version=0")
 
 
 @pytest.fixture
