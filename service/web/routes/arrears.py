@@ -31,7 +31,7 @@ class ArrearsReply(LoanLedgerReply):
     date: Day
     currency: Currency
     version: Version
-    due: Money = Field(description="What is not satisfied of the installments due by the date, at most the payoff.")
+    due: Money = Field(description="What is not satisfied of the installments due by the date.")
     past_due: Money = Field(
         description="What is not satisfied of the installments due before the date, at most the payoff; 0 within the "
         "grace days."
