@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-newest test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs
+.PHONY: help run test test-newest test-pythons coverage lint docs build build-arch build-source build-local bench soak fuzz clean test-engine lock sbom audit pin-images image bench-scale factory differential payoffs month-end
 
 help: ## show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -113,6 +113,9 @@ differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 20000
 
 payoffs: $(VENV)/test core ## compare payoff and arrears of LOANER_LOANS loans (default 1000000) with a model in fractions
 	@LOANER_LOANS=$${LOANER_LOANS:-1000000} $(BIN)/python -m pytest -q -s tests/generated/test_payoff_differential.py
+
+month-end: $(VENV)/test core ## kill the month-end job LOANER_KILLS times (default 50) and check that it charges once
+	@LOANER_KILLS=$${LOANER_KILLS:-50} $(BIN)/python -m pytest -q -s tests/system/test_month_end.py
 
 clean: ## remove build results, .venv and .venvs; keep .local and keys
 	rm -rf .venv .venvs build *.egg-info native/*.c native/*.so

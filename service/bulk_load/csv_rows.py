@@ -1,4 +1,4 @@
-"""Reads and validates the rows of LOANS.csv and EVENTS.csv, and reports every invalid one."""
+"""Reads and validates the rows of a CSV file, and reports every invalid one."""
 
 import csv
 import re
@@ -9,8 +9,7 @@ from pathlib import Path
 
 from service.bulk_load.content_digest import BYTE_ORDER_MARK, ContentDigest
 from service.bulk_load.foreign_format import recognize
-from service.domain.money import parse_amount, parse_positive_amount
-from service.domain.parsing import parse_date, parse_event_type, parse_loan_id, parse_memo, parse_source_id
+from service.bulk_load.formats import Format
 
 MAX_LINE_BYTES = 4096
 _BLOCK_BYTES = 65_536
@@ -27,55 +26,6 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.field}: {self.reason}"
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a file.
-
-    Attributes:
-        parse: Validates a field, and raises ValueError.
-        plain: Matches a field in the common notation. Of a date it matches more: dates are also validated.
-        required: Whether a file must have the column. A file without a header has the required columns.
-        blank: Whether a field may be empty.
-    """
-
-    parse: Callable[[str], object]
-    plain: bytes
-    required: bool = True
-    blank: bool = False
-
-
-Format = dict[str, Column]
-
-
-def _parse_currency(text: str) -> str:
-    if not re.fullmatch("[A-Z]{3}", text):
-        raise ValueError("expected three capital letters, such as USD")
-    return text
-
-
-_ID = Column(parse_loan_id, rb"[1-9][0-9]{0,17}")
-_DATE = Column(parse_date, rb"([0-9]{4}-[0-9]{2}-[0-9]{2})")
-_AMOUNT = rb"[0-9]{1,18}(?:\.[0-9]{1,4})?"
-# printable ASCII characters except the quote and the comma, without spaces around
-_TEXT = rb"[!#-+\--~](?:[ !#-+\--~]{0,198}[!#-+\--~])?"
-_SOURCE_ID = Column(parse_source_id, rb"(?:" + _TEXT + rb")?", required=False, blank=True)
-LOANS: Format = {
-    "loan_id": _ID,
-    "start_date": _DATE,
-    "initial_amt": Column(parse_amount, _AMOUNT),
-    "currency": Column(_parse_currency, rb"[A-Z]{3}", required=False),
-}
-EVENTS: Format = {
-    "loan_id": _ID,
-    "event_type": Column(parse_event_type, rb"(?:fee|interest|payment)"),
-    "post_date": _DATE,
-    "amt": Column(parse_positive_amount, rb"(?!0+(?:\.0+)?(?:,|$))" + _AMOUNT),
-    "source_id": _SOURCE_ID,
-    "reverses_source_id": _SOURCE_ID,
-    "memo": Column(parse_memo, rb"(?:(?![=+\-@])" + _TEXT + rb")?", required=False, blank=True),
-}
 
 
 class Rows:
@@ -112,7 +62,11 @@ class Rows:
             self._has_header = self._read_header(format)
         else:
             self._has_header, self.columns = False, {}
-            self._reject(1, "file", foreign)
+            self.reject(1, "file", foreign)
+
+    def reject(self, number: int, field: str, reason: str) -> None:
+        """Record that a row cannot be loaded."""
+        self.bad.append(BadRow(str(self.path), number, field, reason))
 
     def __iter__(self) -> Iterator[bytes]:
         plain = re.compile(rb",".join(column.plain for column in self.columns.values())).fullmatch
@@ -120,7 +74,7 @@ class Rows:
         for number, line in enumerate(self._all_lines(), start=1):
             row = line.rstrip(b"\r")
             match = plain(row) if len(line) <= MAX_LINE_BYTES else None
-            if match and (match[1] in dates or self._is_date(match[1])):
+            if match and (dates.issuperset(match.groups()) or self._are_dates(match.groups())):
                 self.good += 1
                 yield b"%d,%b\n" % (number, row)
             elif number > 1 or not self._has_header:
@@ -166,15 +120,16 @@ class Rows:
         ]
         self.columns = {} if wrong else {name: format[name] for name in names}
         for reason in wrong:
-            self._reject(1, "header", f"{reason} (the columns are {', '.join(format)})")
+            self.reject(1, "header", f"{reason} (the columns are {', '.join(format)})")
         return True
 
-    def _is_date(self, text: bytes) -> bool:
+    def _are_dates(self, texts: tuple[bytes, ...]) -> bool:
         try:
-            date.fromisoformat(text.decode("ascii"))
+            for text in texts:
+                date.fromisoformat(text.decode("ascii"))
         except ValueError:
             return False
-        self._dates.add(text)
+        self._dates.update(texts)
         return True
 
     def _check(self, number: int, line: bytes) -> bytes | None:
@@ -184,11 +139,11 @@ class Rows:
         try:
             fields = _split(line)
         except ValueError as err:
-            self._reject(number, "row", str(err))
+            self.reject(number, "row", str(err))
             return None
         if len(fields) != len(self.columns):
             expected = f"expected {len(self.columns)} fields ({','.join(self.columns)})"
-            self._reject(number, "row", f"{expected}, found {len(fields)}")
+            self.reject(number, "row", f"{expected}, found {len(fields)}")
             return None
         row = dict(zip(self.columns, fields, strict=True))
         invalid = []
@@ -198,7 +153,7 @@ class Rows:
                     column.parse(row[name])
             except ValueError as err:
                 invalid.append(name)
-                self._reject(number, name, f"{err}, found {row[name]!r}")
+                self.reject(number, name, f"{err}, found {row[name]!r}")
         if not invalid:
             return ",".join(map(_quote, fields)).encode()
         if "loan_id" not in invalid:
@@ -206,9 +161,6 @@ class Rows:
             if row.get("source_id") and "source_id" not in invalid:
                 self.bad_events.add((int(row["loan_id"]), row["source_id"]))
         return None
-
-    def _reject(self, number: int, field: str, reason: str) -> None:
-        self.bad.append(BadRow(str(self.path), number, field, reason))
 
 
 def _split(line: bytes) -> list[str]:

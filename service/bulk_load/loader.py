@@ -1,4 +1,4 @@
-"""Loads loans and events from CSV files in one transaction, all or nothing.
+"""Loads loans and their records from CSV files in one transaction, all or nothing.
 
 Rows are streamed with COPY into temporary tables, checked against the ledger there, and posted in sets through the
 ledger's SQL functions. Nothing is written to the ledger before every row has been validated.
@@ -13,19 +13,20 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 
-from service.bulk_load import staging
-from service.bulk_load.csv_rows import EVENTS, LOANS, BadRow, Format, Rows
+from service.bulk_load import schedule_staging, staging, terms_staging
+from service.bulk_load.agreement_posting import post_schedules, post_terms
+from service.bulk_load.checks import Checked, check
+from service.bulk_load.csv_rows import Rows
+from service.bulk_load.event_posting import post_events
+from service.bulk_load.formats import EVENTS, LOANS, SCHEDULES, TERMS, Format
 from service.bulk_load.progress import OnProgress, Progress, ignore_progress
-from service.errors import LoanerError
-from service.plural import counted
+from service.bulk_load.provenance import Provenance, read_provenance
+from service.bulk_load.rejection import LoadRejected
+from service.bulk_load.staged_files import StagedFiles
 
-# Events per call of the posting function. Each call holds them in arrays, in the server's memory, and progress is known
-# between calls.
-BATCH_EVENTS = 100_000
 _COPY_BYTES = 65_536
 # An advisory lock: loads run one after the other.
 _LOAD_LOCK = 0x6C6F6164
-_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
 _CREATE_LOANS = """
     SELECT count, create_loans(loan_ids, start_dates, initial_amts, currencies, %s)
     FROM (SELECT count(*), array_agg(loan_id) AS loan_ids, array_agg(start_date) AS start_dates,
@@ -34,38 +35,6 @@ _CREATE_LOANS = """
           WHERE NOT EXISTS (SELECT FROM loans AS l WHERE l.loan_id = s.loan_id)) AS batch
     WHERE count > 0
 """
-_BATCH_END = """
-    SELECT max(loan_id)
-    FROM (SELECT loan_id FROM staged_events WHERE loan_id > %s ORDER BY loan_id LIMIT %s) AS batch
-"""
-# Columns that the file does not have are null instead of arrays of nulls.
-_POST_EVENTS = """
-    SELECT max(batch.events) FROM (
-        SELECT count(*) AS events, array_agg(loan_id) AS loan_ids, array_agg(event_type) AS event_types,
-               array_agg(post_date) AS post_dates, array_agg(amt) AS amts, {source_ids} AS source_ids,
-               {reversed_ids} AS reversed_ids, {memos} AS memos
-        FROM ({rows} WHERE s.loan_id > %s AND s.loan_id <= %s AND s.follows = %s ORDER BY s.loan_id, s.line) AS ordered
-        HAVING count(*) > 0
-    ) AS batch, append_events(batch.loan_ids, batch.event_types, batch.post_dates, batch.amts, batch.source_ids,
-                              batch.reversed_ids, batch.memos, %s, %s::date)
-"""
-_ROWS = "SELECT s.* FROM staged_events AS s"
-_ROWS_WITH_REVERSALS = """
-    SELECT s.*, e.tx_id AS reversed_id FROM staged_events AS s
-    LEFT JOIN loan_events AS e ON e.loan_id = s.loan_id AND e.source_id = s.reverses_source_id
-"""
-
-
-class LoadRejected(LoanerError):
-    """Nothing was loaded.
-
-    Attributes:
-        bad_rows: The errors in rows; empty if the load failed for another reason.
-    """
-
-    def __init__(self, message: str, bad_rows: list[BadRow] | None = None) -> None:
-        super().__init__(message)
-        self.bad_rows = bad_rows or []
 
 
 @dataclass(frozen=True)
@@ -77,27 +46,20 @@ class LoadResult:
         events: Number of events that were posted.
         existing_loans: Number of loans in the file that already existed with the same terms.
         skipped_events: Number of events whose source_id was already recorded, with the same terms.
+        terms: Number of records of terms that were posted.
+        schedules: Number of schedules that were posted.
+        skipped_terms: Number of records of terms that were already recorded.
+        skipped_schedules: Number of schedules that were already recorded.
     """
 
     loans: int
     events: int
     existing_loans: int
     skipped_events: int
-
-
-@dataclass(frozen=True)
-class _Provenance:
-    """Who posts, and which dates are open.
-
-    Attributes:
-        posted_by: None for the database's session user.
-        closed_until: The day until which the ledger is closed, if it is.
-        latest_date: The latest date of an event; None for any.
-    """
-
-    posted_by: str | None
-    closed_until: date | None
-    latest_date: date | None
+    terms: int
+    schedules: int
+    skipped_terms: int
+    skipped_schedules: int
 
 
 class _Stream:
@@ -123,49 +85,61 @@ def load(
     connection: Connection,
     loans: Path,
     events: Path,
+    schedules: Path | None = None,
     *,
+    terms: Path | None = None,
     again: bool = False,
     name: str | None = None,
     latest_date: date | None = None,
     on_progress: OnProgress = ignore_progress,
 ) -> LoadResult:
-    """Load two files in one transaction. On any error nothing is written.
+    """Load files in one transaction. On any error nothing is written.
 
     Args:
         connection: Its user must have the rights of `loaner_poster`.
-        loans: CSV file of loans.
+        loans: CSV file of loans, and of their first terms.
         events: CSV file of events.
+        schedules: CSV file of schedules.
+        terms: CSV file of terms over time.
         again: Whether to load events without source ids from a file that was loaded before.
         name: A name that is recorded beside the database's session user.
         latest_date: The latest date of an event, except of a reversal on its event's date; None for any.
-        on_progress: Receives the progress of reading (in bytes), checking and posting (in events). An exception that it
-            raises ends the load.
+        on_progress: Receives the progress of reading (in bytes), checking (in rows) and posting (in records). An
+            exception that it raises ends the load.
 
     Raises:
         LoadRejected: If a file cannot be read, its events were loaded before, or it has invalid rows.
     """
-    for path in (loans, events):
+    paths = [path for path in (loans, events, schedules, terms) if path is not None]
+    for path in paths:
         try:
             path.open("rb").close()
         except OSError as err:
             raise LoadRejected(f"{path}: {err.strerror}") from err
-    reading = _Reading(sum(path.stat().st_size for path in (loans, events)), on_progress)
+    reading = _Reading(sum(path.stat().st_size for path in paths), on_progress)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_LOAD_LOCK,))
-        cursor.execute(staging.CREATE_TABLES)
-        loan_rows = _stage(cursor, loans, "staged_loans", LOANS, reading)
-        event_rows = _stage(cursor, events, "staged_events", EVENTS, reading)
-        on_progress(Progress("checking", loan_rows.good + event_rows.good))
+        for tables in (staging.CREATE_TABLES, terms_staging.CREATE_TABLE, schedule_staging.CREATE_TABLE):
+            cursor.execute(tables)
+        files = StagedFiles(
+            loans=_stage(cursor, loans, "staged_loans", LOANS, reading),
+            events=_stage(cursor, events, "staged_events", EVENTS, reading),
+            schedules=_stage(cursor, schedules, "staged_installments", SCHEDULES, reading) if schedules else None,
+            terms=_stage(cursor, terms, "staged_terms", TERMS, reading) if terms else None,
+        )
+        on_progress(Progress("checking", sum(rows.good for rows in files.all)))
         if not again:
-            _reject_loaded(cursor, event_rows)
-        provenance = _read_provenance(cursor, name, latest_date)
-        skipped = _check(cursor, loan_rows, event_rows, provenance)
-        to_post = event_rows.good - skipped
+            _reject_loaded(cursor, files.events)
+        provenance = read_provenance(cursor, name, latest_date)
+        checked = check(cursor, files, provenance)
+        to_post = checked.terms.posted + checked.schedules.posted + checked.events.posted
         on_progress(Progress("posting", 0, 0, to_post))
         try:
             cursor.execute(_CREATE_LOANS, (provenance.posted_by,))
             created, _ = cursor.fetchone() or (0, None)
-            for posted in _post(cursor, event_rows, provenance):
+            posted = 0
+            for batch in _post(cursor, files, checked, provenance):
+                posted += batch
                 on_progress(Progress("posting", posted, posted, to_post))
         except psycopg2.IntegrityError as err:
             # The checks accepted every row, so another transaction has committed since.
@@ -173,12 +147,27 @@ def load(
                 f"the ledger changed while the files were loaded ({err.diag.message_primary}); nothing was loaded, "
                 "load them again"
             ) from err
-        for rows in (loan_rows, event_rows):
+        for rows in files.all:
             cursor.execute(
                 "INSERT INTO loaded_files (digest, file, rows) VALUES (%s, %s, %s)",
                 (rows.content.digest(), rows.path.name, rows.good),
             )
-    return LoadResult(created, to_post, loan_rows.good - created, skipped)
+    return LoadResult(
+        created, checked.events.posted, files.loans.good - created, checked.events.skipped,
+        checked.terms.posted, checked.schedules.posted, checked.terms.skipped, checked.schedules.skipped,
+    )  # fmt: skip
+
+
+def _post(cursor: Any, files: StagedFiles, checked: Checked, provenance: Provenance) -> Iterator[int]:
+    """Post all records, and yield the number of those of each batch.
+
+    Terms and schedules come first, so that each version of a new loan that an event makes knows them.
+    """
+    if checked.terms.posted:
+        yield from post_terms(cursor, checked.terms.posted, provenance.posted_by)
+    if checked.schedules.posted:
+        yield from post_schedules(cursor, checked.schedules.posted, provenance.posted_by)
+    yield from post_events(cursor, files.events, provenance.posted_by, provenance.latest_date)
 
 
 class _Reading:
@@ -229,84 +218,3 @@ def _reject_loaded(cursor: Any, rows: Rows) -> None:
         raise LoadRejected(
             f"{rows.path} was already loaded on {loaded_at:%Y-%m-%d %H:%M}; to load it again, add --again"
         )
-
-
-def _read_provenance(cursor: Any, name: str | None, latest_date: date | None) -> _Provenance:
-    cursor.execute(_CLOSED_UNTIL)
-    (closed_until,) = cursor.fetchone() or (None,)
-    posted_by = None
-    if name is not None:
-        cursor.execute("SELECT session_user")
-        posted_by = f"{cursor.fetchone()[0]} ({name})"
-    return _Provenance(posted_by, closed_until, latest_date)
-
-
-def _check(cursor: Any, loans: Rows, events: Rows, provenance: _Provenance) -> int:
-    """Check every row, and return the number of events that are skipped.
-
-    Raises:
-        LoadRejected: If any row is invalid.
-    """
-    parameters = {
-        "closed_until": provenance.closed_until,
-        "latest_date": provenance.latest_date,
-        "bad_loans": list(loans.bad_loans),
-    }
-    bad_loans, bad_events, skipped = loans.bad, events.bad, 0
-    # Without the columns of one file the rows of the other cannot be checked.
-    if loans.columns and events.columns:
-        bad_loans = bad_loans + _query_bad_rows(cursor, loans, staging.BAD_LOANS, parameters)
-        if "source_id" in events.columns:
-            cursor.execute(staging.MATCH_EVENTS)
-            bad_events = bad_events + _query_bad_rows(cursor, events, staging.DIFFERENT_EVENTS)
-            cursor.execute(staging.COUNT_SKIPPED)
-            (skipped,) = cursor.fetchone()
-            cursor.execute(staging.DELETE_MATCHED)
-        if "reverses_source_id" in events.columns:
-            bad_ids, bad_sources = zip(*events.bad_events, strict=True) if events.bad_events else ((), ())
-            sources = {"bad_loans": list(bad_ids), "bad_sources": list(bad_sources)}
-            bad_events = bad_events + _query_bad_rows(cursor, events, staging.BAD_REVERSALS, sources)
-        bad_events = bad_events + _query_bad_rows(cursor, events, staging.BAD_EVENTS, parameters)
-    bad = sorted(dict.fromkeys(bad_loans), key=_line) + sorted(dict.fromkeys(bad_events), key=_line)
-    if bad:
-        count = len({(row.file, row.line) for row in bad})
-        raise LoadRejected(
-            f"refused {counted(count, 'row')} with {counted(len(bad), 'error')}; nothing was loaded", bad
-        )
-    return skipped
-
-
-def _line(row: BadRow) -> int:
-    return row.line
-
-
-def _query_bad_rows(cursor: Any, rows: Rows, query: str, parameters: dict[str, Any] | None = None) -> list[BadRow]:
-    cursor.execute(query, parameters)
-    return [BadRow(str(rows.path), line, field, reason) for line, field, reason in cursor]
-
-
-def _post(cursor: Any, rows: Rows, provenance: _Provenance) -> Iterator[int]:
-    """Post the events, and yield their number after each batch."""
-    post_events = _POST_EVENTS.format(
-        source_ids="array_agg(source_id)" if "source_id" in rows.columns else "NULL::text[]",
-        reversed_ids="array_agg(reversed_id)" if "reverses_source_id" in rows.columns else "NULL::bigint[]",
-        memos="array_agg(memo)" if "memo" in rows.columns else "NULL::text[]",
-        rows=_ROWS_WITH_REVERSALS if "reverses_source_id" in rows.columns else _ROWS,
-    )
-    waves = [False]
-    if "reverses_source_id" in rows.columns:
-        cursor.execute(staging.MARK_FOLLOWING)
-        waves = [False, True] if cursor.rowcount else waves
-    if rows.good > BATCH_EVENTS:
-        cursor.execute("CREATE INDEX ON staged_events (loan_id)")
-    after = posted = 0
-    while True:
-        cursor.execute(_BATCH_END, (after, BATCH_EVENTS))
-        (until,) = cursor.fetchone()
-        if until is None:
-            return
-        for follows in waves:
-            cursor.execute(post_events, (after, until, follows, provenance.posted_by, provenance.latest_date))
-            posted += cursor.fetchone()[0] or 0
-        yield posted
-        after = until

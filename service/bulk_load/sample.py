@@ -2,11 +2,13 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from service.bulk_load.progress import OnProgress, Progress, ignore_progress
+from service.bulk_load.sample_agreement import make_agreement
 from service.domain.money import to_decimal_string
 
 CENTS = 2  # decimals of every amount
@@ -68,11 +70,25 @@ def write_sample(
     seed: int = 1,
     first_id: int = 1,
     on_progress: OnProgress = ignore_progress,
+    schedules_file: Path | None = None,
 ) -> None:
-    """Write sample files for `load`. Events are sorted by loan."""
-    with loans_file.open("w") as loan_rows, events_file.open("w") as event_rows:
+    """Write sample files for `load`. Events are sorted by loan.
+
+    With a file of schedules, the file of loans has terms. Loans and events are the same as without.
+    """
+    with ExitStack() as files:
+        loan_rows = files.enter_context(loans_file.open("w"))
+        event_rows = files.enter_context(events_file.open("w"))
+        schedule_rows = files.enter_context(schedules_file.open("w")) if schedules_file is not None else None
+        if schedule_rows is not None:
+            loan_rows.write("loan_id,start_date,initial_amt,rate,day_count,allocation,grace_days\n")
         for number, loan in enumerate(sample_loans(loans, events_per_loan, seed, first_id), start=1):
-            loan_rows.write(loan.loan_row())
             event_rows.write(loan.event_rows())
+            if schedule_rows is None:
+                loan_rows.write(loan.loan_row())
+            else:
+                agreement = make_agreement(loan.loan_id, loan.start_date, loan.initial_cents, seed)
+                loan_rows.write(loan.loan_row().rstrip("\n") + agreement.terms_fields())
+                schedule_rows.write(agreement.schedule_rows())
             if number % _LOANS_PER_REPORT == 0 or number == loans:
                 on_progress(Progress("writing", number * (events_per_loan + 1), number, loans))

@@ -5,30 +5,31 @@ Each query of bad rows returns line, field and reason.
 
 CREATE_TABLES = """
     CREATE TEMP TABLE staged_loans
-        (line bigint, loan_id bigint, start_date date, initial_amt numeric, currency text DEFAULT 'USD') ON COMMIT DROP;
+        (line bigint, loan_id bigint, start_date date, initial_amt numeric, currency text DEFAULT 'USD', rate numeric,
+         day_count text, allocation text, grace_days int) ON COMMIT DROP;
     CREATE TEMP TABLE staged_events
         (line bigint, loan_id bigint, event_type text, post_date date, amt numeric, source_id text,
          reverses_source_id text, memo text, follows boolean NOT NULL DEFAULT false) ON COMMIT DROP;
 """
 
 # `excess`: the first amount that is too large. `capacity`: the largest sum of a loan's amounts.
-_LIMITS = """
+LIMITS = """
     limits AS MATERIALIZED (
         SELECT n AS digits, 10::numeric ^ (18 - n) AS excess, 9223372036854775807 / 10::numeric ^ n AS capacity
         FROM generate_series(0, 4) AS n)
 """
-_AMOUNT_REASON = """
+AMOUNT_REASON = """
     CASE WHEN scale({amt}) > {digits}
              THEN format('expected at most %%s decimals (%%s), found ''%%s''', {digits}, {currency}, {amt})
          WHEN {amt} >= {excess}
              THEN format('expected an amount below %%s (%%s), found ''%%s''', trunc({excess}), {currency}, {amt}) END
 """
-_CLOSED = "'expected a date after ' || %(closed_until)s || ', until which the ledger is closed'"
+CLOSED = "'expected a date after ' || %(closed_until)s || ', until which the ledger is closed'"
 
 # A loan that already exists with the same terms is not an error, and stays unchanged. The rules for new loans do not
 # apply to it.
 BAD_LOANS = f"""
-    WITH {_LIMITS}
+    WITH {LIMITS}
     SELECT s.line, reason.field, reason.text
     FROM (SELECT *, min(line) OVER (PARTITION BY loan_id) AS first_line FROM staged_loans) AS s
     LEFT JOIN loans AS l USING (loan_id)
@@ -49,8 +50,8 @@ BAD_LOANS = f"""
         ('currency', CASE WHEN l.loan_id IS NULL AND c.code IS NULL THEN
             format('expected an ISO 4217 currency with minor units, such as USD, found ''%%s''', s.currency) END),
         ('initial_amt', CASE WHEN l.loan_id IS NULL THEN
-            {_AMOUNT_REASON.format(amt="s.initial_amt", digits="x.digits", currency="c.code", excess="x.excess")} END),
-        ('start_date', CASE WHEN l.loan_id IS NULL AND s.start_date <= %(closed_until)s THEN {_CLOSED} END)
+            {AMOUNT_REASON.format(amt="s.initial_amt", digits="x.digits", currency="c.code", excess="x.excess")} END),
+        ('start_date', CASE WHEN l.loan_id IS NULL AND s.start_date <= %(closed_until)s THEN {CLOSED} END)
     ) AS reason (field, text)
     WHERE (s.first_line < s.line
            OR (l.start_date, l.initial_amt, l.currency) <> (s.start_date, s.initial_amt, s.currency)
@@ -138,7 +139,7 @@ MARK_FOLLOWING = """
 # One pass over the events finds the loans of which any event may be bad; the rules for each event apply to these only.
 # A loan whose own row is invalid counts as known: correcting that row is enough. A reversal may have its event's date.
 BAD_EVENTS = f"""
-    WITH {_LIMITS},
+    WITH {LIMITS},
     summed AS (
         SELECT loan_id, sum(amt) AS amt, max(amt) AS largest, max(scale(amt)) AS digits,
                min(post_date) AS first_date, max(post_date) AS last_date
@@ -161,11 +162,11 @@ BAD_EVENTS = f"""
           FROM suspects AS x JOIN staged_events AS s USING (loan_id)) AS s
     CROSS JOIN LATERAL (VALUES
         ('loan_id', CASE WHEN NOT s.known THEN 'unknown loan ' || s.loan_id END),
-        ('amt', {_AMOUNT_REASON.format(amt="s.amt", digits="s.digits", currency="s.currency", excess="s.excess")}),
+        ('amt', {AMOUNT_REASON.format(amt="s.amt", digits="s.digits", currency="s.currency", excess="s.excess")}),
         ('amt', CASE WHEN s.total > s.capacity AND s.total - s.amt <= s.capacity THEN
             format('the sum of the amounts of loan %%s would exceed what the ledger can store', s.loan_id) END),
         ('post_date', CASE
-            WHEN s.post_date <= %(closed_until)s THEN {_CLOSED}
+            WHEN s.post_date <= %(closed_until)s THEN {CLOSED}
             WHEN s.post_date > %(latest_date)s AND NOT (s.reverses_source_id IS NOT NULL AND (
                      EXISTS (SELECT FROM loan_events AS e
                              WHERE (e.loan_id, e.source_id) = (s.loan_id, s.reverses_source_id)

@@ -41,6 +41,17 @@ class Interruption:
 
 
 @contextmanager
+def noted_interrupt() -> Iterator[Interruption]:
+    """Only note Ctrl-C inside the block, which checks it between short steps, so that no step's outcome is unknown."""
+    interruption = Interruption()
+    handler_before = signal.signal(signal.SIGINT, lambda *_: interruption.note())
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, handler_before)
+
+
+@contextmanager
 def cancelled_by_interrupt(connection: Connection) -> Iterator[Interruption]:
     """Cancel the connection's statement on Ctrl-C, and raise KeyboardInterrupt at the end of the block.
 

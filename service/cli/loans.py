@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from psycopg2.extensions import connection as Connection
 
-from service.bulk_load.loader import LoadRejected, LoadResult, load
 from service.bulk_load.progress import Progress
-from service.bulk_load.sample import write_sample
 from service.cli.database import open_postgres
 from service.cli.interruption import Interrupted, cancelled_by_interrupt
 from service.cli.parsed_value import ParsedValue
@@ -20,6 +19,9 @@ from service.domain.calendar import Calendar, latest_post_date
 from service.domain.provenance import parse_name
 from service.plural import counted
 from service.postgres.connect import connect
+
+if TYPE_CHECKING:
+    from service.bulk_load.loader import LoadResult
 
 _FILE = click.Path(path_type=Path)
 
@@ -55,17 +57,32 @@ def migrate_command(ctx: click.Context, partitions: int | None) -> None:
 @click.command("load")
 @click.argument("loans", type=_FILE)
 @click.argument("events", type=_FILE)
+@click.argument("schedules", type=_FILE, required=False)
+@click.option("--terms", type=_FILE, help="Terms over time, beside the first terms of LOANS.")
 @click.option("--again", is_flag=True, help="Load EVENTS again: events without a source_id count twice.")
 @click.option("--as", "name", type=ParsedValue("NAME", parse_name), help="Who loads, beside the user of the database.")
 @click.pass_context
-def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, name: str | None) -> None:
-    """Load loans and events from CSV files (VAULT_POSTING_ROLE or PSQL_POSTING_USER).
+def load_command(
+    ctx: click.Context,
+    loans: Path,
+    events: Path,
+    schedules: Path | None,
+    terms: Path | None,
+    again: bool,
+    name: str | None,
+) -> None:
+    """Load loans, events, schedules and terms from CSV files (VAULT_POSTING_ROLE or PSQL_POSTING_USER).
 
-    LOANS has the columns loan_id,start_date,initial_amt and optionally currency. EVENTS has the columns
-    loan_id,event_type,post_date,amt and optionally source_id, reverses_source_id and memo. Optional columns require a
-    header row. Loans that exist with the same terms are skipped, and so are events whose source_id their loan already
-    has. If any row is invalid, nothing is loaded.
+    LOANS has the columns loan_id,start_date,initial_amt and optionally currency and, for terms from the start date,
+    rate, day_count, allocation and grace_days. EVENTS has the columns loan_id,event_type,post_date,amt and optionally
+    source_id, reverses_source_id and memo. SCHEDULES has the columns loan_id,effective_date,due_date,amt and optionally
+    source_id; the rows of a loan and effective date make one schedule. The file of --terms has the columns
+    loan_id,effective_date,rate,day_count and optionally allocation, grace_days and source_id. Optional columns require
+    a header row. What is recorded already is skipped. If any row is invalid, nothing is loaded.
     """
+    from service.bulk_load.loader import load
+    from service.bulk_load.rejection import LoadRejected
+
     application, _ = ctx.obj
     today = Calendar(application.server.timezone).today()
     latest_date = latest_post_date(today, application.ledger.max_future_days)
@@ -83,8 +100,9 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
                 progress.update(state)
 
             loaded = load(
-                connection, loans, events, again=again, name=name, latest_date=latest_date, on_progress=on_progress
-            )
+                connection, loans, events, schedules, terms=terms, again=again, name=name, latest_date=latest_date,
+                on_progress=on_progress,
+            )  # fmt: skip
     except LoadRejected as err:
         for row in err.bad_rows:
             click.echo(str(row), err=True)
@@ -97,15 +115,29 @@ def load_command(ctx: click.Context, loans: Path, events: Path, again: bool, nam
     _print_loaded(loaded)
 
 
-def _print_loaded(loaded: LoadResult) -> None:
-    loaded_rows = f"loaded {counted(loaded.loans, 'loan')} and {counted(loaded.events, 'event')}"
-    skipped = f"skipped {counted(loaded.existing_loans, 'loan')} and {counted(loaded.skipped_events, 'event')}"
-    click.echo(f"{loaded_rows}; {skipped} that were already recorded; refused 0 rows")
+def _print_loaded(loaded: "LoadResult") -> None:
+    """Print what was loaded. Terms and schedules are named if the files had any."""
+    counts = [
+        (loaded.loans, loaded.existing_loans, "loan", ""),
+        (loaded.terms, loaded.skipped_terms, "set", " of terms"),
+        (loaded.schedules, loaded.skipped_schedules, "schedule", ""),
+        (loaded.events, loaded.skipped_events, "event", ""),
+    ]
+    always = ("loan", "event")
+    shown = [count for count in counts if count[2] in always or count[0] or count[1]]
+    posted = _in_words([counted(number, noun) + rest for number, _, noun, rest in shown])
+    skipped = _in_words([counted(number, noun) + rest for _, number, noun, rest in shown])
+    click.echo(f"loaded {posted}; skipped {skipped} that were already recorded; refused 0 rows")
+
+
+def _in_words(items: list[str]) -> str:
+    return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
 @click.command("sample")
 @click.argument("loans_file", metavar="LOANS", type=_FILE)
 @click.argument("events_file", metavar="EVENTS", type=_FILE)
+@click.argument("schedules_file", metavar="[SCHEDULES]", type=_FILE, required=False)
 @click.option("--loans", default=10, show_default=True, type=click.IntRange(1), help="Number of loans.")
 @click.option(
     "--events-per-loan", default=10, show_default=True, type=click.IntRange(0), help="Number of events of each loan."
@@ -119,18 +151,37 @@ def _print_loaded(loaded: LoadResult) -> None:
 )
 @click.option("--seed", default=1, show_default=True, help="The same seed gives the same files.")
 def sample_command(
-    loans_file: Path, events_file: Path, loans: int, events_per_loan: int, first_id: int, seed: int
+    loans_file: Path,
+    events_file: Path,
+    schedules_file: Path | None,
+    loans: int,
+    events_per_loan: int,
+    first_id: int,
+    seed: int,
 ) -> None:
-    """Write random loans and events as CSV files for `load`."""
+    """Write random loans and events as CSV files for `load`.
+
+    With SCHEDULES, the loans also have terms, and a schedule of twelve installments each.
+    """
+    from service.bulk_load.sample import write_sample
+
+    files = [str(path) for path in (loans_file, events_file, schedules_file) if path is not None]
     try:
         with show_progress() as progress:
-            write_sample(loans_file, events_file, loans, events_per_loan, seed, first_id, progress.update)
+            write_sample(
+                loans_file, events_file, loans, events_per_loan, seed, first_id, progress.update, schedules_file
+            )
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; {loans_file} and {events_file} are incomplete") from None
+        raise Interrupted(f"Interrupted; {_in_words(files)} are incomplete") from None
     except OSError as err:
         raise click.ClickException(f"{err.filename}: {err.strerror}") from err
-    events = counted(loans * events_per_loan, "event")
-    click.echo(f"wrote {counted(loans, 'loan')} to {loans_file} and {events} to {events_file}")
+    written = [
+        f"{counted(loans, 'loan')} to {loans_file}",
+        f"{counted(loans * events_per_loan, 'event')} to {events_file}",
+    ]
+    if schedules_file is not None:
+        written.append(f"{counted(loans, 'schedule')} to {schedules_file}")
+    click.echo(f"wrote {_in_words(written)}")
 
 
 @click.command("demo")

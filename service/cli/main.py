@@ -11,6 +11,7 @@ import psycopg2
 
 from security import KeyException
 from service import __version__
+from service.cli.accrue import accrue_command
 from service.cli.clients import client_group, token_command
 from service.cli.close import close_command
 from service.cli.gateway import gateway_group, register_command, unregister_command
@@ -113,6 +114,7 @@ for command in (
     demo_command,
     portfolio_command,
     close_command,
+    accrue_command,
     keys_group,
     client_group,
     token_command,

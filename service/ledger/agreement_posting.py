@@ -11,13 +11,14 @@ import psycopg2
 from psycopg2.errors import CheckViolation, ForeignKeyViolation, UniqueViolation
 
 from service.domain.provenance import to_printable
-from service.errors import InvalidRequest, KeyReused, PostingRefused, RecordExists, UnknownLoan
+from service.errors import InvalidRequest, PostingRefused, RecordExists, UnknownLoan
 from service.ledger.idempotency import RequestFingerprint
 from service.ledger.posting import (
     PostResult,
     amount_error,
     closed_until,
     execute_once,
+    find_outcome,
     positions_of,
     version_changed,
 )
@@ -39,7 +40,6 @@ _REVERSE_SCHEDULE = """
     SELECT repeated, reply, made_at
     FROM append_schedule_once(%s, %s, %s, %s, NULL, NULL, NULL, NULL, %s, %s, %s, %s)
 """
-_KEPT_REPLY = "SELECT same_request, reply, made_at FROM kept_reply(%s, %s)"
 
 
 @dataclass(frozen=True)
@@ -166,21 +166,8 @@ class AgreementWriter:
             raise _to_error(err, "schedule", loan_id, expected_version, amounts) from err
 
     def find_outcome(self, fingerprint: RequestFingerprint | None) -> PostResult | None:
-        """Return the outcome that is recorded for a request; None if it was not executed.
-
-        Raises:
-            KeyReused: If the key of the fingerprint was used for a different request.
-            DatabaseUnavailable: If the database cannot be read.
-        """
-        if fingerprint is None:
-            return None
-        row = self._database.row(_KEPT_REPLY, (fingerprint.id, fingerprint.digest))
-        if row is None:
-            return None
-        same_request, body, made_at = row
-        if not same_request:
-            raise KeyReused
-        return PostResult(body, made_at, replayed=True)
+        """Return the outcome that is recorded for a request, as `service.ledger.posting.find_outcome` does."""
+        return find_outcome(self._database, fingerprint)
 
     def _reverse(
         self, query: str, kind: str, loan_id: int, reversal: Reversal, origin: Origin, expected_version: int | None

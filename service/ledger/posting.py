@@ -29,6 +29,8 @@ _APPEND_EVENTS = """
     FROM append_events_once(%s, %s, %s, %s, %s, %s::text[], %s::date[], %s::numeric[], %s::text[], %s::bigint[],
                             %s::text[], %s, %s)
 """
+_KEPT_REPLY = "SELECT same_request, reply, made_at FROM kept_reply(%s, %s)"
+_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
 _OPEN_LOAN = "SELECT repeated, reply, made_at FROM open_loan_once(%s, %s, %s, %s, %s, %s::numeric, %s, %s)"
 
 
@@ -181,6 +183,21 @@ class LedgerWriter:
                 raise InvalidRequest([(err.diag.column_name, err.diag.message_primary or "")]) from err
             raise
 
+    def find_outcome(self, fingerprint: RequestFingerprint | None) -> PostResult | None:
+        """Return the outcome that is recorded for a request, as `find_outcome` of this module does."""
+        return find_outcome(self._database, fingerprint)
+
+    def check_open(self, day: date) -> None:
+        """Check that a day is not in a closed period, where nothing is going to be posted that would find out.
+
+        Raises:
+            PostingRefused: If it is. The error names `date`.
+            DatabaseUnavailable: If the database cannot be read.
+        """
+        row = self._database.row(_CLOSED_UNTIL)
+        if row is not None and row[0] is not None and day <= row[0]:
+            raise PostingRefused([("date", closed_until(row[0]))])
+
 
 def execute_once(
     database: Database, query: str, fingerprint: RequestFingerprint | None, *parameters: object
@@ -209,6 +226,24 @@ def execute_once(
     replayed, body, made_at = row
     body.setdefault("recorded_at", to_rfc3339(made_at))  # missing in outcomes that release 1.0.0 recorded
     return PostResult(body, made_at, replayed)
+
+
+def find_outcome(database: Database, fingerprint: RequestFingerprint | None) -> PostResult | None:
+    """Return the outcome that is recorded for a request; None if it was not executed.
+
+    Raises:
+        KeyReused: If the key of the fingerprint was used for a different request.
+        DatabaseUnavailable: If the database cannot be read.
+    """
+    if fingerprint is None:
+        return None
+    row = database.row(_KEPT_REPLY, (fingerprint.id, fingerprint.digest))
+    if row is None:
+        return None
+    same_request, body, made_at = row
+    if not same_request:
+        raise KeyReused
+    return PostResult(body, made_at, replayed=True)
 
 
 def to_rfc3339(moment: datetime) -> str:

@@ -22,8 +22,6 @@ from pydantic import SecretStr
 
 from security.errors import KeyException
 from security.keys.rotation import State
-from service.bulk_load.loader import load
-from service.bulk_load.sample import write_sample
 from service.errors import SettingsError
 from service.invocation import is_checkout
 from service.plural import counted
@@ -231,6 +229,10 @@ def create_users(settings: PostgresSettings, postgres: EmbeddedPostgres) -> None
 
 
 def _load_sample(settings: PostgresSettings) -> None:
+    # These import the core, which is not compiled yet when this module is imported.
+    from service.bulk_load.loader import load
+    from service.bulk_load.sample import write_sample
+
     with closing(connect(settings, "posting")) as connection:
         if _has_loans(connection):
             return

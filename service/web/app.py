@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask
 from flask_openapi3 import APIBlueprint, Info, OpenAPI
+from werkzeug.routing import Map, UnicodeConverter
 
 from security.frameworks.flask import Security
 from service import __version__
@@ -45,6 +46,14 @@ MAX_BODY_BYTES = 6_000_000
 The largest request that the schemas allow has 1,000 events of 5,400 bytes: `source_id` and `memo` of 200 characters
 that are written as two escapes of 6 bytes each, and every other character of a string as one.
 """
+
+
+class _Segment(UnicodeConverter):
+    """A variable segment of a path. The name of a route that only POST has is not taken for the date of a GET."""
+
+    def __init__(self, url_map: Map) -> None:
+        super().__init__(url_map)
+        self.regex = rf"(?!accrue\Z){self.regex}"
 
 
 class _Application(OpenAPI):
@@ -118,6 +127,7 @@ def create_app(
         doc_ui=False,
         static_folder=None,
     )
+    app.url_map.converters["default"] = _Segment
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     grants = TokenGrants(issuer, clients, attempts)
     access = PageAccess(security)

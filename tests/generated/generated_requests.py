@@ -29,6 +29,7 @@ LEDGER_STATUSES = ("404", "409", "412", "422")
 BEYOND_SCHEMA = re.compile(
     r"\w+: cannot be combined with `\w+`"  # two parameters
     r"|from: expected a date that is not after `to`.*"
+    r"|good_through: expected a date from .*"
     r"|(recorded_from|id_from|start_from): expected a (time|value) that is not .*"
     r"|(.*\.)?(amt|initial_amt): expected (at most [0-4] decimals|an amount of at most [0-9.]+) \([A-Z]{3}\)"
     r"|If-Match: (contradicts `expected_version`|expected .*)"  # the generator combines a pattern with a length badly

@@ -101,7 +101,7 @@ def test_the_largest_valid_request_of_every_route_fits(app, make_token, report_m
             expected = {"amt", "initial_amt", "allocation", "first_due_date"}
             assert {error["field"].rpartition(".")[2] for error in reply.json["errors"]} <= expected, path
         checked.add(path)
-    of_loan = ("events", "terms", "schedule")
+    of_loan = ("accrue", "events", "terms", "schedule")
     assert checked == {"/api/v1/balances", "/api/v1/loan", *(f"/api/v1/loan/{{loan_id}}/{name}" for name in of_loan)}
 
 

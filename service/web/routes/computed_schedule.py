@@ -5,12 +5,11 @@ from decimal import Decimal
 
 from native import PARTS, Timeline, balance_parts, day_number
 from service.domain.schedule import ScheduleMethod, make_installments
-from service.errors import InvalidRequest, PostingRefused, RequestRefused, VersionChanged, VersionNotReached
+from service.errors import InvalidRequest, PostingRefused
 from service.ledger.agreement_posting import AgreementWriter, NewSchedule, Origin
+from service.ledger.computed_posting import post_computed
 from service.ledger.posting import PostResult
-from service.ledger.timeline_lookup import TimelineLookup
-
-_ATTEMPTS = 2
+from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 
 
 def post_computed_schedule(
@@ -39,37 +38,12 @@ def post_computed_schedule(
         VersionChanged: If the loan has none of these versions.
         RequestRefused: If the loan changed in every attempt.
     """
-    done = poster.find_outcome(origin.fingerprint)
-    if done is not None:
-        return done
-    min_version = 0
-    for _ in range(_ATTEMPTS):
-        timeline = _read(lookup, loan_id, min_version, versions)
-        schedule = _compute(timeline, effective_date, method)
-        try:
-            return poster.post_schedule(loan_id, schedule, origin, expected_version=timeline.version)
-        except VersionChanged as err:
-            min_version = err.version
-    raise RequestRefused(503, f"loan {loan_id} changed while its schedule was computed; retry later", retry_after_s=1)
 
+    def post(snapshot: LoanSnapshot) -> PostResult:
+        schedule = _compute(snapshot.timeline, effective_date, method)
+        return poster.post_schedule(loan_id, schedule, origin, expected_version=snapshot.timeline.version)
 
-def _read(lookup: TimelineLookup, loan_id: int, min_version: int, versions: tuple[int, ...] | None) -> Timeline:
-    """Return the loan in its present version, or in an older one that a cache holds: posting to it then fails.
-
-    Raises:
-        VersionChanged: If the loan has none of the versions that it may have.
-    """
-    timeline = lookup.get(loan_id, min_version).timeline
-    if versions is None or timeline.version in versions:
-        return timeline
-    later = [version for version in versions if version > timeline.version]
-    try:
-        timeline = lookup.get(loan_id, later[0]).timeline if later else timeline
-    except VersionNotReached as err:
-        raise VersionChanged(loan_id, err.version, versions) from err
-    if timeline.version not in versions:
-        raise VersionChanged(loan_id, timeline.version, versions)
-    return timeline
+    return poster.find_outcome(origin.fingerprint) or post_computed(lookup, loan_id, versions, post)
 
 
 def _compute(timeline: Timeline, effective_date: date, method: ScheduleMethod) -> NewSchedule:

@@ -5,49 +5,30 @@ from functools import partial
 
 from flask import Response, request
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, Field
 
 from service.domain.calendar import Calendar
 from service.errors import InvalidRequest
+from service.ledger.accrual import AccrualWriter
 from service.ledger.agreement_posting import AgreementWriter
 from service.ledger.posting import LedgerWriter
 from service.ledger.timeline_lookup import TimelineLookup
 from service.plural import counted
 from service.web.access import WRITE, requires_scope
 from service.web.error_handlers import problem_response
+from service.web.routes.accrual import add_accrual_route
 from service.web.routes.agreement_posting import add_agreement_posting_routes
 from service.web.routes.loan import LoanReply
 from service.web.routes.posting_request import Caller, created, expected_versions, post_to_expected_version
 from service.web.schemas.headers import LOAN_HEADERS, LOCATION, REPLAYED, with_headers
 from service.web.schemas.loan_query import LoanPath
+from service.web.schemas.posted import PostedReply
 from service.web.schemas.posting import EventsBody, LoanBody, PostingHeaders, VersionHeaders
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
+from service.web.schemas.query_fields import RecordedAt
 
 log = logging.getLogger(__name__)
 
 _ERROR_RESPONSES = problems(400, 404, 409, 412, 413, 415, 422, 503)
-
-
-class PostedEvent(BaseModel):
-    """A posted event."""
-
-    tx_id: int = Field(description="The transaction id, which a reversal refers to.", json_schema_extra={"example": 71})
-    version: Version = Field(description="The loan's version with this event.")
-
-
-class PostedReply(BaseModel):
-    """The posted events, in the order of the request, and the loan's balance today."""
-
-    model_config = with_headers({**LOAN_HEADERS, **REPLAYED})
-
-    loan_id: LoanId
-    date: Day = Field(description="Today, in the service's time zone.")
-    balance: Money
-    currency: Currency
-    version: Version = Field(description="The loan's version with these events. Use it as `min_version` to read them.")
-    recorded_at: RecordedAt
-    events: list[PostedEvent]
 
 
 class CreatedReply(LoanReply):
@@ -70,13 +51,15 @@ def build_posting_routes(
     Args:
         poster: Posts events and creates loans; None makes every route 404.
         agreement_poster: Posts terms and schedules; None if `poster` is.
-        lookup: Reads loans, to compute schedules.
+        lookup: Reads loans, to compute schedules and interest.
         calendar: Knows the current date.
         caller: The caller of a request.
     """
     routes = APIBlueprint(
         "posting", __name__, abp_tags=[Tag(name="posting", description="Creating loans and posting to them")]
     )
+
+    accrual = AccrualWriter(lookup, poster) if poster else None
 
     @routes.before_request
     def reject_unless_configured() -> Response | None:
@@ -94,23 +77,23 @@ def build_posting_routes(
         """Post fees, interest, payments and credits of interest, or reversals of these, on any date.
 
         All events are posted, or none. The reply includes them. Send an `Idempotency-Key` to make the request safe
-        to retry. With `If-Match` or `expected_version`, the events are posted only to that version of the loan.
+        to retry. With `If-Match` or `expected_version`, the events are posted only to that version of the loan. With
+        `accrue`, each payment also pays what has accrued by its date and was not charged yet.
         """
         assert poster is not None
-        posted = post_to_expected_version(
-            expected_versions(header, body),
-            partial(
-                poster.post_events,
-                path.loan_id,
-                body.to_events(),
-                calendar.today(),
-                caller.fingerprint_of(header.idempotency_key, body),
-                posted_by=caller.name,
-            ),
-        )
+        assert accrual is not None
+        request_of = (
+            path.loan_id, body.to_events(), calendar.today(), caller.fingerprint_of(header.idempotency_key, body),
+        )  # fmt: skip
+        versions = expected_versions(header, body)
+        if body.accrue:
+            posted = accrual.post_events(*request_of, posted_by=caller.name, versions=versions)
+        else:
+            post = partial(poster.post_events, *request_of, posted_by=caller.name)
+            posted = post_to_expected_version(versions, post)
         verb = "already posted" if posted.replayed else "posted"
-        log.info("%a %s %s to loan %d: version %d", caller.name, verb, counted(len(body.events), "event"), path.loan_id,
-                 posted.body["version"])  # fmt: skip
+        log.info("%a %s %s to loan %d: version %d", caller.name, verb, counted(len(posted.body["events"]), "event"),
+                 path.loan_id, posted.body["version"])  # fmt: skip
         return created(posted)
 
     @routes.post(
@@ -132,5 +115,6 @@ def build_posting_routes(
         log.info("%a %s loan %d", caller.name, "already created" if posted.replayed else "created", body.loan_id)
         return created(posted, Location=f"{request.script_root}/api/v1/loan/{body.loan_id}")
 
+    add_accrual_route(routes, accrual, lookup, calendar, caller, _ERROR_RESPONSES)
     add_agreement_posting_routes(routes, agreement_poster, lookup, caller, _ERROR_RESPONSES)
     return routes

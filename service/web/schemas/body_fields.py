@@ -18,6 +18,7 @@ from service.domain.parsing import (
 )
 
 AMOUNT_PATTERN = r"[0-9]{1,18}(\.[0-9]{1,4})?$"
+_LARGEST_JSON_INTEGER = 2**63  # exclusive
 ID_SCHEMA = {"type": "integer", "format": "int64", "minimum": 1, "maximum": MAX_LOAN_ID}
 
 
@@ -64,7 +65,8 @@ def _to_digest_form(amount: Decimal) -> int | str:
     Equal amounts have one form. For two decimals it is the form of release 1.0.0, whose keys are still valid.
     """
     cents = amount.scaleb(2)
-    return int(cents) if cents == cents.to_integral_value() else format(amount.normalize(), "f")
+    is_integer = cents == cents.to_integral_value() and cents < _LARGEST_JSON_INTEGER
+    return int(cents) if is_integer else format(amount.normalize(), "f")
 
 
 DigestForm = PlainSerializer(_to_digest_form, when_used="json")

@@ -9,6 +9,7 @@ from service.domain.currency import MINOR_DIGITS, minor_digits
 from service.domain.money import parse_amount, to_minor_units
 from service.domain.parsing import EVENT_TYPES, MAX_LOAN_ID, parse_event_type
 from service.errors import InvalidRequest
+from service.ledger.accrued_events import MAX_ACCRUED_DATES
 from service.ledger.idempotency import parse_idempotency_key
 from service.ledger.posting import NewEvent, NewLoan
 from service.web.schemas.body_fields import (
@@ -139,6 +140,13 @@ class EventsBody(ExpectingBody):
     )
 
     events: list[EventBody] = Field(min_length=1, max_length=MAX_EVENTS_PER_REQUEST)
+    accrue: bool = Field(
+        default=False,
+        strict=True,
+        description="Whether to charge what has accrued before the first payment of each date, as an event of this "
+        f"request. Payments may have at most {MAX_ACCRUED_DATES} dates, at the latest today.",
+        json_schema_extra=omit_default,
+    )
 
     def to_events(self) -> list[NewEvent]:
         """Convert the body to events of the ledger.
@@ -157,6 +165,14 @@ class EventsBody(ExpectingBody):
         if errors:
             raise InvalidRequest(errors)
         return events
+
+
+class AccrualBody(ExpectingBody):
+    """The day by which interest has accrued."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"date": "2020-07-31"}})
+
+    date: BodyDay = Field(description="The day, at the latest today, YYYY-MM-DD. The interest is dated that day.")
 
 
 class LoanBody(BaseModel):

@@ -175,7 +175,7 @@ COMMENT ON FUNCTION public.schedules_of IS
     'The schedules that apply: effective day since 1970-01-01, and pairs of due day and minor units.';
 
 GRANT EXECUTE ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of
-    TO loaner_reader;
+    TO loaner_reader, loaner_poster;
 
 -- The functions that follow are called only by functions that set search_path.
 
@@ -266,6 +266,39 @@ BEGIN
 END
 $$;
 
+-- For postings that were computed from what was read: nothing is appended to a loan that has changed since.
+CREATE FUNCTION public.append_events_at(
+    loan_ids bigint[], expected_versions bigint[], event_types text[], post_dates date[], amts numeric[],
+    memos text[], posted_by text, latest_date date
+)
+RETURNS TABLE (posted_loan_id bigint, new_version bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lock      text;
+    unchanged bigint[];
+BEGIN
+    lock := public.begin_posting();
+    WITH locked AS MATERIALIZED (
+        SELECT l.loan_id, l.version FROM public.loans AS l
+        WHERE l.loan_id IN (SELECT unnest(loan_ids)) ORDER BY l.loan_id FOR NO KEY UPDATE)
+    SELECT array_agg(u.loan_id) INTO unchanged
+    FROM unnest(loan_ids, expected_versions) AS u (loan_id, version) JOIN locked AS l USING (loan_id, version);
+    RETURN QUERY
+        SELECT posted.* FROM (
+            SELECT array_agg(u.loan_id) AS loan_ids, array_agg(u.event_type) AS event_types,
+                   array_agg(u.post_date) AS post_dates, array_agg(u.amt) AS amts, array_agg(u.memo) AS memos
+            FROM unnest(loan_ids, event_types, post_dates, amts, memos)
+                AS u (loan_id, event_type, post_date, amt, memo)
+            WHERE u.loan_id = ANY (unchanged)) AS batch
+        CROSS JOIN LATERAL public.append_events(
+            batch.loan_ids, batch.event_types, batch.post_dates, batch.amts, NULL, NULL, batch.memos,
+            append_events_at.posted_by, latest_date) AS posted
+        WHERE batch.loan_ids IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION public.append_events_at IS
+    'Post one event to each of these loans that has the expected version, and give the new versions of these loans.';
+
 -- Begins to post to one loan: takes the locks, and returns the reply that was given to the same request before.
 CREATE FUNCTION public.claim_posting(
     request_id bytea, request_digest bytea, loan bigint, expected_version bigint
@@ -331,7 +364,9 @@ BEGIN
                'loan_id', l.loan_id, 'date', today,
                'balance', round(public.balance_on(loan, today), l.exponent)::text,
                'currency', l.currency, 'version', l.version, 'recorded_at', public.to_rfc3339(max(e.recorded_at)),
-               'events', json_agg(json_build_object('tx_id', e.tx_id, 'version', e.version) ORDER BY e.version)),
+               'events', json_agg(json_build_object(
+                   'tx_id', e.tx_id, 'version', e.version, 'event_type', e.event_type, 'post_date', e.post_date,
+                   'amt', round(e.amt, l.exponent)::text) ORDER BY e.version)),
            max(e.recorded_at)
     INTO reply, made_at
     FROM public.loans AS l
@@ -622,9 +657,9 @@ $$;
 COMMENT ON FUNCTION public.kept_reply IS
     'The reply that was given to a request before. For a request whose record is computed before it is posted.';
 
-REVOKE ALL ON FUNCTION public.applying_terms, public.applying_schedules, public.terms_of, public.schedules_of,
-    public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
+REVOKE ALL ON FUNCTION public.append_events_at, public.applying_terms, public.applying_schedules, public.terms_of,
+    public.schedules_of, public.kept_reply, public.is_ascending, public.advance_versions, public.claim_posting, public.begin_agreements,
     public.end_agreements, public.refuse_taken, public.append_terms, public.append_schedules,
     public.append_terms_once, public.append_schedule_once FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public.append_terms, public.append_schedules, public.append_terms_once,
+GRANT EXECUTE ON FUNCTION public.append_events_at, public.append_terms, public.append_schedules, public.append_terms_once,
     public.append_schedule_once, public.kept_reply TO loaner_poster;

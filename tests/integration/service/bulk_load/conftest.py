@@ -1,8 +1,11 @@
 """What the tests of loading share: files, and what a load that is rejected leaves behind."""
 
+from pathlib import Path
+
 import pytest
 
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import load
+from service.bulk_load.rejection import LoadRejected
 from tests.conftest import sql
 
 GOOD_LOANS = "1,2019-12-05,1000.00\n2,2019-12-06,2000\n"
@@ -36,4 +39,4 @@ def bad_rows(connection, paths, **options) -> list[str]:
     with pytest.raises(LoadRejected) as caught:
         load(connection, *paths, **options)
     assert state(connection) == before
-    return [str(row).rpartition("/")[2] for row in caught.value.bad_rows]
+    return [str(row).removeprefix(f"{Path(row.file).parent}/") for row in caught.value.bad_rows]

@@ -6,8 +6,9 @@ from decimal import Decimal
 
 import pytest
 
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import load
 from service.bulk_load.progress import Progress
+from service.bulk_load.rejection import LoadRejected
 from service.bulk_load.sample import sample_loans, write_sample
 from service.ledger.repository import PostgresLedger
 from service.postgres.connect import connect
@@ -163,7 +164,7 @@ def test_an_interrupted_load_writes_nothing(settings, files):
 
 
 def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
+    monkeypatch.setattr("service.bulk_load.event_posting.BATCH_EVENTS", 70)
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     steps = []
@@ -174,7 +175,7 @@ def test_large_files_are_posted_in_batches_to_the_same_ledger(posting, tmp_path,
 
 
 def test_every_step_reports_its_rows(posting, tmp_path, monkeypatch):
-    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", 70)
+    monkeypatch.setattr("service.bulk_load.event_posting.BATCH_EVENTS", 70)
     paths = tmp_path / "loans.csv", tmp_path / "events.csv"
     write_sample(*paths, loans=30, events_per_loan=20)
     size = sum(path.stat().st_size for path in paths)

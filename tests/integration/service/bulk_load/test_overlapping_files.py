@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from service.bulk_load import loader
-from service.bulk_load.loader import LoadRejected, load
+from service.bulk_load.loader import load
+from service.bulk_load.rejection import LoadRejected
 from service.postgres.connect import connect
 from tests.conftest import sql
 from tests.integration.service.bulk_load.conftest import GOOD_EVENTS, bad_rows, counts
@@ -80,7 +81,7 @@ def test_events_that_differ_from_the_event_of_their_source_id_are_errors(posting
 
 @pytest.mark.parametrize("batch", [1, 1_000_000])
 def test_a_reversal_names_an_event_of_the_ledger_or_of_the_file(posting, files, monkeypatch, batch):
-    monkeypatch.setattr("service.bulk_load.loader.BATCH_EVENTS", batch)
+    monkeypatch.setattr("service.bulk_load.event_posting.BATCH_EVENTS", batch)
     load(posting, *files(events=FIRST))
     rows = (
         "1,payment,2020-03-01,10.00,R1,A1\n"  # in the ledger
@@ -211,14 +212,14 @@ def test_a_loan_of_another_currency_does_not_have_the_same_terms(posting, files)
 def test_an_event_that_is_posted_while_a_file_is_loaded_is_not_posted_twice(settings, posting, files, monkeypatch):
     """The loader has checked the rows when another transaction commits an event with the same source id."""
     load(posting, *files(events=""))
-    post = loader._post
+    post = loader.post_events
 
     def post_late(*arguments):
         with closing(connect(settings, "posting")) as other:
             sql(other, "SELECT append_events('{1}', '{fee}', '{2020-02-01}', '{1}', '{A1}', NULL, NULL, NULL, NULL)")
         return post(*arguments)
 
-    monkeypatch.setattr(loader, "_post", post_late)
+    monkeypatch.setattr(loader, "post_events", post_late)
     with pytest.raises(LoadRejected, match=r"the ledger changed while the files were loaded .*load them again"):
         load(posting, *files(events=FIRST))
     monkeypatch.undo()

@@ -246,6 +246,24 @@ def test_load_posts_files_completely_or_not_at_all(settings, tmp_path):
     assert "Traceback" not in bad.stderr
 
 
+def test_load_posts_terms_and_schedules(settings, posting, tmp_path):
+    loans, events, schedules, terms = (str(tmp_path / f"{name}.csv") for name in ("l", "e", "s", "t"))
+    made = run("sample", loans, events, schedules, "--loans", "3", "--events-per-loan", "0")
+    assert made.stdout == f"wrote 3 loans to {loans}, 0 events to {events} and 3 schedules to {schedules}\n"
+    Path(terms).write_text("1001,2020-06-01,0.05,ACT/360\n")
+    for numbers in ("3 loans, 4 sets of terms, 3 schedules", "0 loans, 0 sets of terms, 0 schedules"):
+        done = run("load", loans, events, schedules, "--terms", terms, "--as", "Ann", **reach(settings))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"loaded {numbers} and 0 events; skipped ")
+    assert "; skipped 3 loans, 4 sets of terms, 3 schedules and 0 events that were already recorded" in done.stdout
+    for table, rows in (("loan_terms", 4), ("loan_schedules", 3)):
+        assert sql(posting, f"SELECT posted_by, count(*) FROM {table} GROUP BY 1") == [("loaner_posting (Ann)", rows)]
+    Path(schedules).write_text("1001,2020-06-01,2020-07-01,0\n")
+    bad = run("load", loans, events, schedules, **reach(settings))
+    assert bad.returncode == 1
+    assert f"{schedules}:1: amt: expected an amount above zero" in bad.stderr
+
+
 def test_overlapping_files_are_loaded_from_the_command_line(settings, posting, tmp_path):
     loans, events = tmp_path / "loans.csv", tmp_path / "events.csv"
     loans.write_text("loan_id,start_date,initial_amt,currency\n1,2019-12-05,1000,JPY\n")

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from click.testing import CliRunner
 
-import service.cli.loans
+import service.bulk_load.loader
 from service.bulk_load.loader import load
 from service.bulk_load.sample import write_sample
 from service.cli.main import main
@@ -61,7 +61,7 @@ def test_an_interrupt_after_the_commit_reports_what_was_loaded(settings, posting
         os.kill(os.getpid(), signal.SIGINT)
         return loaded
 
-    monkeypatch.setattr(service.cli.loans, "load", interrupted_at_the_end)
+    monkeypatch.setattr(service.bulk_load.loader, "load", interrupted_at_the_end)
     for name, value in reach(settings).items():
         monkeypatch.setenv(name, value)
     handler = signal.getsignal(signal.SIGINT)

@@ -62,7 +62,10 @@ def test_events_are_posted_and_included_in_the_reply(post, posting):
     assert reply.json == {
         "loan_id": 1, "version": 5, "date": today, "balance": "801.05", "currency": "USD",
         "recorded_at": reply.json["recorded_at"],
-        "events": [{"tx_id": tx_id, "version": version} for tx_id, version, *_ in rows],
+        "events": [
+            {"tx_id": tx_id, "version": version, "event_type": kind, "post_date": day.isoformat(), "amt": str(amt)}
+            for tx_id, version, kind, day, amt, _ in rows
+        ],
     }  # fmt: skip
     assert re.fullmatch(r'"5-[0-9a-f]{24}"', reply.headers["ETag"])
     assert abs(datetime.fromisoformat(reply.headers["As-Of"]).timestamp() - time.time()) < 60

@@ -2,6 +2,7 @@
 
 import pytest
 
+from service.ledger.computed_posting import ATTEMPTS
 from service.web.routes import computed_schedule
 from tests.conftest import sql
 from tests.integration.service.web.test_terms import FEE, applying, fields, writer  # noqa: F401
@@ -183,16 +184,16 @@ def test_a_computed_schedule_belongs_to_the_version_that_was_read(post, posting,
 
     def race(*arguments):
         if len(raced) < races:
-            raced.append(sql(posting, "SELECT post_events('{1}', '{payment}', '{2020-03-01}', '{299.55}')"))
+            raced.append(sql(posting, "SELECT post_events('{1}', '{payment}', '{2020-03-01}', %s::numeric[])", [paid]))
         return compute(*arguments)
 
     monkeypatch.setattr(computed_schedule, "make_installments", race)
-    races = 1
+    races, paid = 1, "299.55"
     made = post(METHOD).json
     assert (made["version"], [each["amt"] for each in made["installments"]]) == (5, ["200.00"] * 3)
-    races = 3
+    races, paid = 1 + ATTEMPTS, "1.00"
     reply = post(METHOD, status=503)
-    assert (len(raced), reply.headers["Retry-After"], stored(posting)) == (3, "1", 1)
+    assert (len(raced), reply.headers["Retry-After"], stored(posting)) == (races, "1", 1)
 
 
 def test_a_method_obeys_the_expected_version(post):

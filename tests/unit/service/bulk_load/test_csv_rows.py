@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.bulk_load.csv_rows import EVENTS, LOANS, MAX_LINE_BYTES, Rows
+from service.bulk_load.csv_rows import MAX_LINE_BYTES, Rows
+from service.bulk_load.formats import EVENTS, LOANS, SCHEDULES, TERMS
 
 HEADER = "loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo\n"
 
@@ -44,6 +45,25 @@ def test_only_rows_in_the_common_notation_skip_the_full_validation(read, monkeyp
         assert read(HEADER + row)[0] == [f"2,{row}"]
     for row in ("1,fee,2020-01-31,1.00,A1,B2,=1+1", '1,fee,2020-01-31,1.00,"A1",,', "1,fee,2020-01-31,0,1,1,1"):
         assert read(HEADER + row)[0] == ["2,checked"]
+
+
+def test_rows_of_terms_and_schedules_in_the_common_notation_skip_the_full_validation(read, monkeypatch):
+    monkeypatch.setattr(Rows, "_check", lambda self, number, line: b"checked")
+    header = ",".join(LOANS) + "\n"
+    for row in ("1,2020-01-31,5,USD,,,,", "1,2020-01-31,5,USD,0.125,30E/360,principal>interest>fees,30"):
+        assert read(header + row, LOANS)[0] == [f"2,{row}"]
+    for row in (
+        "1,2020-01-31,5,USD,.1,ACT/ACT,,",
+        "1,2020-01-31,5,USD,0.1,ACT,,",
+        "1,2020-01-31,5,USD,0.1,ACT/ACT,fees,",
+    ):
+        assert read(header + row, LOANS)[0] == ["2,checked"]
+    assert read("1,2020-01-31,0.1,ACT/ACT", TERMS)[0] == ["1,1,2020-01-31,0.1,ACT/ACT"]
+    assert read("1,2020-01-31,,ACT/ACT", TERMS)[0] == ["1,checked"]
+    assert read("1,2020-01-31,2020-02-29,1.00", SCHEDULES)[0] == ["1,1,2020-01-31,2020-02-29,1.00"]
+    for row in ("1,2020-02-30,2020-02-29,1.00", "1,2020-02-29,2020-02-30,1.00", "1,2020-01-31,2020-02-29,0"):
+        assert read(row, SCHEDULES)[0] == ["1,checked"]
+    assert read("1,interest_credit,2020-01-31,1.00")[0] == ["1,1,interest_credit,2020-01-31,1.00"]
 
 
 def test_columns_are_found_by_the_header_in_any_order(read):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.bulk_load.csv_rows import EVENTS, LOANS, Rows
+from service.bulk_load.csv_rows import Rows
+from service.bulk_load.formats import EVENTS, LOANS
 
 HEADER = "loan_id,event_type,post_date,amt,memo\n"
 ROW = "1,fee,2020-01-31,1.00\n"
