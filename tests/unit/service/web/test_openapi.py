@@ -205,3 +205,17 @@ def test_each_optional_parameter_can_be_added_to_what_is_prefilled(client, beare
                     assert status == 200 or (status == 404 and each["name"] == "known_at"), (path, each["name"])
                     added.add(each["name"])
     assert added == values.keys()
+
+
+def test_installments_of_a_schedule_and_of_arrears_are_described_apart(document):
+    schemas = document["components"]["schemas"]
+    fields = {
+        reply: set(
+            schemas[schemas[reply]["properties"]["installments"]["items"]["$ref"].rpartition("/")[2]]["properties"]
+        )
+        for reply in ("ArrearsReply", "RecordedScheduleReply")
+    }
+    assert fields == {
+        "ArrearsReply": {"due_date", "amt", "satisfied"},
+        "RecordedScheduleReply": {"due_date", "amt"},
+    }
