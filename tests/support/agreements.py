@@ -1,4 +1,4 @@
-"""Posts terms and schedules through the ledger's SQL functions."""
+"""Posts terms, schedules and plain events through the ledger's SQL functions."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from tests.conftest import sql
 
 ORDER = ("fees", "interest", "principal")
 _TERMS = "SELECT * FROM append_terms(%s, %s::date[], %s::numeric[], %s, %s, %s, %s::bigint[], %s, %s, %s) ORDER BY 1"
+_EVENTS = "SELECT append_events(%s::bigint[], %s, %s::date[], %s::numeric[], NULL, NULL, NULL, NULL, NULL)"
 _SCHEDULES = "SELECT * FROM append_schedules(%s, %s::date[], %s, %s, NULL, %s::bigint[], %s, %s, %s) ORDER BY 1"
 
 
@@ -45,6 +46,12 @@ def post_schedules(
     ]
     rest = ([value] * len(schedules) for value in (reverses, source_id, memo))
     return dict(sql(connection, _SCHEDULES, loan_ids, days, *columns, *rest, posted_by))
+
+
+def post_events(connection: Connection, loan_id: int, *events: tuple[str, str, str]) -> None:
+    """Post (event_type, post_date, amt) tuples to a loan as one batch."""
+    columns = (list(column) for column in zip(*events, strict=True))
+    sql(connection, _EVENTS, [loan_id] * len(events), *columns)
 
 
 def _array(texts: Any) -> str:

@@ -9,42 +9,11 @@ import pytest
 from service.ledger.posting import to_rfc3339
 from service.postgres.connect import connect
 from tests.conftest import serving, sql
+from tests.support.agreements import post_events, post_schedules, post_terms
 from tests.support.application import build_app
 
 PAYOFF = "/api/v1/loan/365/payoff"
 ARREARS = "/api/v1/loan/365/arrears"
-
-
-def post(connection, *events, loan=365):
-    """Post (event_type, post_date, amt) to a loan."""
-    types, dates, amounts = (list(column) for column in zip(*events, strict=True))
-    sql(
-        connection,
-        "SELECT append_events(%s::bigint[], %s, %s::date[], %s::numeric[], NULL, NULL, NULL, NULL, NULL)",
-        [loan] * len(events), types, dates, amounts,
-    )  # fmt: skip
-
-
-def post_terms(connection, effective_date, rate, loan=365, grace_days=0):
-    """Post terms with ACT/365F."""
-    sql(
-        connection,
-        "SELECT append_terms(ARRAY[%s]::bigint[], ARRAY[%s]::date[], ARRAY[%s]::numeric[], '{ACT/365F}',"
-        " ARRAY['{fees,interest,principal}'], ARRAY[%s], NULL, NULL, NULL, NULL)",
-        loan, effective_date, rate, grace_days,
-    )  # fmt: skip
-
-
-def post_schedule(connection, effective_date, installments, loan=365):
-    """Post a schedule given as (due date, amount)."""
-    dates = "{" + ",".join(day for day, _ in installments) + "}"
-    amounts = "{" + ",".join(amount for _, amount in installments) + "}"
-    sql(
-        connection,
-        "SELECT append_schedules(ARRAY[%s]::bigint[], ARRAY[%s]::date[], ARRAY[%s], ARRAY[%s], NULL, NULL, NULL, NULL,"
-        " NULL)",
-        loan, effective_date, dates, amounts,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +26,11 @@ def ledger(databases):
                 "SELECT create_loans('{365,366,367}', '{2020-01-01,2020-01-01,2020-01-01}',"
                 " '{36500.00,100.00,90000000000000.00}', '{USD,USD,USD}')",
             )
-            post_terms(connection, "2020-01-01", "0.10")
-            post_schedule(
-                connection, "2020-01-01",
-                [("2020-02-01", "310.00"), ("2020-03-01", "290.00"), ("2020-04-01", "310.00")],
-            )  # fmt: skip
-            post(connection, ("fee", "2020-02-10", "25.00"), ("payment", "2020-02-15", "335.00"))
-            post_terms(connection, "0001-01-01", "10", loan=367)
+            post_terms(connection, (365, "2020-01-01", "0.10"))
+            installments = [("2020-02-01", "310.00"), ("2020-03-01", "290.00"), ("2020-04-01", "310.00")]
+            post_schedules(connection, (365, "2020-01-01", installments))
+            post_events(connection, 365, ("fee", "2020-02-10", "25.00"), ("payment", "2020-02-15", "335.00"))
+            post_terms(connection, (367, "0001-01-01", "10"))
         yield settings
 
 
@@ -202,8 +169,8 @@ def test_arrears_of_april_as_known_in_may_and_in_july(databases, keys_dir, beare
     """A payment of March that is recorded later changes the arrears of April only for those who know of it."""
     with databases.create() as settings, closing(connect(settings, "posting")) as connection:
         sql(connection, "SELECT create_loans('{365}', '{2020-01-01}', '{36500.00}', '{USD}')")
-        post_terms(connection, "2020-01-01", "0.10")
-        post_schedule(connection, "2020-01-01", [("2020-03-15", "310.00")])
+        post_terms(connection, (365, "2020-01-01", "0.10"))
+        post_schedules(connection, (365, "2020-01-01", [("2020-03-15", "310.00")]))
         client = build_app(serving(settings, keys_dir)).test_client()
 
         def arrears(query=""):
@@ -213,7 +180,7 @@ def test_arrears_of_april_as_known_in_may_and_in_july(databases, keys_dir, beare
 
         assert arrears() == ("310.00", 36)
         [[before, version]] = sql(connection, "SELECT recorded_at, version FROM loan_schedules")
-        post(connection, ("payment", "2020-03-10", "310.00"))
+        post_events(connection, 365, ("payment", "2020-03-10", "310.00"))
         [[after]] = sql(connection, "SELECT recorded_at FROM loan_events")
         assert arrears() == arrears(f"?known_at={to_rfc3339(after)}") == ("0.00", 0)
         assert arrears(f"?known_at={to_rfc3339(before)}") == arrears(f"?as_of_version={version}") == ("310.00", 36)
@@ -226,7 +193,7 @@ def test_a_cached_loan_answers_with_new_terms(databases, keys_dir, bearer):
         path = f"{PAYOFF}/2020-01-11"
         assert client.get(path, headers=bearer).json["interest_uncharged"] == "0.00"
         for rate, expected in (("0.10", "100.00"), ("0.20", "200.00")):
-            post_terms(connection, "2020-01-01", rate)
+            post_terms(connection, (365, "2020-01-01", rate))
             assert client.get(path, headers=bearer).json["interest_uncharged"] == expected
 
 
@@ -234,8 +201,8 @@ def test_a_check_that_is_returned_after_three_months_costs_no_interest(databases
     with databases.create() as settings, closing(connect(settings, "posting")) as connection:
         sql(connection, "SELECT create_loans('{365,366}', '{2020-01-01,2020-01-01}', '{36500,36500}', '{USD,USD}')")
         for loan in (365, 366):
-            post_terms(connection, "2020-01-01", "0.10", loan=loan)
-        post(connection, ("payment", "2020-02-01", "3650.00"))
+            post_terms(connection, (loan, "2020-01-01", "0.10"))
+        post_events(connection, 365, ("payment", "2020-02-01", "3650.00"))
         [[tx_id]] = sql(connection, "SELECT tx_id FROM loan_events")
         sql(
             connection,
@@ -297,12 +264,8 @@ def test_many_balances_show_payoff_and_arrears_when_requested(app, bearer):
 def test_parts_name_the_order_in_effect(databases, keys_dir, bearer):
     with databases.create() as settings, closing(connect(settings, "posting")) as connection:
         sql(connection, "SELECT create_loans('{365}', '{2020-01-01}', '{100.00}', '{USD}')")
-        sql(
-            connection,
-            "SELECT append_terms('{365}', '{2020-02-01}', '{0}', '{ACT/365F}', ARRAY['{principal,fees,interest}'],"
-            " '{0}', NULL, NULL, NULL, NULL)",
-        )
-        post(connection, ("fee", "2020-01-02", "5.00"), ("payment", "2020-02-01", "10.00"))
+        post_terms(connection, (365, "2020-02-01", "0"), allocation=("principal", "fees", "interest"))
+        post_events(connection, 365, ("fee", "2020-01-02", "5.00"), ("payment", "2020-02-01", "10.00"))
         client = build_app(serving(settings, keys_dir)).test_client()
         before, after = (
             client.get(f"/api/v1/loan/365/{day}?parts=true", headers=bearer).json

@@ -10,22 +10,13 @@ import pytest
 from service.postgres.connect import connect
 from tests.conftest import serving, sql
 from tests.integration.service.web.page.test_loan import HOSTILE, amounts_in, get, section
-from tests.support.agreements import post_schedules, post_terms
+from tests.support.agreements import post_events, post_schedules, post_terms
 from tests.support.application import build_app
 
 DAYS = ["2019-12-31", "2020-01-01", "2020-02-01", "2020-02-12", "2020-02-14", "2020-02-15", "2020-04-20", "2035-01-01"]
 MEMBERS = ["total", "principal", "interest_charged", "interest_uncharged", "fees", "total", "per_diem"]
 INSTALLMENTS = [("2020-02-01", "310.00"), ("2020-03-01", "290.00"), ("2020-04-01", "310.00")]
 LONG = [(f"{2020 + month // 12}-{month % 12 + 1:02d}-15", "1.00") for month in range(400)]
-
-
-def post(connection, *events, loan):
-    types, dates, amounts = (list(column) for column in zip(*events, strict=True))
-    sql(
-        connection,
-        "SELECT append_events(%s::bigint[], %s, %s::date[], %s::numeric[], NULL, NULL, NULL, NULL, NULL)",
-        [loan] * len(events), types, dates, amounts,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +31,9 @@ def ledger(databases):
             )
             post_terms(connection, (1, "2020-01-01", "0.10"), grace_days=12, memo=HOSTILE, source_id="<b>7</b>")
             post_schedules(connection, (1, "2020-01-01", INSTALLMENTS), memo=HOSTILE)
-            post(
-                connection, ("interest", "2020-02-10", "400.00"), ("fee", "2020-02-10", "25.00"),
-                ("payment", "2020-02-15", "335.00"), ("interest_credit", "2020-02-20", "3.00"), loan=1,
+            post_events(
+                connection, 1, ("interest", "2020-02-10", "400.00"), ("fee", "2020-02-10", "25.00"),
+                ("payment", "2020-02-15", "335.00"), ("interest_credit", "2020-02-20", "3.00"),
             )  # fmt: skip
             post_terms(connection, (1, "2020-03-01", "0.07125"), day_count="ACT/360",
                        allocation=("interest", "fees", "principal"), grace_days=12)  # fmt: skip
@@ -51,7 +42,7 @@ def ledger(databases):
             post_terms(connection, (1, "2020-06-01", "0.50"))
             post_terms(connection, (1, None, None), day_count=None, grace_days=None, reverses=9)
             post_schedules(connection, (3, "2020-01-01", LONG))
-            post(connection, ("payment", "2020-01-02", "100.50"), loan=3)
+            post_events(connection, 3, ("payment", "2020-01-02", "100.50"))
             post_terms(connection, (4, "0001-01-01", "10"))
         yield settings
 
