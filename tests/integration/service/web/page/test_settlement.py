@@ -167,7 +167,7 @@ def test_nothing_is_owed_after_an_overpayment(ledger, signed_in):
     with closing(connect(ledger, "posting")) as connection:
         sql(connection, "SELECT create_loans('{5}', '{2020-01-01}', '{100.00}', '{USD}')")
         post_schedules(connection, (5, "2020-01-01", [("2020-02-01", "100.00")]))
-        post(connection, ("fee", "2020-01-02", "50.00"), ("interest_credit", "2020-01-03", "150.00"), loan=5)
+        post_events(connection, 5, ("fee", "2020-01-02", "50.00"), ("interest_credit", "2020-01-03", "150.00"))
     text = section(get(signed_in, "/app/loan/5?date=2020-03-01"), "schedule")
     assert "Nothing owed" in text
     assert "Interest credits" in section(get(signed_in, "/app/loan/5?date=2020-03-01"), "why")
