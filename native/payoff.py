@@ -65,9 +65,13 @@ def installments_at(timeline, day):
     walk_to(walk, day)
     if walk.schedule < 0:
         return []
+    _, ends, amounts, due_days = timeline.columns()[3]
+    schedule = walk.schedule
+    first = ends[schedule - 1] if schedule else 0
+    last = ends[schedule]
     left = to_int(walk.satisfying)
     rows = []
-    for due_day, amount in timeline.schedules[walk.schedule][1]:
+    for due_day, amount in zip(due_days[first:last], amounts[first:last], strict=True):
         satisfied = min(amount, left)
         left -= satisfied
         rows.append((due_day, amount, satisfied))

@@ -18,12 +18,15 @@ from service.domain.calendar import Calendar
 from service.domain.money import to_decimal_string
 from service.domain.parsing import parse_date, parse_loan_id
 from service.domain.provenance import parse_name
-from service.errors import UnknownLoan
+from service.errors import LoanerError, UnknownLoan
 from service.plural import counted
 
 if TYPE_CHECKING:
     from service.ledger.accrual_run import AccrualRun, Accrued
     from service.postgres.pool import Database
+
+
+BATCH_TIMEOUT_S = 300
 
 
 @click.command("accrue")
@@ -55,7 +58,8 @@ def accrue_command(ctx: click.Context, day: date, loan_id: int | None, name: str
         raise click.UsageError(f"--date: expected a date up to today, which is {today}")
     summary = Summary()
     with open_postgres(ctx, "posting") as postgres:
-        database = ConnectionPool(postgres, role="posting")
+        # A batch may take longer than a request.
+        database = ConnectionPool(postgres.replace(statement_timeout_s=BATCH_TIMEOUT_S), role="posting")
         LedgerWriter(database).check_open(day)
         run = AccrualRun(database, PostgresLedger(database), day, _caller(database, name), dry_run=dry_run)
         try:
@@ -71,6 +75,9 @@ def accrue_command(ctx: click.Context, day: date, loan_id: int | None, name: str
             raise Interrupted(
                 "Interrupted; what was charged stays charged, and the next run charges the rest"
             ) from None
+        except LoanerError:
+            summary.print(dry_run)
+            raise
     summary.print(dry_run)
 
 

@@ -11,6 +11,7 @@ from psycopg2.errors import CheckViolation
 
 from native import Timeline
 from service.domain.accrual import Charge, charge_on, find_later_interest
+from service.domain.money import MAX_MINOR_UNITS
 from service.domain.provenance import to_printable
 from service.errors import PostingRefused
 from service.ledger.charges import TOO_LARGE, later_interest, to_event
@@ -20,8 +21,15 @@ from service.ledger.repository import Ledger
 from service.postgres.pool import Database
 
 BATCH_LOANS = 500
+BATCH_RECORDS = 100_000
+"""A batch ends with the loan that reaches this number of records: they are in memory together."""
 # Loans without terms accrue nothing.
-_LOANS = "SELECT loan_id FROM loans WHERE loan_id > %s AND agreements > 0 ORDER BY loan_id LIMIT %s"
+_LOANS = """
+    SELECT loan_id FROM (
+        SELECT loan_id, sum(version) OVER (ORDER BY loan_id) - version AS records_before FROM (
+            SELECT loan_id, version FROM loans WHERE loan_id > %s AND agreements > 0 ORDER BY loan_id LIMIT %s) AS next
+    ) AS batch WHERE records_before < %s ORDER BY loan_id
+"""
 _COUNT = "SELECT count(*) FROM loans WHERE agreements > 0"
 _APPEND = """
     SELECT posted_loan_id
@@ -84,7 +92,7 @@ class AccrualRun:
             DatabaseUnavailable: If the database cannot be read or written. Earlier batches stay posted.
         """
         last = 0
-        while loan_ids := [loan_id for (loan_id,) in self._database.rows(_LOANS, (last, BATCH_LOANS))]:
+        while loan_ids := self._next_loans(last):
             yield self.loans(loan_ids)
             last = loan_ids[-1]
 
@@ -109,6 +117,10 @@ class AccrualRun:
             done[loan_id] = _skip(timelines[loan_id], "it changed again and again")
         return [done[loan_id] for loan_id in sorted(done)]
 
+    def _next_loans(self, after: int) -> list[int]:
+        rows = self._database.rows(_LOANS, (after, BATCH_LOANS, BATCH_RECORDS))
+        return [loan_id for (loan_id,) in rows]
+
     def _plan(self, timeline: Timeline) -> Accrued:
         later = find_later_interest(timeline, self._day)
         if later is not None:
@@ -116,6 +128,8 @@ class AccrualRun:
         try:
             charge = charge_on(timeline, self._day)
         except OverflowError:
+            return _skip(timeline, TOO_LARGE)
+        if charge is not None and charge.amount > MAX_MINOR_UNITS:
             return _skip(timeline, TOO_LARGE)
         return Accrued(timeline.loan_id, timeline.currency, timeline.exponent, charge)
 

@@ -45,7 +45,8 @@ def add_accrued(timeline: Timeline, events: Sequence[NewEvent], today: date) -> 
 
     Raises:
         InvalidRequest: If payments have too many dates.
-        PostingRefused: If a payment is dated after today, or before interest of the loan; or if an amount is too large.
+        PostingRefused: If a payment is dated after today, or before interest of the ledger or of the request that is
+            not reversed; or if an amount is too large.
     """
     ledger_events = _to_ledger_events(timeline, events)
     placed = [
@@ -57,7 +58,7 @@ def add_accrued(timeline: Timeline, events: Sequence[NewEvent], today: date) -> 
     if len(days) > MAX_ACCRUED_DATES:
         raise InvalidRequest([("events", f"expected payments on at most {MAX_ACCRUED_DATES} dates with `accrue`")])
     try:
-        _check_days(timeline, payments, today)
+        _check_days(timeline, placed, payments, today)
         for day in days:
             placed = _charge_before(timeline, placed, day)
     except OverflowError as err:
@@ -66,15 +67,17 @@ def add_accrued(timeline: Timeline, events: Sequence[NewEvent], today: date) -> 
     return placed
 
 
-def _check_days(timeline: Timeline, payments: Sequence[Placed], today: date) -> None:
+def _check_days(timeline: Timeline, placed: Sequence[Placed], payments: Sequence[Placed], today: date) -> None:
     late = [p for p in payments if p.event.post_date > today]
     if late:
         raise PostingRefused([(f"events.{p.number}.post_date", up_to(today)) for p in late])
-    errors = []
-    for payment in payments:
-        found = find_later_interest(timeline, payment.event.post_date)
-        if found is not None:
-            errors.append((f"events.{payment.number}.post_date", later_interest(found)))
+    then = _with_placed(timeline, placed)
+    later = {day: find_later_interest(then, day) for day in {payment.event.post_date for payment in payments}}
+    errors = [
+        (f"events.{payment.number}.post_date", later_interest(found))
+        for payment in payments
+        if (found := later[payment.event.post_date]) is not None
+    ]
     if errors:
         raise PostingRefused(errors)
 
@@ -86,7 +89,7 @@ def up_to(today: date) -> str:
 
 def _charge_before(timeline: Timeline, placed: list[Placed], day: date) -> list[Placed]:
     """Return the events with one that charges what has accrued by a day, before the first payment of the day."""
-    then = with_events(timeline, [p.in_ledger for p in placed if p.in_ledger is not None])
+    then = _with_placed(timeline, placed)
     at, first = next(
         (at, p)
         for at, p in enumerate(placed)
@@ -101,6 +104,10 @@ def _charge_before(timeline: Timeline, placed: list[Placed], day: date) -> list[
     in_ledger = LedgerEvent(day_number(day), _KINDS[charge.event_type], charge.amount)
     interest = Placed(to_event(charge, day, timeline.exponent), first.number, True, in_ledger)
     return [*placed[:at], interest, *placed[at:]]
+
+
+def _with_placed(timeline: Timeline, placed: Sequence[Placed]) -> Timeline:
+    return with_events(timeline, [p.in_ledger for p in placed if p.in_ledger is not None])
 
 
 def _to_ledger_events(timeline: Timeline, events: Sequence[NewEvent]) -> list[LedgerEvent | None]:

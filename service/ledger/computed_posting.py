@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from service.errors import RequestRefused, VersionChanged, VersionNotReached
+from service.errors import RequestRefused, UnknownLoan, VersionChanged
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 
 ATTEMPTS = 5
@@ -22,38 +22,22 @@ def post_computed(
         lookup: Reads loans.
         loan_id: The loan.
         versions: The versions that the loan may have; None means any.
-        post: Posts to the version that it gets. A cache may hold an older one than the present: posting to it fails.
+        post: Posts to the version that it gets. It is read from the primary: what posts nothing must not depend on a
+            cache either.
 
     Raises:
         UnknownLoan: If the loan does not exist.
         VersionChanged: If the loan has none of these versions.
         RequestRefused: If the loan changed in every attempt.
     """
-    min_version = 0
     for _ in range(ATTEMPTS):
-        snapshot = _read(lookup, loan_id, min_version, versions)
+        snapshot = lookup.get_consistent([loan_id]).get(loan_id)
+        if snapshot is None:
+            raise UnknownLoan(loan_id)
+        if versions is not None and snapshot.timeline.version not in versions:
+            raise VersionChanged(loan_id, snapshot.timeline.version, versions)
         try:
             return post(snapshot)
-        except VersionChanged as err:
-            min_version = err.version
+        except VersionChanged:
+            continue
     raise RequestRefused(503, f"loan {loan_id} changed again and again; retry later", retry_after_s=1)
-
-
-def _read(lookup: TimelineLookup, loan_id: int, min_version: int, versions: tuple[int, ...] | None) -> LoanSnapshot:
-    """Return the loan.
-
-    Raises:
-        VersionChanged: If the loan has none of the versions that it may have.
-    """
-    snapshot = lookup.get(loan_id, min_version)
-    version = snapshot.timeline.version
-    if versions is None or version in versions:
-        return snapshot
-    later = [expected for expected in versions if expected > version]
-    try:
-        snapshot = lookup.get(loan_id, later[0]) if later else snapshot
-    except VersionNotReached as err:
-        raise VersionChanged(loan_id, err.version, versions) from err
-    if snapshot.timeline.version not in versions:
-        raise VersionChanged(loan_id, snapshot.timeline.version, versions)
-    return snapshot

@@ -57,7 +57,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class NewLoan:
-    """The terms of a loan to create."""
+    """A loan to create: its start, principal and currency."""
 
     loan_id: int
     start_date: date

@@ -37,10 +37,17 @@ def open_provider(service: str, version: str) -> TracerProvider:
     own = {"service.name": service, "service.version": version, "service.instance.id": str(uuid4())}
     resource = Resource.create({**own, **OTELResourceDetector().detect().attributes})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    logging.getLogger("opentelemetry.util.re").addFilter(_hide_value)
     export = BoundedExport(OTLPSpanExporter())
     provider.add_span_processor(export)
     Finalize(None, export.shutdown, exitpriority=1)  # before the last flush of metrics and of the log
     return provider
+
+
+def _hide_value(record: logging.LogRecord) -> bool:
+    """Change the message about a malformed variable, which has the variable's value: it may hold a key."""
+    record.msg, record.args = "OTEL_*_HEADERS: expected name=value, separated by commas", ()
+    return True
 
 
 class BoundedExport(SpanProcessor):

@@ -20,10 +20,12 @@ from service.settings import PostgresSettings
 log = logging.getLogger(__name__)
 
 # Each index with its table and the rest of its definition.
-INDEXES = {"loan_events_by_source": ("loan_events", "(source_id, loan_id) WHERE source_id IS NOT NULL")}
+INDEXES = {
+    "loan_events_by_source": ("loan_events", "(source_id, loan_id) WHERE source_id IS NOT NULL"),
+    "loans_with_agreements": ("loans", "(loan_id) WHERE agreements > 0"),
+}
 _LOCK = 0x6C6F6169  # key of the advisory lock under which one process builds indexes
 _PAUSE = "SELECT pg_sleep(0.5)"  # a statement, so that it can be canceled
-# For the lock of a partitioned table, which postings wait for while it is waited for.
 _LOCK_TIMEOUT = "SET lock_timeout = '500ms'"
 _IS_VALID = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)"
 _IS_ATTACHED = "SELECT FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
@@ -75,21 +77,22 @@ def _build(cursor: Any, name: str, table: str, definition: Composable) -> None:
 def _build_partitioned(cursor: Any, name: str, table: str, partitions: list[str], definition: Composable) -> None:
     """Build the index of each partition. That of the table is valid as soon as all of them belong to it."""
     if _state(cursor, name) is None:
-        cursor.execute(_LOCK_TIMEOUT)
         statement = SQL("CREATE INDEX {} ON ONLY {} {}").format(Identifier(name), _public(table), definition)
         _until_locked(cursor, statement)
-        cursor.execute("RESET lock_timeout")
     for partition in partitions:
         part = name.replace(table, partition, 1)
         _build_one(cursor, part, partition, definition)
         if _ask(cursor, _IS_ATTACHED, f"public.{part}") is None:
-            cursor.execute(SQL("ALTER INDEX {} ATTACH PARTITION {}").format(_public(name), _public(part)))
+            _until_locked(cursor, SQL("ALTER INDEX {} ATTACH PARTITION {}").format(_public(name), _public(part)))
 
 
 def _until_locked(cursor: Any, statement: Composable) -> None:
+    """Execute a statement that needs a lock, which postings wait for while it is waited for."""
+    cursor.execute(_LOCK_TIMEOUT)
     while True:
         try:
             cursor.execute(statement)
+            cursor.execute("RESET lock_timeout")
             return
         except psycopg2.errors.LockNotAvailable:
             cursor.execute(_PAUSE)

@@ -10,6 +10,7 @@ from security.messages import Request
 from service.web.page.context import page_context
 from service.web.page.errors import failure_response
 from service.web.page.headers import secure
+from service.web.page.paths import safe_next
 from service.web.page.rendering import render
 from service.web.page.token_cookie import clear_token, read_token
 
@@ -55,7 +56,7 @@ class PageAccess:
             # After a link on another site, the browser keeps the cookie back once.
             return render("again.html", page_context())
         page = page_context()
-        target = page.link("/sign-in", next=page.here, ended="" if token is None else "true")
+        target = page.link("/sign-in", next=safe_next(page.here), ended="" if token is None else "true")
         answer: Response = redirect(target, 303)  # type: ignore[assignment]
         if token is not None:
             clear_token(request, answer)

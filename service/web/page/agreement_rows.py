@@ -41,9 +41,10 @@ def agreement_rows(timeline: Timeline, agreement_log: AgreementLog) -> tuple[lis
     selected = timeline.loan_id, timeline.version, 0, MAX_RECORDS + 1
     terms, schedules = agreement_log.terms(*selected), agreement_log.schedules(*selected)
     rows = [
-        *(AgreementRow(each.record, "Terms", _describe_terms(each), _standing(each.record)) for each in terms),
+        *(AgreementRow(each.record, "Terms", _describe_terms(each), _standing(each.record))
+          for each in terms[:MAX_RECORDS]),
         *(AgreementRow(each.record, "Schedule", _describe_schedule(each, timeline.exponent), _standing(each.record))
-          for each in schedules),
+          for each in schedules[:MAX_RECORDS]),
     ]  # fmt: skip
     rows.sort(key=lambda row: row.record.version, reverse=True)
     return rows, max(len(terms), len(schedules)) > MAX_RECORDS

@@ -4,6 +4,7 @@ The text of the page is the plain number. Only the style sheet shows other separ
 `1234.50` is shown as `1.234,50`, and pasted into a spreadsheet as `1234.50`.
 """
 
+import re
 from functools import cache, lru_cache
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ LOCALES = (
 )  # fmt: skip
 """The locales that a person can choose. A browser may ask for any that is known."""
 
+_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{2,8}){0,3}")  # what Babel takes beyond this has no end
 _EXAMPLE = (123_456_789, 2)
 
 
@@ -33,9 +35,11 @@ class _Separators(NamedTuple):
 
 
 def find_locale(tag: str) -> str | None:
-    """Return a language tag if its separators are known, otherwise None."""
+    """Return a language tag in its usual spelling if its separators are known, otherwise None."""
+    if not _TAG.fullmatch(tag):
+        return None
     try:
-        return tag if len(tag) <= 35 and _parse(tag) else None
+        return str(_parse(tag)).replace("_", "-")
     except (UnknownLocaleError, ValueError):
         return None
 

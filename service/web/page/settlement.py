@@ -23,9 +23,11 @@ from native import (
 )
 from service.domain.arrears import bucket_of
 from service.domain.terms import to_percent, to_rate_string
-from service.web.payoff_explanation import MAX_SEGMENTS, explain_payoff
+from service.web.payoff_explanation import explain_payoff
 from service.web.payoff_members import days_through, itemized_payoff, latest_total
 
+MAX_DIGESTED = 500
+"""The most segments of an explanation whose digest is shown: it takes longer than the rest of the view."""
 MAX_ROWS = 360
 """The most rows of a table."""
 _SATISFIED = 3  # installments that are shown before the first open one
@@ -96,7 +98,7 @@ class Settlement:
     charged: Fraction
     segments: list[Segment]
     digest: str | None
-    most_segments: int = MAX_SEGMENTS
+    most_segments: int = MAX_DIGESTED
 
     @property
     def accrued_rounded(self) -> int:
@@ -148,7 +150,7 @@ def settle(timeline: Timeline, day: date, good_through: date | None) -> Settleme
     segments = accrual_segments(timeline, number)
     accrued = sum((_interest(segment) for segment in segments), Fraction())
     digest = None
-    if len(segments) <= MAX_SEGMENTS:
+    if len(segments) <= MAX_DIGESTED:
         digest = explain_payoff(itemized_payoff(timeline, number), timeline, number)["digest"]
     return Settlement(
         payoff,

@@ -23,7 +23,8 @@ _SCOPES = (READ,)  # the page only reads, so its token can do nothing else
 _FOREIGN = Failure(
     403,
     "This form came from elsewhere",
-    "Your browser says that another site sent it, or not where it came from. Open the page, and use its own form.",
+    "Your browser says that another site sent it, or does not say where it came from. Open the page, and use its own "
+    "form.",
 )
 
 

@@ -2,11 +2,14 @@
 
 from flask import Blueprint, Response, request, send_from_directory
 from pydantic import Field
+from werkzeug.exceptions import NotFound
 
 from service.web.access import public
 from service.web.page.context import FILES, file_digest
 from service.web.page.paths import STATIC
 from service.web.page.query import PageQuery, parses_query
+
+_NAMES = frozenset(file.relative_to(FILES).as_posix() for file in FILES.rglob("*") if file.is_file())
 
 
 class StaticQuery(PageQuery):
@@ -22,6 +25,8 @@ def add_static_route(routes: Blueprint) -> None:
     @public
     @parses_query
     def static(filename: str, query: StaticQuery) -> Response:
+        if filename not in _NAMES:  # another spelling of a path would be a file, too
+            raise NotFound
         response = send_from_directory(FILES, filename)
         is_current = query.v is not None and query.v == file_digest(filename)
         kept = "public, max-age=31536000, immutable" if is_current else "no-cache"

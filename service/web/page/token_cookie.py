@@ -50,7 +50,7 @@ def write_token(request: Request, response: Response, token: str, now: float) ->
     expires = _expiry(token)
     max_age_s = None if expires is None else max(0, int(expires - now))  # None: until the browser is closed
     response.set_cookie(
-        _name(request), token, max_age=max_age_s, path=_path(request), secure=request.is_secure, httponly=True,
+        _name(request), token, max_age=max_age_s, path=_path(request), secure=_is_secure(request), httponly=True,
         samesite="Strict",
     )  # fmt: skip
 
@@ -65,6 +65,11 @@ def clear_token(request: Request, response: Response) -> None:
 def _name(request: Request) -> str:
     # A browser accepts the first name over HTTPS only, so that an attacker on the network cannot set or replace it.
     return _SECURE_NAME if request.is_secure else _PLAIN_NAME
+
+
+def _is_secure(request: Request) -> bool:
+    # Behind a proxy that is not trusted, only the browser says that it uses HTTPS.
+    return request.is_secure or request.headers.get("Origin", "").startswith("https://")
 
 
 def _path(request: Request) -> str:

@@ -18,6 +18,9 @@ from service.web.schemas.recorded_agreement import ScheduleListReply, TermsListR
 from service.web.schemas.replies import conditional
 from service.web.serializers import to_json
 
+MAX_SCHEDULES = 20
+"""The most schedules of a page: each may have 1,200 installments."""
+
 
 class RecordsQuery(LoanQuery):
     """Query parameters: state of the loan, and paging."""
@@ -49,7 +52,7 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
         as_of = datetime.now(UTC)
         _, page = _get_page(event_log, "terms", path, query)
         found = agreement_log.terms(page.loan_id, page.version, page.after, query.limit + 1)
-        return _reply(query, page, as_of, {}, [_terms_members(terms) for terms in found])
+        return _reply(query, page, query.limit, as_of, {}, [_terms_members(terms) for terms in found])
 
     @routes.get(
         "/api/v1/loan/<loan_id>/schedule",
@@ -60,13 +63,14 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
         """Return the loan's schedules in the order in which they were recorded, with who posted them and why.
 
         `applies` says which of them apply from their effective dates on. `next_cursor` leads to the next page. All
-        pages show the version of the first page.
+        pages show the version of the first page. A page has at most 20 schedules.
         """
         as_of = datetime.now(UTC)
         state, page = _get_page(event_log, "schedules", path, query)
-        found = agreement_log.schedules(page.loan_id, page.version, page.after, query.limit + 1)
-        members = {"currency": state.currency}
-        return _reply(query, page, as_of, members, [_schedule_members(schedule, state.exponent) for schedule in found])
+        limit = min(query.limit, MAX_SCHEDULES)
+        found = agreement_log.schedules(page.loan_id, page.version, page.after, limit + 1)
+        records = [_schedule_members(schedule, state.exponent) for schedule in found]
+        return _reply(query, page, limit, as_of, {"currency": state.currency}, records)
 
 
 def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuery) -> tuple[LoanState, RecordsCursor]:
@@ -89,10 +93,15 @@ def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuer
 
 
 def _reply(
-    query: RecordsQuery, page: RecordsCursor, as_of: datetime, members: dict[str, Any], found: list[dict[str, Any]]
+    query: RecordsQuery,
+    page: RecordsCursor,
+    limit: int,
+    as_of: datetime,
+    members: dict[str, Any],
+    found: list[dict[str, Any]],
 ) -> Response:
     """Build the reply from the records of a page, and one more if another page follows."""
-    records, more = found[: query.limit], found[query.limit :]
+    records, more = found[:limit], found[limit:]
     following = RecordsCursor(page.kind, page.loan_id, page.version, records[-1]["version"]) if more else None
     is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
     body, headers = to_json(

@@ -11,6 +11,9 @@ from service.ledger.computed_posting import post_computed
 from service.ledger.posting import PostResult
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 
+_MAX_SUM = 2**63 - 1  # minor units
+_TOO_LARGE = "the installments would exceed what the ledger can store"
+
 
 def post_computed_schedule(
     poster: AgreementWriter,
@@ -53,9 +56,11 @@ def _compute(timeline: Timeline, effective_date: date, method: ScheduleMethod) -
     try:
         installments = make_installments(method, principal, effective_date, timeline.terms)
     except OverflowError as err:
-        raise PostingRefused([("method", "the installments would exceed what the ledger can store")]) from err
+        raise PostingRefused([("method", _TOO_LARGE)]) from err
     except ValueError as err:
         raise PostingRefused([("method", str(err))]) from err
+    if sum(amount for _, amount in installments) > _MAX_SUM:
+        raise PostingRefused([("method", _TOO_LARGE)])
     members = {
         "name": method.name,
         "count": method.count,

@@ -10,6 +10,7 @@ from native import day_number
 from service.domain.calendar import Calendar
 from service.domain.history import balance_points
 from service.domain.money import to_decimal_string
+from service.errors import InvalidRequest
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.payoff_members import settlement_members
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
@@ -17,6 +18,9 @@ from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, Step, Version
 from service.web.schemas.replies import LoanLedgerReply, ledger_reply
 from service.web.schemas.settlement import Settlement, SettlementQuery
+
+MAX_STEPS = 10_000_000
+"""The number of points times events of a history with payoff or arrears: each point takes a walk over the events."""
 
 
 class HistoryQuery(DateRangeQuery, SettlementQuery):
@@ -60,6 +64,10 @@ def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Ca
         """
         snapshot = get_snapshot(lookup, path, query)
         date_range = resolve_date_range(calendar, snapshot, query)
+        points = balance_points(snapshot.timeline, date_range, query.step)
+        if (query.payoff or query.arrears) and len(points) * len(snapshot.timeline) > MAX_STEPS:
+            expected = f"expected at most {MAX_STEPS} points times events with payoff or arrears"
+            raise InvalidRequest([("step", f"{expected}: use a shorter date range or a longer step")])
         return ledger_reply(
             lookup,
             snapshot,
@@ -76,7 +84,7 @@ def add_history_route(routes: APIBlueprint, lookup: TimelineLookup, calendar: Ca
                         "balance": to_decimal_string(balance, snapshot.timeline.exponent),
                         **settlement_members(snapshot.timeline, day_number(day), query),
                     }
-                    for day, balance in balance_points(snapshot.timeline, date_range, query.step)
+                    for day, balance in points
                 ],
             },
         )

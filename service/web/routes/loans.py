@@ -194,4 +194,4 @@ def _to_csv(rows: Iterable[dict[str, Any]], day: str) -> bytes:
 def _next_url(query: LoansQuery, cursor: str) -> str:
     names = ("limit", "format")
     kept: dict[str, str] = {name: request.args[name] for name in names if name in query.model_fields_set}
-    return f"{request.script_root}/api/v1/loans?{urlencode({**kept, 'cursor': cursor})}"
+    return f"{request.script_root}{request.path}?{urlencode({**kept, 'cursor': cursor})}"

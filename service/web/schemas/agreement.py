@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
 
 from native import DAY_COUNTS
+from service.domain.due_dates import due_dates
 from service.domain.parsing import parse_choice
 from service.domain.schedule import MAX_INSTALLMENTS, MAX_MONTHS, METHODS, ScheduleMethod
 from service.domain.terms import MAX_GRACE_DAYS, PARTS, parse_day_count, parse_part, parse_rate
@@ -214,6 +215,10 @@ class ScheduleBody(_AgreementBody):
             return Reversal(self.reverses)
         if "installments" not in self.model_fields_set:
             self._check_form(_METHOD_FORM, ())
+            try:
+                due_dates(self.first_due_date, self.count, self.every_months, end_of_month=self.end_of_month)
+            except ValueError as err:
+                raise InvalidRequest([("first_due_date", str(err))]) from None
             return ScheduleMethod(
                 self.method, self.count, self.first_due_date, self.every_months, end_of_month=self.end_of_month
             )
@@ -223,8 +228,8 @@ class ScheduleBody(_AgreementBody):
         return NewSchedule(self.effective_date, installments)
 
 
-def _check_order(due_dates: list[date]) -> None:
-    late = [n for n in range(1, len(due_dates)) if due_dates[n] < due_dates[n - 1]]
+def _check_order(days: list[date]) -> None:
+    late = [n for n in range(1, len(days)) if days[n] < days[n - 1]]
     if late:
         expected = "expected a date that is not before that of the previous installment"
         raise InvalidRequest([(f"installments.{n}.due_date", expected) for n in late])

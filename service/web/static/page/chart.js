@@ -134,7 +134,7 @@
       if (chart) chart.destroy();
       chart = new uPlot(options(width), [days, ...[...tops].reverse(), amounts[0]], holder);
       chart.over.addEventListener("click", () => {
-        if (figure.dataset.href && chart.cursor.left >= 0) location.assign(figure.dataset.href.replace("DATE", under(chart)));
+        if (figure.dataset.href && chart.cursor.left >= 0) location.assign(figure.dataset.href.replace("=DATE", "=" + under(chart)));
       });
     }
     redraw();

@@ -79,7 +79,7 @@ def test_partitions_get_the_index(settings, admin):
 @pytest.mark.usefixtures("ledger")
 def test_two_processes_build_one_after_the_other(settings, admin, monkeypatch):
     drop(admin)
-    monkeypatch.setattr(concurrent_indexes, "_RETRY_S", 0.01)
+    monkeypatch.setattr(concurrent_indexes, "_PAUSE", "SELECT pg_sleep(0.01)")
     builders = [Thread(target=build_indexes, args=(settings,)) for _ in range(3)]
     for each in builders:
         each.start()

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from service.ledger import accrual
+from service.ledger.timeline_lookup import TimelineLookup
 from tests.conftest import sql
 from tests.support.accruing import TERMS, TODAY, AccruingLoan, fields, shown
 
@@ -160,6 +161,12 @@ def test_it_obeys_the_expected_version(loan):
     assert (reply.json["type"], reply.json["version"]) == ("urn:loaner:problem:version-changed", 2)
     loan.accrue("2020-02-29", If_Match=f'"1-{digest}", "2-{digest}"')
     loan.accrue("2020-02-29", 412, body={"expected_version": 2})
+
+
+def test_no_cache_decides_that_nothing_is_to_be_charged(loan, monkeypatch):
+    monkeypatch.setattr(TimelineLookup, "get", lambda *_: pytest.fail("a cache may be stale"))
+    assert loan.accrue("2020-03-02").status_code == 201
+    assert loan.accrue("2020-03-02", 200).json["events"] == []
 
 
 def test_a_payment_that_is_posted_while_interest_is_computed_counts(loan, posting, monkeypatch):

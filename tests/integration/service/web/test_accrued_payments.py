@@ -70,6 +70,18 @@ def test_nothing_is_inserted_if_nothing_has_accrued(loan):
     assert shown(loan.post(FEBRUARY, accrue=True)) == [FEBRUARY]
 
 
+def test_interest_after_a_payment_in_the_request_refuses_it(loan):
+    refused = loan.post(("interest", "2020-03-02", "610.00"), FEBRUARY, status=422, accrue=True)
+    assert fields(refused) == ["events.1.post_date"]
+    assert loan.events() == []
+
+
+def test_a_request_may_reverse_the_interest_after_its_payment(loan):
+    charged = loan.accrue("2020-03-02").json["events"][0]
+    reply = loan.post(("interest", "2020-03-02", "610.00", charged["tx_id"]), FEBRUARY, accrue=True)
+    assert shown(reply)[1:] == [("interest", "2020-02-01", "310.00"), FEBRUARY]
+
+
 def test_interest_after_a_payment_in_the_ledger_refuses_it(loan):
     loan.accrue("2020-03-31")
     refused = loan.post(("fee", "2020-02-01", "1.00"), FEBRUARY, ("payment", "2020-03-31", "1.00"), FEBRUARY,

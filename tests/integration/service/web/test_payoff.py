@@ -8,6 +8,7 @@ import pytest
 
 from service.ledger.posting import to_rfc3339
 from service.postgres.connect import connect
+from service.web.routes import history
 from tests.conftest import serving, sql
 from tests.support.agreements import post_events, post_schedules, post_terms
 from tests.support.application import build_app
@@ -229,6 +230,15 @@ def test_a_history_shows_payoff_and_arrears_when_requested(get):
          "past_due": "310.00", "days_past_due": 1},
     ]  # fmt: skip
     assert get(path)["balances"][0] == {"date": "2020-02-01", "balance": "36500.00"}
+
+
+def test_a_history_with_payoffs_is_bounded_by_points_times_events(get, monkeypatch):
+    path = "/api/v1/loan/365/history?from=2020-02-01&to=2020-02-10&step=day"
+    monkeypatch.setattr(history, "MAX_STEPS", 19)  # ten points, two events
+    for flag in ("payoff", "arrears"):
+        [error] = get(f"{path}&{flag}=true", 400)["errors"]
+        assert error["field"] == "step"
+    assert len(get(path)["balances"]) == 10
 
 
 def test_a_statement_shows_payoff_and_arrears_of_its_last_day(app, bearer, get):

@@ -3,7 +3,7 @@
 import pytest
 
 from service.ledger.computed_posting import ATTEMPTS
-from service.web.routes import computed_schedule
+from service.web.routes import agreements, computed_schedule
 from tests.conftest import sql
 from tests.integration.service.web.test_terms import FEE, applying, fields, writer  # noqa: F401
 
@@ -194,6 +194,35 @@ def test_a_computed_schedule_belongs_to_the_version_that_was_read(post, posting,
     races, paid = 1 + ATTEMPTS, "1.00"
     reply = post(METHOD, status=503)
     assert (len(raced), reply.headers["Retry-After"], stored(posting)) == (races, "1", 1)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"first_due_date": "2020-04-01", "end_of_month": True},
+        {"first_due_date": "9999-12-01", "count": 2},
+        {"first_due_date": "2020-03-01"},
+    ],
+)
+def test_a_first_due_date_that_suits_no_loan_is_400_and_named(post, members):
+    assert fields(post({**METHOD, **members}, status=400)) == {"first_due_date"}
+
+
+def test_a_page_has_a_bounded_number_of_schedules(post, read, monkeypatch):
+    monkeypatch.setattr(agreements, "MAX_SCHEDULES", 2)
+    versions = [post().json["version"] for _ in range(3)]
+    first = read({"limit": "100"}).json
+    second = read({"cursor": first["next_cursor"], "limit": "100"}).json
+    assert [[each["version"] for each in page["schedules"]] for page in (first, second)] == [versions[:2], versions[2:]]
+    assert second["next_cursor"] is None
+
+
+def test_computed_installments_whose_sum_is_too_large_name_the_method(client, post, writer):  # noqa: F811
+    loan = {"loan_id": 7, "start_date": "2020-03-01", "initial_amt": "5000000000000000.00", "currency": "USD"}
+    assert client.post("/api/v1/loan", json=loan, headers=writer).status_code == 201
+    post({**RATE, "rate": "10"}, path="/api/v1/loan/7/terms")
+    body = {**METHOD, "method": "bullet", "count": 30}
+    assert fields(post(body, status=422, path="/api/v1/loan/7/schedule")) == {"method"}
 
 
 def test_a_method_obeys_the_expected_version(post):
