@@ -129,7 +129,7 @@ def test_the_accrual_is_that_of_the_api(signed_in, bearer, day):
 
 def test_many_segments_are_shown_in_part(signed_in, bearer, monkeypatch):
     monkeypatch.setattr("service.web.page.settlement.MAX_ROWS", 1)
-    monkeypatch.setattr("service.web.page.settlement.MAX_SEGMENTS", 1)
+    monkeypatch.setattr("service.web.page.settlement.MAX_DIGESTED", 1)
     segments = signed_in.get("/api/v1/loan/1/payoff/2020-04-20?explain=true", headers=bearer).get_json()["segments"]
     text = get(signed_in, "/app/loan/1?date=2020-04-20").partition('class="accrual"')[2].partition("</details>")[0]
     assert f"The last 1 of {len(segments)} segments are shown" in text
