@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 _UNITS = ("_S", "_BYTES")
-_SHORT = 4  # up to this length another letter makes another word, such as POST for PORT
+_SHORT = 4  # up to this length another letter makes another word, such as POST for PORT, and PAGER for PAGE
 _LONG = 16  # from this length a name may differ in two places
 
 
@@ -28,7 +28,9 @@ def closest(name: str, known: Collection[str]) -> str | None:
 
 
 def _has_another_letter(name: str, known: str) -> bool:
-    return len(name) == len(known) and sorted(name) != sorted(known)
+    if len(name) == len(known):
+        return sorted(name) != sorted(known)
+    return not set(name) <= set(known)
 
 
 def distance(first: str, second: str) -> int:

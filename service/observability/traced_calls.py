@@ -79,4 +79,5 @@ CALLS: dict[Kind, dict[str, Call]] = {
         "stream": Call(_query_name, _query, SpanKind.CLIENT, "stream"),
     },
     "posting": {method: _posting(method) for method in ("post_events", "create_loan")},
+    "agreements": {method: _posting(method) for method in ("post_terms", "post_schedule")},
 }  # fmt: skip

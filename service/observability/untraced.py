@@ -5,7 +5,7 @@ from typing import Literal, TypeVar
 from service.observability.request_marks import RequestMarks
 from service.observability.trace_id import outgoing_headers
 
-Kind = Literal["lookup", "cache", "database", "posting"]
+Kind = Literal["lookup", "cache", "database", "posting", "agreements"]
 Part = TypeVar("Part")
 
 

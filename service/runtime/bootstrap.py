@@ -144,7 +144,7 @@ def build_front_door(
             settings.service.name, SharedSecrets(keys), read_instance_id(run_directory) if run_directory else ""
         ),
         poster=tracing.traced(ledger_writer, "posting") if ledger_writer else None,
-        agreement_poster=tracing.traced(AgreementWriter(posting), "posting") if posting else None,
+        agreement_poster=tracing.traced(AgreementWriter(posting), "agreements") if posting else None,
         secure_loans=tokens.secure_loans,
         serves_page=server.page,
     )
