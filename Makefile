@@ -20,11 +20,10 @@ test-pythons: ## run the unit tests on each supported Python that this machine h
 	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$$version PYTEST='$(or $(PYTEST),tests/unit)' || exit 1; \
 	done
 
-test-newest: $(VENV)/test ## run unit tests that need no server on the newest supported Python that this machine has, with the interpreted core
+test-newest: ## run unit tests that need no server on the newest supported Python that this machine has, with the interpreted core
 	@python=$$(.ci/pythons | tail -n 1) && version=$$($$python -c 'import platform; print(platform.python_version())') && \
-	venv=.venvs/newest-$$version && echo "Python $$version ($$python)" && \
-	$(BIN)/uv venv --quiet --allow-existing --python $$python $$venv && \
-	$(BIN)/uv pip install --quiet --python $$venv/bin/python --requirement tests/requirements.txt && \
+	venv=.venvs/$$version && echo "Python $$version ($$python)" && \
+	$(MAKE) --no-print-directory $$venv/test PYTHON=$$python VENV=$$venv && \
 	LOANER_NATIVE=interpreted $$venv/bin/python -m pytest -q -n 2 $(NEWEST)
 # Those that are quick, and those of what changes between versions: SQLite, dates, decimals and files.
 NEWEST := $(addprefix tests/unit/service/,bulk_load domain net tokens test_settings.py test_settings_report.py)
