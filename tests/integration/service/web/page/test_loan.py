@@ -112,7 +112,7 @@ def test_before_its_start_a_loan_says_when_it_starts(signed_in):
         ("known_at=2999-01-01T00:00", 412, "too recent"),
         ("page=0", 400, "expected a whole number from 1 on"),
         ("page=77", 400, "expected at most 1, the last page"),
-        ("colour=red", 400, "unknown parameter"),
+        ("shade=red", 400, "unknown parameter"),
     ],
 )
 def test_each_mistake_is_a_page_that_leads_on(signed_in, view, query, status, detail):
