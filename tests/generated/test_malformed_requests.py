@@ -76,11 +76,12 @@ def test_every_route_of_the_application_rejects_unknown_parameters(bare_app, sen
     values = {**PATH_VALUES, "filename": "css/swagger-ui.css"}
     checked = set()
     for rule in bare_app.url_map.iter_rules():
+        if rule.endpoint == "token.token" or rule.endpoint.startswith("page."):  # which replies with pages
+            continue
         path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", lambda name: values[name[1]], rule.rule)
         for method in rule.methods - {"HEAD", "OPTIONS"}:
-            if rule.endpoint != "token.token" and not rule.endpoint.startswith("page."):  # which replies with pages
-                check_unknown_parameters_are_rejected(send, method, path)
-                checked.add(rule.endpoint)
+            check_unknown_parameters_are_rejected(send, method, path)
+            checked.add(rule.endpoint)
     assert {"documentation.home", "documentation.static", "operations.healthcheck", "posting.create_loan"} <= checked
 
 

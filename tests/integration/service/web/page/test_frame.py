@@ -121,8 +121,10 @@ def test_files_are_cached_by_their_content(client):
     reply = client.get(address)
     assert reply.status_code == 200
     assert reply.mimetype == "text/css"
+    assert reply.data.endswith(b"}\n")  # the whole file, which is closed then
     assert "immutable" in reply.headers["Cache-Control"]
     other = client.get("/app/static/page.css?v=other")
+    assert other.data == reply.data
     assert other.headers["Cache-Control"] == "no-cache"
     etag = {"If-None-Match": other.headers["ETag"]}
     assert client.get("/app/static/page.css", headers=etag).status_code == 304
