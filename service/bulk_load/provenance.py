@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
+from service.postgres.closed_periods import CLOSED_UNTIL
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def read_provenance(cursor: Any, name: str | None, latest_date: date | None) -> 
         name: A name that is recorded beside the database's session user.
         latest_date: The latest date of an event; None for any.
     """
-    cursor.execute(_CLOSED_UNTIL)
+    cursor.execute(CLOSED_UNTIL)
     (closed_until,) = cursor.fetchone() or (None,)
     posted_by = None
     if name is not None:

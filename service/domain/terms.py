@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-from native import ALLOCATIONS, DAY_COUNTS, RATE_SCALE
+from native import ALLOCATIONS, DAY_COUNTS, PARTS, RATE_SCALE
 from service.domain.parsing import parse_choice
 
-PARTS = ("fees", "interest", "principal")
 MAX_RATE = 10
 RATE_DECIMALS = 8
 MAX_GRACE_DAYS = 3650

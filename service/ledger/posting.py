@@ -22,6 +22,7 @@ from service.errors import (
     VersionChanged,
 )
 from service.ledger.idempotency import RequestFingerprint
+from service.postgres.closed_periods import CLOSED_UNTIL
 from service.postgres.pool import Database
 
 _APPEND_EVENTS = """
@@ -30,7 +31,6 @@ _APPEND_EVENTS = """
                             %s::text[], %s, %s)
 """
 _KEPT_REPLY = "SELECT same_request, reply, made_at FROM kept_reply(%s, %s)"
-_CLOSED_UNTIL = "SELECT closed_until FROM closed_periods ORDER BY id DESC LIMIT 1"
 _OPEN_LOAN = "SELECT repeated, reply, made_at FROM open_loan_once(%s, %s, %s, %s, %s, %s::numeric, %s, %s)"
 
 
@@ -194,7 +194,7 @@ class LedgerWriter:
             PostingRefused: If it is. The error names `date`.
             DatabaseUnavailable: If the database cannot be read.
         """
-        row = self._database.row(_CLOSED_UNTIL)
+        row = self._database.row(CLOSED_UNTIL)
         if row is not None and row[0] is not None and day <= row[0]:
             raise PostingRefused([("date", closed_until(row[0]))])
 

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
 
-from native import DAY_COUNTS
+from native import DAY_COUNTS, PARTS
 from service.domain.due_dates import due_dates
 from service.domain.parsing import parse_choice
 from service.domain.schedule import MAX_INSTALLMENTS, MAX_MONTHS, METHODS, ScheduleMethod
-from service.domain.terms import MAX_GRACE_DAYS, PARTS, parse_day_count, parse_part, parse_rate
+from service.domain.terms import MAX_GRACE_DAYS, parse_day_count, parse_part, parse_rate
 from service.errors import InvalidRequest
 from service.ledger.agreement_posting import NewSchedule, NewTerms, Reversal
 from service.web.schemas.body_fields import (

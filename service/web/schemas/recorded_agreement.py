@@ -4,9 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from native import DAY_COUNTS
+from native import DAY_COUNTS, PARTS
 from service.domain.schedule import METHODS
-from service.domain.terms import PARTS
 from service.web.schemas.headers import LOAN_HEADERS, REPLAYED, with_headers
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
 from service.web.schemas.replies import LoanLedgerReply
