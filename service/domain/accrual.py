@@ -61,6 +61,8 @@ def find_later_interest(timeline: Timeline, day: date) -> date | None:
 def with_events(timeline: Timeline, events: Sequence[LedgerEvent]) -> Timeline:
     """Return a loan's timeline as it would be if these events were posted, in their order.
 
+    It has no schedules, which accrual does not depend on.
+
     Raises:
         ValueError: If a reversal does not reverse exactly one event of its type and amount.
         OverflowError: If a running balance does not fit 64 bits.
@@ -90,5 +92,4 @@ def with_events(timeline: Timeline, events: Sequence[LedgerEvent]) -> Timeline:
         recorded_at=recorded_at,
         reverses=reverses,
         terms=timeline.terms,
-        schedules=timeline.schedules,
     )
