@@ -116,7 +116,7 @@ class EventLog:
 
         Raises:
             UnknownLoan: If the loan does not exist, or did not exist at `known_at`.
-            VersionNotReached: If the loan has fewer events than `as_of_version`.
+            VersionNotReached: If the loan has fewer records than `as_of_version`.
             TimeNotReached: If events may still be recorded before `known_at`.
             DatabaseUnavailable: If the database cannot be read.
         """

@@ -85,7 +85,7 @@ class TimelineLookup:
 
         Raises:
             UnknownLoan: If the loan does not exist.
-            VersionNotReached: If the loan has fewer events than `min_version`.
+            VersionNotReached: If the loan has fewer records than `min_version`.
             DatabaseUnavailable: If the primary has to be read and cannot be.
         """
         cluster = self._freshness.cluster  # read first: the listener may find another cluster during the lookup
@@ -128,14 +128,14 @@ class TimelineLookup:
         return {loan_id: LoanSnapshot(timeline, fresh_as_of) for loan_id, timeline in found.items()}
 
     def get_at_version(self, loan_id: int, version: int) -> LoanSnapshot:
-        """Return the timeline of a loan's first events, as many as `version` says.
+        """Return the timeline of a loan's first records, as many as `version` says.
 
-        The answer is immutable, so any replica of the same cluster that has these events can give it. Caches store
+        The answer is immutable, so any replica of the same cluster that has these records can give it. Caches store
         current timelines, so they help only if this is the current version.
 
         Raises:
             UnknownLoan: If the loan does not exist.
-            VersionNotReached: If the loan has fewer events.
+            VersionNotReached: If the loan has fewer records.
             DatabaseUnavailable: If the primary has to be read and cannot be.
         """
         cluster = self._freshness.cluster

@@ -4,7 +4,7 @@ from psycopg2.extensions import connection as Connection
 
 FIRST_DAY, LAST_DAY = "2020-01-01", "2020-12-31"  # of the events
 
-# The terms are those of the ledger's functions: a loan's version is the number of its events, and its turnover the sum
+# The terms are those of the ledger's functions: a loan's version is the number of its records, and its turnover the sum
 # of their amounts. Each event of a loan has an amount of 1 to 100 units.
 _LOANS = """
     INSERT INTO loans (loan_id, start_date, initial_amt, currency, version, turnover, recorded_at, exponent)

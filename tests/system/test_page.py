@@ -49,7 +49,7 @@ def signed_in(page, origin, make_token):
 
 
 def follow(page, action: str) -> None:
-    """Do what leads to another view, and wait for it. A mark on the window tells the views apart."""
+    """Do what leads to another view, and wait for it. A mark on the window distinguishes the views."""
     page.run("window.left = true")
     page.run(action)
     arrive(page)

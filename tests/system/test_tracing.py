@@ -212,10 +212,10 @@ def test_probes_are_not_traced(door, collector, bearer):
 @needs_memcached
 def test_no_attribute_has_what_a_client_sent(door, collector, bearer):
     """Runs last of those that share the service: it looks at all of their spans."""
-    told = {str(value) for span in collector.spans for value in span.attributes.values()}
+    values = {str(value) for span in collector.spans for value in span.attributes.values()}
     assert {name for span in collector.spans for name in span.attributes} <= ATTRIBUTES
     hidden = (bearer["Authorization"].removeprefix("Bearer "), "1234.56", "private-memo", "987654321", "2020-07-01")
-    assert not [(value, text) for value in told for text in hidden if text in value]
+    assert not [(value, text) for value in values for text in hidden if text in value]
     paths, headers = zip(*collector.requests, strict=True)
     assert set(paths) == {"/v1/traces"}
     assert {each.get("api-key") for each in headers} == {"collector-key"}

@@ -1,4 +1,4 @@
-"""The history of the whole book is that of the portfolio's totals, whatever its loans are."""
+"""The history of the whole book is that of the portfolio's totals, for any loans."""
 
 from contextlib import closing
 from datetime import date
