@@ -188,6 +188,7 @@ def test_what_keeps_calls_away_is_shown_repaired_and_measured(kong, proxy, varia
     port = free_port()
     with started(**variables, PORT=str(port)) as (_, read_log):
         until(lambda: targets(kong) and is_registered(port), read_log=read_log)
+        until(lambda: kong.health.get(f"127.0.0.1:{port}") == "HEALTHY", read_log=read_log)  # checked each 0.5 s
         code, shown = status(**variables)
         assert code == 0, shown
         assert f"proxy     {proxy.url}/loaner/healthcheck is routed to this service\n" in shown
