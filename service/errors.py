@@ -183,6 +183,14 @@ class OutcomeUnknown(DatabaseUnavailable):
     """The connection was lost before PostgreSQL confirmed a commit, so the write may have happened."""
 
 
+class DatabaseBusy(DatabaseUnavailable):
+    """Every connection to PostgreSQL is in use."""
+
+
+class QueryTimeout(DatabaseUnavailable):
+    """PostgreSQL was still computing a query when its time was up."""
+
+
 class CredentialsRefused(DatabaseUnavailable):
     """PostgreSQL answers, but rejects the credentials."""
 

@@ -62,7 +62,7 @@ lost_spans = BatchedCounter(
 )
 token_requests = _counter(
     "loaner_token_requests_total",
-    "Requests to /token by outcome: issued, nothing_to_issue, or an RFC 6749 error.",
+    "Requests for tokens, also by sign-ins, by outcome: issued, nothing_to_issue, or an RFC 6749 error.",
     "outcome",
     (
         "issued",

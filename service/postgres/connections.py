@@ -9,7 +9,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
-from service.errors import CredentialsRefused, DatabaseUnavailable
+from service.errors import CredentialsRefused, DatabaseBusy, DatabaseUnavailable, QueryTimeout
 from service.observability import metrics
 from service.postgres.connector import Connector
 from service.postgres.session import Session
@@ -25,6 +25,7 @@ LOST_STATE = (
 )
 # errors of a session that also occur when its role was dropped
 STALE_SESSION = (psycopg2.errors.InsufficientPrivilege, *LOST_STATE)
+_KINDS = {"exhausted": DatabaseBusy, "timeout": QueryTimeout}  # errors with a class, by their reason
 
 
 class Connections:
@@ -131,4 +132,4 @@ class Connections:
 def unavailable(reason: str, message: str) -> DatabaseUnavailable:
     """Return an error, and count it by its reason."""
     metrics.database_refusals.labels(reason).inc()
-    return DatabaseUnavailable(message)
+    return _KINDS.get(reason, DatabaseUnavailable)(message)

@@ -15,6 +15,7 @@ from flask import Response
 from service.errors import DatabaseUnavailable, LoanerError, RequestRefused, ServiceBusy
 from service.gateway.identity import CHALLENGE_HEADER
 from service.ledger.timeline_lookup import LoanSnapshot
+from service.observability import metrics
 from service.observability.request_log import RequestLog
 from service.web.door.body import BodyReader
 from service.web.door.bounded_pool import BoundedPool
@@ -168,6 +169,8 @@ class FrontDoor:
             del body  # or it would be held for as long as a client reads the reply
             call = await self._bridge.start(environ, exchange, pool)
         except ServiceBusy:
+            if pool is self._tokens:
+                metrics.token_requests.labels("slow_down").inc()
             if path != "/token":
                 raise
             await exchange.send_response(busy_response())

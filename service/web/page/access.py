@@ -51,7 +51,7 @@ class PageAccess:
         if response is None or response.status_code < 400:
             return response
         if response.status_code != 401:
-            return failure_response(response.status_code)
+            return failure_response(response)
         if token is None and request.headers.get("Sec-Fetch-Site") == "cross-site":
             # After a link on another site, the browser keeps the cookie back once.
             return render("again.html", page_context())

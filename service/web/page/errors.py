@@ -6,7 +6,15 @@ from http import HTTPStatus
 from flask import Blueprint, Flask, Response, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from service.errors import DatabaseUnavailable, InvalidRequest, TimeNotReached, UnknownLoan, VersionNotReached
+from service.errors import (
+    DatabaseBusy,
+    DatabaseUnavailable,
+    InvalidRequest,
+    QueryTimeout,
+    TimeNotReached,
+    UnknownLoan,
+    VersionNotReached,
+)
 from service.web.access import public
 from service.web.error_handlers import to_response
 from service.web.near_miss import find_near_miss
@@ -49,6 +57,24 @@ _UNAVAILABLE = Failure(
     "The service works, but its database does not answer at the moment. Nothing is lost. Try again shortly.",
     is_temporary=True,
 )
+_LEDGER_BUSY = Failure(
+    503,
+    "The ledger is busy",
+    "The ledger works, but it is answering as many questions as it can at a time. Nothing is lost. Try again shortly.",
+    is_temporary=True,
+)
+_TOO_SLOW = Failure(
+    503,
+    "The ledger took too long",
+    "The answer was not ready within the time that the service allows. Try again, or ask for less.",
+    is_temporary=True,
+)
+_UNCHECKED = Failure(
+    503,
+    "Your sign-in cannot be checked",
+    "The service works, but the platform that knows your token does not answer at the moment. Try again shortly.",
+    is_temporary=True,
+)
 _BUSY = Failure(
     503, "The service is busy", "Too many requests are waiting at the moment. Try again shortly.", is_temporary=True
 )
@@ -67,10 +93,11 @@ def add_error_route(routes: Blueprint) -> None:
         raise NotFound
 
 
-def failure_response(status: int) -> Response:
-    """Return the page of an error of the security chain."""
-    failure = _FORBIDDEN if status == 403 else _UNAVAILABLE if status == 503 else _INTERNAL
-    return render("error.html", page_context(), status, failure=failure)
+def failure_response(problem: Response) -> Response:
+    """Return the page of an error with which the security chain has replied."""
+    status = problem.status_code
+    failure = _FORBIDDEN if status == 403 else _UNCHECKED if status == 503 else _INTERNAL
+    return _with_headers(render("error.html", page_context(), status, failure=failure), problem)
 
 
 def to_page(err: Exception) -> Response:
@@ -117,6 +144,10 @@ def _describe(err: Exception, problem: Response) -> Failure:
         case TimeNotReached():
             detail = f"Answers are final only for times before {err.until.isoformat(timespec='seconds')}."
             return Failure(status, "This time is too recent", detail, is_temporary=True)
+        case DatabaseBusy():
+            return _LEDGER_BUSY
+        case QueryTimeout():
+            return _TOO_SLOW
         case DatabaseUnavailable():
             return _UNAVAILABLE
         case NotFound():

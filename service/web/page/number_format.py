@@ -6,7 +6,7 @@ from service.web.access import public
 from service.web.page.amounts import find_locale
 from service.web.page.context import LOCALE_COOKIE
 from service.web.page.headers import secure
-from service.web.page.paths import NUMBERS, PAGE, safe_next
+from service.web.page.paths import NUMBERS, PAGE, safe_place
 
 _KEPT_S = 365 * 86_400
 
@@ -18,7 +18,7 @@ def add_number_format_route(routes: Blueprint) -> None:
     @public
     def choose_numbers() -> Response:
         # Another site could send this form, too. It changes nothing but separators.
-        target = f"{request.script_root}{safe_next(request.form.get('next', ''))}"
+        target = f"{request.script_root}{safe_place(request.form.get('next', ''))}"
         response: Response = redirect(target, 303)  # type: ignore[assignment]
         path = f"{request.script_root}{PAGE}"
         chosen = find_locale(request.form.get("locale", ""))

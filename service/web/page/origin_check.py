@@ -23,8 +23,10 @@ def comes_from_here(request: Request) -> bool:
 def referrer_policy(request: Request) -> str:
     """Return the policy for a reply. No other site receives a referrer.
 
-    Under `no-referrer`, browsers send `Origin: null` with forms. Over plain HTTP to another machine, they do not send
-    `Sec-Fetch-Site` either, so this page's forms would look like those of other sites.
+    Under `no-referrer`, browsers send `Origin: null` with forms. Over plain HTTP to another machine, and Safari before
+    16.4 over HTTPS too, they do not send `Sec-Fetch-Site` either, so this page's forms would look like those of other
+    sites. Behind a proxy that is not trusted, only `Origin` tells that the browser uses HTTPS.
     """
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
-    return "no-referrer" if request.is_secure or host in _LOCAL else "same-origin"
+    is_known = request.is_secure or host in _LOCAL
+    return "no-referrer" if is_known and "Sec-Fetch-Site" in request.headers else "same-origin"

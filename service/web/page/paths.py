@@ -1,7 +1,7 @@
 """The paths of the page, and which of them a sign-in may lead to."""
 
 import re
-from urllib.parse import unquote
+from urllib.parse import parse_qs, quote, unquote
 
 PAGE = "/app"
 SIGN_IN = f"{PAGE}/sign-in"
@@ -33,3 +33,20 @@ def safe_next(text: str) -> str:
     if any(path == place or path.startswith(f"{place}/") for place in _NO_DESTINATIONS):
         return PAGE
     return text
+
+
+def sign_in_path(destination: str) -> str:
+    """Return the sign-in that leads to a view, without the prefix of a gateway."""
+    return SIGN_IN if destination == PAGE else f"{SIGN_IN}?next={quote(destination, safe='')}"
+
+
+def safe_place(text: str) -> str:
+    """Return where a person goes on: as for `safe_next`, or the sign-in, which keeps where it leads.
+
+    Args:
+        text: As for `safe_next`.
+    """
+    path, _, query = text.partition("?")
+    if path != SIGN_IN:
+        return safe_next(text)
+    return sign_in_path(safe_next(parse_qs(query).get("next", [PAGE])[0]))

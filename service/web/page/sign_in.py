@@ -1,6 +1,7 @@
 """Signing in, by a client's id and secret or by a token of the platform, and signing out."""
 
 import time
+from dataclasses import replace
 
 from flask import Blueprint, Response, redirect, request
 
@@ -14,7 +15,7 @@ from service.web.page.context import page_context
 from service.web.page.errors import Failure
 from service.web.page.headers import secure
 from service.web.page.origin_check import comes_from_here
-from service.web.page.paths import PAGE, SIGN_IN, SIGN_OUT, safe_next
+from service.web.page.paths import PAGE, SIGN_IN, SIGN_OUT, safe_next, sign_in_path
 from service.web.page.query import PageQuery, parses_query
 from service.web.page.rendering import render
 from service.web.page.token_cookie import clear_token, parse_pasted_token, read_token, write_token
@@ -54,9 +55,12 @@ def add_sign_in_routes(routes: Blueprint, access: PageAccess, grants: TokenGrant
         secure_loans: Whether reading loans requires a token.
     """
 
-    def form(status: int = 200, **members: object) -> Response:
-        given = {"destination": PAGE, "client_id": "", "error": "", "used": "", "ended": False, **members}
-        return render("sign_in.html", page_context(), status, issues_tokens=grants.are_possible(), **given)
+    def form(destination: str, status: int = 200, **members: object) -> Response:
+        given = {"client_id": "", "error": "", "used": "", "ended": False, **members}
+        page = replace(page_context(), here=sign_in_path(destination))
+        return render(
+            "sign_in.html", page, status, issues_tokens=grants.are_possible(), destination=destination, **given
+        )  # fmt: skip
 
     @routes.get(SIGN_IN)
     @public
@@ -65,7 +69,7 @@ def add_sign_in_routes(routes: Blueprint, access: PageAccess, grants: TokenGrant
         destination = safe_next(query.next)
         if not secure_loans:
             return _redirect(destination)
-        return form(destination=destination, ended=query.ended)
+        return form(destination, ended=query.ended)
 
     @routes.post(SIGN_IN)
     @public
@@ -79,7 +83,7 @@ def add_sign_in_routes(routes: Blueprint, access: PageAccess, grants: TokenGrant
             token = _paste() if used == "token" else _request_token(grants, client_id)
             _check(access, token)
         except _Refused as err:
-            response = form(err.status, destination=destination, client_id=client_id, error=str(err), used=used)
+            response = form(destination, err.status, client_id=client_id, error=str(err), used=used)
             if err.retry_after_s is not None:
                 response.headers["Retry-After"] = str(err.retry_after_s)
             return response

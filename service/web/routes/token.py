@@ -151,7 +151,6 @@ def build_token_routes(grants: TokenGrants) -> APIBlueprint:
 
 def busy_response() -> Response:
     """Return the reply to a request while too many others are being checked."""
-    metrics.token_requests.labels("slow_down").inc()
     return _error_response(GrantRefused("slow_down", "too many requests for tokens; retry later", 429, 1))
 
 

@@ -1,11 +1,17 @@
 """Every reply of the page: headers, errors, files, links below a prefix, and the setting that switches it off."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from html import unescape
 
 import pytest
 
+from security.errors import SecurityException
+from service.postgres.connect import connect
 from service.web.page.headers import CONTENT_SECURITY_POLICY
 from tests.support.application import build_app
+from tests.support.settings import with_changes
 
 pytestmark = pytest.mark.shared_ledger
 
@@ -17,7 +23,7 @@ PAGES = ["/app", "/app/", "/app/sign-in", "/app/loan/1", "/app/loan/77", "/app/l
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_reply_has_the_security_headers(signed_in, path):
-    reply = signed_in.get(path)
+    reply = signed_in.get(path, headers={"Sec-Fetch-Site": "same-origin"})
     assert reply.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert reply.headers["Referrer-Policy"] == "no-referrer"
     assert reply.headers["X-Content-Type-Options"] == "nosniff"
@@ -40,11 +46,16 @@ def test_no_view_has_inline_code(signed_in, path):
     assert not re.search(r"<script(?![^>]*\ssrc=)", text)
 
 
-def test_over_plain_http_to_another_machine_forms_name_their_origin(client):
-    """Browsers send no Sec-Fetch-Site there, and `Origin: null` under no-referrer."""
-    for base, policy in (("http://10.0.0.7:5555", "same-origin"), ("https://10.0.0.7", "no-referrer"),
-                         ("http://localhost:5555", "no-referrer"), ("http://[::1]:5555", "no-referrer")):  # fmt: skip
-        assert client.get("/app/sign-in", base_url=base).headers["Referrer-Policy"] == policy
+@pytest.mark.parametrize(
+    ("base", "policy"),
+    [("http://10.0.0.7:5555", "same-origin"), ("https://10.0.0.7", "no-referrer"),
+     ("http://localhost:5555", "no-referrer"), ("http://[::1]:5555", "no-referrer")],
+)  # fmt: skip
+def test_forms_name_their_origin_where_nothing_else_tells_it(client, base, policy):
+    """Under no-referrer they send `Origin: null`, and Safari before 16.4 never sends Sec-Fetch-Site."""
+    reply = client.get("/app/sign-in", base_url=base, headers={"Sec-Fetch-Site": "none"})
+    assert reply.headers["Referrer-Policy"] == policy
+    assert client.get("/app/sign-in", base_url=base).headers["Referrer-Policy"] == "same-origin"
 
 
 ERRORS = [
@@ -89,6 +100,41 @@ def test_an_unavailable_ledger_is_a_page(served, make_token):
         assert (reply.status_code, reply.mimetype) == (503, "text/html"), path
         assert "The ledger cannot be reached" in reply.text
         assert reply.headers["Retry-After"]
+
+
+def test_a_busy_ledger_is_not_an_unreachable_one(served, make_token):
+    client = build_app(with_changes(served, psql_pool_size=1, psql_pool_timeout_s=0.1)).test_client()
+    client.set_cookie("loaner", make_token(), path="/app")
+    with closing(connect(served.postgres, "admin")) as owner, ThreadPoolExecutor() as threads:
+        owner.cursor().execute("LOCK TABLE loans, loan_events")
+        replies = [threads.submit(client.get, f"/app/loan/{loan_id}") for loan_id in (1, 2)]
+        reply = next(as_completed(replies, 30)).result()
+        owner.rollback()
+    assert (reply.status_code, reply.mimetype, reply.headers["Retry-After"]) == (503, "text/html", "1")
+    assert "The ledger is busy" in reply.text
+    assert '<a class="button" href="">Try again</a>' in reply.text
+    assert sorted(each.result(30).status_code for each in replies) == [200, 503]
+
+
+def test_an_answer_that_takes_too_long_says_so(served, make_token):
+    client = build_app(with_changes(served, psql_report_timeout_s=0.2)).test_client()
+    client.set_cookie("loaner", make_token(), path="/app")
+    with closing(connect(served.postgres, "admin")) as owner:
+        owner.cursor().execute("LOCK TABLE loans, loan_events")
+        reply = client.get("/app/book")
+        owner.rollback()
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+    assert "The ledger took too long" in reply.text
+
+
+def test_a_token_that_cannot_be_checked_is_not_an_unreachable_ledger(signed_in, monkeypatch):
+    def fail(*_):
+        raise SecurityException("the token cannot be checked now", 503, {"Retry-After": "1"})
+
+    monkeypatch.setattr("security.chain.SecurityChain.execute", fail)
+    reply = signed_in.get("/app/loan/1")
+    assert (reply.status_code, reply.mimetype, reply.headers["Retry-After"]) == (503, "text/html", "1")
+    assert "Your sign-in cannot be checked" in reply.text
 
 
 def test_an_unexpected_error_is_a_page_without_details(shared_app, signed_in, monkeypatch, caplog):
@@ -170,3 +216,34 @@ def test_a_chosen_number_format_is_kept(signed_in):
     signed_in.post("/app/numbers", data={"locale": "../../etc"})
     assert '1<i data-as="."></i>000' in signed_in.get("/app", headers={"Accept-Language": "de-DE"}).text
     assert signed_in.post("/app/numbers", data={"next": "//evil.example"}).headers["Location"] == "/app"
+
+
+@pytest.mark.parametrize("destination", ["/app/loan/1?date=2020-07-01", "/app?q=" + "%C3%A4" * 300])
+def test_choosing_a_number_format_before_signing_in_keeps_where_one_was_going(client, destination):
+    def chosen(text: str) -> str:
+        [here] = re.findall(r'name="next" value="([^"]*)">\s*<label for="locale">', text)
+        return client.post("/app/numbers", data={"locale": "de-DE", "next": unescape(here)}).headers["Location"]
+
+    for reply in (
+        client.get("/app/sign-in", query_string={"next": destination}),
+        client.post("/app/sign-in", data={"client_id": "x", "client_secret": "wrong", "next": destination}),
+    ):
+        page = client.get(chosen(reply.text)).text
+        assert f'name="next" value="{destination}"' in unescape(page)
+
+
+@pytest.mark.parametrize(
+    ("hostile", "target"),
+    [
+        ("/app/sign-in?next=//evil.example", "/app/sign-in"),
+        ("/app/sign-in?next=%2Fapp%2F..%2Fevil", "/app/sign-in"),
+        ("/app/sign-in?next=https://evil.example&x=1#y", "/app/sign-in"),
+        ("/app/sign-in?next=/app/sign-in", "/app/sign-in"),
+        ("/app/sign-in?x=1\r\nSet-Cookie: x=y", "/app/sign-in"),
+        ("/app/sign-in/../../evil", "/app"),
+        ("//app/sign-in?next=/app", "/app"),
+        ("/app/sign-out", "/app"),
+    ],
+)
+def test_choosing_a_number_format_leads_to_the_page_only(client, hostile, target):
+    assert client.post("/app/numbers", data={"next": hostile}).headers["Location"] == target

@@ -2,10 +2,13 @@
 
 import json
 import time
+from functools import partial
 
 import pytest
+from prometheus_client import REGISTRY
 
 from security.secret_hash import hash_secret
+from service.errors import ServiceBusy
 from service.web.page.blueprint import MAX_FORM_BYTES
 from service.web.page.token_cookie import MAX_TOKEN_CHARS
 from tests.integration.service.web.page.conftest import CLIENT, COOKIE, ID, SECRET, SECURE_COOKIE
@@ -213,6 +216,17 @@ def test_forms_of_other_sites_neither_sign_in_nor_sign_out(client, headers, acce
     assert ("Set-Cookie" in reply.headers) == accepted
 
 
+@pytest.mark.parametrize("gateway", [{}, {**HTTPS, "X-Forwarded-Host": "bank.example"}])
+def test_safari_before_16_4_signs_in_over_https(bare, gateway):
+    """It sends no Sec-Fetch-Site; and with a form `Origin: null` under no-referrer, otherwise the origin."""
+    base = "https://bank.example" if not gateway else "http://localhost"
+    page = bare.get("/app/sign-in", base_url=base, headers=gateway)
+    origin = "null" if page.headers["Referrer-Policy"] == "no-referrer" else "https://bank.example"
+    reply = bare.post("/app/sign-in", data=CLIENT, base_url=base, headers={**gateway, "Origin": origin})
+    assert reply.status_code == 303
+    assert cookie_of(reply)["name"] == SECURE_COOKIE
+
+
 def test_behind_a_gateway_the_origin_is_that_of_the_gateway(client):
     headers = {**HTTPS, "X-Forwarded-Host": "bank.example"}
     for origin, status in (("https://bank.example", 303), ("http://localhost", 403)):
@@ -249,6 +263,23 @@ def test_guesses_count_together_with_those_of_token(served):
     assert 1 <= int(reply.headers["Retry-After"]) <= 60
     assert "Too many failed attempts" in reply.text
     assert client.post("/token", data={"grant_type": "client_credentials", **CLIENT}).status_code == 429
+
+
+def test_a_sign_in_that_a_full_pool_refuses_is_counted_like_a_request_for_a_token(client, monkeypatch):
+    async def full(*_, **__):
+        raise ServiceBusy
+
+    counted = partial(REGISTRY.get_sample_value, "loaner_token_requests_total", {"outcome": "slow_down"})
+    monkeypatch.setattr("service.web.front_door.WsgiBridge.start", full)
+    before = counted()
+    reply = client.post("/app/sign-in", data=CLIENT)
+    assert (reply.status_code, reply.mimetype, reply.headers["Retry-After"]) == (503, "text/html", "1")
+    assert "The service is busy" in reply.text
+    assert counted() == before + 1
+    assert client.post("/token", data={"grant_type": "client_credentials", **CLIENT}).status_code == 429
+    assert counted() == before + 2
+    assert client.get("/app").status_code == client.get("/app/sign-in").status_code == 503
+    assert counted() == before + 2
 
 
 def test_a_wrong_secret_keeps_the_name_and_repeats_no_secret(client):
