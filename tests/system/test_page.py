@@ -234,12 +234,96 @@ def test_a_date_is_chosen_with_the_keyboard_alone(signed_in, origin):
             break
     assert seen[-1] == "date", seen
     assert seen[0] == "Skip to content"
-    for character in "03152025":
+    page.run("document.activeElement.select()")
+    for character in "2025-03-15":
         page.call("Input.dispatchKeyEvent", type="char", text=character)
     page.run("window.left = true")
     page.call("Input.dispatchKeyEvent", type="keyDown", key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r")
     arrive(page)
-    assert re.fullmatch(r"\?date=\d{4}-\d\d-\d\d", page.run("return location.search"))
-    assert page.run("return document.querySelector('.when time').dateTime") == page.run(
-        "return new URLSearchParams(location.search).get('date')"
-    )
+    assert page.run("return location.search") == "?date=2025-03-15"
+    assert page.run("return document.querySelector('.when time').dateTime") == "2025-03-15"
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_a_date_is_iso_in_its_field_and_can_be_picked(signed_in, origin, width):
+    page = signed_in
+    look(page, width)
+    page.open(f"{origin}/app/loan/{LATE}?date=2025-03-15", LOADED)
+    assert page.run("return document.querySelector('#date').value") == "2025-03-15"
+    for field, value, shown in (
+        ("date", "2024-12-31", "2024-12-31"),
+        ("known_at", "2026-01-02T03:04", "2026-01-02 03:04"),
+    ):
+        page.run(f"window.holder = document.querySelector('#{field}').parentElement;"
+                 "window.opened = 0; holder.querySelector('.calendar').showPicker = () => { opened += 1; };"
+                 "holder.querySelector('button').click()")  # fmt: skip
+        assert page.run("return opened") == 1
+        page.run(f"const picker = holder.querySelector('.calendar'); picker.value = {json.dumps(value)};"
+                 "picker.dispatchEvent(new Event('input'))")  # fmt: skip
+        assert page.run(f"return document.querySelector('#{field}').value") == shown
+    assert page.run("return [...document.querySelector('#date').form.elements].filter((e) => e.name).length") == 1
+    assert_sound(page)
+
+
+def test_the_browsers_own_picker_opens_beside_the_field(signed_in, origin):
+    """A picker that is not rendered, or not by a person's action, is an error."""
+    page = signed_in
+    page.open(f"{origin}/app/loan/{LATE}", LOADED)
+    page.run("document.addEventListener('click', () => { window.clicked = true; });"
+             "document.querySelector('#date').focus()")  # fmt: skip
+    for key, code in (("Tab", 9), ("Enter", 13)):
+        page.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=key, windowsVirtualKeyCode=code,
+                  **({"text": "\r"} if key == "Enter" else {}))  # fmt: skip
+        page.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key, windowsVirtualKeyCode=code)
+    assert page.run("return document.activeElement.getAttribute('aria-label')") == "Pick: Date"
+    assert page.run("return window.clicked")
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("2025-02-30", "This date does not exist."), ("15.3.2025", "pattern"), ("2025-03-15", ""), (" 2025-03-15 ", "")],
+)
+def test_a_date_that_is_none_is_not_sent(signed_in, origin, text, complaint):
+    page = signed_in
+    page.open(f"{origin}/app/loan/{LATE}", LOADED)
+    page.run("document.querySelector('#date').value = ''")
+    page.type("#date", text)
+    found = page.run("const date = document.querySelector('#date'), own = date.validity.customError;"
+                     "return date.validity.valid ? '' : own ? date.validationMessage : 'pattern'")  # fmt: skip
+    assert found == complaint
+    page.type("#good_through", "2001-01-01")
+    assert "Expected a date from 20" in page.run("return document.querySelector('#good_through').validationMessage")
+
+
+WRITTEN = """window.written = []; const write = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+  written.push(text); return write.call(this, text, ...rest); };"""
+
+
+def test_the_chart_writes_amounts_and_dates_as_the_rest_of_the_page(signed_in, origin):
+    """Also in a browser with another language."""
+    page = signed_in
+    page.call("Network.setCookies", cookies=[
+        {"name": "loaner-numbers", "value": "de-CH", "url": f"{origin}/app", "path": "/app"}
+    ])  # fmt: skip
+    watch = page.call("Page.addScriptToEvaluateOnNewDocument", source=WRITTEN)
+    page.call("Emulation.setLocaleOverride", locale="en-IN")
+    try:
+        page.open(f"{origin}/app/loan/{MORTGAGE}", "document.querySelector('.u-over') && window.written.length")
+        drawn = page.run("return [...document.querySelectorAll('.amounts text')].map((each) => each.textContent)")
+        written = page.run("return written")
+    finally:
+        page.call("Emulation.setLocaleOverride")
+        page.call("Page.removeScriptToEvaluateOnNewDocument", identifier=watch["identifier"])
+    assert drawn[1] == "50'000"
+    assert set(drawn) <= set(written)
+    assert all(re.fullmatch(r"\d{4}(-\d\d){0,2}", each) for each in set(written) - set(drawn)), written
+    page.run("document.querySelector('.chart').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y = page.run("const box = document.querySelector('.u-over').getBoundingClientRect();"
+                    "return [box.x + box.width / 2, box.y + 20]")  # fmt: skip
+    page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    page.wait("document.querySelector('[data-shown-date]').textContent")
+    legend = page.run("return document.querySelector('[data-value-of=balance]').innerHTML")
+    assert '<i data-as="\'"></i>' in legend.replace("&#39;", "'")
+    assert re.fullmatch(r"\d+\.\d\d", page.run("return document.querySelector('[data-value-of=balance]').textContent"))

@@ -1,7 +1,6 @@
 """The views of one loan: its balance and statement, what explains a balance, and where an event is."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from functools import partial
 
 from flask import Blueprint, Response, redirect
@@ -52,7 +51,6 @@ def add_loan_routes(
         return render(
             "loan.html", page, view=view, rows=rows, link_event=_link_events(page, view.address, rows),
             show=partial(show, tag=page.locale), amount=partial(page.amount, digits=view.timeline.exponent),
-            known_field=_time_field(view.address.known_at),
             days={"today": day_number(view.today), "chosen": day_number(view.day)},
             settlement=view.settlement() if view.is_agreed else None,
             agreements=agreement_rows(view.timeline, agreement_log),
@@ -85,17 +83,6 @@ def add_loan_routes(
         query_of_page = view.address.query | {"page": number}
         target = page_context(security).link(f"/loan/{view.address.loan_id}", **query_of_page)
         return redirect(f"{target}#tx-{tx_id}", 303)  # type: ignore[return-value]
-
-
-def _time_field(moment: datetime | None) -> str:
-    """Return a time as a browser's field for a date and a time accepts it.
-
-    Such a field has milliseconds. They are rounded up, so that what was recorded at that time stays included.
-    """
-    if moment is None:
-        return ""
-    rounded = moment + timedelta(microseconds=-moment.microsecond % 1000)
-    return rounded.replace(tzinfo=None).isoformat(timespec="milliseconds" if rounded.microsecond else "seconds")
 
 
 def _position(timeline: Timeline, tx_id: str) -> int:

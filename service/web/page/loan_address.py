@@ -17,12 +17,12 @@ from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.page.query import PageQuery
 from service.web.schemas.query_fields import AsOfVersion, FirstDay, GoodThrough, LastDay, StateDay
 
-# What a browser's field for a date and a time sends. It knows no time zone; the page labels it as UTC.
-_LOCAL_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?")
+# What a person types, or a browser's picker writes. Without a time zone it is UTC, as the page labels it.
+_LOCAL_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?(?:Z| UTC)?")
 
 
 def parse_known_at(text: str) -> datetime:
-    """Parse a time as the API does, or as a browser's field for a date and a time writes it, in UTC."""
+    """Parse a time as the API does, or as people write it, in UTC."""
     if match := _LOCAL_TIME.fullmatch(text):
         day, minute, second = match.groups()
         text = f"{day}T{minute}{second or ':00'}Z"

@@ -11,6 +11,7 @@ from itertools import count
 from typing import NamedTuple
 
 from native import day_number, to_date
+from service.domain.money import to_decimal_string
 
 SIZE = 1000
 MAX_DAY_TICKS = 7
@@ -76,8 +77,8 @@ class StepChart:
         """Return where a day begins; None if the chart does not have it."""
         return _x(day, self.first, self.last) if self.first <= day <= self.last else None
 
-    def amount_labels(self, digits: int, show: Callable[[int, int], str]) -> list[tuple[int, str]]:
-        """Return the position and the text of each tick, without decimals if all of them are whole.
+    def amount_labels(self, digits: int, show: Callable[[int, int], str]) -> list[tuple[int, str, str]]:
+        """Return the position, the plain amount and the text of each tick, without decimals if all of them are whole.
 
         Args:
             digits: The currency's number of decimals.
@@ -85,8 +86,13 @@ class StepChart:
         """
         unit = 10**digits
         if any(tick.amount % unit for tick in self.amount_ticks):
-            return [(tick.position, show(tick.amount, digits)) for tick in self.amount_ticks]
-        return [(tick.position, show(tick.amount // unit, 0)) for tick in self.amount_ticks]
+            shown = [show(tick.amount, digits) for tick in self.amount_ticks]
+        else:
+            shown = [show(tick.amount // unit, 0) for tick in self.amount_ticks]
+        return [
+            (tick.position, to_decimal_string(tick.amount, digits), text)
+            for tick, text in zip(self.amount_ticks, shown, strict=True)
+        ]
 
 
 def step_chart(days: Sequence[int], total: Sequence[int], stack: Sequence[Column], last: int) -> StepChart:

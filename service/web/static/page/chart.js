@@ -1,7 +1,7 @@
 "use strict";
 
-// Replaces each drawn chart with one that follows the pointer. The values are those of the table below it, as the server
-// wrote them: numbers are only converted to draw them, and are shown as written.
+// Replaces each drawn chart with one that follows the pointer. Amounts are those of the drawing and of the table below it,
+// as the server wrote them: they are only converted to draw them, and are shown as written.
 (() => {
   const DAY = 86400; // seconds
   const INCREMENTS = [1, 2, 7, 14, 30, 61, 91, 122, 183, 365, 730, 1825, 3650, 9125, 18250, 36500].map((days) => days * DAY);
@@ -18,7 +18,8 @@
     const days = rows.map((row) => toSeconds(row.date));
     days.push(toSeconds(figure.dataset.last) + DAY); // the last balance holds until the end of the last day
     for (const column of amounts) column.push(column[column.length - 1]);
-    return { keys, rows, days, amounts };
+    const ticks = [...figure.querySelectorAll(".amounts text")].map((each) => [Number(each.dataset.amount), each.textContent]);
+    return { keys, rows, days, amounts, ticks };
   }
 
   // The far edge of each area: its own amounts on top of those before it that have the same sign.
@@ -31,7 +32,7 @@
   }
 
   function draw(figure) {
-    const { keys, rows, days, amounts } = read(figure);
+    const { keys, rows, days, amounts, ticks } = read(figure);
     if (!rows.length) return;
     const still = figure.querySelector(".drawing");
     const holder = document.createElement("div");
@@ -41,8 +42,6 @@
     figure.classList.add("live");
     const readout = new Map([...figure.querySelectorAll("[data-value-of]")].map((each) => [each.dataset.valueOf, each]));
     const shown = figure.querySelector("[data-shown-date]");
-    const initial = new Map([...readout].map(([key, each]) => [key, each.textContent]));
-    const initialDate = shown && shown.textContent;
     const stacked = keys.slice(1);
     const tops = stack(amounts.slice(1).length ? amounts.slice(1) : [amounts[0]]);
     const areas = stacked.length ? stacked : [keys[0]];
@@ -67,7 +66,7 @@
         },
         scales: {
           x: { time: true, range: () => [days[0], days[days.length - 1]] },
-          y: { range: (u, low, high) => uPlot.rangeNum(Math.min(low, 0), Math.max(high, 0) || 1, { min: { pad: 0.05, soft: 0, mode: 1 }, max: { pad: 0.05, soft: 0, mode: 1 } }) },
+          y: { range: () => [ticks[0][0], ticks[ticks.length - 1][0]] },
         },
         axes: [
           {
@@ -78,7 +77,12 @@
             values: (u, splits, index, space, increment) =>
               splits.map((each) => toDate(each).slice(0, increment >= 365 * DAY ? 4 : increment >= 28 * DAY ? 7 : 10)),
           },
-          { ...axis, size: (u, values) => (values ? 16 + 7 * Math.max(...values.map((each) => each.length)) : 60) },
+          {
+            ...axis,
+            size: 16 + 7 * Math.max(...ticks.map(([, label]) => label.length)),
+            splits: () => ticks.map(([amount]) => amount),
+            values: () => ticks.map(([, label]) => label),
+          },
         ],
         series: [{}, ...[...areas].reverse().map(area), { stroke: color("line"), width: 2, paths: steps, points: { show: false } }],
         hooks: {
@@ -104,9 +108,9 @@
             (u) => {
               const row = u.cursor.left >= 0 ? holding(u) : null;
               for (const [key, each] of readout) {
-                each.textContent = row ? row.cells[keys.indexOf(key)].textContent : initial.get(key);
+                each.replaceChildren(...(row ? [row.cells[keys.indexOf(key)].cloneNode(true)] : []));
               }
-              if (shown) shown.textContent = row ? pointed(u, row) : initialDate;
+              if (shown) shown.textContent = row ? pointed(u, row) : "";
             },
           ],
         },

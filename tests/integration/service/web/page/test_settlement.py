@@ -93,7 +93,8 @@ def test_totals_through_a_day_are_those_of_the_api(signed_in, bearer):
     table = text.partition("<table")[2]
     assert amounts_in(table) == [each["total"] for each in totals]
     assert re.findall(r'datetime="([^"]*)"', table) == [each["date"] for each in totals]
-    assert 'min="2020-02-12" max="2021-02-12" value="2020-03-20"' in text
+    assert 'name="good_through" type="text" value="2020-03-20"' in text
+    assert 'min="2020-02-12" max="2021-02-12"' in text
     assert len(totals) == 37
 
 

@@ -91,6 +91,7 @@ def test_a_day_has_a_position_only_inside_the_chart():
 
 def test_whole_amounts_are_labeled_without_decimals():
     labels = chart([DAY], [40_000]).amount_labels(2, lambda amount, digits: f"{amount}/{digits}")
-    assert [label for _, label in labels] == ["0/0", "100/0", "200/0", "300/0", "400/0"]
+    assert [label for *_, label in labels] == ["0/0", "100/0", "200/0", "300/0", "400/0"]
+    assert [amount for _, amount, _ in labels] == ["0.00", "100.00", "200.00", "300.00", "400.00"]
     labels = chart([DAY], [4]).amount_labels(2, lambda amount, digits: f"{amount}/{digits}")
-    assert [label for _, label in labels] == ["0/2", "1/2", "2/2", "3/2", "4/2"]
+    assert [label for *_, label in labels] == ["0/2", "1/2", "2/2", "3/2", "4/2"]
