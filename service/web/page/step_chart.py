@@ -40,10 +40,11 @@ class Shape(NamedTuple):
 
 
 class DayTick(NamedTuple):
-    """A label below the plot."""
+    """A label below the plot, where a day begins."""
 
     position: int
     label: str
+    day: date
 
 
 class AmountTick(NamedTuple):
@@ -160,13 +161,13 @@ def _day_ticks(first: int, last: int) -> Iterator[DayTick]:
     months = (end.year - begin.year) * 12 + end.month - begin.month
     if months < 3:
         step = next((step for step in _DAY_STEPS if (last - first) // step < MAX_DAY_TICKS), _DAY_STEPS[-1])
-        ticks = ((day, to_date(day).isoformat()) for day in range(first, last + 1, step))
+        ticks = ((day, day.isoformat()) for day in map(to_date, range(first, last + 1, step)))
     else:
         step = next(step for step in _MONTH_STEPS if months // step <= MAX_DAY_TICKS)
-        ticks = ((day_number(day), _label(day, step)) for day in _month_starts(begin, end, step))
+        ticks = ((day, _label(day, step)) for day in _month_starts(begin, end, step))
     for day, label in ticks:
-        if (position := _x(day, first, last)) <= _LAST_TICK:
-            yield DayTick(position, label)
+        if (position := _x(day_number(day), first, last)) <= _LAST_TICK:
+            yield DayTick(position, label, day)
 
 
 def _month_starts(begin: date, end: date, step: int) -> Iterator[date]:

@@ -1,10 +1,9 @@
 "use strict";
 
-// Replaces each drawn chart with one that follows the pointer. Amounts are those of the drawing and of the table below it,
-// as the server wrote them: they are only converted to draw them, and are shown as written.
+// Replaces each drawn chart with one that follows the pointer. Its labels are those of the drawing, and its values those
+// of the table below it: the server has written them, and they are converted only to be drawn.
 (() => {
   const DAY = 86400; // seconds
-  const INCREMENTS = [1, 2, 7, 14, 30, 61, 91, 122, 183, 365, 730, 1825, 3650, 9125, 18250, 36500].map((days) => days * DAY);
   const toDate = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
   const toSeconds = (date) => Date.parse(`${date}T00:00:00Z`) / 1000;
 
@@ -18,8 +17,15 @@
     const days = rows.map((row) => toSeconds(row.date));
     days.push(toSeconds(figure.dataset.last) + DAY); // the last balance holds until the end of the last day
     for (const column of amounts) column.push(column[column.length - 1]);
-    const ticks = [...figure.querySelectorAll(".amounts text")].map((each) => [Number(each.dataset.amount), each.textContent]);
-    return { keys, rows, days, amounts, ticks };
+    return { keys, rows, days, amounts };
+  }
+
+  // An axis with the labels of the drawing.
+  function labeled(labels, at) {
+    const shown = labels.filter((each) => getComputedStyle(each).display !== "none");
+    const positions = shown.map(at);
+    const texts = shown.map((each) => each.textContent);
+    return { positions, texts, axis: { splits: () => positions, values: () => texts, incrs: [Number.MAX_VALUE], space: 0 } };
   }
 
   // The far edge of each area: its own amounts on top of those before it that have the same sign.
@@ -32,7 +38,7 @@
   }
 
   function draw(figure) {
-    const { keys, rows, days, amounts, ticks } = read(figure);
+    const { keys, rows, days, amounts } = read(figure);
     if (!rows.length) return;
     const still = figure.querySelector(".drawing");
     const holder = document.createElement("div");
@@ -53,6 +59,8 @@
       const steps = uPlot.paths.stepped({ align: 1 });
       const axis = { stroke: color("text"), font, ticks: { show: false }, grid: { stroke: color("grid"), width: 1 } };
       const area = (key) => ({ fill: color(key), stroke: color("gap"), width: 1, fillTo: 0, paths: steps, points: { show: false } });
+      const dates = labeled([...still.querySelectorAll(".plot text")], (each) => toSeconds(each.dataset.day));
+      const heights = labeled([...still.querySelectorAll(".amounts text")], (each) => Number(each.dataset.amount));
       const marks = [["today", figure.dataset.today], ["chosen", figure.dataset.date]];
       return {
         width,
@@ -66,23 +74,11 @@
         },
         scales: {
           x: { time: true, range: () => [days[0], days[days.length - 1]] },
-          y: { range: () => [ticks[0][0], ticks[ticks.length - 1][0]] },
+          y: { range: () => [heights.positions[0], heights.positions[heights.positions.length - 1]] },
         },
         axes: [
-          {
-            ...axis,
-            incrs: INCREMENTS,
-            size: 32,
-            space: 70,
-            values: (u, splits, index, space, increment) =>
-              splits.map((each) => toDate(each).slice(0, increment >= 365 * DAY ? 4 : increment >= 28 * DAY ? 7 : 10)),
-          },
-          {
-            ...axis,
-            size: 16 + 7 * Math.max(...ticks.map(([, label]) => label.length)),
-            splits: () => ticks.map(([amount]) => amount),
-            values: () => ticks.map(([, label]) => label),
-          },
+          { ...axis, ...dates.axis, size: 32 },
+          { ...axis, ...heights.axis, size: 16 + 7 * Math.max(...heights.texts.map((each) => each.length)) },
         ],
         series: [{}, ...[...areas].reverse().map(area), { stroke: color("line"), width: 2, paths: steps, points: { show: false } }],
         hooks: {
