@@ -32,7 +32,8 @@ EVENTS = f"""loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo
 4,payment,2020-02-01,{LARGEST}.98,payment,,
 """
 VIEWS = ["/app/loan/1", "/app/loan/2", "/app/loan/3", "/app/loan/4", "/app/loan/5?date=9999-12-31",
-         "/app/loan/9223372036854775807", "/app/loan/3/why", f"/app?q={LONG}", "/app", "/app/book?currency=JPY"]  # fmt: skip
+         "/app/loan/9223372036854775807", "/app/loan/3/why", f"/app?q={LONG}", "/app",
+         "/app/book?currency=JPY"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def test_no_view_has_inline_code(signed_in, path):
     [("http://10.0.0.7:5555", "same-origin"), ("https://10.0.0.7", "no-referrer"),
      ("http://localhost:5555", "no-referrer"), ("http://[::1]:5555", "no-referrer")],
 )  # fmt: skip
-def test_forms_name_their_origin_where_nothing_else_tells_it(client, base, policy):
+def test_forms_name_their_origin_where_nothing_else_shows_it(client, base, policy):
     """Under no-referrer they send `Origin: null`, and Safari before 16.4 never sends Sec-Fetch-Site."""
     reply = client.get("/app/sign-in", base_url=base, headers={"Sec-Fetch-Site": "none"})
     assert reply.headers["Referrer-Policy"] == policy
