@@ -25,7 +25,7 @@ def referrer_policy(request: Request) -> str:
 
     Under `no-referrer`, browsers send `Origin: null` with forms. Over plain HTTP to another machine, and Safari before
     16.4 over HTTPS too, they do not send `Sec-Fetch-Site` either, so this page's forms would look like those of other
-    sites. Behind a proxy that is not trusted, only `Origin` tells that the browser uses HTTPS.
+    sites. Behind a proxy that is not trusted, only `Origin` shows that the browser uses HTTPS.
     """
     host = request.host.rpartition(":")[0] if request.host.rpartition(":")[2].isdigit() else request.host
     is_known = request.is_secure or host in _LOCAL
