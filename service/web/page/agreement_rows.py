@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from native import RATE_SCALE, Timeline
-from service.domain.money import to_decimal_string
 from service.domain.terms import to_percent
 from service.ledger.agreement_log import AgreementLog, Record, Schedule, Terms
 from service.plural import counted
@@ -21,12 +20,14 @@ class AgreementRow(NamedTuple):
         record: When, by whom and why it was recorded.
         title: What it is.
         content: What it says, in a few words.
+        total: The sum of a schedule's installments, in minor units; None for terms.
         standing: Whether it counts, in a few words.
     """
 
     record: Record
     title: str
     content: str
+    total: int | None
     standing: str
 
 
@@ -41,9 +42,10 @@ def agreement_rows(timeline: Timeline, agreement_log: AgreementLog) -> tuple[lis
     selected = timeline.loan_id, timeline.version, 0, MAX_RECORDS + 1
     terms, schedules = agreement_log.terms(*selected), agreement_log.schedules(*selected)
     rows = [
-        *(AgreementRow(each.record, "Terms", _describe_terms(each), _standing(each.record))
+        *(AgreementRow(each.record, "Terms", _describe_terms(each), None, _standing(each.record))
           for each in terms[:MAX_RECORDS]),
-        *(AgreementRow(each.record, "Schedule", _describe_schedule(each, timeline.exponent), _standing(each.record))
+        *(AgreementRow(each.record, "Schedule", _describe_schedule(each),
+                       int(sum(each.amounts, Decimal()).scaleb(timeline.exponent)), _standing(each.record))
           for each in schedules[:MAX_RECORDS]),
     ]  # fmt: skip
     rows.sort(key=lambda row: row.record.version, reverse=True)
@@ -55,10 +57,9 @@ def _describe_terms(terms: Terms) -> str:
     return f"{rate}% a year, {terms.day_count}; {order}; {counted(terms.grace_days, 'grace day')}"
 
 
-def _describe_schedule(schedule: Schedule, digits: int) -> str:
-    total = to_decimal_string(int(sum(schedule.amounts, Decimal()).scaleb(digits)), digits)
+def _describe_schedule(schedule: Schedule) -> str:
     name = "" if schedule.method is None else f", {schedule.method['name'].replace('_', ' ')}"
-    return f"{counted(len(schedule.due_dates), 'installment')}{name}; {_span(schedule.due_dates)}; {total} in total"
+    return f"{counted(len(schedule.due_dates), 'installment')}{name}; {_span(schedule.due_dates)}"
 
 
 def _span(due_dates: list[date]) -> str:

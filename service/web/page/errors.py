@@ -19,6 +19,7 @@ from service.web.access import public
 from service.web.error_handlers import to_response
 from service.web.near_miss import find_near_miss
 from service.web.page.context import PageContext, page_context
+from service.web.page.filters import in_utc
 from service.web.page.paths import PAGE
 from service.web.page.rendering import render, render_outside
 from service.web.request import ignores_query
@@ -142,7 +143,7 @@ def _describe(err: Exception, problem: Response) -> Failure:
             detail = f"Loan {err.loan_id} has {err.version} records, fewer than the version that was requested."
             return Failure(status, "This version does not exist yet", detail)
         case TimeNotReached():
-            detail = f"Answers are final only for times before {err.until.isoformat(timespec='seconds')}."
+            detail = f"Answers are final only for times before {in_utc(err.until)} UTC."
             return Failure(status, "This time is too recent", detail, is_temporary=True)
         case DatabaseBusy():
             return _LEDGER_BUSY

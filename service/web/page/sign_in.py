@@ -165,4 +165,5 @@ def _check(access: PageAccess, token: str) -> None:
         case 403:
             raise _Refused("This token may not read loans: it lacks the scope api:read.", 403)
         case status:
-            raise _Refused("The token cannot be checked at the moment. Try again shortly.", status)
+            wait_s = int(response.headers.get("Retry-After", 1))
+            raise _Refused("The token cannot be checked at the moment. Try again shortly.", status, wait_s)

@@ -21,6 +21,8 @@
     });
     button.addEventListener("click", () => {
       follow();
+      // Some pickers choose a day only, and leave the time as it is.
+      if (!picker.value && picker.type === "datetime-local") picker.value = new Date().toISOString().slice(0, 16);
       picker.showPicker();
     });
     picker.addEventListener("input", () => {

@@ -135,6 +135,9 @@ def test_a_token_that_cannot_be_checked_is_not_an_unreachable_ledger(signed_in, 
     reply = signed_in.get("/app/loan/1")
     assert (reply.status_code, reply.mimetype, reply.headers["Retry-After"]) == (503, "text/html", "1")
     assert "Your sign-in cannot be checked" in reply.text
+    reply = signed_in.post("/app/sign-in", data={"token": "abc"})
+    assert (reply.status_code, reply.mimetype, reply.headers["Retry-After"]) == (503, "text/html", "1")
+    assert "The token cannot be checked at the moment" in reply.text
 
 
 def test_an_unexpected_error_is_a_page_without_details(shared_app, signed_in, monkeypatch, caplog):

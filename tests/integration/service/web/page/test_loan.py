@@ -109,7 +109,7 @@ def test_before_its_start_a_loan_says_when_it_starts(signed_in):
         ("as_of_version=-1", 400, "expected a whole number"),
         ("as_of_version=99", 412, "Loan 1 has 3 records"),
         ("known_at=2000-01-01T00:00", 404, "or had none at the time"),
-        ("known_at=2999-01-01T00:00", 412, "too recent"),
+        ("known_at=2999-01-01T00:00", 412, "Answers are final only for times before 20"),
         ("page=0", 400, "expected a whole number from 1 on"),
         ("page=77", 400, "expected at most 1, the last page"),
         ("shade=red", 400, "unknown parameter"),

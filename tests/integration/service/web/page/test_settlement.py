@@ -228,6 +228,7 @@ def test_records_say_whether_they_apply(signed_in):
     assert cells[2::6][-1] == "Terms: 10% a year, ACT/365F; fees, interest, principal; 12 grace days"
     assert cells[2::6][-2] == "Schedule: 3 installments; 2020-02-01 to 2020-04-01; 910.00 in total"
     assert cells[4::6][0].endswith("by ann")
+    assert amounts_in(text) == ["910.00"]  # in the chosen format
 
 
 def test_words_of_others_are_escaped(signed_in):
