@@ -1,6 +1,6 @@
 """Puts the views of the page together."""
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from security.frameworks.flask import Security
 from service.domain.calendar import Calendar
@@ -20,6 +20,7 @@ from service.web.page.find import add_find_routes
 from service.web.page.headers import secure
 from service.web.page.loan import add_loan_routes
 from service.web.page.number_format import add_number_format_route
+from service.web.page.paths import is_page_path
 from service.web.page.sign_in import add_sign_in_routes
 from service.web.page.static_files import add_static_route
 
@@ -58,7 +59,7 @@ def build_page_routes(
     """
     routes = Blueprint(PAGE_BLUEPRINT, __name__)
     routes.before_request(_limit_forms)
-    routes.after_request(secure)
+    routes.after_app_request(_secure_page)
     add_static_route(routes)
     add_number_format_route(routes)
     add_sign_in_routes(routes, access, grants, secure_loans)
@@ -69,6 +70,11 @@ def build_page_routes(
     add_filters(routes)
     add_error_route(routes)
     return routes
+
+
+def _secure_page(response: Response) -> Response:
+    # Also redirects to the usual spelling of a path, which belong to no blueprint.
+    return secure(response) if is_page_path(request.path) else response
 
 
 def _limit_forms() -> None:

@@ -20,7 +20,6 @@ from service.web.error_handlers import to_response
 from service.web.near_miss import find_near_miss
 from service.web.page.context import PageContext, page_context
 from service.web.page.filters import in_utc
-from service.web.page.headers import secure
 from service.web.page.paths import PAGE
 from service.web.page.rendering import render, render_outside
 from service.web.request import ignores_query
@@ -105,8 +104,8 @@ def failure_response(problem: Response) -> Response:
 def to_page(err: Exception) -> Response:
     """Convert an error in the page to a reply. What is logged, the status and its headers are those of the API."""
     problem = to_response(err)
-    if problem.status_code < 400:  # to the usual spelling of the path
-        return secure(problem)
+    if problem.status_code < 400:
+        return problem
     failure = _describe(err, problem)
     return _with_headers(render("error.html", page_context(), failure.status, failure=failure), problem)
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.shared_ledger
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 PREFIX = {"X-Forwarded-Prefix": "/loaner", "X-Forwarded-For": "203.0.113.9"}
-PAGES = ["/app", "/app/", "/app/sign-in", "/app/loan/1", "/app/loan/77", "/app/loan/x", "/app/nothing/here", "/app/x", "/app//loan/1",
-         "/app?date=2020-02-30", "/app/api/v1/loans", "/app/api/v1/loans?format=csv"]  # fmt: skip
+PAGES = ["/app", "/app/", "/app/sign-in", "/app/loan/1", "/app/loan/77", "/app/loan/x", "/app/nothing/here", "/app/x",
+         "/app//loan/1", "/app?date=2020-02-30", "/app/api/v1/loans", "/app/api/v1/loans?format=csv"]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", PAGES)
