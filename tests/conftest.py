@@ -93,6 +93,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def hangups_end_started_processes() -> None:
+    """Let SIGHUP end the processes that tests start, although `nohup` makes this process ignore it.
+
+    A process inherits an ignored signal, but not a handler.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def cheap_keys_and_secrets() -> Iterator[None]:
     """Parse each private key once and hash each client's secret once in a run.
 
