@@ -110,7 +110,8 @@ def cheap_keys_and_secrets() -> Iterator[None]:
     of an application's start would go into both.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(key_file, "load_pem_private_key", cache(key_file.load_pem_private_key))
+        for module in (key_file, jwt.algorithms):  # the service parses its own key, and tests sign tokens
+            patch.setattr(module, "load_pem_private_key", cache(module.load_pem_private_key))
         patch.setattr(client_registry, "hash_secret", cache(client_registry.hash_secret))
         yield
 

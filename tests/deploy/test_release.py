@@ -28,7 +28,7 @@ from tests.fakes.certificates import write_certificate
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.processes import ask, free_port, run, shell, started
-from tests.system.test_instance import until
+from tests.support.waiting import wait_until
 
 DOCUMENT = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()
 
@@ -136,7 +136,7 @@ def serving(manifests, secrets, volumes):
     environment = environment_of(pod, manifests, secrets)
     here = {name: text.replace("/run/secrets", str(volumes)) for name, text in environment.items()}
     with started(**{**here, "LISTEN_HOST": "127.0.0.1", "DRAIN_S": "0"}) as (process, output):
-        until(lambda: process.poll() is not None or listens(here["PORT"]), 60)
+        wait_until(lambda: process.poll() is not None or listens(here["PORT"]), 60)
         assert process.poll() is None, output()
         yield here["PORT"]
 
@@ -181,7 +181,7 @@ def test_migration_creates_the_tables(migrated):
 
 
 def test_pod_becomes_ready(url):
-    until(lambda: ask(f"{url}/ready")[0] == 200, 10)
+    wait_until(lambda: ask(f"{url}/ready")[0] == 200)
 
 
 def test_helm_test_gets_a_token_and_uses_it(release):

@@ -15,7 +15,7 @@ from pymemcache.client.base import Client
 
 from service.standalone.embedded_postgres import HOST
 
-START_S = 10
+START_S = 40
 needs_memcached = pytest.mark.skipif(shutil.which("memcached") is None, reason="install memcached to run this")
 
 

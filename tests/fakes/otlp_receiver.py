@@ -46,7 +46,7 @@ class OtlpReceiver:
         self.delay_s = 0.0
         self.requests: list[tuple[str, dict[str, str]]] = []
 
-    def trace(self, trace_id: str, names: set[str], seconds: float = 10) -> list[ReceivedSpan]:
+    def trace(self, trace_id: str, names: set[str], seconds: float = 40) -> list[ReceivedSpan]:
         """Return the spans of a trace, as soon as they have these names."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

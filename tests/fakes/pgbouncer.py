@@ -18,7 +18,7 @@ from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST
 from tests.support.processes import free_port
 
-START_S = 10
+START_S = 40
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="install pgbouncer to run this")
 

@@ -15,7 +15,7 @@ from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST, SUPERUSER, EmbeddedPostgres
 from service.standalone.environment import DATABASE, create_database, create_users, settings_of
 
-TIMEOUT_S = 10
+TIMEOUT_S = 40
 # Their data need not survive a crash of the machine, and a replica looks for its primary often.
 _HASTE = "fsync = off\nwal_init_zero = off\nwal_keep_size = 64MB\nwal_retrieve_retry_interval = 100ms\n"
 

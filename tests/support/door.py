@@ -19,7 +19,7 @@ from tests.support.processes import free_port, reach, started
 from tests.support.raw_http import RawConnection, RawReply, request_bytes
 
 START_S = 60
-LOG_S = 5  # the log is written in batches
+LOG_S = 40  # the log is written in batches
 # the address, method, path and status of a request, after its id
 ACCESS_LINE = re.compile(r"\[(\S+)\] (\S+) (\S+) (.+) (\d{3}) [\d.]+ ms(?:; rejected a token: .*)?$", re.MULTILINE)
 

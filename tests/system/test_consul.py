@@ -15,7 +15,7 @@ from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
 from tests.support.processes import free_port, reach, run, started
-from tests.system.test_instance import until
+from tests.support.waiting import wait_until
 
 INTERVAL_S, TIMEOUT_S = (float(text.removesuffix("s")) for text in (CHECK_INTERVAL, CHECK_TIMEOUT))
 BUSY_MACHINE_S = 5.0
@@ -48,18 +48,18 @@ def test_an_instance_without_postgres_leaves_dns_and_is_back_without_a_new_regis
 ):
     here = [("127.0.0.1", int(variables["PORT"]))]
     with started(**variables) as (_, read_log):
-        until(lambda: consul.resolve("loaner") == here, 60, read_log)
+        wait_until(lambda: consul.resolve("loaner") == here, 60, read_log=read_log)
         time.sleep(random.uniform(1, 2) * INTERVAL_S)  # at any time between two checks
         postgres_proxy.refuses = True
         postgres_proxy.cut()
         lost_at = time.monotonic()
-        until(lambda: consul.resolve("loaner") == [], 60, read_log)
+        wait_until(lambda: consul.resolve("loaner") == [], 60, read_log=read_log)
         left_s = time.monotonic() - lost_at
         time.sleep(FORGET_S + random.uniform(1, 2) * INTERVAL_S)
         assert consul.services  # it lives, so it stays registered
         postgres_proxy.refuses = False
         found_at = time.monotonic()
-        until(lambda: consul.resolve("loaner") == here, 60, read_log)
+        wait_until(lambda: consul.resolve("loaner") == here, 60, read_log=read_log)
         back_s = time.monotonic() - found_at
         assert len(consul.registrations) == 1
     assert left_s < INTERVAL_S + TIMEOUT_S + BUSY_MACHINE_S
@@ -81,26 +81,26 @@ def test_the_proxy_gets_a_request_only_once_consul_has_a_healthy_instance(consul
         assert "Consul has no healthy instance of loaner" in status.stdout
         assert (status.returncode, asked) == (1, [])
         with started(**place) as (_, read_log):
-            until(lambda: asked, 60, read_log)
+            wait_until(lambda: asked, 60, read_log=read_log)
             assert "is not routed to this service" not in read_log()
     assert asked[0] == ("/loaner/healthcheck", True)
 
 
 def test_a_stopping_instance_is_deregistered_before_it_stops_answering(consul, variables):
     with started(**variables) as (process, read_log):
-        until(lambda: consul.resolve("loaner"), 60, read_log)
+        wait_until(lambda: consul.resolve("loaner"), 60, read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: not consul.services, 30, read_log)
+        wait_until(lambda: not consul.services, read_log=read_log)
         assert process.poll() is None
         assert process.wait(30) == 0
 
 
 def test_a_killed_instance_leaves_dns_and_is_forgotten(consul, variables):
     with started(**variables) as (process, read_log):
-        until(lambda: consul.resolve("loaner"), 60, read_log)
+        wait_until(lambda: consul.resolve("loaner"), 60, read_log=read_log)
         os.killpg(process.pid, signal.SIGKILL)
-        until(lambda: consul.resolve("loaner") == [])
-        until(lambda: not consul.services)
+        wait_until(lambda: consul.resolve("loaner") == [])
+        wait_until(lambda: not consul.services)
 
 
 def test_the_registration_of_an_earlier_release_is_replaced(consul, variables):
@@ -108,5 +108,5 @@ def test_the_registration_of_an_earlier_release_is_replaced(consul, variables):
     check = {"http": f"http://127.0.0.1:{port}/healthcheck", "interval": "5s", "timeout": "3s"}
     consul.register({"name": "loaner", "id": instance, "address": "127.0.0.1", "port": port, "checks": [check]})
     with started(**variables) as (_, read_log):
-        until(lambda: len(consul.registrations) == 2, 60, read_log)
+        wait_until(lambda: len(consul.registrations) == 2, 60, read_log=read_log)
         assert [check["name"] for check in consul.services[instance]["checks"]] == ["alive", "ready"]

@@ -28,6 +28,7 @@ from tests.fakes.replica import primary_of_its_own, reaching, replica_of
 from tests.models.shadow_ledger import FAR_AHEAD, ShadowLedger
 from tests.support.load_clients import LoadClients, Poster, any_event
 from tests.support.processes import serving
+from tests.support.waiting import PATIENCE_S
 
 MAX_STALENESS_S = 2.0
 LOANS = range(1, 31)
@@ -218,7 +219,7 @@ def test_a_crash_changes_the_cluster_id_and_a_restart_does_not():
 
 
 def _wait_for_answer(server, query):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             time.sleep(0.1)

@@ -15,6 +15,7 @@ from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.neighbors import Neighbor
 from tests.support.neighbors import running as running_neighbor
 from tests.support.processes import ask, free_port, reach, run, started
+from tests.support.waiting import wait_until
 
 UPSTREAM = "loaner.upstream"
 GONE_S = 4
@@ -39,13 +40,6 @@ def variables(served, kong, proxy):
             "LISTEN_HOST": "127.0.0.1", "INSTANCE_HOST": "127.0.0.1", "WORKERS": "1", "SERVICE_DISCOVERY": "upstream",
             "GATEWAY_INTERVAL_S": "1", "GATEWAY_TARGET_TIMEOUT_S": str(GONE_S), "DRAIN_S": "2",
             "GATEWAY_PROXY_URL": proxy.url}  # fmt: skip
-
-
-def until(condition, seconds: float = 40, read_log=lambda: "") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, read_log()
-        time.sleep(0.02)
 
 
 def targets(kong: FakeKong) -> set[str]:
@@ -97,44 +91,44 @@ def test_a_stranger_gets_no_call_in_an_instances_life(kong, proxy, variables, be
     with ExitStack() as stack:
         kept = stack.enter_context(started(**variables, PORT=first))
         killed = stack.enter_context(started(**variables, PORT=second))
-        until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=killed[1])
-        until(lambda: is_registered(int(first)) and is_registered(int(second)), read_log=kept[1])
+        wait_until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=killed[1])
+        wait_until(lambda: is_registered(int(first)) and is_registered(int(second)), read_log=kept[1])
         caller = stack.enter_context(Caller(proxy, bearer))
-        until(lambda: len(caller.statuses) > 50)
+        wait_until(lambda: len(caller.statuses) > 50)
 
         os.killpg(killed[0].pid, signal.SIGKILL)
         killed[0].wait()
-        until(lambda: kong.health.get(f"127.0.0.1:{second}") == "UNHEALTHY")
+        wait_until(lambda: kong.health.get(f"127.0.0.1:{second}") == "UNHEALTHY")
         for answer in (401, 302, 404):
             with running_neighbor(Neighbor(answer), int(second)) as stranger:
                 seen = len(caller.statuses)
-                until(lambda seen=seen: len(caller.statuses) > seen + 50)
+                wait_until(lambda seen=seen: len(caller.statuses) > seen + 50)
                 strangers += len(stranger.calls)
-        until(lambda: targets(kong) == {f"127.0.0.1:{first}"}, read_log=kept[1])
+        wait_until(lambda: targets(kong) == {f"127.0.0.1:{first}"}, read_log=kept[1])
         assert f"removed the target 127.0.0.1:{second}" in kept[1]()
 
         # the stranger has left, and a new instance gets the address
         successor = stack.enter_context(started(**variables, PORT=second))
-        until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=successor[1])
+        wait_until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=successor[1])
 
         # a network split: the gateway does not reach it for longer than the bound, but it lives
         proxy.unreachable.add(f"127.0.0.1:{second}")
-        until(lambda: kong.health.get(f"127.0.0.1:{second}") == "UNHEALTHY")
+        wait_until(lambda: kong.health.get(f"127.0.0.1:{second}") == "UNHEALTHY")
         time.sleep(2 * GONE_S)
         assert targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}
-        until(lambda: not is_registered(int(second)), read_log=successor[1])
+        wait_until(lambda: not is_registered(int(second)), read_log=successor[1])
         assert f"the gateway's checks of this instance, 127.0.0.1:{second}, fail" in successor[1]()
         proxy.unreachable.clear()
-        until(lambda: is_registered(int(second)), read_log=successor[1])
+        wait_until(lambda: is_registered(int(second)), read_log=successor[1])
 
         # a rolling update
         stack.enter_context(started(**variables, PORT=third))
-        until(lambda: f"127.0.0.1:{third}" in targets(kong))
+        wait_until(lambda: f"127.0.0.1:{third}" in targets(kong))
         kept[0].send_signal(signal.SIGTERM)
         assert kept[0].wait(30) == 0
         with running_neighbor(Neighbor(200), int(first)) as stranger:
             seen = len(caller.statuses)
-            until(lambda: len(caller.statuses) > seen + 50)
+            wait_until(lambda: len(caller.statuses) > seen + 50)
             strangers += len(stranger.calls)
         assert targets(kong) == {f"127.0.0.1:{second}", f"127.0.0.1:{third}"}
         statuses = list(caller.statuses)
@@ -151,13 +145,13 @@ def test_a_stranger_that_looks_healthy_is_removed_at_the_next_comparison(
     with ExitStack() as stack:
         kept = stack.enter_context(started(**variables, PORT=first))
         killed = stack.enter_context(started(**variables, PORT=second))
-        until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=killed[1])
+        wait_until(lambda: targets(kong) == {f"127.0.0.1:{first}", f"127.0.0.1:{second}"}, read_log=killed[1])
         os.killpg(killed[0].pid, signal.SIGKILL)
         killed[0].wait()
-        until(lambda: is_free(int(second)))
+        wait_until(lambda: is_free(int(second)))
         with running_neighbor(Neighbor(200), int(second)) as stranger:
             began = time.monotonic()
-            until(lambda: targets(kong) == {f"127.0.0.1:{first}"}, read_log=kept[1])
+            wait_until(lambda: targets(kong) == {f"127.0.0.1:{first}"}, read_log=kept[1])
             lasted_s = time.monotonic() - began
             before = len(stranger.calls)
             for _ in range(20):
@@ -187,8 +181,8 @@ def test_a_start_fails_if_a_stranger_has_the_calls_and_the_status_names_it(kong,
 def test_what_keeps_calls_away_is_shown_repaired_and_measured(kong, proxy, variables):
     port = free_port()
     with started(**variables, PORT=str(port)) as (_, read_log):
-        until(lambda: targets(kong) and is_registered(port), read_log=read_log)
-        until(lambda: kong.health.get(f"127.0.0.1:{port}") == "HEALTHY", read_log=read_log)  # checked each 0.5 s
+        wait_until(lambda: targets(kong) and is_registered(port), read_log=read_log)
+        wait_until(lambda: kong.health.get(f"127.0.0.1:{port}") == "HEALTHY", read_log=read_log)  # checked each 0.5 s
         code, shown = status(**variables)
         assert code == 0, shown
         assert f"proxy     {proxy.url}/loaner/healthcheck is routed to this service\n" in shown
@@ -202,8 +196,8 @@ def test_what_keeps_calls_away_is_shown_repaired_and_measured(kong, proxy, varia
         ):
             before = dict(entities["loaner"])
             entities["loaner"] |= fields
-            until(lambda: entities["loaner"] == {**before, "updated_at": entities["loaner"]["updated_at"]})  # noqa: B023
-            until(lambda: f"{next(iter(fields))}: " in read_log(), read_log=read_log)  # noqa: B023
+            wait_until(lambda: entities["loaner"] == {**before, "updated_at": entities["loaner"]["updated_at"]})  # noqa: B023
+            wait_until(lambda: f"{next(iter(fields))}: " in read_log(), read_log=read_log)  # noqa: B023
         kong.services["loaner"]["retries"] = 0
         kong.targets[UPSTREAM][f"127.0.0.1:{port}"]["weight"] = 0
         time.sleep(2.5)
@@ -211,13 +205,13 @@ def test_what_keeps_calls_away_is_shown_repaired_and_measured(kong, proxy, varia
         _, shown = status(**variables)
         assert "kept      service loaner: retries 0" in shown
         assert "weight 0, kept: it gets no calls" in shown
-        until(lambda: not is_registered(port), read_log=read_log)  # no call arrives
+        wait_until(lambda: not is_registered(port), read_log=read_log)  # no call arrives
 
 
 def test_the_metric_is_0_while_the_route_is_missing(kong, variables):
     port = free_port()
     with started(**variables, PORT=str(port)) as (_, read_log):
-        until(lambda: targets(kong) and is_registered(port), read_log=read_log)
+        wait_until(lambda: targets(kong) and is_registered(port), read_log=read_log)
         answer = kong.answer
 
         def refuse(method, path, body):  # the repair fails, as with a token that may only read
@@ -225,29 +219,29 @@ def test_the_metric_is_0_while_the_route_is_missing(kong, variables):
 
         kong.answer = refuse
         del kong.routes["loaner"]
-        until(lambda: not is_registered(port), read_log=read_log)
+        wait_until(lambda: not is_registered(port), read_log=read_log)
         code, shown = status(**variables)
         assert (code, "+ route loaner" in shown) == (1, True)
         kong.answer = answer
-        until(lambda: is_registered(port), read_log=read_log)
+        wait_until(lambda: is_registered(port), read_log=read_log)
         assert "loaner" in kong.routes
 
 
 def test_the_remaining_instance_repairs_after_the_last_started_one_has_ended(kong, variables, tmp_path):
     first, second = (str(free_port()) for _ in range(2))
     with started(**variables, PORT=first) as (_, read_log):
-        until(lambda: targets(kong) and is_registered(int(first)), read_log=read_log)
+        wait_until(lambda: targets(kong) and is_registered(int(first)), read_log=read_log)
         before = len(kong.writes)
         with started(**variables, PORT=second) as (_, read_other):
-            until(lambda: f"127.0.0.1:{second}" in targets(kong), read_log=read_other)
+            wait_until(lambda: f"127.0.0.1:{second}" in targets(kong), read_log=read_other)
             written = [path for _, path, _ in kong.writes[before:]]
             assert written == [f"/upstreams/{UPSTREAM}/targets"]  # one declaration for both
         del kong.routes["loaner"]
-        until(lambda: "loaner" in kong.routes, read_log=read_log)
+        wait_until(lambda: "loaner" in kong.routes, read_log=read_log)
         # a start that the gateway refuses does not stop the repair either
         (tmp_path / "plugins.yaml").write_text("plugins: [{name: rate-limitin}]")
         refused = run(**variables, GATEWAY_PLUGINS=str(tmp_path / "plugins.yaml"), PORT=second)
         assert (refused.returncode, "not enabled" in refused.stderr) == (1, True)
         del kong.routes["loaner"]
-        until(lambda: "loaner" in kong.routes, read_log=read_log)
+        wait_until(lambda: "loaner" in kong.routes, read_log=read_log)
         assert ask(f"http://127.0.0.1:{first}/ready")[0] == 200

@@ -20,6 +20,7 @@ from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.load_clients import PAUSE_S
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+from tests.support.waiting import wait_until
 
 UPSTREAM = "loaner.upstream"
 
@@ -38,24 +39,17 @@ def variables(served, kong):
             "GATEWAY_INTERVAL_S": "1", "DRAIN_S": "2"}  # fmt: skip
 
 
-def until(condition, seconds: float = 30, read_log=lambda: "") -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, read_log()
-        time.sleep(0.02)
-
-
 def test_an_instance_joins_when_it_is_ready_and_leaves_before_it_stops(kong, variables):
     port = free_port()
     target = f"127.0.0.1:{port}"
     with started(**variables, PORT=str(port)) as (process, read_log):
-        until(lambda: target in kong.targets.get(UPSTREAM, {}), read_log=read_log)
+        wait_until(lambda: target in kong.targets.get(UPSTREAM, {}), read_log=read_log)
         url = f"http://{target}"
         assert ask(f"{url}/ready")[0] == 200
         assert kong.services["loaner"]["host"] == UPSTREAM
         assert kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]["http_path"] == "/ready"
         os.killpg(process.pid, signal.SIGTERM)  # as a service manager does
-        until(lambda: target not in kong.targets[UPSTREAM], read_log=read_log)
+        wait_until(lambda: target not in kong.targets[UPSTREAM], read_log=read_log)
         status, _, reply = ask(f"{url}/ready")
         assert (status, "draining" in reply["message"]) == (503, True)
         assert ask(f"{url}/version")[0] == 200  # and it still serves requests
@@ -71,7 +65,7 @@ def test_a_pending_request_is_completed_before_the_stop(kong, variables):
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     with started(**{**variables, "DRAIN_S": "0", "SECRET": "x"}, PORT=str(port)) as (process, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             client.sendall(head.encode() + body[:10])
             time.sleep(0.5)
@@ -88,9 +82,9 @@ def test_a_pending_request_is_completed_before_the_stop(kong, variables):
 def test_a_second_signal_ends_draining(kong, variables):
     port = free_port()
     with started(**{**variables, "DRAIN_S": "60"}, PORT=str(port)) as (process, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: not kong.targets[UPSTREAM])
+        wait_until(lambda: not kong.targets[UPSTREAM])
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
@@ -98,36 +92,36 @@ def test_a_second_signal_ends_draining(kong, variables):
 def test_foreign_changes_on_the_gateway_are_reverted_and_logged(kong, variables):
     port = free_port()
     with started(**variables, PORT=str(port)) as (_, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         before = len(kong.writes)
         time.sleep(2.5)
         assert kong.writes[before:] == []  # no difference, no write
         kong.routes["loaner"]["paths"] = ["/elsewhere"]
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.routes["loaner"]["paths"] == ["/loaner"] and kong.targets[UPSTREAM], read_log=read_log)
-        until(lambda: "repaired a difference on the gateway: ~ route loaner" in read_log())
+        wait_until(lambda: kong.routes["loaner"]["paths"] == ["/loaner"] and kong.targets[UPSTREAM], read_log=read_log)
+        wait_until(lambda: "repaired a difference on the gateway: ~ route loaner" in read_log())
 
 
 def test_a_broken_plugins_file_does_not_stop_the_instance(kong, variables, tmp_path):
     path = tmp_path / "plugins.yaml"
     path.write_text("plugins: []")
     with started(**variables, GATEWAY_PLUGINS=str(path), PORT=str(free_port())) as (_, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         path.write_text("plugins: [")
-        until(lambda: "neither YAML nor JSON" in read_log(), read_log=read_log)
+        wait_until(lambda: "neither YAML nor JSON" in read_log(), read_log=read_log)
         path.write_text("plugins: [{name: rate-limiting, config: {minute: 60}}]")
-        until(lambda: kong.entities["plugins"], read_log=read_log)
+        wait_until(lambda: kong.entities["plugins"], read_log=read_log)
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.targets[UPSTREAM], read_log=read_log)
+        wait_until(lambda: kong.targets[UPSTREAM], read_log=read_log)
 
 
 def test_an_instance_with_an_ipv6_address_leaves_the_gateway(kong, variables):
     port = free_port()
     written = f"[fd00:0000:0000:0000:0000:0000:0000:0005]:{port}"  # the gateway's notation
     with started(**variables, INSTANCE_HOST="[fd00::5]", PORT=str(port)) as (process, read_log):
-        until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], read_log=read_log)
+        wait_until(lambda: list(kong.targets.get(UPSTREAM, {})) == [written], read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: not kong.targets[UPSTREAM], read_log=read_log)
+        wait_until(lambda: not kong.targets[UPSTREAM], read_log=read_log)
         assert process.wait(30) == 0
 
 
@@ -152,14 +146,14 @@ def test_replacing_workers_loses_no_request(kong, variables, bearer):
         return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
     with started(**variables, PORT=str(port)) as (process, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         before = workers(process.pid)
         callers = [threading.Thread(target=call) for _ in range(2)]
         for caller in callers:
             caller.start()
         process.send_signal(signal.SIGHUP)
         begun = time.monotonic()
-        until(lambda: not before & workers(process.pid), read_log=read_log)
+        wait_until(lambda: not before & workers(process.pid), read_log=read_log)
         assert time.monotonic() - begun < 14  # or they were killed after 15 s
         stop.set()
         for caller in callers:
@@ -171,7 +165,7 @@ def test_replacing_workers_loses_no_request(kong, variables, bearer):
 
 def test_an_unresponsive_gateway_does_not_delay_the_stop(kong, variables):
     with started(**variables, PORT=str(free_port())) as (process, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         kong.database_up = False
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
@@ -182,13 +176,13 @@ def test_an_unresponsive_gateway_does_not_delay_the_stop(kong, variables):
 def test_a_gateway_outage_is_logged_once_and_does_not_affect_requests(kong, variables):
     port = free_port()
     with started(**variables, PORT=str(port)) as (process, read_log):
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         kong.database_up = False
         time.sleep(7)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         kong.database_up = True
         kong.targets[UPSTREAM].clear()
-        until(lambda: kong.targets[UPSTREAM], read_log=read_log)
+        wait_until(lambda: kong.targets[UPSTREAM], read_log=read_log)
         assert read_log().count("cannot reach its database") <= 2
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -197,7 +191,7 @@ def test_a_gateway_outage_is_logged_once_and_does_not_affect_requests(kong, vari
 def test_a_signal_ends_the_wait_for_the_gateway(variables):
     unreachable = {**variables, "API_GATEWAY_URL": f"http://127.0.0.1:{free_port()}"}
     with started(**unreachable, PORT=str(free_port())) as (process, read_log):
-        until(lambda: "retrying for up to" in read_log(), read_log=read_log)
+        wait_until(lambda: "retrying for up to" in read_log(), read_log=read_log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
         assert "Traceback" not in read_log()
@@ -207,7 +201,7 @@ def test_a_signal_between_registering_and_serving_stops_the_instance_cleanly(kon
     for wait_s in (0.1, 0.7):
         kong.targets.clear()
         with started(**variables, PORT=str(free_port())) as (process, read_log):
-            until(lambda: "registered loaner" in read_log(), read_log=read_log)
+            wait_until(lambda: "registered loaner" in read_log(), read_log=read_log)
             time.sleep(wait_s)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, read_log()
@@ -220,15 +214,17 @@ def test_an_instance_is_registered_once_the_gateway_routes_to_it(kong, variables
     with FakeProxy(kong) as proxy:
         port = free_port()
         with started(**variables, PORT=str(port), GATEWAY_PROXY_URL=proxy.url) as (_, read_log):
-            until(lambda: "loaner" in kong.routes, read_log=read_log)
+            wait_until(lambda: "loaner" in kong.routes, read_log=read_log)
             route = kong.routes["loaner"]
             proxy._route = lambda *_: None
-            until(lambda: "is not routed to this service (the gateway answered 404)" in read_log(), read_log=read_log)
+            wait_until(
+                lambda: "is not routed to this service (the gateway answered 404)" in read_log(), read_log=read_log
+            )
             metrics = f"http://127.0.0.1:{port}/metrics"
             assert "loaner_gateway_registered 0.0" in requests.get(metrics, timeout=10).text
             del proxy._route
-            until(lambda: "healthcheck is routed to this service" in read_log(), read_log=read_log)
-            until(lambda: "loaner_gateway_registered 1.0" in requests.get(metrics, timeout=10).text)
+            wait_until(lambda: "healthcheck is routed to this service" in read_log(), read_log=read_log)
+            wait_until(lambda: "loaner_gateway_registered 1.0" in requests.get(metrics, timeout=10).text)
             assert kong.routes["loaner"] == route
 
 
@@ -266,7 +262,7 @@ def proxying(folder: Path, locations: str):
     write(locations)
     process = subprocess.Popen([nginx, "-p", str(home), "-c", str(home / "nginx.conf")], stderr=subprocess.DEVNULL)
     try:
-        until(lambda: listens(port))
+        wait_until(lambda: listens(port))
         yield f"http://127.0.0.1:{port}", reload_with
     finally:
         process.terminate()
@@ -336,7 +332,7 @@ def test_a_rolling_restart_of_two_instances_loses_no_request(kong, variables, be
 
         def start(port: int):
             running_one = stack.enter_context(started(**{**variables, "DRAIN_S": "2"}, PORT=str(port)))
-            until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), read_log=running_one[1])
+            wait_until(lambda: f"127.0.0.1:{port}" in kong.targets.get(UPSTREAM, {}), read_log=running_one[1])
             time.sleep(GatewayProxy.DELAY_S + 0.5)
             return running_one
 
@@ -364,9 +360,11 @@ def test_nothing_internal_is_reachable_through_the_gateway(kong, variables, bear
         proxy, reload_with = stack.enter_context(proxying(tmp_path, "return 503;"))
         stack.enter_context(GatewayProxy(kong, reload_with))
         _, read_log = stack.enter_context(started(**variables, PORT=str(port)))
-        until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
+        wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
         # the proxy's old worker still answers for a moment
-        until(lambda: all(requests.get(f"{proxy}/loaner/version", timeout=5).status_code == 200 for _ in range(20)))
+        wait_until(
+            lambda: all(requests.get(f"{proxy}/loaner/version", timeout=5).status_code == 200 for _ in range(20))
+        )
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         assert ask(f"{proxy}/loaner/ready")[0] == 404
         page = requests.get(f"{proxy}/loaner/api/v1", timeout=5)
@@ -399,7 +397,7 @@ def consul(tmp_path):
             except (requests.RequestException, ValueError):
                 return False
 
-        until(has_leader)
+        wait_until(has_leader)
         yield url, dns
     finally:
         process.terminate()
@@ -431,19 +429,19 @@ def test_an_instance_is_registered_with_consul_while_it_runs(kong, variables, co
         return "critical" if "critical" in found else "passing" if found else None
 
     with started(**chosen, PORT=str(port)) as (process, read_log):
-        until(lambda: check() == "passing", read_log=read_log)
+        wait_until(lambda: check() == "passing", read_log=read_log)
         assert resolve("loaner.service.consul", dns) == ["127.0.0.1"]
         [service] = requests.get(f"{agent}/v1/catalog/service/loaner", timeout=5).json()
         assert (service["ServiceAddress"], service["ServicePort"]) == ("127.0.0.1", port)
         requests.put(f"{agent}/v1/agent/service/deregister/{service['ServiceID']}", timeout=5)
-        until(lambda: check() == "passing", read_log=read_log)  # registered again
+        wait_until(lambda: check() == "passing", read_log=read_log)  # registered again
         os.killpg(process.pid, signal.SIGSTOP)
-        until(lambda: check() == "critical", read_log=read_log)
+        wait_until(lambda: check() == "critical", read_log=read_log)
         assert resolve("loaner.service.consul", dns) == []
         os.killpg(process.pid, signal.SIGCONT)
-        until(lambda: check() == "passing", read_log=read_log)
+        wait_until(lambda: check() == "passing", read_log=read_log)
         process.send_signal(signal.SIGTERM)
-        until(lambda: check() is None, read_log=read_log)
+        wait_until(lambda: check() is None, read_log=read_log)
         assert process.poll() is None  # deregistered before it stops
         assert process.wait(30) == 0
 
@@ -453,7 +451,7 @@ def test_an_unreachable_consul_agent_is_logged_and_does_not_affect_requests(kong
     chosen = {**variables, "CONSUL_AGENT_URL": f"http://127.0.0.1:{free_port()}"}
     with started(**chosen, PORT=str(port)) as (process, read_log):
         wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
-        until(lambda: "the Consul agent at" in read_log(), read_log=read_log)
+        wait_until(lambda: "the Consul agent at" in read_log(), read_log=read_log)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
         assert "Traceback" not in read_log()

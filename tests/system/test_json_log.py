@@ -11,6 +11,7 @@ import pytest
 from tests.support.door import FORM, TOKEN_FORM, open_door
 from tests.support.processes import started
 from tests.support.raw_http import request_bytes
+from tests.support.waiting import PATIENCE_S, wait_until
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -23,7 +24,7 @@ def door(databases, keys_dir):
 
 def lines_of(door, request_id):
     """Return the lines of a request, as soon as the last one is written."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         lines = [json.loads(line) for line in door.read_log().splitlines()]
         found = [line for line in lines if line.get("request_id") == request_id]
@@ -68,10 +69,7 @@ def test_the_client_of_a_token_request_is_its_caller(door):
 def test_lines_of_the_server_and_of_the_start_are_objects(door):
     [worker] = door.workers()
     os.kill(worker, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while "Unexpected exit from worker" not in door.read_log():
-        assert time.monotonic() < deadline, door.read_log()
-        time.sleep(0.05)
+    wait_until(lambda: "Unexpected exit from worker" in door.read_log(), read_log=door.read_log)
     lines = [json.loads(line) for line in door.read_log().splitlines()]
     assert {line["logger"] for line in lines} >= {"_granian", "service.runtime.server"}
     [started] = [line for line in lines if line["message"].startswith("serving on")]

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.door import open_door
 from tests.support.raw_http import request_bytes
+from tests.support.waiting import PATIENCE_S
 
 GAUGES = (
     "process_resident_memory_bytes",
@@ -31,7 +32,7 @@ def scrape(door):
 
 
 def until(door, name, expected):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while (found := scrape(door).get(name)) != expected:
         assert time.monotonic() < deadline, (name, found)
         time.sleep(0.05)
@@ -50,7 +51,7 @@ def test_each_process_has_its_metrics(door):
 
 
 def test_open_files_are_those_of_the_process(door):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     for pid in door.workers():
         name = f'process_open_fds{{pid="{pid}",process="worker"}}'
         while abs(scrape(door)[name] - len(list(Path(f"/proc/{pid}/fd").iterdir()))) > 1:  # the scrape may be its own
@@ -66,11 +67,11 @@ def test_open_connections_are_those_that_workers_have_accepted(door):
     with ExitStack() as opened:
         for _ in range(7):
             opened.enter_context(door.connect())
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while connections() != before + 7:
             assert time.monotonic() < deadline, connections()
             time.sleep(0.05)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while connections() != before:
         assert time.monotonic() < deadline, connections()
         time.sleep(0.05)

@@ -23,7 +23,8 @@ from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.processes import free_port, reach, run, started
-from tests.system.test_instance import UPSTREAM, until
+from tests.support.waiting import wait_until
+from tests.system.test_instance import UPSTREAM
 
 CURVE = ec.SECP256R1()
 
@@ -201,7 +202,8 @@ def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
             "TMPDIR": str(tmp_path),
         }  # fmt: skip
         with started(**variables) as (process, read_log):
-            until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)  # the readiness check over https has passed
+            # a target is registered once the readiness check over https has passed
+            wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)
             assert f"serving on https://127.0.0.1:{port}" in read_log()
             assert kong.services["loaner"]["protocol"] == "https"
             active = kong.entities["upstreams"][UPSTREAM]["healthchecks"]["active"]
@@ -216,11 +218,11 @@ def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
             caller.start()
             before = children(process.pid)
             mount("broken")
-            until(lambda: "is not the key of the first certificate in TLS_CERT" in read_log(), read_log=read_log)
+            wait_until(lambda: "is not the key of the first certificate in TLS_CERT" in read_log(), read_log=read_log)
             assert presented(port) in first
             mount("second")
-            until(lambda: presented(port) in second, read_log=read_log)
-            until(
+            wait_until(lambda: presented(port) in second, read_log=read_log)
+            wait_until(
                 lambda: not before & children(process.pid), read_log=read_log
             )  # old workers present the old certificate
             assert {presented(port) in second for _ in range(10)} == {True}

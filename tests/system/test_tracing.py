@@ -258,7 +258,7 @@ def test_requests_do_not_notice_that_the_collector_is_away(ledger, keys_dir, bea
         for _ in range(3):
             before = lost(door).get("refused", 0)
             assert door.get("/api/v1/loan/1/2020-07-01", bearer).status == 200
-            wait_until(lambda before=before: lost(door).get("refused", 0) > before, seconds=15)
+            wait_until(lambda before=before: lost(door).get("refused", 0) > before)
         assert door.read_log().count("the collector takes no spans: ") == 1
         assert re.search("takes no spans: .*Connection refused", door.read_log()), door.read_log()[:900]
         assert "secret-of-the-collector" not in door.read_log()
@@ -280,6 +280,6 @@ def test_spans_beyond_the_queue_of_a_slow_collector_are_lost_and_counted(ledger,
             wait_until(lambda: lost(door).get("full", 0) > 0)
             begun = time.monotonic()
             os.kill(door.parent, signal.SIGTERM)
-            wait_until(lambda: "service.runtime.server [-] stopped" in door.read_log(), seconds=20)
+            wait_until(lambda: "service.runtime.server [-] stopped" in door.read_log())
             assert time.monotonic() - begun < 10, "the stop waits for the collector for a few seconds"
             assert re.search(r"stopping: lost \d+ spans", door.read_log())

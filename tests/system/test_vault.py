@@ -12,8 +12,9 @@ import requests
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
-from tests.integration.service.vault.test_lease import roles, until
+from tests.integration.service.vault.test_lease import roles
 from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(
             vault.sealed = False
             child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
             os.kill(int(child), signal.SIGKILL)
-            until(lambda: len(vault.made) >= 3, 30)
+            wait_until(lambda: len(vault.made) >= 3)
             time.sleep(2)
             stop.set()
             for caller in callers:

@@ -12,6 +12,7 @@ import pytest
 from service.runtime.server import KILL_TIMEOUT_S
 from service.runtime.worker_stop import STOP_TIMEOUT_S, SUCCESSOR_TIMEOUT_S
 from tests.support.processes import ask, free_port, reach, started, wait_until_up
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.shared_ledger
 BODY = b"grant_type=client_credentials&client_id=a&client_secret=b"
@@ -35,17 +36,10 @@ def instance(served):
         }  # fmt: skip
         with started(**{**variables, **changes}) as (process, read_log):
             wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
-            until(lambda: listeners(port) == int(changes.get("WORKERS", 2)), read_log)
+            wait_until(lambda: listeners(port) == int(changes.get("WORKERS", 2)), read_log=read_log)
             yield process, read_log, port
 
     return start
-
-
-def until(condition, read_log, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, read_log()
-        time.sleep(0.02)
 
 
 def workers(parent: int) -> set[int]:
@@ -127,7 +121,7 @@ def test_idle_connections_do_not_delay_a_replacement_of_workers(instance, idle_c
         before = workers(process.pid)
         begun = time.monotonic()
         process.send_signal(signal.SIGHUP)
-        until(lambda: not before & workers(process.pid), read_log, 60)
+        wait_until(lambda: not before & workers(process.pid), 60, read_log=read_log)
         took = time.monotonic() - begun
         assert took < 2 * RESPAWN_S + STOP_TIMEOUT_S - 5
         assert not any(is_open(client) for client in clients)
@@ -145,7 +139,7 @@ def test_a_request_in_progress_is_answered_and_logged_before_a_worker_is_replace
         assert old in workers(process.pid)
         client.sendall(BODY[10:])
         assert rest(client).startswith(b"HTTP/1.1 401")
-        until(lambda: old not in workers(process.pid), read_log, STOP_TIMEOUT_S)
+        wait_until(lambda: old not in workers(process.pid), STOP_TIMEOUT_S, read_log=read_log)
         # The worker exits before its log is written periodically.
         assert "POST /token" in read_log()
         expect_clean_log(read_log())
@@ -155,7 +149,7 @@ def test_a_worker_serves_until_its_successor_does(instance):
     with instance(WORKERS="1") as (process, read_log, port):
         [old] = workers(process.pid)
         process.send_signal(signal.SIGHUP)
-        until(lambda: len(workers(process.pid)) == 2, read_log)
+        wait_until(lambda: len(workers(process.pid)) == 2, read_log=read_log)
         [new] = workers(process.pid) - {old}
         os.kill(new, signal.SIGSTOP)  # as slow as on a busy machine
         try:
@@ -164,7 +158,7 @@ def test_a_worker_serves_until_its_successor_does(instance):
             assert ask(f"http://127.0.0.1:{port}/healthcheck")[0] == 200
         finally:
             os.kill(new, signal.SIGCONT)
-        until(lambda: workers(process.pid) == {new}, read_log)
+        wait_until(lambda: workers(process.pid) == {new}, read_log=read_log)
         assert ask(f"http://127.0.0.1:{port}/healthcheck")[0] == 200
         expect_clean_log(read_log())
 
@@ -173,15 +167,15 @@ def test_a_successor_that_does_not_start_is_not_waited_for_forever(instance):
     with instance(WORKERS="1") as (process, read_log, port):
         [old] = workers(process.pid)
         process.send_signal(signal.SIGHUP)
-        until(lambda: len(workers(process.pid)) == 2, read_log)
+        wait_until(lambda: len(workers(process.pid)) == 2, read_log=read_log)
         [new] = workers(process.pid) - {old}
         os.kill(new, signal.SIGSTOP)
         try:
-            until(lambda: workers(process.pid) == {new}, read_log, RESPAWN_S + SUCCESSOR_TIMEOUT_S + 10)
+            wait_until(lambda: workers(process.pid) == {new}, RESPAWN_S + SUCCESSOR_TIMEOUT_S + 10, read_log=read_log)
         finally:
             os.kill(new, signal.SIGCONT)
         assert f"no new worker serves after {SUCCESSOR_TIMEOUT_S} s; connections may be refused" in read_log()
-        until(lambda: listeners(port) == 1, read_log)
+        wait_until(lambda: listeners(port) == 1, read_log=read_log)
 
 
 def test_an_unfinished_head_delays_a_stop_by_a_bounded_time_and_loses_no_log(instance, connect):
@@ -211,7 +205,7 @@ def stuck(admin, instance, bearer):
             cursor.execute("LOCK TABLE loans IN ACCESS EXCLUSIVE MODE")
             head = f"GET /api/v1/loan/1 HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer['Authorization']}\r\n\r\n"
             client = connect(port, head.encode())
-            until(lambda: waits_for_a_lock(cursor), read_log)
+            wait_until(lambda: waits_for_a_lock(cursor), read_log=read_log)
             yield process, read_log, client
 
     return start
@@ -256,8 +250,8 @@ def test_a_killed_parent_stops_its_workers_after_their_requests(instance, connec
         time.sleep(2)
         client.sendall(BODY[10:])
         assert rest(client).startswith(b"HTTP/1.1 401")
-        until(lambda: refuses_connections(port), read_log)
-        until(lambda: not any(Path(f"/proc/{orphan}").exists() for orphan in orphans), read_log)
+        wait_until(lambda: refuses_connections(port), read_log=read_log)
+        wait_until(lambda: not any(Path(f"/proc/{orphan}").exists() for orphan in orphans), read_log=read_log)
         expect_clean_log(read_log())
 
 
@@ -266,9 +260,9 @@ def test_a_killed_worker_is_replaced_while_others_answer(instance):
         victim = min(workers(process.pid))
         url = f"http://127.0.0.1:{port}/healthcheck"
         os.kill(victim, signal.SIGKILL)
-        until(lambda: victim not in workers(process.pid), read_log)
+        wait_until(lambda: victim not in workers(process.pid), read_log=read_log)
         statuses = {ask(url)[0] for _ in range(50)}
-        until(lambda: len(workers(process.pid)) == 2, read_log)
+        wait_until(lambda: len(workers(process.pid)) == 2, read_log=read_log)
         assert statuses == {200}
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
@@ -281,9 +275,10 @@ def test_two_interrupts_of_the_whole_group_finish_requests_and_skip_the_drain(in
         client = connect(port, HEAD + BODY[:10])
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGINT)
-        until(lambda: ask(f"http://127.0.0.1:{port}/ready")[0] == 503, read_log)  # draining, and still serving
+        ready = f"http://127.0.0.1:{port}/ready"
+        wait_until(lambda: ask(ready)[0] == 503, read_log=read_log)  # draining, and still serving
         os.killpg(process.pid, signal.SIGINT)
-        until(lambda: refuses_connections(port), read_log)
+        wait_until(lambda: refuses_connections(port), read_log=read_log)
         client.sendall(BODY[10:])
         assert rest(client).startswith(b"HTTP/1.1 401")
         assert process.wait(30) == 0
@@ -299,7 +294,7 @@ def test_signals_of_a_service_manager_do_not_stop_workers_that_still_serve(insta
         assert workers(process.pid) == {worker}
         process.send_signal(signal.SIGTERM)
         client = connect(port, HEAD + BODY[:10])
-        until(lambda: refuses_connections(port), read_log)
+        wait_until(lambda: refuses_connections(port), read_log=read_log)
         for _ in range(5):  # after the one that counts
             os.kill(worker, signal.SIGTERM)
             time.sleep(0.05)

@@ -32,6 +32,7 @@ from tests.fakes.memcached import Memcached, memcached, needs_memcached
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
 from tests.support.cached import cached
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = needs_memcached
 SECRET = "a secret of this test"
@@ -148,7 +149,7 @@ def test_an_unreachable_server_opens_its_circuit_until_it_is_back(opened, make, 
     assert caplog.text.count("circuit opened") == 1
     server.start()
     try:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while cached(timelines, "a", 1) is None and time.monotonic() < deadline:
             timelines.put_many("a", [make()])
             time.sleep(0.05)
@@ -379,7 +380,7 @@ def test_a_dripping_server_costs_a_few_timeouts(opened, make, open_folder, with_
         assert sum(duration > 0.1 for duration in durations) <= FAILURE_THRESHOLD + 1  # and a probe
         assert caplog.text.count("circuit opened: ") == 1
         proxy.drip_s = 0.0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while proxy.connections and time.monotonic() < deadline:
             time.sleep(0.05)
         assert proxy.connections == 0  # connections with half a reply are closed
@@ -459,7 +460,7 @@ def test_a_unix_socket_can_be_a_server(opened, make, open_folder):
     process = subprocess.Popen(command)
     try:
         timelines = opened(str(path))
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE_S
         while cached(timelines, "a", 1) is None and time.monotonic() < deadline:
             timelines.put_many("a", [make()])
             time.sleep(0.05)

@@ -21,6 +21,7 @@ from tests.conftest import ROOT, sql
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
+from tests.support.waiting import PATIENCE_S
 
 
 def test_help_lists_the_commands():
@@ -210,7 +211,7 @@ def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer
             (tmp_path / "clients.json").write_text("{")
             shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as a cleanup job may do
             os.kill(int(children[0]), signal.SIGKILL)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline:
                 try:
                     if ask(url, bearer)[0] == 200:

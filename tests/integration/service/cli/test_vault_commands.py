@@ -11,8 +11,9 @@ import pytest
 from service.postgres.connect import connect
 from tests.conftest import sql
 from tests.fakes.vault.fake_vault import FakeVault, running
-from tests.integration.service.vault.test_lease import roles, until
+from tests.integration.service.vault.test_lease import roles
 from tests.support.processes import reach, run, started
+from tests.support.waiting import wait_until
 
 LOGIN = ("POST", "/v1/auth/approle/login")
 
@@ -147,7 +148,7 @@ def test_a_terminated_command_leaves_no_user(settings, admin, vault, variables, 
         cursor.execute("LOCK TABLE closed_periods IN ACCESS EXCLUSIVE MODE")
         arguments = ("close", "--until", "2019-12-31", "--why", "a year's end")
         with started(*arguments, **variables) as (process, read_log):
-            until(lambda: sql(admin, waiting) == [(1,)], 30)
+            wait_until(lambda: sql(admin, waiting) == [(1,)])
             process.send_signal(number)
             if number == signal.SIGINT:
                 blocker.rollback()  # an interrupt takes effect when the statement returns

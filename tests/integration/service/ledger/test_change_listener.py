@@ -11,6 +11,7 @@ from service.ledger.change_listener import ChangeListener
 from service.ledger.freshness import Freshness, StaleReason
 from service.postgres.connector import Connector
 from tests.conftest import sql
+from tests.support.waiting import wait_until
 
 POST = "SELECT * FROM post_events(%s::bigint[], %s, %s::date[], %s::numeric[])"
 DEADLINE_S = 10
@@ -41,13 +42,6 @@ def listening(settings, max_staleness_s=60.0, pools=()):
         yield freshness
     finally:
         listener.stop()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def horizon(admin):

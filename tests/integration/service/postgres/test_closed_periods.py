@@ -2,7 +2,6 @@
 
 import re
 import threading
-import time
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 
@@ -11,6 +10,7 @@ import pytest
 from service.postgres.connect import connect
 from tests.conftest import expect_error, sql
 from tests.support.processes import reach, run
+from tests.support.waiting import wait_until
 
 CLOSE = "SELECT close_period(%s, %s)"
 POST = "SELECT post_events(ARRAY[1], ARRAY['fee'], ARRAY[%s::date], ARRAY[1.00])"
@@ -26,10 +26,7 @@ def loan(posting):
 
 def wait_for(admin, count):
     """Wait until so many sessions wait for an advisory lock."""
-    deadline = time.monotonic() + 10
-    while sql(admin, WAITING) != [(count,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: sql(admin, WAITING) == [(count,)])
 
 
 def test_nothing_is_dated_in_a_closed_period(loan, posting, admin):

@@ -18,6 +18,7 @@ from service.postgres.pool import ConnectionPool
 from service.postgres.server_identity import CLUSTER_ID
 from service.postgres.wal_timelines import WalTimelines
 from tests.fakes.replica import primary_of_its_own, reaching, replica_of
+from tests.support.waiting import wait_until
 
 PORT = "SELECT current_setting('port')::int"
 SLOW = "SELECT pg_sleep(1.5)"
@@ -37,13 +38,6 @@ def settings(servers, request):
     return reaching(*(servers if request.param == "former primary first" else (replica, primary)))
 
 
-def until(condition, seconds=15):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_open_connections_to_a_former_primary_are_replaced(servers, settings, caplog):
     primary, replica = servers
     timelines, freshness = WalTimelines(), Freshness(60)
@@ -53,12 +47,12 @@ def test_open_connections_to_a_former_primary_are_replaced(servers, settings, ca
     listener.start()
     try:
         assert [pool.row(PORT) for pool in pools] == [(primary.port,)] * 2
-        until(lambda: freshness.cluster is not None)
+        wait_until(lambda: freshness.cluster is not None)
         replica.promote()
         watch.start()
         assert [pool.row(PORT) for pool in pools] == [(replica.port,)] * 2
         promoted = replica.ask(f"SELECT {CLUSTER_ID}")
-        until(lambda: freshness.cluster == promoted)
+        wait_until(lambda: freshness.cluster == promoted)
     finally:
         listener.stop()
         watch.stop()
@@ -140,7 +134,7 @@ def test_only_a_former_primary_is_left(servers, settings):
         ):
             database.row(PORT)
         replica.start_again()
-        until(lambda: _port_of(database) == replica.port)
+        wait_until(lambda: _port_of(database) == replica.port)
 
 
 def test_a_start_names_the_servers_that_did_not_respond(servers, settings, caplog):

@@ -18,6 +18,7 @@ from service.postgres.connect import connect
 from service.postgres.migrate import migrate, newest_revision
 from service.postgres.pool import ConnectionPool
 from tests.conftest import expect_error, sql
+from tests.support.waiting import PATIENCE_S
 
 DROP_ALL = "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC"
 POST = "SELECT * FROM post_events(%s, %s, %s::date[], %s::numeric[]) ORDER BY 1"
@@ -220,7 +221,7 @@ def test_posting_notifies_with_loan_version_and_transaction(loans, posting, admi
     with admin.cursor() as cursor:
         cursor.execute("LISTEN loaner")
     post(posting, (1, "fee", "2020-03-01", "1"), (1, "fee", "2020-03-01", "1"), (2, "fee", "2020-03-01", "1"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while len(admin.notifies) < 2 and time.monotonic() < deadline:
         admin.poll()
         time.sleep(0.01)
@@ -331,7 +332,7 @@ def test_a_batch_of_many_loans_sends_one_notification(posting, admin):
     with admin.cursor() as cursor:
         cursor.execute("LISTEN loaner")
     post(posting, *[(loan, "fee", "2020-03-01", "1") for loan in ids])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_S
     while not admin.notifies and time.monotonic() < deadline:
         admin.poll()
         time.sleep(0.01)
@@ -394,7 +395,7 @@ def test_queries_fail_immediately_for_a_moment_after_a_failure_to_connect(settin
         for _ in range(20):
             with pytest.raises(DatabaseUnavailable, match="no response"):
                 database.row("SELECT 1")
-        assert time.monotonic() - begun < 0.5
+        assert time.monotonic() - begun < 5  # each would take a second
         clock[0] = 1.5
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailable, match="no response"):

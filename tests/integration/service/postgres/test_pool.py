@@ -18,6 +18,7 @@ from service.settings import PoolSettings
 from tests.conftest import sql
 from tests.support.application import build_app
 from tests.support.settings import with_changes
+from tests.support.waiting import wait_until
 
 PROCESS = "SELECT pg_backend_pid()"
 READERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
@@ -43,10 +44,7 @@ def test_a_connection_is_replaced_after_half_an_hour(single, admin, monkeypatch)
     assert second != first
     passed[0] += RECYCLE_S - 60
     assert single.row(PROCESS) == second
-    deadline = time.monotonic() + 5
-    while sql(admin, READERS, "loaner reader") != [(1,)]:  # the old one is closed
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: sql(admin, READERS, "loaner reader") == [(1,)])  # the old one is closed
 
 
 def test_failures_leak_no_connection(single, admin):
@@ -91,9 +89,7 @@ def test_an_exhausted_pool_is_503_within_a_second_and_leaks_no_connection(served
         threads = [threading.Thread(target=request, args=(loan,)) for loan in range(1, size + 4)]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 5
-        while len(replies) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        wait_until(lambda: len(replies) >= 3)
         assert [(status, after) for status, after, _ in replies] == [(503, "1")] * 3
         assert max(taken for _, _, taken in replies) < 1
         owner.rollback()

@@ -15,19 +15,13 @@ from tests.fakes.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.application import build_app
 from tests.support.processes import reach, run
 from tests.support.settings import with_changes
+from tests.support.waiting import wait_until
 
 pytestmark = needs_pgbouncer
 
 STREAMED = "/api/v1/portfolio/2020-02-29"  # as CSV, in a transaction of several statements
 ADVICE = "Connect to PostgreSQL directly, or set the pooler to session mode"
 POST = "SELECT * FROM post_events('{1}'::bigint[], '{fee}', '{2020-02-02}'::date[], '{1.00}'::numeric[])"
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -65,11 +59,11 @@ def test_sessions_are_kept_in_session_mode_and_without_a_pooler(settings, role):
 
 def test_the_listener_works_in_session_mode(served, posting, admin):
     with pgbouncer(served.postgres, "session") as pooler, listening(pooler.settings) as freshness:
-        until(lambda: freshness.cluster is not None)
+        wait_until(lambda: freshness.cluster is not None)
         before = int(sql(admin, "SELECT pg_snapshot_xmin(pg_current_snapshot())::text")[0][0])
         time.sleep(2.5)  # further round trips
         sql(posting, POST)
-        until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
+        wait_until(lambda: freshness.check(freshness.cluster, 1, 0, before).stale_reason is StaleReason.VERSION)
         assert freshness.silence_s() < 5
         assert freshness.fault is None
 
@@ -78,15 +72,15 @@ def test_the_listener_works_in_session_mode(served, posting, admin):
 def test_a_change_of_the_mode_ends_the_use_of_caches_until_it_is_undone(settings, mode, caplog, monkeypatch):
     monkeypatch.setattr("service.ledger.change_listener.POOLER_RETRY_DELAY_S", 0.5)
     with pgbouncer(settings, "session") as pooler, listening(pooler.settings) as freshness:
-        until(lambda: freshness.cluster is not None)
+        wait_until(lambda: freshness.cluster is not None)
         pooler.change_mode(mode)
-        until(lambda: freshness.fault is not None)
+        wait_until(lambda: freshness.fault is not None)
         assert freshness.cluster is None
         assert freshness.silence_s() is None
         assert f"127.0.0.1:{pooler.port} is a pooler in transaction or statement mode" in freshness.fault
-        until(lambda: "nothing cached is used" in caplog.text)
+        wait_until(lambda: "nothing cached is used" in caplog.text)
         pooler.change_mode("session")
-        until(lambda: freshness.fault is None)
+        wait_until(lambda: freshness.fault is None)
         assert freshness.cluster is not None
     assert caplog.text.count("nothing cached is used") == 1
 

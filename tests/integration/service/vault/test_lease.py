@@ -20,6 +20,7 @@ from service.vault.session import VaultSession
 from service.vault.shared_credentials import SharedCredentials
 from tests.conftest import ROOT, sql
 from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
+from tests.support.waiting import wait_until
 
 RECORDING = ROOT / "tests/fakes/vault/recordings/vault-1.8.json"
 
@@ -51,13 +52,6 @@ def leased(settings: VaultSettings, timeout_s: float = 2):
         yield lease, shared
     finally:
         session.stop()
-
-
-def until(condition, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def roles(settings) -> set[str]:
@@ -155,7 +149,7 @@ def test_no_read_fails_while_leases_are_renewed_and_replaced(settings, vault, re
             return len(users) >= 3 and vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 3
 
         try:
-            until(has_renewed_and_replaced, 60)
+            wait_until(has_renewed_and_replaced, 60)
         finally:
             stop.set()
             for thread in threads:
@@ -174,11 +168,11 @@ def test_reads_continue_during_an_outage_of_vault(settings, vault, caplog):
     with leased(configured(vault)) as (lease, shared):
         database = ConnectionPool(without_reader(settings), shared)
         vault.sealed = True
-        until(lambda: "Vault is sealed; the credentials of the role readonly expire in" in caplog.text)
+        wait_until(lambda: "Vault is sealed; the credentials of the role readonly expire in" in caplog.text)
         assert database.row("SELECT 1") == (1,)
         vault.sealed = False
         before = lease.remaining_s()
-        until(lambda: lease.remaining_s() > before)
+        wait_until(lambda: lease.remaining_s() > before)
         assert database.row("SELECT 1") == (1,)
         database.close()
     assert caplog.text.count("Vault is sealed;") == 1
@@ -191,9 +185,9 @@ def test_credentials_that_expire_during_an_outage_are_replaced_afterwards(settin
         first = shared.read().user
         assert database.row("SELECT current_user") == (first,)
         vault.sealed = True
-        until(lambda: first not in roles(settings))
+        wait_until(lambda: first not in roles(settings))
         vault.sealed = False
-        until(lambda: shared.read().user != first)
+        wait_until(lambda: shared.read().user != first)
         assert database.row("SELECT current_user") == (shared.read().user,)
         assert database.row("SELECT count(*) FROM loans") == (0,)
         database.close()
@@ -209,7 +203,7 @@ def test_revoked_credentials_are_replaced(settings, vault, fault):
             vault.revoke(next(iter(vault.leases)))
         else:
             vault.revoke_token(next(token for token in vault.tokens if token != "root-token"))
-        until(lambda: shared.read().user != first)
+        wait_until(lambda: shared.read().user != first)
         # a session whose role was dropped stays connected, but cannot read tables
         assert database.row("SELECT count(*) FROM loans") == (0,)
         database.close()
@@ -219,8 +213,8 @@ def test_an_expiring_token_is_replaced_together_with_its_credentials(settings, v
     vault.token_s, vault.token_max_s, vault.lease_s, vault.max_s = 3.0, 5.0, 60.0, 600.0
     with leased(configured(vault)) as (_, shared):
         first = shared.read().user
-        until(lambda: shared.read().user != first)
-        until(lambda: first not in roles(settings))
+        wait_until(lambda: shared.read().user != first)
+        wait_until(lambda: first not in roles(settings))
         assert shared.read().user in roles(settings)
 
 
@@ -234,7 +228,7 @@ def test_the_lease_is_renewed_even_if_the_token_cannot_be(settings, vault):
     with leased(configured(vault, role_id=None, token=token)) as (lease, _):
         vault.tokens[token]["ends"] = time.time() + 60
         renewed = ("PUT", "/v1/sys/leases/renew")
-        until(lambda: time.time() > reported_end and vault.requests.count(renewed) >= 3)
+        wait_until(lambda: time.time() > reported_end and vault.requests.count(renewed) >= 3)
         assert lease.remaining_s() > 0.5
 
 
@@ -251,7 +245,7 @@ def test_getting_credentials_after_a_new_login_is_retried(settings, vault):
     vault.answer = answer
     with leased(configured(vault)) as (_, shared):
         first = shared.read().user
-        until(lambda: first not in roles(settings))
+        wait_until(lambda: first not in roles(settings))
         assert shared.read().user in roles(settings)  # before the old ones expired
     assert failing
 
@@ -265,8 +259,8 @@ def test_a_changed_token_file_is_reloaded(settings, vault, tmp_path):
         first = shared.read().user
         vault.token_s = 60.0
         path.write_text(vault.make_token())
-        until(lambda: shared.read().user != first, 3)
-        until(lambda: first not in roles(settings))
+        wait_until(lambda: shared.read().user != first, 3)
+        wait_until(lambda: first not in roles(settings))
         assert shared.read().user in roles(settings)
 
 
@@ -282,9 +276,9 @@ def test_credentials_survive_temporary_unexpected_replies(settings, vault, odd):
     with leased(configured(vault)) as (lease, shared):
         ask = vault.answer
         vault.answer = lambda *_: odd
-        until(lambda: lease.remaining_s() < 1.2)
+        wait_until(lambda: lease.remaining_s() < 1.2)
         vault.answer = ask
-        until(lambda: lease.remaining_s() > 2)
+        wait_until(lambda: lease.remaining_s() > 2)
         assert shared.read().user in roles(settings)
 
 
@@ -317,7 +311,7 @@ def test_a_revoked_lease_is_noticed_when_postgres_rejects_the_credentials(settin
             except DatabaseUnavailable:
                 return False
 
-        until(answers, 5)
+        wait_until(answers)
         assert shared.read().user != first
         assert "Postgres rejects the credentials of the role readonly; " in caplog.text
         database.close()
@@ -326,7 +320,7 @@ def test_a_revoked_lease_is_noticed_when_postgres_rejects_the_credentials(settin
 def test_every_lease_of_a_given_token_is_revoked(settings, vault):
     vault.lease_s, vault.max_s = 3.0, 3.0
     with leased(configured(vault, role_id=None, token="root-token")):
-        until(lambda: len(vault.made) >= 2)
+        wait_until(lambda: len(vault.made) >= 2)
         assert len(roles(settings)) == 2
     assert roles(settings) == set()
     assert "root-token" in vault.tokens

@@ -12,7 +12,8 @@ from service.postgres.connect import connect
 from service.postgres.pool import ConnectionPool
 from tests.conftest import sql
 from tests.fakes.vault.fake_vault import FakeVault, running
-from tests.integration.service.vault.test_lease import configured, leased, until, without_reader
+from tests.integration.service.vault.test_lease import configured, leased, without_reader
+from tests.support.waiting import wait_until
 
 LOANS = "SELECT count(*) FROM loans"
 TIMEOUT_S = 2
@@ -85,7 +86,7 @@ def test_the_wait_is_bounded_while_vault_is_sealed_and_ends_when_it_is_unsealed(
                 database.row(LOANS)
         assert time.monotonic() - begun < TIMEOUT_S
         vault.sealed = False
-        until(lambda: shared.refused_at() is None, 30)
+        wait_until(lambda: shared.refused_at() is None)
         assert database.row(LOANS) == (0,)
 
 

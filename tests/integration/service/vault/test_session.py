@@ -16,7 +16,8 @@ from service.vault.failure import VaultUnavailable
 from service.vault.session import VaultSession
 from tests.conftest import ROOT
 from tests.fakes.vault.fake_vault import DENIED, FakeVault, running
-from tests.integration.service.vault.test_lease import configured, roles, until
+from tests.integration.service.vault.test_lease import configured, roles
+from tests.support.waiting import wait_until
 
 LOGIN = ("POST", "/v1/auth/approle/login")
 BOTH = ("reader", "posting")
@@ -119,7 +120,7 @@ def test_leases_of_a_destroyed_secret_id_do_not_lock_the_role(settings, vault, c
         vault.secret_id = "another"
         for token in set(vault.tokens) - {"root-token"}:
             vault.revoke_token(token)
-        until(lambda: "the credentials of the role " in caplog.text)
+        wait_until(lambda: "the credentials of the role " in caplog.text)
         time.sleep(7)
         assert vault.requests.count(LOGIN) == 2
         assert "auth/approle/login as the AppRole app: invalid secret id" in caplog.text
@@ -131,9 +132,9 @@ def test_a_token_that_cannot_be_replaced_is_logged_once(vault, caplog):
     vault.token_s, vault.token_max_s = 4.0, 9.0
     with lease_credentials(both(vault), BOTH):
         vault.secret_id = "another"
-        until(lambda: vault.refusals == 1, 20)
+        wait_until(lambda: vault.refusals == 1)
         renewals = vault.requests.count(("POST", "/v1/auth/token/renew-self"))
-        until(lambda: vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= renewals + 3, 20)
+        wait_until(lambda: vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= renewals + 3)
     assert vault.refusals == 1
     assert caplog.text.count("the token still has to be renewed") == 1
 
@@ -147,9 +148,9 @@ def test_a_new_secret_id_is_tried_immediately(settings, vault, tmp_path):
         vault.secret_id = "another"
         for token in set(vault.tokens) - {"root-token"}:
             vault.revoke_token(token)
-        until(lambda: vault.refusals == 1)
+        wait_until(lambda: vault.refusals == 1)
         path.write_text("another")
-        until(lambda: not first & {shared.read().user for shared in credentials.values()})
+        wait_until(lambda: not first & {shared.read().user for shared in credentials.values()})
         assert {shared.read().user for shared in credentials.values()} <= roles(settings)
 
 
@@ -161,7 +162,7 @@ def test_the_metric_shows_the_credentials_that_expire_first(vault):
     vault.lease_s, vault.max_s = 2.0, 60.0
     with lease_credentials(both(vault), BOTH):
         ask = vault.answer
-        until(lambda: vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 2)
+        wait_until(lambda: vault.requests.count(("PUT", "/v1/sys/leases/renew")) >= 2)
 
         def answer(method, path, token, body):
             is_posting = "posting" in path or "posting" in str(body)
@@ -181,8 +182,8 @@ def test_a_policy_that_denies_credentials_does_not_cause_logins(settings, vault,
         ask = vault.answer
         denial = (403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
         vault.answer = lambda m, p, t, b: denial if "creds" in p else ask(m, p, t, b)
-        until(lambda: "database/creds/readonly as the AppRole app: permission denied" in caplog.text)
-        until(lambda: "database/creds/posting as the AppRole app: permission denied" in caplog.text)
+        wait_until(lambda: "database/creds/readonly as the AppRole app: permission denied" in caplog.text)
+        wait_until(lambda: "database/creds/posting as the AppRole app: permission denied" in caplog.text)
         failures = failed_renewals()
         time.sleep(3)
         assert failed_renewals() > failures
@@ -196,7 +197,7 @@ def test_no_user_stays_after_the_end(settings, vault, is_batch):
     vault.is_batch = is_batch
     vault.lease_s, vault.max_s = 2.0, 3.0
     with lease_credentials(both(vault), BOTH):
-        until(lambda: len(vault.made) >= 4)
+        wait_until(lambda: len(vault.made) >= 4)
         assert roles(settings)
     assert roles(settings) == set()
 
@@ -227,9 +228,9 @@ def test_a_batch_token_is_replaced_before_it_ends(settings, vault):
     vault.lease_s, vault.max_s = 60.0, 600.0
     with lease_credentials(both(vault), BOTH) as credentials:
         first = {shared.read().user for shared in credentials.values()}
-        until(lambda: not first & {shared.read().user for shared in credentials.values()})
+        wait_until(lambda: not first & {shared.read().user for shared in credentials.values()})
         assert first <= roles(settings)  # requests still use them
-        until(lambda: not first & roles(settings))
+        wait_until(lambda: not first & roles(settings))
     assert roles(settings) == set()
 
 
@@ -264,10 +265,10 @@ def test_the_policy_allows_exactly_what_is_used(settings, vault):
     vault.lease_s, vault.max_s, vault.token_s = 2.0, 3.0, 6.0
     with ExitStack() as started:
         started.enter_context(lease_credentials(both(vault), BOTH))
-        until(lambda: len(vault.made) >= 4 and vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= 1)
+        wait_until(lambda: len(vault.made) >= 4 and vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= 1)
         for token in set(vault.tokens) - {"root-token"}:
             vault.revoke_token(token)
-        until(lambda: vault.requests.count(LOGIN) == 2)
+        wait_until(lambda: vault.requests.count(LOGIN) == 2)
         vault.is_batch = True
         started.enter_context(lease_credentials(both(vault), BOTH))
     assert used(vault) == allowed_by("loaner.hcl")
@@ -277,6 +278,6 @@ def test_the_policy_of_administrators_allows_exactly_what_their_commands_use(set
     token = vault.make_token()
     admin = configured(vault, role_id=None, token=token, admin_role="admin")
     with lease_credentials(admin, ("admin",)):
-        until(lambda: vault.requests)
+        wait_until(lambda: vault.requests)
     assert used(vault) <= allowed_by("loaner-admin.hcl")
     assert ("database/creds/admin", "read") not in allowed_by("loaner.hcl")

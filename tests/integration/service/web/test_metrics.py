@@ -23,8 +23,8 @@ from service.postgres.pool import ConnectionPool
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
-from tests.integration.service.vault.test_lease import until
 from tests.support.processes import ask, free_port, reach, started, wait_until_up
+from tests.support.waiting import wait_until
 
 BALANCE = {"route": "/<loan_id>/<date>", "method": "GET", "status": "200"}
 
@@ -161,19 +161,19 @@ def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, varia
 
     with running_kong(FakeKong()) as kong, started(**variables, API_GATEWAY_URL=kong.url) as (process, output):
         wait_until_up(process, f"{url}/healthcheck", output)
-        until(lambda: scrape(url).value("database_connections_max") == 2 * pool, 20)
+        wait_until(lambda: scrape(url).value("database_connections_max") == 2 * pool)
         count = 0
         while len(written()) < 2 or count < 20:
             assert ask(f"{url}/1/2020-02-29", bearer)[0] == 200
             count += 1
             assert count < 1000, "one worker answers everything"
-        until(lambda: scrape(url).count(**BALANCE) == count, 5)  # the other worker counts in batches
+        wait_until(lambda: scrape(url).count(**BALANCE) == count)  # the other worker counts in batches
         assert scrape(url).value("database_connections") >= 1
         assert scrape(url).value("database_connections_in_use") == 0
         dead = re.search(r"\d+", written()[0].name)[0]
         os.kill(int(dead), signal.SIGKILL)
-        until(lambda: not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db")) or not answers(url), 20)
-        until(lambda: answers(url) and scrape(url).value("database_connections_max") == 2 * pool, 20)
+        wait_until(lambda: not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db")) or not answers(url))
+        wait_until(lambda: answers(url) and scrape(url).value("database_connections_max") == 2 * pool)
         assert not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db"))
         assert scrape(url).count(**BALANCE) == count
         shutil.rmtree(next(tmp_path.glob("loaner-*")))  # as a cleaner of temporary files does
@@ -201,18 +201,18 @@ def test_the_parent_reports_on_vault_and_the_gateway(served, variables):
         variables |= {"VAULT_ADDR": vault.url, "API_GATEWAY_URL": kong.url}
         with started(**variables) as (process, output):
             wait_until_up(process, f"{url}/healthcheck", output)
-            until(lambda: scrape(url).value("gateway_registered") == 1, 20)
-            until(lambda: (scrape(url).value("vault_renewals_total", outcome="new") or 0) >= 2, 20)
+            wait_until(lambda: scrape(url).value("gateway_registered") == 1)
+            wait_until(lambda: (scrape(url).value("vault_renewals_total", outcome="new") or 0) >= 2)
             assert scrape(url).value("vault_renewals_total", outcome="renewed") >= 1
             ends = scrape(url).value("vault_lease_expiry_timestamp_seconds")
             assert time.time() - 1 < ends < time.time() + 4
             vault.sealed = True
             kong.database_up = False
-            until(lambda: scrape(url).value("vault_renewals_total", outcome="failed"), 20)
-            until(lambda: scrape(url).value("gateway_registered") == 0, 30)
+            wait_until(lambda: scrape(url).value("vault_renewals_total", outcome="failed"))
+            wait_until(lambda: scrape(url).value("gateway_registered") == 0)
             vault.sealed = False
             kong.database_up = True
-            until(lambda: scrape(url).value("gateway_registered") == 1, 30)
+            wait_until(lambda: scrape(url).value("gateway_registered") == 1)
 
 
 def test_invented_methods_use_no_memory(client):
