@@ -1,6 +1,8 @@
 """Fixtures of all tests: a real PostgreSQL, key pairs, tokens, an application."""
 
+import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -50,7 +52,12 @@ def pytest_configure() -> None:
     """Interrupt the run on SIGINT and SIGTERM, so that fixtures stop what they started.
 
     Examples of hypothesis may take any time: a machine that others use says nothing about their speed.
+
+    Bytecode is kept, even if the environment forbids it: a run starts hundreds of processes that import the service, and
+    rewrites the assertions of all test modules in each of its workers.
     """
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # for the workers and everything that tests start
     hypothesis.settings.register_profile("any speed", deadline=None)
     hypothesis.settings.load_profile("any speed")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
@@ -244,7 +251,8 @@ class Databases:
 @pytest.fixture(scope="session")
 def databases(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Creates migrated databases, empty or loaded."""
-    base = settings_of(postgres)
+    # Queries have more time than by default, which a busy machine may need.
+    base = settings_of(postgres, PostgresSettings(statement_timeout_s=10))
     template = base.replace(database=TEMPLATE)
     create_database(postgres, TEMPLATE)
     migrate(template)
