@@ -53,8 +53,8 @@ def pytest_configure() -> None:
 
     Examples of hypothesis may take any time: a machine that others use says nothing about their speed.
 
-    Bytecode is kept, even if the environment forbids it: a run starts hundreds of processes that import the service, and
-    rewrites the assertions of all test modules in each of its workers.
+    Bytecode is kept, even if the environment forbids it: a run starts hundreds of processes that import the service,
+    and each of its workers rewrites the assertions of all test modules.
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # for the workers and everything that tests start
