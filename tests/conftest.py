@@ -1,12 +1,12 @@
 """Fixtures of all tests: a real PostgreSQL, key pairs, tokens, an application."""
 
 import os
+import pickle
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from functools import cache, cached_property
 from itertools import count
@@ -22,6 +22,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg2.extensions import connection as Connection
+from werkzeug.routing import Rule
 
 import native
 from security import SecurityChain
@@ -124,15 +125,25 @@ def cheap_keys_and_secrets() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cheap_schemas() -> Iterator[None]:
-    """Derive the JSON schema of each model once in a run. That is most of an application's start."""
-    derived = cache(flask_openapi3.utils.get_model_schema)
+def cheap_applications() -> Iterator[None]:
+    """Derive the JSON schema of each model once in a run, and compile what builds a route's URL when it is used.
+
+    Both are most of an application's start.
+    """
+    schema, compiled = flask_openapi3.utils.get_model_schema, Rule._compile_builder
+    derived = cache(lambda *arguments, **options: pickle.dumps(schema(*arguments, **options)))
+
+    def compile_later(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        build = cache(lambda: compiled(rule, append_unknown))
+        return lambda *arguments, **options: build()(*arguments, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             flask_openapi3.utils,
             "get_model_schema",
-            lambda *arguments, **options: deepcopy(derived(*arguments, **options)),
+            lambda *arguments, **options: pickle.loads(derived(*arguments, **options)),
         )
+        patch.setattr(Rule, "_compile_builder", compile_later)
         yield
 
 
@@ -292,6 +303,13 @@ def served(request: pytest.FixtureRequest) -> Settings:
     if _shares_ledger(request):
         return request.getfixturevalue("shared_served")
     return serving(request.getfixturevalue("settings"), request.getfixturevalue("keys_dir"))
+
+
+@pytest.fixture
+def read_only(served: Settings) -> Iterator[Connection]:
+    """A connection that reads the ledger of `served`, which stays shared."""
+    with closing(connect(served.postgres, "reader")) as connection:
+        yield connection
 
 
 @pytest.fixture

@@ -112,19 +112,22 @@ def test_an_event_may_be_dated_before_the_loan_or_in_the_future(served, writer, 
         ("version", 1), ("loan_id", 1), ("Amt", "1.00"),
     ],
 )  # fmt: skip
-def test_an_invalid_member_is_400_and_named_and_nothing_is_posted(post, posting, field, value):
-    before = count(posting)
+@pytest.mark.shared_ledger
+def test_an_invalid_member_is_400_and_named_and_nothing_is_posted(post, read_only, field, value):
+    before = count(read_only)
     assert rejected_fields(post(GOOD, {**GOOD, field: value}), 400).keys() == {f"events.1.{field}"}
-    assert count(posting) == before
+    assert count(read_only) == before
 
 
 @pytest.mark.parametrize("field", ["event_type", "post_date", "amt"])
+@pytest.mark.shared_ledger
 def test_a_missing_member_is_named(post, field):
     assert rejected_fields(post({name: GOOD[name] for name in GOOD if name != field}), 400).keys() == {
         f"events.0.{field}"
     }
 
 
+@pytest.mark.shared_ledger
 def test_every_invalid_member_is_named(post):
     bad = {"event_type": "gift", "post_date": "x", "amt": "0", "more": 1}
     assert rejected_fields(post(bad, bad), 400).keys() == {f"events.{n}.{field}" for n in (0, 1) for field in bad}
@@ -141,12 +144,14 @@ def test_every_invalid_member_is_named(post):
         (b'{"events": [1]}', "events.0"), (b'{"events": null}', "events"), ('{"events": []}'.encode("utf-16"), "body"),
     ],
 )  # fmt: skip
+@pytest.mark.shared_ledger
 def test_an_invalid_body_is_400(client, writer, body, field):
     reply = client.post(EVENTS, data=body, content_type="application/json", headers=writer)
     assert field in rejected_fields(reply, 400)
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])
+@pytest.mark.shared_ledger
 def test_another_media_type_is_415(client, writer, media_type):
     reply = client.post(EVENTS, data=b'{"events": []}', content_type=media_type, headers=writer)
     assert (reply.status_code, reply.content_type) == (415, PROBLEM)
@@ -159,11 +164,13 @@ def test_a_thousand_events_are_posted_and_one_more_is_rejected(post, posting):
     assert reply.json["balance"] == "2399.55"
 
 
+@pytest.mark.shared_ledger
 def test_a_body_that_is_too_large_is_413(client, writer):
     reply = client.post(EVENTS, data=b" " * (MAX_BODY_BYTES + 1), content_type="application/json", headers=writer)
     assert (reply.status_code, reply.content_type) == (413, PROBLEM)
 
 
+@pytest.mark.shared_ledger
 def test_the_reply_names_at_most_a_hundred_errors(client, writer):
     reply = client.post(EVENTS, json={"events": [{"a": 1}] * 1000}, headers=writer)
     assert len(reply.json["errors"]) == 100
@@ -304,12 +311,13 @@ def test_a_loan_that_exists_is_409(client, writer, posting, change):
         ("version", 1),
     ],
 )  # fmt: skip
-def test_invalid_terms_are_400_and_named(client, writer, posting, field, value):
-    before = count(posting)
+@pytest.mark.shared_ledger
+def test_invalid_terms_are_400_and_named(client, writer, read_only, field, value):
+    before = count(read_only)
     assert rejected_fields(client.post("/api/v1/loan", json={**LOAN, field: value}, headers=writer), 400).keys() == {
         field
     }
-    assert count(posting) == before
+    assert count(read_only) == before
 
 
 @pytest.mark.parametrize(("path", "body"), [(EVENTS, {"events": [GOOD]}), ("/api/v1/loan", LOAN)])
@@ -500,6 +508,7 @@ def test_a_posting_may_expect_a_version(client, writer, posting):
 
 
 @pytest.mark.parametrize("expected", [-1, 1.0, "3", None, True, 2**63])
+@pytest.mark.shared_ledger
 def test_an_invalid_expected_version_is_400(client, writer, expected):
     body = {"events": [GOOD], "expected_version": expected}
     assert rejected_fields(client.post(EVENTS, json=body, headers=writer), 400).keys() == {"expected_version"}

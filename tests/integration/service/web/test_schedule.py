@@ -103,9 +103,10 @@ def test_a_reversal_takes_a_schedule_back(post, read):
         ([INSTALLMENTS[0]] * 1201, "installments"),
     ],
 )  # fmt: skip
-def test_invalid_installments_are_400_and_named_and_nothing_is_posted(post, posting, installments, field):
+@pytest.mark.shared_ledger
+def test_invalid_installments_are_400_and_named_and_nothing_is_posted(post, read_only, installments, field):
     assert fields(post({**GOOD, "installments": installments}, status=400)) == {field}
-    assert stored(posting) == 0
+    assert stored(read_only) == 0
 
 
 def test_installments_whose_sum_is_too_large_are_refused(post, posting):
@@ -136,9 +137,10 @@ def test_the_longest_schedule_is_posted(post, read):
         ({"reverses": 4, "count": 3}, {"count"}),
     ],
 )
-def test_each_form_has_its_members(post, posting, body, expected):
+@pytest.mark.shared_ledger
+def test_each_form_has_its_members(post, read_only, body, expected):
     assert fields(post(body, status=400)) == expected
-    assert stored(posting) == 0
+    assert stored(read_only) == 0
 
 
 def test_closed_periods_count_for_the_effective_date_only(post, admin):

@@ -167,10 +167,11 @@ def test_pages_show_the_version_of_the_first_page(post, read):
         ("posted_by", "ann"), ("version", 1), ("Rate", "0.1"), ("expected_version", -1), ("expected_version", "3"),
     ],
 )  # fmt: skip
-def test_an_invalid_member_is_400_and_named_and_nothing_is_posted(post, posting, field, value):
+@pytest.mark.shared_ledger
+def test_an_invalid_member_is_400_and_named_and_nothing_is_posted(post, read_only, field, value):
     reply = post({**GOOD, field: value}, status=400)
     assert fields(reply) == {field}
-    assert sql(posting, "SELECT count(*) FROM loan_terms") == [(0,)]
+    assert sql(read_only, "SELECT count(*) FROM loan_terms") == [(0,)]
 
 
 def test_an_unknown_part_is_named(post):
@@ -179,6 +180,7 @@ def test_an_unknown_part_is_named(post):
 
 
 @pytest.mark.parametrize("field", sorted(GOOD))
+@pytest.mark.shared_ledger
 def test_a_missing_member_is_named(post, field):
     assert fields(post({name: GOOD[name] for name in GOOD if name != field}, status=400)) == {field}
 
