@@ -52,15 +52,17 @@ EVENTS = (
 def pytest_configure() -> None:
     """Interrupt the run on SIGINT and SIGTERM, so that fixtures stop what they started.
 
-    Examples of hypothesis may take any time: a machine that others use says nothing about their speed.
+    Examples of hypothesis may take any time: a machine that others use says nothing about their speed. They are the
+    same in each run, except in `make fuzz`.
 
     Bytecode is kept, even if the environment forbids it: a run starts hundreds of processes that import the service,
     and each of its workers rewrites the assertions of all test modules.
     """
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # for the workers and everything that tests start
-    hypothesis.settings.register_profile("any speed", deadline=None)
-    hypothesis.settings.load_profile("any speed")
+    is_fuzzing = "LOANER_GENERATED" in os.environ
+    hypothesis.settings.register_profile("tests", deadline=None, derandomize=not is_fuzzing)
+    hypothesis.settings.load_profile("tests")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
