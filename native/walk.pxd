@@ -13,6 +13,7 @@ cdef class Walk:
     cdef const long long* _running
     cdef const unsigned int* _links
     cdef bint _linked
+    cdef bint _has_terms
     cdef const int* _term_days
     cdef const unsigned int* _rates
     cdef const unsigned int* _graces
@@ -67,6 +68,9 @@ cdef class Walk:
     cdef bint run(
         self, long long day, long long start_day, long long initial, Py_ssize_t first, Py_ssize_t last,
         Py_ssize_t first_term, Py_ssize_t last_term, Py_ssize_t first_schedule, Py_ssize_t last_schedule,
+    ) noexcept nogil
+    cdef inline bint _walk(
+        self, long long initial, Py_ssize_t first, Py_ssize_t last, long long paying_from, bint dated
     ) noexcept nogil
     cdef bint settle(self) noexcept nogil
     cdef bint find_arrears(

@@ -6,7 +6,6 @@ Sums of interest have the unit of the denominator by which they are kept, and fi
 days together 33 and a rate 30. Sums that are returned fit 64 bits, or the walk reports that they do not.
 """
 
-from array import array
 from operator import index
 
 import cython
@@ -14,6 +13,7 @@ import cython
 from native.builds import load
 
 if cython.compiled:
+    from cython.cimports.cpython.buffer import Py_buffer, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
     from cython.cimports.native.day_count import count_leap_days, count_thirty_days
 else:
     _counts = load("day_count", "interpreted")
@@ -24,7 +24,6 @@ else:
 _COMMON = cython.declare(cython.longlong, 1_603_080)
 _SCALE = cython.declare(cython.longlong, 100_000_000)
 _MAX = cython.declare(cython.longlong, 9223372036854775807)
-_NO_LINKS = array("I")
 # Before and after all days.
 _NEVER = cython.declare(cython.longlong, 1 << 40)
 # Up to this many days, a linear count vectorizes and has no mispredicted branches, unlike binary search.
@@ -81,27 +80,34 @@ def _divide(numerator: int128, denominator: cython.longlong) -> int128:
 
 
 @cython.cfunc
+@cython.exceptval(check=True)
+def _find(column) -> _Bytes:
+    """Return where the content of a buffer is, while something else keeps the buffer alive."""
+    view = cython.declare(Py_buffer)
+    PyObject_GetBuffer(column, cython.address(view), PyBUF_SIMPLE)
+    start: _Bytes = cython.cast(_Bytes, view.buf)
+    PyBuffer_Release(cython.address(view))
+    return start
+
+
+@cython.cfunc
 def _to_bytes(column) -> _Bytes:
-    view: cython.const[cython.uchar][::1] = column
-    return cython.address(view[0]) if cython.compiled else column
+    return _find(column) if cython.compiled else column
 
 
 @cython.cfunc
 def _to_ints(column) -> _Ints:
-    view: cython.const[cython.int][::1] = column
-    return cython.address(view[0]) if cython.compiled else column
+    return cython.cast(_Ints, _find(column)) if cython.compiled else column
 
 
 @cython.cfunc
 def _to_uints(column) -> _Uints:
-    view: cython.const[cython.uint][::1] = column
-    return cython.address(view[0]) if cython.compiled else column
+    return cython.cast(_Uints, _find(column)) if cython.compiled else column
 
 
 @cython.cfunc
 def _to_longs(column) -> _Longs:
-    view: cython.const[cython.longlong][::1] = column
-    return cython.address(view[0]) if cython.compiled else column
+    return cython.cast(_Longs, _find(column)) if cython.compiled else column
 
 
 def to_int(value):
@@ -141,7 +147,7 @@ class Walk:
         self._kinds = _to_bytes(kinds)
         self._running = _to_longs(running)
         self._linked = links is not None
-        self._links = _to_uints(_NO_LINKS if links is None else links)
+        self._links = _to_uints(links if self._linked else b"")
         if terms is not None:
             self._term_days = _to_ints(terms[0])
             self._rates = _to_uints(terms[1])
@@ -153,7 +159,9 @@ class Walk:
             self._ends = _to_uints(schedules[1])
             self._amounts = _to_longs(schedules[2])
             self._due_days = _to_ints(schedules[3])
+        self._has_terms = terms is not None
         self.traced = -1
+        self._begin(0, 0, 0)
 
     def trace(self, out):
         """Write a segment to `out` for each range of days on which interest accrues on one principal at one rate.
@@ -182,6 +190,42 @@ class Walk:
             first_schedule: The position of its first schedule.
             last_schedule: The position after its last schedule.
         """
+        i: cython.Py_ssize_t
+        paying_from: cython.longlong = _NEVER
+
+        self.fees = self.interest = self.principal = self.balance = 0
+        self.schedule = -1
+        self.satisfying = 0
+        if self._has_terms:
+            self._begin(start_day, first_term, last_term)
+        if day < start_day:
+            return True
+        if first_schedule < last_schedule:
+            i = _count_through(self._schedule_days, first_schedule, last_schedule, day) - 1
+            if i >= first_schedule:
+                self.schedule = i
+                paying_from = self._schedule_days[i]
+        last = _count_through(self._days, first, last, day)
+        # The constants let C compile the walk twice; without terms and schedules it is a small part.
+        if first_term == last_term and paying_from == _NEVER:
+            return self._walk(initial, first, last, _NEVER, False)
+        if not self._walk(initial, first, last, paying_from, True):
+            return False
+        if self._at != _NEVER:
+            self._advance(day, self.principal)
+            self._add_interest()
+        return True
+
+    def _walk(self, initial, first, last, paying_from, dated):
+        """Walk over events, and return whether the parts fit 64 bits.
+
+        Args:
+            initial: The principal at the start.
+            first: The position of the first event.
+            last: The position after the last event.
+            paying_from: The day from which on payments satisfy installments.
+            dated: Whether the days of events matter, which is so with terms or a schedule.
+        """
         days: _Ints = self._days
         kinds: _Bytes = self._kinds
         running: _Longs = self._running
@@ -195,7 +239,6 @@ class Walk:
         amount: cython.longlong
         fees_before: cython.longlong
         event_day: cython.longlong
-        paying_from: cython.longlong = _NEVER
         charged: int128 = 0
         satisfying: int128 = 0
         base: cython.int
@@ -209,22 +252,9 @@ class Walk:
         principal_increase: cython.longlong
         left: cython.longlong
         i: cython.Py_ssize_t
-
-        self.fees = self.interest = self.principal = self.balance = 0
-        self.schedule = -1
-        self.satisfying = 0
-        self._begin(start_day, first_term, last_term)
-        if day < start_day:
-            return True
-        if first_schedule < last_schedule:
-            i = _count_through(self._schedule_days, first_schedule, last_schedule, day) - 1
-            if i >= first_schedule:
-                self.schedule = i
-                paying_from = self._schedule_days[i]
-        last = _count_through(days, first, last, day)
         count: cython.Py_ssize_t = last - first
         first_accrual_day: cython.longlong = self.first_accrual_day
-        dated: cython.bint = self._next_term < self._last_term or paying_from != _NEVER
+
         for i in range(first, last):
             after = running[i]
             if (before < 0 and after > _MAX + before) or (before > 0 and after < -_MAX - 1 + before):
@@ -257,7 +287,7 @@ class Walk:
                 return False
             principal = principal + principal_increase
             fees_before = fees
-            if allocation == 0 or base == 4:
+            if not dated or allocation == 0 or base == 4:
                 # Plain additions to fees and interest are safe: what is left is not positive, and they not negative.
                 if base != 4:
                     part = fees + left
@@ -282,17 +312,15 @@ class Walk:
             if principal < -_MAX - 1 - left:
                 return False
             principal = principal + left
-            if kinds[i] == 3 and event_day >= paying_from:
+            if dated and kinds[i] == 3 and event_day >= paying_from:
                 satisfying = satisfying - amount - (fees_before - fees)
-        if self._at != _NEVER:
-            self._advance(day, principal)
-            self._add_interest()
         self.fees = fees
         self.interest = interest
         self.principal = principal
         self.balance = before
-        self.charged = charged
-        self.satisfying = satisfying
+        if dated:
+            self.charged = charged
+            self.satisfying = satisfying
         return True
 
     def _begin(self, start_day, first_term, last_term):
