@@ -188,6 +188,9 @@ class Timeline:
     _links: _Uints
 
     def __init__(self, data):
+        # Columns and counts that do not belong together would be read outside their bytes.
+        if self._data is not None if cython.compiled else vars(self):
+            raise TypeError("a timeline is immutable and cannot be initialized again")
         if type(data) is not bytes:
             data = memoryview(data).tobytes()
         if len(data) < HEADER.size:

@@ -185,6 +185,16 @@ def test_bytes_whose_running_balance_overflows_are_rejected(core):
         core.Timeline(bytes(data))
 
 
+def test_a_timeline_is_not_initialized_again(core):
+    timeline = REVERSED.build(core)
+    longer = bytearray(bytes(timeline))
+    longer[48:52] = (10**6).to_bytes(4, "little")
+    for data in (bytes(longer), bytes(timeline)):
+        with pytest.raises(TypeError, match="immutable"):
+            timeline.__init__(data)
+    assert (len(timeline), bytes(timeline)) == (len(REVERSED.events), bytes(REVERSED.build(core)))
+
+
 def test_mutable_buffer_is_copied(core):
     data = bytearray(bytes(SMALL.build(core)))
     timeline = core.Timeline(data)
