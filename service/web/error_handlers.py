@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from flask import Flask, Response, request
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from security.problem import MEDIA_TYPE, problem
@@ -26,13 +27,27 @@ from service.errors import (
     VersionChanged,
     VersionNotReached,
 )
+from service.plural import counted
 from service.web.advice import advise_on_method, advise_on_path, advise_on_values
 
 log = logging.getLogger(__name__)
 
 Converter = Callable[[Exception], Response]
 
-_MESSAGES = {"extra_forbidden": "unknown field", "missing": "missing"}  # instead of the library's messages
+_MESSAGES = {  # instead of the library's messages; in braces, members of the error's context
+    "extra_forbidden": "unknown field",
+    "missing": "missing",
+    "bool_type": "expected true or false",
+    "dict_type": "expected an object",
+    "greater_than_equal": "expected a whole number of at least {ge}",
+    "int_type": "expected a whole number",
+    "less_than_equal": "expected a whole number of at most {le}",
+    "list_type": "expected a list",
+    "model_attributes_type": "expected an object",
+    "model_type": "expected an object",
+    "too_long": "expected at most {items}",
+    "too_short": "expected at least {items}",
+}
 MAX_ERRORS = 100  # reported for one request: a reply must not be longer than the request
 
 
@@ -62,13 +77,22 @@ def on_validation_error(err: ValidationError) -> Response:
 def to_invalid_request(err: ValidationError) -> InvalidRequest:
     """Convert a validation error to one that names the invalid fields."""
     errors = [
-        (".".join(map(str, e["loc"])) or "body", _MESSAGES.get(e["type"], e["msg"].removeprefix("Value error, ")))
-        for e in err.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+        (".".join(map(str, each["loc"])) or "body", _to_detail(each))
+        for each in err.errors(include_url=False, include_input=False)[:MAX_ERRORS]
     ]
     field, detail = errors[-1]
     if field in (request.view_args or ()) and (advice := advise_on_values()):
         errors[-1] = field, f"{detail}; {advice}"
     return InvalidRequest(errors)
+
+
+def _to_detail(error: ErrorDetails) -> str:
+    message = _MESSAGES.get(error["type"])
+    if message is None:
+        return error["msg"].removeprefix("Value error, ")
+    context = error.get("ctx", {})
+    length = context.get("min_length", context.get("max_length", 0))
+    return message.format(**context, items=counted(length, "item"))
 
 
 def to_response(err: Exception) -> Response:

@@ -38,7 +38,7 @@ BEYOND_SCHEMA = re.compile(
     r"|(limit|cursor): not allowed with CSV.*"
     r"|step: expected .*: use a shorter date range or a longer step"
     r"|.*: duplicate value"  # two members
-    r"|.*: Input should be a valid integer"  # JSON Schema accepts 1.0
+    r"|.*: expected a whole number"  # JSON Schema accepts 1.0
     r"|.*amt: expected (at most \d decimals|an amount of at most [0-9.]+) \([A-Z]{3}\)"  # depends on the currency
     r"|.*memo: expected .*"
     r"|first_due_date: expected .*"
