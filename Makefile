@@ -106,7 +106,7 @@ soak: $(VENV)/test core ## inject faults for LOANER_SOAK_S seconds (default 60) 
 fuzz: $(VENV)/test core ## generate valid and malformed requests (LOANER_GENERATED=... per route) and check the replies
 	@LOANER_GENERATED=$${LOANER_GENERATED:-1000} $(BIN)/python -m pytest -q -s \
 	  tests/generated/test_generated_requests.py tests/generated/test_malformed_requests.py
-	@LOANER_GENERATED=1 $(BIN)/python -m pytest -q $$(git grep -l "from hypothesis" tests/unit) # new examples each time
+	@LOANER_GENERATED=1 $(BIN)/python -m pytest -q $$(grep -rl --include="*.py" "from hypothesis" tests/unit) # new examples each time
 
 differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
 	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py

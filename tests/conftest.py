@@ -264,8 +264,7 @@ class Databases:
 @pytest.fixture(scope="session")
 def databases(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
     """Creates migrated databases, empty or loaded."""
-    # Queries have more time than by default, which a busy machine may need.
-    base = settings_of(postgres, PostgresSettings(statement_timeout_s=10))
+    base = settings_of(postgres)
     template = base.replace(database=TEMPLATE)
     create_database(postgres, TEMPLATE)
     migrate(template)

@@ -68,8 +68,12 @@ class Replies:
 
 
 def is_problem(content_type: str, members: Any, status: int) -> bool:
-    """Return whether a reply is a problem document."""
-    return content_type == "application/problem+json" and members["status"] == status
+    """Return whether a reply is a problem document that describes errors in the service's words.
+
+    Those begin with a small letter, unlike the messages of the library that validates.
+    """
+    is_own = not any(error["detail"][:1].isupper() for error in members.get("errors", ()))
+    return content_type == "application/problem+json" and members["status"] == status and is_own
 
 
 def list_operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

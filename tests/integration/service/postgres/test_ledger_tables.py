@@ -395,7 +395,7 @@ def test_queries_fail_immediately_for_a_moment_after_a_failure_to_connect(settin
         for _ in range(20):
             with pytest.raises(DatabaseUnavailable, match="no response"):
                 database.row("SELECT 1")
-        assert time.monotonic() - begun < 5  # each would take a second
+        assert time.monotonic() - begun < 0.5
         clock[0] = 1.5
         begun = time.monotonic()
         with pytest.raises(DatabaseUnavailable, match="no response"):

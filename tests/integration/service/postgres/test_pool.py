@@ -91,7 +91,7 @@ def test_an_exhausted_pool_is_503_within_a_second_and_leaks_no_connection(served
             thread.start()
         wait_until(lambda: len(replies) >= 3)
         assert [(status, after) for status, after, _ in replies] == [(503, "1")] * 3
-        assert max(taken for _, _, taken in replies) < 5  # a statement may take twice as long
+        assert max(taken for _, _, taken in replies) < 1
         owner.rollback()
         for thread in threads:
             thread.join()
