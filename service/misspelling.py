@@ -3,6 +3,17 @@
 from collections.abc import Collection
 
 _UNITS = ("_S", "_BYTES")
+# Words of other programs, by the one that settings have.
+_OTHER_WORDS = {
+    "ADDRESS": "ADDR",
+    "DATABASE": "DB",
+    "DBNAME": "DB",
+    "PASS": "PW",
+    "PASSWD": "PW",
+    "PASSWORD": "PW",
+    "PROXY": "PROXIES",
+    "USERNAME": "USER",
+}
 _SHORT = 4  # up to this length another letter makes another word, such as POST for PORT, and PAGER for PAGE
 _LONG = 16  # from this length a name may differ in two places
 
@@ -21,6 +32,9 @@ def closest(name: str, known: Collection[str]) -> str | None:
     for unit in _UNITS:
         if f"{name}{unit}" in known:
             return f"{name}{unit}"
+    translated = "_".join(_OTHER_WORDS.get(word, word) for word in name.split("_"))
+    if translated in known:
+        return translated
     near = [(distance(name, each), each) for each in known if each[0] == name[:1] and abs(len(each) - len(name)) <= 2]
     likely = [(edits, each) for edits, each in near if edits <= (2 if len(each) >= _LONG else 1)]
     likely = [(edits, each) for edits, each in likely if len(each) > _SHORT or not _has_another_letter(name, each)]

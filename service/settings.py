@@ -24,27 +24,29 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     create_model,
+    field_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsError
 from service.misspelling import closest
-from service.net.hosts import normalized
+from service.net.hosts import checked_name, normalized
 from service.net.urls import without_password
 from service.setting_messages import expectation
 from service.setting_sources import read_sources
 
 
 def _upper(value: object) -> object:
-    return value.upper() if isinstance(value, str) else value
+    return value.strip().upper() if isinstance(value, str) else value
 
 
 def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+    return value.strip().lower() if isinstance(value, str) else value
 
 
 def _timezone(name: str) -> str:
+    name = name.strip()
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError) as err:
@@ -90,6 +92,13 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _host_name(text: str) -> str:
+    try:
+        return checked_name(text)
+    except ValueError as err:
+        raise ValueError("expected a host name or an IP address, without a port") from err
+
+
 def _postgres_hosts(text: str, info: ValidationInfo) -> str:
     return normalized(text, info.data.get("port", 0))
 
@@ -110,6 +119,13 @@ def _long_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _header_value(secret: SecretStr) -> SecretStr:
+    value = secret.get_secret_value()
+    if not (value.isprintable() and value.isascii() and value == value.strip()):
+        raise ValueError("expected one line of ASCII characters without spaces around it")
+    return secret
+
+
 SECRETS = Path("/run/secrets")  # where Docker and Kubernetes mount secrets: a file per setting
 ENV_FILES = (Path(".auth"), Path(".env"))  # in the working directory; the first that has a setting counts
 ENVIRONMENT_ONLY = "LOANER_NATIVE"  # read by the core, from the environment only
@@ -121,6 +137,9 @@ Name = Annotated[str, AfterValidator(_name)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 # A distinct type, because a deployment to another host sends these files along.
 FileName = Annotated[str, AfterValidator(_file_name)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+Flag = Annotated[bool, BeforeValidator(_lower)]  # with spaces around it, as numbers may have
+HeaderSecret = Annotated[SecretStr, AfterValidator(_header_value)]
 
 
 def _setting(name: str, default: Any, description: str, **bounds: Any) -> Any:
@@ -134,6 +153,14 @@ class Group(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=True, validate_by_alias=True
     )
+
+    @field_validator("*")
+    @classmethod
+    def _reject_blank(cls, value: object) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and text.isspace():
+            raise ValueError("expected text that is not blank")
+        return value
 
     def replace(self, **changes: object) -> Self:
         """Return a copy with other values for some fields, validated like any other."""
@@ -209,7 +236,7 @@ class ServerSettings(Group):
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = _setting(
         "LOG_LEVEL", "INFO", "Minimum level of log messages."
     )
-    log_format: Literal["text", "json"] = _setting(
+    log_format: Annotated[Literal["text", "json"], BeforeValidator(_lower)] = _setting(
         "LOG_FORMAT", "text", "Format of the log on standard error: lines of text, or one JSON object a line."
     )
     timezone: Annotated[str, AfterValidator(_timezone)] = _setting(
@@ -227,7 +254,7 @@ class ServerSettings(Group):
         "127.0.0.1, ::1",
         "Comma-separated addresses and networks whose X-Forwarded-* headers are trusted.",
     )
-    page: bool = _setting("PAGE", True, "Whether to serve the page /app, which shows loans in a browser.")
+    page: Flag = _setting("PAGE", True, "Whether to serve the page /app, which shows loans in a browser.")
 
 
 class TlsSettings(Group):
@@ -248,7 +275,7 @@ class ServiceSettings(Group):
     """The service as the platform knows it."""
 
     name: Name = _setting("SERVICE_NAME", "loaner", "Name of the service and of its route on the gateway.")
-    host: str = _setting(
+    host: HostName = _setting(
         "SERVICE_HOST",
         "loaner.service.consul",
         "Host name at which the gateway reaches the service, with SERVICE_DISCOVERY=consul.",
@@ -266,7 +293,7 @@ class ServiceSettings(Group):
             "upstream (upstream). none disables the gateway."
         ),
     )
-    instance_host: str | None = _setting(
+    instance_host: HostName | None = _setting(
         "INSTANCE_HOST",
         None,
         (
@@ -281,10 +308,10 @@ class GatewaySettings(Group):
     """Kong's Admin API, and what the service declares there."""
 
     url: HttpUrl = _setting("API_GATEWAY_URL", "http://localhost:8001", "URL of Kong's Admin API.")
-    token: SecretStr | None = _setting(
+    token: HeaderSecret | None = _setting(
         "API_GATEWAY_TOKEN", None, "Value of the Kong-Admin-Token header (Kong Enterprise RBAC)."
     )
-    key: SecretStr | None = _setting("API_GATEWAY_KEY", None, "API key for an Admin API behind the key-auth plugin.")
+    key: HeaderSecret | None = _setting("API_GATEWAY_KEY", None, "API key for an Admin API behind the key-auth plugin.")
     key_header: Name = _setting("API_GATEWAY_KEY_HEADER", "apikey", "Header that carries API_GATEWAY_KEY.")
     workspace: Name | None = _setting("API_GATEWAY_WORKSPACE", None, "Kong Enterprise workspace.")
     ca: FileName | None = _setting(
@@ -327,7 +354,7 @@ class ConsulSettings(Group):
         None,
         ("URL of the local Consul agent to register with. Not set: the platform registers instances."),
     )
-    token: SecretStr | None = _setting("CONSUL_TOKEN", None, "ACL token for the Consul agent.")
+    token: HeaderSecret | None = _setting("CONSUL_TOKEN", None, "ACL token for the Consul agent.")
 
 
 @dataclass(frozen=True)
@@ -500,7 +527,7 @@ class MemcachedSettings(Group):
         gt=0,
         le=10,
     )
-    tls: bool = _setting("MEMCACHED_TLS", False, "Whether to connect to memcached over TLS.")
+    tls: Flag = _setting("MEMCACHED_TLS", False, "Whether to connect to memcached over TLS.")
     ca: FileName | None = _setting(
         "MEMCACHED_CA", None, "PEM file of CA certificates for memcached. Default: the system's."
     )
@@ -509,7 +536,7 @@ class MemcachedSettings(Group):
 class VaultSettings(Group):
     """Vault, which issues credentials for Postgres, and how to log in to it."""
 
-    enabled: bool | None = _setting(
+    enabled: Flag | None = _setting(
         "USE_VAULT",
         None,
         "Whether to get the credentials of the roles below from Vault.",
@@ -517,7 +544,7 @@ class VaultSettings(Group):
     addr: HttpUrl = _setting("VAULT_ADDR", "http://127.0.0.1", "URL of Vault.")
     port: Port = _setting("VAULT_PORT", 8200, "Port of Vault, if VAULT_ADDR names none.")
     ca: FileName | None = _setting("VAULT_CA", None, "PEM file of CA certificates for Vault. Default: the system's.")
-    token: SecretStr | None = _setting("VAULT_TOKEN", None, "Vault token.")
+    token: HeaderSecret | None = _setting("VAULT_TOKEN", None, "Vault token.")
     token_file: FileName | None = _setting(
         "VAULT_TOKEN_FILE",
         None,
@@ -558,7 +585,7 @@ class TokenSettings(Group):
     """Keys, clients, and the tokens that the service issues."""
 
     keys_dir: str = _setting("KEYS_DIR", "keys", "Directory of the key files.", min_length=1)
-    secure_loans: bool = _setting("SECURE_LOANS", True, "Whether reading loans requires a token. Posting always does.")
+    secure_loans: Flag = _setting("SECURE_LOANS", True, "Whether reading loans requires a token. Posting always does.")
     clients_file: FileName = _setting(
         "CLIENTS_FILE", "clients.json", "JSON file of the clients of /token. Reloaded when it changes.", min_length=1
     )

@@ -234,7 +234,9 @@ def _reason(err: Exception) -> str:
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror.lower()
-        cause = getattr(cause, "reason", None) or cause.__cause__ or cause.__context__ or _first_exception(cause)
+        reason = getattr(cause, "reason", None)  # text in some exceptions
+        known = reason if isinstance(reason, BaseException) else None
+        cause = known or cause.__cause__ or cause.__context__ or _first_exception(cause)
     return (
         "cannot be reached" if isinstance(err, requests.ConnectionError) else f"request failed ({type(err).__name__})"
     )

@@ -58,6 +58,18 @@ def normalized(text: str, default_port: int) -> str:
     return ", ".join(with_port(name, port) if port else name for name, port in _parse_entries(text))
 
 
+def checked_name(text: str) -> str:
+    """Return the name of one host as it is written.
+
+    Raises:
+        ValueError: If the text is not a host name or an IP address.
+    """
+    if text.startswith("/"):
+        raise ValueError("expected a host name")
+    _parse_name(text)
+    return text
+
+
 def _parse_entries(text: str) -> list[tuple[str, int | None]]:
     return [_parse_entry(entry.strip()) for entry in text.split(",")]
 

@@ -43,6 +43,12 @@ def no_sources(monkeypatch, tmp_path):
         ("CACHE", "CACHE_BYTES"),
         ("ACESS_TOKEN_EXPIRE", "ACCESS_TOKEN_EXPIRES"),
         ("LOANER_NATVE", "LOANER_NATIVE"),
+        ("PSQL_PASSWORD", "PSQL_PW"),
+        ("PSQL_POSTING_PASS", "PSQL_POSTING_PW"),
+        ("PSQL_DATABASE", "PSQL_DB"),
+        ("PSQL_USERNAME", "PSQL_USER"),
+        ("VAULT_ADDRESS", "VAULT_ADDR"),
+        ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
     ],
 )
 def test_the_meant_setting_is_found(name, meant):
