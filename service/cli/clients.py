@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from service.cli.misplaced_option import AdvisingGroup
 from service.settings import TokenSettings
 from service.tokens.client_registry import open_clients
 from service.tokens.clients_file import add_client, check_words, remove_client
@@ -12,7 +13,7 @@ from service.tokens.issuer import READ, Subject
 from service.tokens.key_setup import open_issuer
 
 
-@click.group("client")
+@click.group("client", cls=AdvisingGroup)
 @click.pass_context
 def client_group(ctx: click.Context) -> None:
     """Manage the clients of /token (CLIENTS_FILE)."""

@@ -5,6 +5,7 @@ from typing import Literal
 
 import click
 
+from service.cli.misplaced_option import AdvisingGroup
 from service.errors import SettingsError
 from service.gateway.competing_routes import Competitor
 from service.gateway.declarative import FORMATS, export
@@ -50,7 +51,7 @@ def unregister_command(ctx: click.Context, dry_run: bool) -> None:
     )
 
 
-@click.group("gateway")
+@click.group("gateway", cls=AdvisingGroup)
 def gateway_group() -> None:
     """Inspect the registration with the gateway (API_GATEWAY_URL)."""
 

@@ -14,12 +14,13 @@ from security.errors import KeyException
 from security.keys.check import Finding, check
 from security.keys.key_file import Key
 from security.keys.rotation import PUBLISH_S, Entry, KeyRing, State
+from service.cli.misplaced_option import AdvisingGroup
 from service.tokens.key_setup import open_key_ring
 
 MIN_TABLE_WIDTH = 100  # names of keys are never truncated; a narrow terminal wraps the lines
 
 
-@click.group("keys")
+@click.group("keys", cls=AdvisingGroup)
 @click.pass_context
 def keys_group(ctx: click.Context) -> None:
     """Manage this service's signing keys (KEYS_DIR).

@@ -4,7 +4,7 @@ Commands import what is slow to import only when they run, so that each starts q
 """
 
 import logging
-from typing import IO, NoReturn
+from typing import IO
 
 import click
 import psycopg2
@@ -18,6 +18,7 @@ from service.cli.gateway import gateway_group, register_command, unregister_comm
 from service.cli.interruption import Interrupted
 from service.cli.keys import keys_group
 from service.cli.loans import demo_command, load_command, migrate_command, sample_command
+from service.cli.misplaced_option import AdvisingGroup
 from service.cli.portfolio import portfolio_command
 from service.cli.probe import probe_command
 from service.cli.settings import settings_command
@@ -41,26 +42,8 @@ class _Failure(click.ClickException):
             super().show(file)
 
 
-class _Group(click.Group):
+class _Group(AdvisingGroup):
     """Prints errors that users can fix as a single line, and exits with status 1."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as err:
-            self._explain(err)
-
-    def _explain(self, err: click.NoSuchOption) -> NoReturn:
-        """Name the commands that have an option which was written before the command."""
-        names = [
-            name
-            for name, each in self.commands.items()
-            if any(err.option_name in option.opts for option in each.params)
-        ]
-        if not names:
-            raise err
-        advice = " or ".join(f"{name} {err.option_name}" for name in names)
-        raise click.UsageError(f"{err.format_message()} It belongs after the command: {advice}", err.ctx) from err
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -79,7 +62,7 @@ class _Group(click.Group):
             raise _Failure(f"Postgres: {str(err).strip().partition(chr(10))[0]}") from err
 
 
-@click.group(cls=_Group, invoke_without_command=True)
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--standalone", "is_standalone", is_flag=True, help="Run with embedded PostgreSQL, generated keys and sample data."
 )

@@ -28,8 +28,30 @@ def test_every_command_lists_the_option_in_its_help():
         assert "--standalone" in run(*arguments, "--help").stdout
 
 
-def test_an_option_before_its_command_is_explained():
-    done = run("--again", "load", "a.csv", "b.csv")
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("--again", "load", "a.csv", "b.csv"), "load --again"),
+        (("--check", "settings"), "settings --check"),
+        (("--scope", "api:read", "client", "add", "n"), "client add --scope or token --scope"),
+        (("client", "--scope", "api:read", "add", "n"), "client add --scope"),
+    ],
+)
+def test_an_option_before_its_command_is_explained(arguments, advice):
+    done = run(*arguments)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("It belongs after the command: load --again")
-    assert "belongs" not in run("--nonsense").stderr
+    assert done.stderr.splitlines()[-1] == (
+        f"Error: No such option '{arguments[arguments.index(advice.split()[-1])]}'. "
+        f"It belongs after the command: {advice}"
+    )
+
+
+@pytest.mark.parametrize("arguments", [("--nonsense",), ("client", "--nonsense", "add", "n")])
+def test_an_option_that_no_command_has_is_not_explained(arguments):
+    assert "belongs" not in run(*arguments).stderr
+
+
+@pytest.mark.parametrize("command", [(), ("load",), ("keys", "list")])
+def test_help_has_a_short_option(command):
+    done = run(*command, "-h")
+    assert (done.returncode, done.stdout) == (0, run(*command, "--help").stdout)
