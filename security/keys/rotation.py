@@ -292,7 +292,7 @@ class KeyRing:
         try:
             return sorted(self.directory.iterdir())
         except OSError as err:
-            raise KeyException(str(self.directory), f"expected a readable directory of keys: {err.strerror}") from err
+            raise KeyException(str(self.directory), f"is not a readable directory of keys: {err.strerror}") from err
 
 
 def _state(public: bool, private: bool, one_signs: bool) -> State:

@@ -170,9 +170,7 @@ class KeyStore:
             try:
                 entries = sorted(self._directory.iterdir())
             except OSError as err:
-                unreadable = KeyException(
-                    str(self._directory), f"expected a readable directory of keys: {err.strerror}"
-                )
+                unreadable = KeyException(str(self._directory), f"is not a readable directory of keys: {err.strerror}")
                 if strict:
                     raise unreadable from err
                 log.error("%s", unreadable)

@@ -50,6 +50,10 @@ class _Group(AdvisingGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise Interrupted("Interrupted") from None
+        except click.Abort as err:
+            if isinstance(err.__context__, KeyboardInterrupt):  # at a prompt
+                raise Interrupted("Interrupted") from None
+            raise
         except (LoanerError, KeyException, RegistrationException) as err:
             raise _Failure(str(err)) from err
         except ImportError as err:

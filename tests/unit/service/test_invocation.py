@@ -31,6 +31,7 @@ def test_installed_package_has_a_command_and_keeps_files_in_the_current_folder(m
     assert home() == Path.cwd() == tmp_path
 
 
+@pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize(("missing", "is_explained"), [("click", True), ("service.cli.loans", False), (None, False)])
 def test_command_without_the_service_says_what_to_install(monkeypatch, missing, is_explained):
     def fail(name, *_):

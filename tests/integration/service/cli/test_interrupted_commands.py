@@ -70,6 +70,14 @@ def test_the_demonstration_can_be_interrupted(settings, posting, tmp_path):
     assert rest.endswith("Interrupted\r\n"), rest[-500:]
 
 
+def test_the_demonstration_can_be_interrupted_at_its_prompt(settings):
+    with terminal("demo", **reach(settings)) as (process, ours):
+        read_until(ours, lambda text: "Loan [1]" in text)
+        rest = interrupt(process, ours)
+    assert rest.endswith("Interrupted\r\n"), rest[-500:]
+    assert "Aborted" not in rest
+
+
 def test_an_interrupt_after_the_commit_reports_what_was_closed(settings, posting, monkeypatch):
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGINT)

@@ -196,7 +196,7 @@ def test_concurrent_changes_leave_valid_keys(ring):
 
 def test_missing_directory_is_named(ring):
     shutil.rmtree(ring.directory)
-    with pytest.raises(KeyException, match="keys: expected a readable directory"):
+    with pytest.raises(KeyException, match="keys: is not a readable directory"):
         ring.generate()
 
 
