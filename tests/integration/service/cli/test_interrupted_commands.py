@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -73,6 +74,8 @@ def test_the_demonstration_can_be_interrupted(settings, posting, tmp_path):
 def test_the_demonstration_can_be_interrupted_at_its_prompt(settings):
     with terminal("demo", **reach(settings)) as (process, ours):
         read_until(ours, lambda text: "Loan [1]" in text)
+        # Python has a moment between a prompt and the read in which a signal waits for the next key.
+        wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S")
         rest = interrupt(process, ours)
     assert rest.endswith("Interrupted\r\n"), rest[-500:]
     assert "Aborted" not in rest
