@@ -162,7 +162,7 @@ def test_what_fails_is_an_error_of_its_span_and_of_the_request(door, ledger, col
         assert door.get("/api/v1/loan/3/2020-07-01", headers).status == 503
         blocker.rollback()
     spans = collector.trace(trace, {BALANCE, "lookup"})
-    assert {span.attributes.get("error.type") for span in spans if span.is_error} == {"503", "DatabaseUnavailable"}
+    assert {span.attributes.get("error.type") for span in spans if span.is_error} == {"503", "QueryTimeout"}
     assert only(spans, BALANCE).attributes["error.type"] == "503"
     assert [span.status_message for span in spans] == [""] * len(spans)
     assert access_line(door, trace[:8])["status"] == 503
