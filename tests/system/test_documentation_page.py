@@ -10,7 +10,6 @@ from service.postgres.connect import connect
 from tests.conftest import load_ledger
 from tests.fakes.http_server import serving
 from tests.generated.generated_requests import DOCUMENT, list_operations
-from tests.support.browser import open_page
 from tests.support.door import CLIENT, CLIENT_SECRET, open_door
 
 PASSED_ON = ("Content-Type", "Content-Security-Policy", "X-Content-Type-Options", "WWW-Authenticate")
@@ -36,12 +35,6 @@ const result = [parseInt(shown.innerText), block.querySelector(".request-url pre
 block.querySelector(".opblock-summary-control").click();  // closed again, so that the page stays quick
 return result;
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with open_page(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

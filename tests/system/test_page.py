@@ -8,19 +8,12 @@ from datetime import date
 import pytest
 
 from service.postgres.connect import connect
-from tests.support.browser import open_page
 from tests.support.door import CLIENT, CLIENT_SECRET, open_door
 from tests.support.page_browser import DESKTOP, PHONE, look, overflow, use_scripts, violations
 from tests.support.page_ledger import LATE, MORTGAGE, OVERPAID, load_page_ledger
 
 pytestmark = pytest.mark.timeout(300)  # a browser is slow on a busy machine
 LOADED = "document.readyState === 'complete'"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with open_page(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import pytest
 from service.bulk_load.loader import load
 from service.postgres.connect import connect
 from tests.support.agreements import post_terms
-from tests.support.browser import open_page
 from tests.support.door import open_door
 from tests.support.page_browser import DESKTOP, PHONE, look, overflow, violations
 
@@ -34,12 +33,6 @@ EVENTS = f"""loan_id,event_type,post_date,amt,source_id,reverses_source_id,memo
 VIEWS = ["/app/loan/1", "/app/loan/2", "/app/loan/3", "/app/loan/4", "/app/loan/5?date=9999-12-31",
          "/app/loan/9223372036854775807", "/app/loan/3/why", f"/app?q={LONG}", "/app",
          "/app/book?currency=JPY"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with open_page(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from service.postgres.connect import connect
-from tests.support.browser import open_page
 from tests.support.door import open_door
 from tests.support.page_browser import DESKTOP, PHONE, look
 from tests.support.page_ledger import LATE, load_page_ledger
@@ -21,12 +20,6 @@ VIEWS = {
 }
 PICTURES = os.environ.get("PICTURES")
 HEIGHT = 900
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with open_page(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")

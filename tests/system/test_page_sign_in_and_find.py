@@ -6,7 +6,6 @@ from contextlib import closing
 import pytest
 
 from service.postgres.connect import connect
-from tests.support.browser import open_page
 from tests.support.door import CLIENT, CLIENT_SECRET, open_door
 from tests.support.page_browser import DESKTOP, PHONE, look, overflow, use_scripts, violations
 from tests.support.page_ledger import LATE, load_page_ledger
@@ -14,12 +13,6 @@ from tests.support.page_ledger import LATE, load_page_ledger
 READY = "document.readyState === 'complete'"
 WIDTHS = pytest.mark.parametrize("width", [DESKTOP, PHONE])
 SCHEMES = pytest.mark.parametrize("scheme", ["light", "dark"])
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with open_page(tmp_path_factory.mktemp("chromium")) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")
