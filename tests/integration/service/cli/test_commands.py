@@ -20,6 +20,7 @@ from security.keys.generation import write_key_pair
 from tests.conftest import ROOT, sql
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
+from tests.support.cleaner import remove
 from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
 from tests.support.waiting import PATIENCE_S
 
@@ -209,7 +210,7 @@ def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             (keys / "half.pub").write_text("-----BEGIN")
             (tmp_path / "clients.json").write_text("{")
-            shutil.rmtree(next((tmp_path / "tmp").glob("loaner-*")))  # as a cleanup job may do
+            remove(next((tmp_path / "tmp").glob("loaner-*")))
             os.kill(int(children[0]), signal.SIGKILL)
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -23,6 +22,7 @@ from service.postgres.pool import ConnectionPool
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
+from tests.support.cleaner import remove
 from tests.support.processes import ask, free_port, reach, started, wait_until_up
 from tests.support.waiting import wait_until
 
@@ -176,7 +176,7 @@ def test_workers_are_aggregated_and_counts_of_a_dead_worker_remain(served, varia
         wait_until(lambda: answers(url) and scrape(url).value("database_connections_max") == 2 * pool)
         assert not list(tmp_path.glob(f"loaner-*/metrics/gauge_live*_{dead}.db"))
         assert scrape(url).count(**BALANCE) == count
-        shutil.rmtree(next(tmp_path.glob("loaner-*")))  # as a cleaner of temporary files does
+        remove(next(tmp_path.glob("loaner-*")))
         for path in ("/version", "/token", "/nowhere"):  # routes and statuses without a counter so far
             assert requests.patch(f"{url}{path}", timeout=10).status_code in (404, 405)
         assert answers(url)
