@@ -265,6 +265,7 @@ def test_the_policy_allows_exactly_what_is_used(settings, vault):
     vault.lease_s, vault.max_s, vault.token_s = 2.0, 3.0, 6.0
     with ExitStack() as started:
         started.enter_context(lease_credentials(both(vault), BOTH))
+        vault.token_s = 600.0  # renewed once; then a lease notices the revocation, not the next renewal of the token
         wait_until(lambda: len(vault.made) >= 4 and vault.requests.count(("POST", "/v1/auth/token/renew-self")) >= 1)
         for token in set(vault.tokens) - {"root-token"}:
             vault.revoke_token(token)
