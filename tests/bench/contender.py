@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import socket
 import time
 import urllib.error
 import urllib.request
@@ -19,6 +18,7 @@ from service.runtime.server import serve
 from service.settings import Settings, load_settings
 from service.standalone.embedded_postgres import HOST
 from tests.bench.wrk import UnexpectedReply
+from tests.support.ports import free_port
 from tests.support.settings import with_changes
 
 START_S = 60
@@ -80,14 +80,6 @@ def running(contender: Contender, shared: dict[str, object], log: Path) -> Itera
         yield RunningServer(origin, process.pid)
     finally:
         _stop(process)
-
-
-def free_port() -> int:
-    """Return an unused port of the loopback address."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def fetch(url: str, headers: dict[str, str], body: bytes | None = None) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.engine import Engine
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 START_S = 10
 

@@ -13,7 +13,7 @@ import requests
 import yaml
 
 from tests.deploy.engine import Engine
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 

@@ -26,7 +26,7 @@ from tests.deploy.engine import Engine
 from tests.deploy.ssh_host import SshHost, make_key
 from tests.fakes import tcp_proxy
 from tests.fakes.kong import fake_kong
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 

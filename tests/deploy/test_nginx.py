@@ -18,7 +18,7 @@ import yaml
 from tests.conftest import ROOT, served
 from tests.fakes.certificates import write_certificate
 from tests.support.application import build_app
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 __all__ = ["served"]
 

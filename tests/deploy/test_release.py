@@ -27,7 +27,8 @@ from tests.deploy.chart import environment_of, helm, one, pods, rendered
 from tests.fakes.certificates import write_certificate
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
-from tests.support.processes import ask, free_port, run, shell, started
+from tests.support.ports import free_port
+from tests.support.processes import ask, run, shell, started
 from tests.support.waiting import wait_until
 
 DOCUMENT = (ROOT / "docs" / "guides" / "kubernetes.md").read_text()

@@ -11,7 +11,8 @@ import pytest
 from service.runtime.server import KILL_TIMEOUT_S
 from service.settings import ServerSettings
 from tests.conftest import ROOT
-from tests.support.processes import ask, free_port, reach, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, started, wait_until_up
 
 UNIT = ROOT / "deploy" / "systemd" / "loaner.service"
 MAX_EXPOSURE = 20  # in tenths; `systemd-analyze` calls less than 2.0 OK

@@ -14,7 +14,8 @@ from service import __version__
 from tests.architecture.word_list import tracked_files
 from tests.conftest import ROOT
 from tests.fakes.kong.fake_kong import FakeKong, running
-from tests.support.processes import ask, free_port, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, started, wait_until_up
 from tests.support.seeds import PRELUDE, addresses, code_blocks, commented_statement
 from tests.support.virtual_env import TIMEOUT_S, VirtualEnv, build_wheel
 

@@ -14,6 +14,7 @@ import pytest
 from pymemcache.client.base import Client
 
 from service.standalone.embedded_postgres import HOST
+from tests.support.ports import free_port
 
 START_S = 40
 needs_memcached = pytest.mark.skipif(shutil.which("memcached") is None, reason="install memcached to run this")
@@ -28,7 +29,7 @@ class Memcached:
     """
 
     def __init__(self, *options: str, port: int | None = None) -> None:
-        self.port = port or _free_port()
+        self.port = port or free_port()
         self.address = f"{HOST}:{self.port}"
         self._options = options
         self.process: subprocess.Popen[bytes] | None = None
@@ -95,10 +96,3 @@ def memcached(*options: str) -> Iterator[Memcached]:
         yield server
     finally:
         server.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from service.settings import PostgresSettings
 from service.standalone.embedded_postgres import HOST
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 START_S = 40
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

@@ -15,7 +15,8 @@ from service.postgres.connect import connect
 from service.settings import PostgresSettings
 from tests.conftest import sql
 from tests.fakes.certificates import write_certificate
-from tests.support.processes import free_port, reach, started
+from tests.support.ports import free_port
+from tests.support.processes import reach, started
 from tests.support.raw_http import RawConnection, RawReply, request_bytes
 
 START_S = 60

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from service.gateway.identity import CHALLENGE_HEADER, PROOF_HEADER, Identity
+from tests.support.ports import free_port
 
 
 class Neighbor:
@@ -60,7 +61,7 @@ def running(neighbor: Neighbor, port: int = 0) -> Iterator[Neighbor]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     neighbor.port = server.server_port

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from tests.conftest import ROOT
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.command_server import READ_BY_IMPORTS, command_server
+from tests.support.ports import free_port
 
 RUN_S = 90
 
@@ -52,12 +52,6 @@ def run(*arguments: str, stdin: str = "", cwd: Path = ROOT, **variables: str) ->
 def shell(command: str, cwd: Path, *arguments: str) -> str:
     done = subprocess.run(["bash", "-c", command, *arguments], cwd=cwd, capture_output=True, text=True, check=True)
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.tcp_proxy import TcpProxy
 from tests.fakes.tcp_proxy import running as running_proxy
-from tests.support.processes import free_port, reach, run, started
+from tests.support.ports import free_port
+from tests.support.processes import reach, run, started
 from tests.support.waiting import wait_until
 
 INTERVAL_S, TIMEOUT_S = (float(text.removesuffix("s")) for text in (CHECK_INTERVAL, CHECK_TIMEOUT))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.door import FORM, TOKEN_FORM, open_door
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.raw_http import request_bytes
 
 PROMETHEUS = shutil.which("prometheus")

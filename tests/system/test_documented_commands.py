@@ -10,7 +10,8 @@ import sys
 from tests.architecture.word_list import tracked_files
 from tests.conftest import ROOT
 from tests.support.checkout import checkout
-from tests.support.processes import free_port, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import started, wait_until_up
 
 DOCUMENTED_URL = "http://localhost:5555"
 _BLOCK = re.compile(r"(?ms)^```sh test\n(.*?)^```$")

@@ -14,7 +14,8 @@ from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.neighbors import Neighbor
 from tests.support.neighbors import running as running_neighbor
-from tests.support.processes import ask, free_port, reach, run, started
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, run, started
 from tests.support.waiting import wait_until
 
 UPSTREAM = "loaner.upstream"

@@ -19,7 +19,8 @@ from urllib3.util.retry import Retry
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.load_clients import PAUSE_S
-from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, run, started, wait_until_up
 from tests.support.waiting import wait_until
 
 UPSTREAM = "loaner.upstream"

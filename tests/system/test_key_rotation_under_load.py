@@ -14,7 +14,8 @@ import requests
 from security.keys.rotation import KeyRing, State
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.load_clients import PAUSE_S
-from tests.support.processes import free_port, reach, run, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import reach, run, started, wait_until_up
 
 LOAD_S = 20
 

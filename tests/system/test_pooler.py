@@ -14,7 +14,8 @@ from tests.conftest import sql
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.pgbouncer import needs_pgbouncer, pgbouncer
-from tests.support.processes import free_port, reach, run, serving
+from tests.support.ports import free_port
+from tests.support.processes import reach, run, serving
 
 pytestmark = [needs_pgbouncer, pytest.mark.timeout(180)]
 

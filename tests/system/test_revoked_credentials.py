@@ -17,7 +17,8 @@ from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.support import load_clients
-from tests.support.processes import free_port, reach, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import reach, started, wait_until_up
 
 REVOCATIONS = 4
 PAUSE_S = 2.5

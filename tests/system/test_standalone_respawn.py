@@ -10,7 +10,8 @@ import pytest
 
 from service.standalone.respawn import CHECK_INTERVAL_S, MAX_RESTARTS
 from tests.support.checkout import checkout
-from tests.support.processes import ask, free_port, shell, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, shell, started, wait_until_up
 from tests.support.waiting import wait_until
 
 RESTART_TIMEOUT_S = 60.0

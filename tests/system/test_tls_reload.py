@@ -22,7 +22,8 @@ from service.settings import TlsSettings, load_settings
 from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
 from tests.fakes.kong.fake_kong import FakeKong, running
-from tests.support.processes import free_port, reach, run, started
+from tests.support.ports import free_port
+from tests.support.processes import reach, run, started
 from tests.support.waiting import wait_until
 from tests.system.test_instance import UPSTREAM
 

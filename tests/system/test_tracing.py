@@ -15,7 +15,7 @@ from tests.conftest import load_ledger
 from tests.fakes.memcached import Memcached, needs_memcached
 from tests.fakes.otlp_receiver import receiving
 from tests.support.door import JSON, open_door
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.raw_http import request_bytes
 from tests.support.waiting import wait_until
 

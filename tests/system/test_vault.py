@@ -13,7 +13,8 @@ from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.integration.service.vault.test_lease import roles
-from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, run, started, wait_until_up
 from tests.support.waiting import wait_until
 
 

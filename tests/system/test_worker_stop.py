@@ -11,7 +11,8 @@ import pytest
 
 from service.runtime.server import KILL_TIMEOUT_S
 from service.runtime.worker_stop import STOP_TIMEOUT_S, SUCCESSOR_TIMEOUT_S
-from tests.support.processes import ask, free_port, reach, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, started, wait_until_up
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.shared_ledger

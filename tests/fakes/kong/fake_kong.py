@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from tests.fakes.kong.recorded import recording
+from tests.support.ports import free_port
 
 NOT_FOUND = (404, {"message": "Not found"})
 DOWN = (500, {"message": "An unexpected error occurred"})
@@ -468,7 +469,7 @@ def running(
     class Server(ThreadingHTTPServer):
         request_queue_size = 128
 
-    server = Server((host, port), Handler)
+    server = Server((host, port or free_port()), Handler)
     if certificate is not None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(certificate)

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg2 import sql
 
 from service.postgres.connect import connect
+from tests.support.ports import free_port
 
 LOCKOUT_THRESHOLD = 5  # refused logins
 DENIED = (403, {"errors": ["permission denied"]})
@@ -222,7 +223,7 @@ def running(vault: FakeVault, host: str = "127.0.0.1", port: int = 0) -> Iterato
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer((host, port), Handler)
+    server = ThreadingHTTPServer((host, port or free_port()), Handler)
     stop = threading.Event()
 
     def reap() -> None:

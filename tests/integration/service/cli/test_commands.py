@@ -21,7 +21,8 @@ from tests.conftest import ROOT, sql
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.cleaner import remove
-from tests.support.processes import ask, environment, free_port, reach, run, shell, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, environment, reach, run, shell, started, wait_until_up
 from tests.support.waiting import PATIENCE_S
 
 

@@ -9,7 +9,8 @@ import yaml
 
 from tests.fakes.kong.declarative import load
 from tests.fakes.kong.fake_kong import FakeKong, running
-from tests.support.processes import ask, free_port, reach, run, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, run, started, wait_until_up
 
 PLUGINS = """
 plugins:

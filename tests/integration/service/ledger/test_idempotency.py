@@ -14,7 +14,8 @@ from tests.conftest import expect_error, sql
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.integration.service.web.test_posting import EVENTS, GOOD, LOAN
 from tests.support.application import build_app
-from tests.support.processes import free_port, reach, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import reach, started, wait_until_up
 from tests.support.settings import with_changes
 
 BODY = {"events": [GOOD]}

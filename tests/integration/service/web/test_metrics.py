@@ -23,7 +23,8 @@ from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.support.cleaner import remove
-from tests.support.processes import ask, free_port, reach, started, wait_until_up
+from tests.support.ports import free_port
+from tests.support.processes import ask, reach, started, wait_until_up
 from tests.support.waiting import wait_until
 
 BALANCE = {"route": "/<loan_id>/<date>", "method": "GET", "status": "200"}

@@ -11,7 +11,7 @@ from service.errors import SettingsError
 from service.tokens.key_setup import check_keys, open_keys, warn_about_permissions
 from tests.conftest import sql
 from tests.support.application import build_app
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 from tests.support.settings import with_changes
 
 pytestmark = pytest.mark.shared_ledger

@@ -1,13 +1,13 @@
 """Requests to a Consul agent, and the failures that callers see."""
 
 import json
-import socket
 from contextlib import contextmanager
 
 import pytest
 
 from service.gateway.consul import ConsulAgent, ConsulUnavailable
 from tests.fakes.http_server import serving
+from tests.support.ports import free_port
 
 INSTANCE = "loaner-10.0.0.1-5555"
 URL = "http://10.0.0.1:5555"
@@ -165,9 +165,7 @@ def test_registering_fails_if_the_server_has_no_such_route():
 
 
 def test_an_unreachable_agent_is_named_without_its_password():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     agent = ConsulAgent(f"http://user:secret@{address}")
     for call in call_each_method(agent):
         with pytest.raises(ConsulUnavailable, match=rf"^the Consul agent at http://{address}: cannot be reached$"):

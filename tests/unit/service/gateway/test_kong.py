@@ -21,6 +21,7 @@ from tests.conftest import ROOT
 from tests.fakes.certificates import write_certificate
 from tests.fakes.clocks import Clock
 from tests.fakes.kong.fake_kong import FakeKong, running
+from tests.support.ports import free_port
 
 LOANER = {"name": "loaner", "paths": ["/loaner"], "host": "loaner.service.consul", "port": 5555}
 DOWN = (500, b'{"message":"An unexpected error occurred"}', "application/json")
@@ -475,10 +476,7 @@ def test_an_error_names_the_database_of_the_gateway_as_the_cause(kong):
 
 
 def test_registration_retries_until_a_gateway_starts_20_s_later(monkeypatch):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    clock, gateway = Clock(), FakeKong()
+    port, clock, gateway = free_port(), Clock(), FakeKong()
     starts_at = clock.now + 20
     with ExitStack() as stack:
 
@@ -614,9 +612,7 @@ def test_a_permanent_error_is_not_retried(kong, reply, message):
 
 
 def test_an_address_without_a_server_is_named():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(RegistrationException, match=f"{re.escape(url)}/: connection refused"):
         KongGatewayRegistrator(url, 0.5).register(**LOANER)
 

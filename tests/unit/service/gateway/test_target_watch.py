@@ -12,7 +12,7 @@ from tests.fakes.clocks import Clock
 from tests.fakes.kong.fake_kong import FakeKong
 from tests.fakes.kong.fake_kong import running as running_kong
 from tests.support.neighbors import Neighbor, running
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 SECRET = b"s" * 32
 DECLARED = Definition("loaner", ("/loaner",), "unused", 5555, health_path="/ready")

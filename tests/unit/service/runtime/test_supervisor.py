@@ -10,7 +10,7 @@ from granian.constants import Interfaces, Loops
 from service.runtime.server import KILL_TIMEOUT_S, build_server
 from service.runtime.worker_stop import STOP_TIMEOUT_S
 from service.settings import ServerSettings
-from tests.support.processes import free_port
+from tests.support.ports import free_port
 
 # Python 3.12 and 3.13 warn of a fork beside other threads: the server waits for each worker in one.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
