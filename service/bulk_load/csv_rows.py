@@ -13,6 +13,7 @@ from service.bulk_load.formats import Format
 
 MAX_LINE_BYTES = 4096
 _BLOCK_BYTES = 65_536
+_NAME = re.compile(r"[^\W\d]\D*")  # of a column, also of an unknown one
 
 
 @dataclass(frozen=True)
@@ -106,12 +107,16 @@ class Rows:
             yield rest
 
     def _read_header(self, format: Format) -> bool:
-        """Return whether the first line is a header, which is one that names a column; set `columns` to its columns."""
+        """Return whether the first line is a header, and set `columns` to its columns.
+
+        A header names a column, or consists of names: each row contains digits.
+        """
         try:
             names = [name.lower() for name in _split(self._first_line)]
         except ValueError:
             return False
-        if not any(name in format for name in names):
+        has_only_names = len(names) > 1 and all(_NAME.fullmatch(name) for name in names)
+        if not has_only_names and not any(name in format for name in names):
             return False
         wrong = [f"unknown column {name!r}" for name in names if name not in format]
         wrong += [f"column {name} occurs twice" for name in format if names.count(name) > 1]
