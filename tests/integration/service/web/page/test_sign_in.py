@@ -134,6 +134,8 @@ def test_an_expired_or_unknown_token_leads_to_the_sign_in_and_back(client, make_
     page = client.get(reply.headers["Location"])
     assert "Your sign-in has ended" in page.text
     assert 'name="next" value="/app/loan/1?date=2020-07-01"' in page.text
+    # A form that could not be sent is opened again at its address, which has to lead on as well.
+    assert page.text.count('action="/app/sign-in?next=%2Fapp%2Floan%2F1%3Fdate%3D2020-07-01"') == 2
     back = client.post("/app/sign-in", data={**CLIENT, "next": "/app/loan/1?date=2020-07-01"})
     assert client.get(back.headers["Location"]).status_code == 200
 
