@@ -3,8 +3,9 @@
 The test reports what /ready, the log and the metrics said in each mode.
 """
 
-import time
 from contextlib import closing
+from decimal import Decimal
+from itertools import count
 
 import pytest
 import requests
@@ -16,11 +17,12 @@ from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.pgbouncer import needs_pgbouncer, pgbouncer
 from tests.support.ports import free_port
 from tests.support.processes import reach, run, serving
+from tests.support.waiting import wait_until
 
 pytestmark = [needs_pgbouncer, pytest.mark.timeout(180)]
 
 POST = "SELECT * FROM post_events('{1}'::bigint[], '{fee}', '{2020-02-02}'::date[], '{1.00}'::numeric[])"
-NOTICED_S = 20
+NOTICED_S = 20  # sooner than a cached answer expires
 PROBES = 20
 
 
@@ -60,38 +62,34 @@ def test_no_answer_is_stale_while_the_mode_of_a_pooler_changes(served, keys_dir,
             said = [line for line in read_log().splitlines() if "nothing cached is used" in line]
             report_measurement(f"{phase}: /ready {ready()}; metrics {failures}; log {said[-1:]}")
 
-        def until(condition):
-            deadline = time.monotonic() + NOTICED_S
-            while not condition():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        def post():
+            """Post a fee of 1.00 directly to Postgres, past the pooler, and return the balance since then."""
+            sql(posting, POST)
+            return f"{first + next(posted):.2f}"
 
         def check_fresh():
-            """Post directly to Postgres, past the pooler, and read through the service."""
             for _ in range(10):
-                before = balance()
-                sql(posting, POST)
-                until(lambda: balance() == f"{float(before) + 1:.2f}")  # noqa: B023
+                expected = post()
+                wait_until(lambda: balance() == expected, NOTICED_S)  # noqa: B023
 
-        until(lambda: ready() == {(200, "ok")})
+        wait_until(lambda: ready() == {(200, "ok")}, NOTICED_S)
+        first, posted = Decimal(balance()), count(1)
         for _ in range(PROBES):
             balance()  # both workers cache it
         check_fresh()
         report("session mode")
 
         pooler.change_mode("transaction")
-        until(lambda: {status for status, _ in ready()} == {503})
+        wait_until(lambda: {status for status, _ in ready()} == {503}, NOTICED_S)
         sentence = f"127.0.0.1:{pooler.port} is a pooler in transaction or statement mode"
         assert all(sentence in message for _, message in ready())
         for _ in range(10):
-            before = balance()
-            sql(posting, POST)
-            after = {balance() for _ in range(PROBES)}
-            assert after == {f"{float(before) + 1:.2f}"}  # immediately, in both workers
+            expected = post()
+            assert {balance() for _ in range(PROBES)} == {expected}  # immediately, in both workers
         report("transaction mode")
 
         pooler.change_mode("session")
-        until(lambda: ready() == {(200, "ok")})
+        wait_until(lambda: ready() == {(200, "ok")}, NOTICED_S)
         check_fresh()
         report("session mode again")
         log = read_log()
