@@ -2,7 +2,6 @@
 
 import json
 import signal
-import time
 
 import pytest
 import yaml
@@ -11,6 +10,7 @@ from tests.fakes.kong.declarative import load
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.ports import free_port
 from tests.support.processes import ask, reach, run, started, wait_until_up
+from tests.support.waiting import wait_until
 
 PLUGINS = """
 plugins:
@@ -206,13 +206,13 @@ def test_a_missing_ca_file_is_named(kong):
 
 def test_the_service_runs_without_a_gateway_if_discovery_is_none(settings, keys_dir):
     port = str(free_port())
-    chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1", "DRAIN_S": "2"}
+    chosen = {"KEYS_DIR": str(keys_dir), "LISTEN_HOST": "127.0.0.1", "PORT": port, "WORKERS": "1", "DRAIN_S": "4"}
     nowhere = {"API_GATEWAY_URL": "http://127.0.0.1:9", "SERVICE_DISCOVERY": "none"}
     with started(**reach(settings), **chosen, **nowhere) as (process, read_log):
         wait_until_up(process, f"http://127.0.0.1:{port}/healthcheck", read_log)
         assert ask(f"http://127.0.0.1:{port}/ready")[0] == 200
         process.send_signal(signal.SIGTERM)
-        time.sleep(1)  # it is not ready any longer, but still serves
-        assert [ask(f"http://127.0.0.1:{port}{path}")[0] for path in ("/ready", "/healthcheck")] == [503, 200]
+        wait_until(lambda: ask(f"http://127.0.0.1:{port}/ready")[0] == 503)
+        assert ask(f"http://127.0.0.1:{port}/healthcheck")[0] == 200  # it still serves
         assert process.wait(30) == 0, read_log()
         assert "127.0.0.1:9" not in read_log()

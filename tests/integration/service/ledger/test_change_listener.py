@@ -100,10 +100,8 @@ def test_the_listener_reconnects_and_raises_the_floor_above_missed_events(settin
 
 def test_round_trips_continue_without_notifications(settings, loans):
     with listening(settings, max_staleness_s=0.6) as freshness:
-        first = freshness.silence_s()
         time.sleep(1.5)
-        assert freshness.silence_s() < 0.6
-        assert first is not None
+        wait_until(lambda: freshness.silence_s() < 0.6)
 
 
 def test_a_malformed_notification_makes_the_listener_reconnect(settings, loans, admin):
