@@ -1,25 +1,23 @@
-"""Statements as CSV (RFC 4180)."""
+"""Statements as CSV."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from service.domain.date_range import DateRange
 from service.domain.money import to_decimal_string
 from service.domain.statement import Statement
 from service.errors import DatabaseUnavailable
 from service.ledger.event_log import Provenance
+from service.web.csv_table import CALLER_FIELDS, csv_head, csv_rows
 from service.web.serializers import add_provenance, entry_members, tx_ids_of
 
 log = logging.getLogger(__name__)
 
 FIELDS = ("tx_id", "event_type", "post_date", "amt", "reversal", "signed_amt", "balance", "version", "recorded_at",
           "reverses", "reversed_by")  # fmt: skip
-PROVENANCE_FIELDS = ("source_id", "posted_by", "memo")
 LOAN_FIELDS = ("loan_id", "currency")
 ROWS_PER_CHUNK = 500
-_FORMULA_PREFIXES = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 _NO_SETTLEMENT: Mapping[str, object] = MappingProxyType({})
 
@@ -43,18 +41,14 @@ def statement_csv(
         settlement: Members about the end of its last day, which become columns of the row `closing`.
         read_provenance: Returns the provenance of events by their transaction ids, to add it to the rows.
     """
-    fields = (*FIELDS, *settlement, *(PROVENANCE_FIELDS if read_provenance else ()), *LOAN_FIELDS)
+    fields = (*FIELDS, *settlement, *(CALLER_FIELDS if read_provenance else ()), *LOAN_FIELDS)
     loan = {"loan_id": statement.loan_id, "currency": statement.currency}
 
-    def row(members: dict[str, Any]) -> tuple[str, ...]:
-        members |= loan
-        return tuple(_text(field, members.get(field)) for field in fields)
-
-    def balance_row(name: str, day: str, balance: int, **others: object) -> tuple[str, ...]:
+    def balance_row(name: str, day: str, balance: int, **others: object) -> bytes:
         amount = to_decimal_string(balance, statement.digits)
-        return row({"event_type": name, "post_date": day, "balance": amount, **others})
+        return csv_rows(fields, [{"event_type": name, "post_date": day, "balance": amount, **others, **loan}])
 
-    yield _rows([fields, balance_row("opening", date_range.first.isoformat(), statement.opening)])
+    yield csv_head(fields) + balance_row("opening", date_range.first.isoformat(), statement.opening)
     for first in range(0, len(statement), ROWS_PER_CHUNK):
         entries = [entry_members(entry, statement.digits) for entry in statement.entries(first, first + ROWS_PER_CHUNK)]
         if read_provenance is not None:
@@ -64,21 +58,5 @@ def statement_csv(
                 log.warning("statement of loan %d: CSV ended early: %s", statement.loan_id, err)
                 raise  # so that the reply does not end like a whole one
             add_provenance(entries, found)
-        yield _rows([row(entry) for entry in entries])
-    yield _rows([balance_row("closing", date_range.last.isoformat(), statement.closing, **settlement)])
-
-
-def _text(field: str, value: object) -> str:
-    if value is None:
-        return ""
-    if field not in PROVENANCE_FIELDS:
-        return str(value).lower() if isinstance(value, bool) else str(value)  # true and false as in JSON
-    text = str(value)
-    if text.lstrip().startswith(_FORMULA_PREFIXES):
-        text = f"'{text}"  # a spreadsheet would take it for a formula
-    return f'"{text.replace(chr(34), chr(34) * 2)}"' if any(c in text for c in ',"') else text
-
-
-def _rows(rows: Sequence[tuple[str, ...]]) -> bytes:
-    # No field contains a line break, and only those of the provenance may need quotes.
-    return "".join(",".join(row) + "\r\n" for row in rows).encode()
+        yield csv_rows(fields, (entry | loan for entry in entries))
+    yield balance_row("closing", date_range.last.isoformat(), statement.closing, **settlement)

@@ -1,11 +1,9 @@
 """Route: finding loans by their terms and their state on a date, in pages."""
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
 
@@ -16,7 +14,7 @@ from service.errors import InvalidRequest
 from service.ledger.loan_search import FoundLoan, LoanFilter, LoanSearch, SearchPosition
 from service.web.pagination import write_search_cursor
 from service.web.schemas.common import Query
-from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
+from service.web.schemas.content_negotiation import json_or_csv
 from service.web.schemas.headers import LEDGER_HEADERS, NEXT_LINK, not_modified
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import (
@@ -39,8 +37,7 @@ from service.web.schemas.query_fields import (
     StateDay,
     Version,
 )
-from service.web.schemas.replies import conditional
-from service.web.serializers import ledger_headers, to_json
+from service.web.schemas.table_reply import Table, json_or_csv_reply, next_link
 
 FIELDS = ("loan_id", "start_date", "initial_amt", "currency", "date", "balance", "state", "version")
 _CSV_EXAMPLE = f"{','.join(FIELDS)}\r\n1,2019-12-05,1000.00,USD,2020-07-01,899.50,open,2\r\n"
@@ -117,16 +114,11 @@ def loans_reply(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> Re
     cursor = write_search_cursor(following) if following else None
     rows = [_members(loan) for loan in loans]
     day = position.filter.day.isoformat()
-    if wants_csv(query.format):
-        body = _to_csv(rows, day)
-        headers = ledger_headers(CSV_TYPE, body, as_of)
-        headers.append(("Content-Disposition", f'attachment; filename="loans-{day}.csv"'))
-    else:
-        body, headers = to_json({"date": day, "loans": rows, "next_cursor": cursor}, as_of)
-    if cursor is not None:
-        headers.append(("Link", f'<{_next_url(query, cursor)}>; rel="next"'))
-    response = conditional(Response(body, headers=headers))
-    response.vary.add("Accept")
+    members = {"date": day, "loans": rows, "next_cursor": cursor}
+    table = Table(f"loans-{day}", FIELDS, ({**row, "date": day} for row in rows))
+    response = json_or_csv_reply(query.format, members, table, as_of)
+    if cursor is not None:  # also for JSON
+        response.headers.set(*next_link(cursor))
     return response
 
 
@@ -183,15 +175,3 @@ def _members(loan: FoundLoan) -> dict[str, Any]:
         "state": loan.state,
         "version": loan.version,
     }
-
-
-def _to_csv(rows: Iterable[dict[str, Any]], day: str) -> bytes:
-    # No field contains a comma, a quotation mark or a line break, so none needs quotes.
-    lines = [FIELDS, *([str({**row, "date": day}[field]) for field in FIELDS] for row in rows)]
-    return "".join(",".join(line) + "\r\n" for line in lines).encode("ascii")
-
-
-def _next_url(query: LoansQuery, cursor: str) -> str:
-    names = ("limit", "format")
-    kept: dict[str, str] = {name: request.args[name] for name in names if name in query.model_fields_set}
-    return f"{request.script_root}{request.path}?{urlencode({**kept, 'cursor': cursor})}"

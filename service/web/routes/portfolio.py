@@ -17,7 +17,7 @@ from service.portfolio.csv import PAYOFF_FIELDS, csv_head, portfolio_csv
 from service.portfolio.rows import Details, LoanBalance, Total
 from service.portfolio.sql import SqlPortfolio
 from service.web.schemas.common import only_if, optional_member
-from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
+from service.web.schemas.content_negotiation import CSV_TYPE, attachment, json_or_csv, wants_csv
 from service.web.schemas.headers import ETAG, LEDGER_HEADERS, not_modified, optional_headers
 from service.web.schemas.parts import Parts
 from service.web.schemas.problem import problems
@@ -114,7 +114,7 @@ def add_portfolio_route(routes: APIBlueprint, portfolio: SqlPortfolio) -> None:
         if wants_csv(query.format):
             headers = [
                 ("Content-Type", CSV_TYPE),
-                ("Content-Disposition", f'attachment; filename="portfolio-{path.date}.csv"'),
+                attachment(f"portfolio-{path.date}.csv"),
                 *([as_of_header(as_of)] if as_of else []),
                 ("Cache-Control", "private, no-cache"),
             ]

@@ -18,7 +18,7 @@ from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import LoanSnapshot, TimelineLookup
 from service.web.pagination import Cursor
 from service.web.payoff_members import settlement_members
-from service.web.schemas.content_negotiation import CSV_TYPE, json_or_csv, wants_csv
+from service.web.schemas.content_negotiation import CSV_TYPE, attachment, json_or_csv, wants_csv
 from service.web.schemas.event import EventReply
 from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, DateRangeQuery, LoanPath, get_snapshot, resolve_date_range
@@ -172,7 +172,7 @@ def _csv_reply(
     statement = Statement(snapshot.timeline, date_range)
     headers = [
         *ledger_headers(CSV_TYPE, source, lookup.as_of(snapshot), version),
-        ("Content-Disposition", f'attachment; filename="{name}"'),
+        attachment(name),
     ]
     read_provenance = partial(event_log.provenance, loan_id) if event_log else None
     return conditional(Response(statement_csv(statement, date_range, settlement, read_provenance), headers=headers))

@@ -5,6 +5,7 @@ from flask_openapi3.models import MediaType, Schema
 from flask_openapi3.models.data_type import DataType
 from pydantic import ConfigDict
 
+from service.errors import InvalidRequest
 from service.web.schemas.headers import ATTACHMENT, Headers, with_headers
 
 JSON, CSV = "application/json", "text/csv"
@@ -31,3 +32,22 @@ def json_or_csv(example: str, headers: Headers) -> ConfigDict:
     """
     content = {CSV: MediaType(schema=Schema(type=DataType.STRING), example=example)}
     return with_headers({**headers, **ATTACHMENT}, content=content)
+
+
+def attachment(name: str) -> tuple[str, str]:
+    """Return the header that suggests the name of a file.
+
+    Args:
+        name: The name, of ASCII characters without quotation marks.
+    """
+    return "Content-Disposition", f'attachment; filename="{name}"'
+
+
+def refuse_explanation_as_csv(is_csv: bool, explain: bool) -> None:
+    """Check that a request for CSV does not request an explanation.
+
+    Raises:
+        InvalidRequest: If it does.
+    """
+    if is_csv and explain:
+        raise InvalidRequest([("explain", "not allowed with CSV: request JSON")])
