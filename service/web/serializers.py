@@ -45,6 +45,11 @@ def allocation_on(timeline: Timeline, day: int) -> tuple[str, str, str]:
     return ALLOCATIONS[terms[-1]] if terms else PARTS
 
 
+def to_allocation_text(allocation: Iterable[str]) -> str:
+    """Return an order of allocation as a field of CSV: as in the files of `load`."""
+    return ">".join(allocation)
+
+
 def parts_of(timeline: Timeline, day: int) -> dict[str, str]:
     """Return the parts of a balance by their names."""
     parts = (to_decimal_string(part, timeline.exponent) for part in balance_parts(timeline, day))

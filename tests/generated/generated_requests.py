@@ -35,7 +35,7 @@ BEYOND_SCHEMA = re.compile(
     r"|If-Match: (contradicts `expected_version`|expected .*)"  # the generator combines a pattern with a length badly
     r"|provenance: expected only with `explain=true`"
     r"|cursor: (expected .*|past the last page)"  # contains a checksum
-    r"|(limit|cursor): not allowed with CSV.*"
+    r"|(limit|cursor|explain): not allowed with CSV.*"
     r"|step: expected .*: use a shorter date range or a longer step"
     r"|.*: duplicate value"  # two members
     r"|.*: expected a whole number"  # JSON Schema accepts 1.0

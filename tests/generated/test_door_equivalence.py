@@ -52,7 +52,7 @@ DAYS = st.one_of(
     ),
 )  # fmt: skip
 ENDS = st.sampled_from(
-    [""] * 12 + ["/", "//", "?", "?x=1", "?explain=true", ";a", "/.", "/..", "%3F", "?min_version=1"]
+    [""] * 12 + ["/", "//", "?", "?x=1", "?explain=true", ";a", "/.", "/..", "%3F", "?min_version=1", "?format=csv"]
 )
 METHODS = st.sampled_from(["GET"] * 10 + ["HEAD", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
 OTHER_HEADERS = st.lists(
@@ -144,6 +144,9 @@ def test_replies_equal_those_of_the_framework(door, authorizations, make_token, 
     @example("HEAD", OWN_BALANCE, valid, [])
     @example("GET", OWN_BALANCE, [], [])
     @example("GET", OWN_BALANCE, insufficient, [])
+    @example("GET", OWN_BALANCE, valid, [("Accept", "text/csv")])
+    @example("GET", f"{OWN_BALANCE}?format=csv", valid, [])
+    @example("HEAD", f"{OWN_BALANCE}?format=csv&parts=true", valid, [])
     @example("GET", "/1/2021-02-29", valid, [])
     @example("GET", "/999/2020-02-29", valid, [])
     @example("GET", f"{OWN_BALANCE}/", valid, [])

@@ -79,6 +79,8 @@ def check_history(request_json, loan, first, last):
     expected = {day.isoformat(): loan.balance(day) for day in days(first, last)}
     for day in (first, last):
         assert Decimal(request_json(f"{path}/{day}")["balance"]) == expected[day.isoformat()]
+        check_csv(request_json, f"{path}/{day}", parts="true")
+        check_csv(request_json, f"{path}/payoff/{day}", "totals", good_through=day + timedelta(days=3))
     points = {
         step: [(point["date"], Decimal(point["balance"])) for point in reply["balances"]]
         for step in ("day", "month", "change")
@@ -93,6 +95,27 @@ def check_history(request_json, loan, first, last):
             changes.append((day, balance))
         previous = balance
     assert points["change"] == changes
+    check_csv(request_json, f"{path}/history", "balances", **{"from": first, "to": last, "step": "month"})
+    check_csv(request_json, f"{path}/events", "events")
+
+
+def check_csv(request_json, path, entries=None, **query):
+    """Check that each row of the CSV has the members of the JSON, or those of one of its entries."""
+    members = request_json(path, **query)
+    rows = csv.DictReader(StringIO(request_json(path, format="csv", **query)))
+    if entries == "totals":  # the first row is that of the date
+        expected = [members, *members["totals"]]
+    elif entries is not None:
+        expected = members[entries]
+    else:
+        expected = [members | members["parts"] | {"allocation": ">".join(members["allocation"])}]
+    found = list(rows)
+    assert [row["loan_id"] for row in found] == [str(members["loan_id"])] * len(expected)
+    for row, entry in zip(found, expected, strict=True):
+        for name in row.keys() & entry.keys():
+            assert row[name] == ("" if entry[name] is None else str(entry[name])), name
+        unnested = {name for name, value in entry.items() if not isinstance(value, dict | list)}
+        assert unnested <= row.keys() | {"next_cursor"}
 
 
 def expected_entries(loan, first, last, version=None):

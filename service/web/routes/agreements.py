@@ -1,5 +1,6 @@
 """Routes: the terms and schedules of a loan as they were recorded, in pages."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,20 +14,26 @@ from service.ledger.event_log import EventLog, LoanState
 from service.ledger.posting import to_rfc3339
 from service.web.pagination import RecordsCursor
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state
-from service.web.schemas.query_fields import Limit, RecordsPageCursor
-from service.web.schemas.recorded_agreement import ScheduleListReply, TermsListReply
-from service.web.schemas.replies import conditional
-from service.web.serializers import to_json
+from service.web.schemas.query_fields import Format, Limit, RecordsPageCursor
+from service.web.schemas.recorded_agreement import (
+    SCHEDULE_COLUMNS,
+    TERMS_COLUMNS,
+    ScheduleListReply,
+    TermsListReply,
+)
+from service.web.schemas.table_reply import Table, json_or_csv_reply
+from service.web.serializers import to_allocation_text
 
 MAX_SCHEDULES = 20
 """The most schedules of a page: each may have 1,200 installments."""
 
 
 class RecordsQuery(LoanQuery):
-    """Query parameters: state of the loan, and paging."""
+    """Query parameters: state of the loan, paging and format."""
 
     limit: Limit = 100
     cursor: RecordsPageCursor = None
+    format: Format = None
 
 
 def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_log: AgreementLog) -> None:
@@ -48,11 +55,17 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
 
         `applies` says which of them apply from their effective dates on. `next_cursor` leads to the next page. All
         pages show the version of the first page.
+
+        `text/csv`, selected by `Accept` or `format`, has the same pages, with a row for each record. The header `Link`
+        leads to the next one.
         """
-        as_of = datetime.now(UTC)
+        as_of = _as_of(query)
         _, page = _get_page(event_log, "terms", path, query)
         found = agreement_log.terms(page.loan_id, page.version, page.after, query.limit + 1)
-        return _reply(query, page, query.limit, as_of, {}, [_terms_members(terms) for terms in found])
+        members = _page_members(page, query.limit, {}, [_terms_members(terms) for terms in found])
+        rows = (members | _terms_row(terms) for terms in members["terms"])
+        table = Table(f"loan-{page.loan_id}-terms", TERMS_COLUMNS, rows)
+        return json_or_csv_reply(query.format, members, table, as_of, page.version)
 
     @routes.get(
         "/api/v1/loan/<loan_id>/schedule",
@@ -64,13 +77,25 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
 
         `applies` says which of them apply from their effective dates on. `next_cursor` leads to the next page. All
         pages show the version of the first page. A page has at most 20 schedules.
+
+        `text/csv`, selected by `Accept` or `format`, has the same pages, with a row for each installment. The header
+        `Link` leads to the next one.
         """
-        as_of = datetime.now(UTC)
+        as_of = _as_of(query)
         state, page = _get_page(event_log, "schedules", path, query)
         limit = min(query.limit, MAX_SCHEDULES)
         found = agreement_log.schedules(page.loan_id, page.version, page.after, limit + 1)
         records = [_schedule_members(schedule, state.exponent) for schedule in found]
-        return _reply(query, page, limit, as_of, {"currency": state.currency}, records)
+        members = _page_members(page, limit, {"currency": state.currency}, records)
+        rows = (members | row for schedule in members["schedules"] for row in _schedule_rows(schedule))
+        table = Table(f"loan-{page.loan_id}-schedules", SCHEDULE_COLUMNS, rows)
+        return json_or_csv_reply(query.format, members, table, as_of, page.version)
+
+
+def _as_of(query: RecordsQuery) -> datetime | None:
+    """Return the current time; None if nothing that is recorded later changes the reply."""
+    is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
+    return None if is_immutable else datetime.now(UTC)
 
 
 def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuery) -> tuple[LoanState, RecordsCursor]:
@@ -92,30 +117,19 @@ def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuer
     return event_log.state(page.loan_id, page.version), page
 
 
-def _reply(
-    query: RecordsQuery,
-    page: RecordsCursor,
-    limit: int,
-    as_of: datetime,
-    members: dict[str, Any],
-    found: list[dict[str, Any]],
-) -> Response:
-    """Build the reply from the records of a page, and one more if another page follows."""
+def _page_members(
+    page: RecordsCursor, limit: int, members: dict[str, Any], found: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the members of a page, given its records, and one more if another page follows."""
     records, more = found[:limit], found[limit:]
     following = RecordsCursor(page.kind, page.loan_id, page.version, records[-1]["version"]) if more else None
-    is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
-    body, headers = to_json(
-        {
-            "loan_id": page.loan_id,
-            **members,
-            "version": page.version,
-            page.kind: records,
-            "next_cursor": str(following) if following else None,
-        },
-        None if is_immutable else as_of,
-        page.version,
-    )
-    return conditional(Response(body, headers=headers))
+    return {
+        "loan_id": page.loan_id,
+        **members,
+        "version": page.version,
+        page.kind: records,
+        "next_cursor": str(following) if following else None,
+    }
 
 
 def _record_members(record: Record) -> dict[str, Any]:
@@ -133,3 +147,15 @@ def _schedule_members(schedule: Schedule, digits: int) -> dict[str, Any]:
         for due_date, amount in zip(schedule.due_dates, schedule.amounts, strict=True)
     ]
     return _record_members(schedule.record) | {"installments": installments, "method": schedule.method}
+
+
+def _terms_row(terms: dict[str, Any]) -> dict[str, Any]:
+    return {**terms, "allocation": to_allocation_text(terms["allocation"])}
+
+
+def _schedule_rows(schedule: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each installment, with the method as in the body that posts a schedule."""
+    method = schedule["method"]
+    computed = schedule if method is None else {**schedule, **method, "method": method["name"]}
+    for installment in schedule["installments"]:
+        yield computed | installment

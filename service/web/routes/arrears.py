@@ -1,5 +1,8 @@
 """Route: how late a loan is on a date."""
 
+from itertools import chain
+from typing import Any
+
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
@@ -10,10 +13,27 @@ from service.domain.money import to_decimal_string
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.payoff_members import shown_amounts
 from service.web.routes.balance import LoanDayPath
+from service.web.schemas.content_negotiation import json_or_csv
+from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snapshot
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import Currency, Day, DaysPastDue, LoanId, Money, Version
-from service.web.schemas.replies import LoanLedgerReply, ledger_reply
+from service.web.schemas.query_fields import Currency, Day, DaysPastDue, Format, LoanId, Money, Version
+from service.web.schemas.replies import LoanLedgerReply
+from service.web.schemas.table_reply import Table, json_or_csv_reply
+
+LOAN_COLUMNS = ("loan_id", "date", "currency", "version")
+COLUMNS = (*LOAN_COLUMNS, "due_date", "amt", "satisfied", "due", "past_due", "days", "bucket", "oldest_due_date")
+_CSV_EXAMPLE = (
+    f"{','.join(COLUMNS)}\r\n"
+    "1,2020-07-01,USD,10,2020-06-01,500.00,120.00,,,,,\r\n"
+    "1,2020-07-01,USD,10,,,,380.00,380.00,30,1-30,2020-06-01\r\n"
+)
+
+
+class ArrearsQuery(LoanQuery):
+    """Query parameters: state of the loan, and format."""
+
+    format: Format = None
 
 
 class UnsatisfiedInstallment(BaseModel):
@@ -26,6 +46,8 @@ class UnsatisfiedInstallment(BaseModel):
 
 class ArrearsReply(LoanLedgerReply):
     """How late a loan is on a date."""
+
+    model_config = json_or_csv(_CSV_EXAMPLE, LOAN_HEADERS)
 
     loan_id: LoanId
     date: Day
@@ -56,38 +78,44 @@ def add_arrears_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
         summary="Get the arrears of a loan on a date",
         responses={200: ArrearsReply, **COMMON_RESPONSES, **problems(422)},
     )
-    def arrears(path: LoanDayPath, query: LoanQuery) -> Response:
+    def arrears(path: LoanDayPath, query: ArrearsQuery) -> Response:
         """Return what is due and past due at the end of the day, and for how many days.
 
         An installment is due on its date and past due from the next day. What payments leave after fees satisfies
         installments in the order of their due dates. A loan without a schedule is current.
+
+        `text/csv`, selected by `Accept` or `format`, has a row for each installment that is not satisfied. The last
+        row has what is due and past due, without a `due_date`.
         """
         snapshot = get_snapshot(lookup, path, query)
         timeline, day = snapshot.timeline, day_number(path.date)
         with shown_amounts(path.loan_id):
             found = arrears_at(timeline, day)
             installments = installments_at(timeline, day)
-        return ledger_reply(
-            lookup,
-            snapshot,
-            {
-                "loan_id": timeline.loan_id,
-                "date": path.date.isoformat(),
-                "currency": timeline.currency,
-                "version": timeline.version,
-                "due": to_decimal_string(found.due, timeline.exponent),
-                "past_due": to_decimal_string(found.past_due, timeline.exponent),
-                "days": found.days,
-                "bucket": bucket_of(found.days),
-                "oldest_due_date": None if found.oldest_due_day is None else to_date(found.oldest_due_day).isoformat(),
-                "installments": [
-                    {
-                        "due_date": to_date(due_day).isoformat(),
-                        "amt": to_decimal_string(amount, timeline.exponent),
-                        "satisfied": to_decimal_string(satisfied, timeline.exponent),
-                    }
-                    for due_day, amount, satisfied in installments
-                    if satisfied < amount
-                ],
-            },
-        )
+        members = {
+            "loan_id": timeline.loan_id,
+            "date": path.date.isoformat(),
+            "currency": timeline.currency,
+            "version": timeline.version,
+            "due": to_decimal_string(found.due, timeline.exponent),
+            "past_due": to_decimal_string(found.past_due, timeline.exponent),
+            "days": found.days,
+            "bucket": bucket_of(found.days),
+            "oldest_due_date": None if found.oldest_due_day is None else to_date(found.oldest_due_day).isoformat(),
+            "installments": [
+                {
+                    "due_date": to_date(due_day).isoformat(),
+                    "amt": to_decimal_string(amount, timeline.exponent),
+                    "satisfied": to_decimal_string(satisfied, timeline.exponent),
+                }
+                for due_day, amount, satisfied in installments
+                if satisfied < amount
+            ],
+        }
+        return json_or_csv_reply(query.format, members, _to_table(members), lookup.as_of(snapshot), timeline.version)
+
+
+def _to_table(members: dict[str, Any]) -> Table:
+    loan = {name: members[name] for name in LOAN_COLUMNS}
+    rows = (loan | installment for installment in members["installments"])
+    return Table(f"loan-{members['loan_id']}-arrears-{members['date']}", COLUMNS, chain(rows, [members]))

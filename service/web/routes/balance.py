@@ -1,18 +1,23 @@
-"""Routes: the balance of a loan on a date, with its explanation and parts."""
+"""Routes: the balance of a loan on a date, with its explanation and parts.
 
-from typing import Literal
+CSV is selected by `format` only: if it depended on `Accept`, each plain reply would have to say so to caches.
+"""
+
+from typing import Any, Literal
 
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic.json_schema import SkipJsonSchema
 
-from native import day_number
+from native import PARTS, day_number
 from service.errors import InvalidRequest
 from service.ledger.event_log import EventLog
 from service.ledger.timeline_lookup import TimelineLookup
 from service.web.explanation import explain
 from service.web.schemas.common import only_if
+from service.web.schemas.content_negotiation import json_or_csv, refuse_explanation_as_csv
 from service.web.schemas.event import EventReply
+from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, get_snapshot
 from service.web.schemas.parts import Parts
 from service.web.schemas.query_fields import (
@@ -20,6 +25,7 @@ from service.web.schemas.query_fields import (
     Currency,
     Day,
     Explain,
+    FormatByParameter,
     LoanId,
     Money,
     PartsFlag,
@@ -27,7 +33,11 @@ from service.web.schemas.query_fields import (
     Version,
 )
 from service.web.schemas.replies import LoanLedgerReply, ledger_reply
-from service.web.serializers import add_provenance, balance_members, parts_members, tx_ids_of
+from service.web.schemas.table_reply import Table, csv_reply
+from service.web.serializers import add_provenance, balance_members, parts_members, to_allocation_text, tx_ids_of
+
+COLUMNS = ("loan_id", "date", "balance", "currency", "version")
+_CSV_EXAMPLE = f"{','.join(COLUMNS)}\r\n1,2020-07-01,9636.65,USD,10\r\n"
 
 
 class LoanDayPath(LoanPath):
@@ -37,15 +47,18 @@ class LoanDayPath(LoanPath):
 
 
 class BalanceQuery(LoanQuery):
-    """Query parameters: state of the loan, explanation and parts."""
+    """Query parameters: state of the loan, explanation, parts and format."""
 
     explain: Explain = False
     parts: PartsFlag = False
     provenance: ProvenanceFlag = False
+    format: FormatByParameter = None
 
 
 class BalanceReply(LoanLedgerReply):
     """The balance of a loan at the end of a day."""
+
+    model_config = json_or_csv(_CSV_EXAMPLE, LOAN_HEADERS)
 
     loan_id: LoanId
     date: Day
@@ -81,7 +94,11 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: 
 
         It is the principal plus fees and interest, less payments, over all events dated on or before that day. Before
         the loan's start date it is 0.00.
+
+        `text/csv`, selected by `format`, has one row. An explanation is JSON only; a statement has its events as CSV.
         """
+        is_csv = query.format == "csv"
+        refuse_explanation_as_csv(is_csv, query.explain)
         if query.provenance and not query.explain:
             raise InvalidRequest([("provenance", "expected only with `explain=true`")])
         snapshot = get_snapshot(lookup, path, query)
@@ -92,6 +109,8 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: 
                 add_provenance(members["events"], event_log.provenance(path.loan_id, tx_ids_of(members["events"])))
         if query.parts:
             members |= parts_members(snapshot.timeline, day_number(path.date))
+        if is_csv:
+            return csv_reply(_to_table(members), lookup.as_of(snapshot), snapshot.timeline.version)
         return ledger_reply(lookup, snapshot, members)
 
     @routes.get(
@@ -102,3 +121,11 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: 
     def balance_short(path: LoanDayPath, query: BalanceQuery) -> Response:
         """Return the same reply as `/api/v1/loan/{loan_id}/{date}`."""
         return balance(path, query)  # type: ignore[no-any-return]
+
+
+def _to_table(members: dict[str, Any]) -> Table:
+    name = f"loan-{members['loan_id']}-{members['date']}"
+    if "parts" not in members:
+        return Table(name, COLUMNS, [members])
+    parts = {**members["parts"], "allocation": to_allocation_text(members["allocation"])}
+    return Table(name, (*COLUMNS, *PARTS, "allocation"), [members | parts])

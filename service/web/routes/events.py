@@ -13,12 +13,15 @@ from service.errors import InvalidRequest, VersionNotReached
 from service.ledger.event_log import EventFilter, EventLog, LoanState, RecordedEvent
 from service.ledger.posting import to_rfc3339
 from service.web.pagination import EventsCursor
+from service.web.schemas.content_negotiation import json_or_csv
 from service.web.schemas.event import RecordedEventReply
+from service.web.schemas.headers import LOAN_HEADERS, NEXT_CSV_LINK
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state
 from service.web.schemas.query_fields import (
     Currency,
     EventsPageCursor,
     EventType,
+    Format,
     Limit,
     LoanId,
     RecordedFrom,
@@ -26,12 +29,18 @@ from service.web.schemas.query_fields import (
     SourceId,
     Version,
 )
-from service.web.schemas.replies import LoanLedgerReply, conditional
-from service.web.serializers import to_json
+from service.web.schemas.replies import LoanLedgerReply
+from service.web.schemas.table_reply import Table, json_or_csv_reply
+
+COLUMNS = ("loan_id", "currency", *RecordedEvent._fields)
+_CSV_EXAMPLE = (
+    f"{','.join(COLUMNS)}\r\n"
+    "1,USD,7,2,payment,2020-02-29,110.50,2020-03-02T09:30:00.000000Z,receipt-7,,,ann@example.com,\r\n"
+)
 
 
 class EventsQuery(LoanQuery):
-    """Query parameters: state of the loan, filters and paging."""
+    """Query parameters: state of the loan, filters, paging and format."""
 
     source_id: SourceId = None
     event_type: EventType = None
@@ -39,10 +48,13 @@ class EventsQuery(LoanQuery):
     recorded_to: RecordedTo = None
     limit: Limit = 100
     cursor: EventsPageCursor = None
+    format: Format = None
 
 
 class EventsReply(LoanLedgerReply):
     """A page of a loan's events, in the order in which they were recorded."""
+
+    model_config = json_or_csv(_CSV_EXAMPLE, {**LOAN_HEADERS, **NEXT_CSV_LINK})
 
     loan_id: LoanId
     currency: Currency
@@ -64,6 +76,9 @@ def add_events_route(routes: APIBlueprint, event_log: EventLog) -> None:
 
         `next_cursor` leads to the next page. All pages show the version of the first page, even if events are posted
         in between. `reversed_by` names a reversal only if that version has it.
+
+        `text/csv`, selected by `Accept` or `format`, has the same pages, each with a row of column names. The header
+        `Link` leads to the next one.
         """
         as_of = datetime.now(UTC)
         state, page = _get_page(event_log, path, query)
@@ -71,18 +86,15 @@ def add_events_route(routes: APIBlueprint, event_log: EventLog) -> None:
         events, more = found[: query.limit], found[query.limit :]
         following = EventsCursor(page.loan_id, page.version, page.chosen, events[-1].version) if more else None
         is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
-        body, headers = to_json(
-            {
-                "loan_id": page.loan_id,
-                "currency": state.currency,
-                "version": page.version,
-                "events": [_members(event, state.exponent) for event in events],
-                "next_cursor": str(following) if following else None,
-            },
-            None if is_immutable else as_of,
-            page.version,
-        )
-        return conditional(Response(body, headers=headers))
+        members: dict[str, Any] = {
+            "loan_id": page.loan_id,
+            "currency": state.currency,
+            "version": page.version,
+            "events": [_members(event, state.exponent) for event in events],
+            "next_cursor": str(following) if following else None,
+        }
+        table = Table(f"loan-{page.loan_id}-events", COLUMNS, (members | event for event in members["events"]))
+        return json_or_csv_reply(query.format, members, table, None if is_immutable else as_of, page.version)
 
 
 def _get_page(event_log: EventLog, path: LoanPath, query: EventsQuery) -> tuple[LoanState, EventsCursor]:

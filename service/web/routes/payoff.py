@@ -1,5 +1,8 @@
 """Route: what settles a loan on a date."""
 
+from itertools import chain
+from typing import Any
+
 from flask import Response
 from flask_openapi3 import APIBlueprint
 from pydantic import BaseModel, Field
@@ -12,20 +15,32 @@ from service.web.payoff_explanation import explain_payoff
 from service.web.payoff_members import days_through, itemized_payoff, shown_amounts
 from service.web.routes.balance import LoanDayPath
 from service.web.schemas.common import only_if, optional_member
+from service.web.schemas.content_negotiation import json_or_csv, refuse_explanation_as_csv, wants_csv
+from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snapshot
 from service.web.schemas.problem import problems
-from service.web.schemas.query_fields import Currency, Day, Explain, GoodThrough, LoanId, Money, Version
-from service.web.schemas.replies import LoanLedgerReply, ledger_reply
+from service.web.schemas.query_fields import Currency, Day, Explain, Format, GoodThrough, LoanId, Money, Version
+from service.web.schemas.replies import LoanLedgerReply
+from service.web.schemas.table_reply import Table, json_or_csv_reply
+
+LOAN_COLUMNS = ("loan_id", "date", "currency", "version")
+COLUMNS = (*LOAN_COLUMNS, "principal", "interest_charged", "interest_uncharged", "fees", "total", "per_diem")
+_CSV_EXAMPLE = (
+    f"{','.join(COLUMNS)}\r\n"
+    "1,2020-07-01,USD,10,9636.65,0.00,42.10,0.00,9678.75,2.64\r\n"
+    "1,2020-07-02,USD,10,,,,,9681.39,\r\n"
+)
 
 
 class PayoffQuery(LoanQuery):
-    """Query parameters: state of the loan, further days and explanation."""
+    """Query parameters: state of the loan, further days, explanation and format."""
 
     good_through: GoodThrough = None
     explain: Explain = Field(
         default=False,
         description="Adds the segments over which interest has accrued (at most 10,000) and a digest of them.",
     )
+    format: Format = None
 
 
 class DayTotal(BaseModel):
@@ -52,6 +67,8 @@ class SegmentReply(BaseModel):
 
 class PayoffReply(LoanLedgerReply):
     """What settles a loan on a date. The parts sum to the total."""
+
+    model_config = json_or_csv(_CSV_EXAMPLE, LOAN_HEADERS)
 
     loan_id: LoanId
     date: Day
@@ -95,7 +112,11 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
 
         The total is the balance plus the interest that has accrued since the loan's first terms and was not charged
         yet. It is rounded once, half to even. A loan without terms accrues no interest.
+
+        `text/csv`, selected by `Accept` or `format`, has a row for the date, and one with the total for each later
+        day through `good_through`. An explanation is JSON only.
         """
+        refuse_explanation_as_csv(wants_csv(query.format), query.explain)
         day = day_number(path.date)
         later = days_through(path.date, query.good_through)
         snapshot = get_snapshot(lookup, path, query)
@@ -106,7 +127,7 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
                 members["totals"] = _totals(timeline, later)
             if query.explain:
                 members |= explain_payoff(members, timeline, day)
-        return ledger_reply(lookup, snapshot, members)
+        return json_or_csv_reply(query.format, members, _to_table(members), lookup.as_of(snapshot), timeline.version)
 
 
 def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:
@@ -115,3 +136,9 @@ def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:
         {"date": to_date(day).isoformat(), "total": to_decimal_string(total, timeline.exponent)}
         for day, total in zip(days, totals, strict=True)
     ]
+
+
+def _to_table(members: dict[str, Any]) -> Table:
+    loan = {name: members[name] for name in LOAN_COLUMNS}
+    later = (loan | total for total in members.get("totals", ()))
+    return Table(f"loan-{members['loan_id']}-payoff-{members['date']}", COLUMNS, chain([members], later))

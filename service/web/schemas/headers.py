@@ -40,6 +40,13 @@ NEXT_LINK: Headers = {
         required=False,
     )
 }
+NEXT_CSV_LINK: Headers = {
+    "Link": _header(
+        "The URL of the next page of CSV, with `rel=next`. Absent on the last page, and from JSON.",
+        '</api/v1/loan/1/events?format=csv&cursor=WzEs>; rel="next"',
+        required=False,
+    )
+}
 NO_STORE: Headers = {
     "Cache-Control": _header("The reply must not be stored.", "no-store"),
     "Pragma": _header("The same for HTTP/1.0 caches.", "no-cache"),

@@ -175,6 +175,10 @@ Format = Annotated[
     WithJsonSchema({"type": "string", "enum": ["json", "csv"]}),
     Field(description="The format of the reply. Overrides `Accept`.", json_schema_extra=omit_default),
 ]
+FormatByParameter = Annotated[
+    Format,
+    Field(description="The format of the reply, `json` by default. `Accept` does not matter here."),
+]
 Explain = Annotated[
     bool,
     BeforeValidator(parse_bool),

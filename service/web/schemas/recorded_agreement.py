@@ -6,11 +6,20 @@ from pydantic import BaseModel, Field
 
 from native import DAY_COUNTS, PARTS
 from service.domain.schedule import METHODS
-from service.web.schemas.headers import LOAN_HEADERS, REPLAYED, with_headers
+from service.ledger.agreement_log import Record
+from service.web.schemas.content_negotiation import json_or_csv
+from service.web.schemas.headers import LOAN_HEADERS, NEXT_CSV_LINK, REPLAYED, with_headers
 from service.web.schemas.query_fields import Currency, Day, LoanId, Money, RecordedAt, Version
 from service.web.schemas.replies import LoanLedgerReply
 
+TERMS_COLUMNS = ("loan_id", *Record._fields, "rate", "day_count", "allocation", "grace_days")
+SCHEDULE_COLUMNS = ("loan_id", "currency", *Record._fields, "due_date", "amt", "method", "count", "first_due_date",
+                    "every_months", "end_of_month")  # fmt: skip
+
 _VERSION: dict[str, Any] = {"example": 7}
+_RECORD_EXAMPLE = "7,2020-07-01T12:00:00.000000Z,ann@example.com,agreement-7,,,,true,2020-07-01"
+_TERMS_EXAMPLE = f"{','.join(TERMS_COLUMNS)}\r\n1,{_RECORD_EXAMPLE},0.10,ACT/365F,fees>interest>principal,10\r\n"
+_SCHEDULE_EXAMPLE = f"{','.join(SCHEDULE_COLUMNS)}\r\n1,USD,{_RECORD_EXAMPLE},2020-08-01,500.00,,,,,\r\n"
 
 
 class RecordReply(BaseModel):
@@ -127,11 +136,15 @@ class _RecordsReply(LoanLedgerReply):
 class TermsListReply(_RecordsReply):
     """A page of a loan's terms, in the order in which they were recorded."""
 
+    model_config = json_or_csv(_TERMS_EXAMPLE, {**LOAN_HEADERS, **NEXT_CSV_LINK})
+
     terms: list[RecordedTermsReply] = Field(description="The terms of this page.")
 
 
 class ScheduleListReply(_RecordsReply):
     """A page of a loan's schedules, in the order in which they were recorded."""
+
+    model_config = json_or_csv(_SCHEDULE_EXAMPLE, {**LOAN_HEADERS, **NEXT_CSV_LINK})
 
     currency: Currency
     schedules: list[RecordedScheduleReply] = Field(description="The schedules of this page.")

@@ -101,6 +101,7 @@ def test_the_document_describes_parameters_and_replies(client):
         "explain",
         "parts",
         "provenance",
+        "format",
     }
     assert set(document["paths"]["/token"]["post"]["requestBody"]["content"]) == {
         "application/x-www-form-urlencoded", "application/json",
