@@ -10,6 +10,7 @@ from native import Timeline, day_number
 from security.context import SecurityContext
 from service.domain.calendar import Calendar
 from service.domain.date_range import DateRange
+from service.domain.parsing import MAX_LIMIT
 from service.domain.statement import Statement
 from service.ledger.agreement_log import AgreementLog
 from service.ledger.event_log import EventLog
@@ -53,7 +54,7 @@ def add_loan_routes(
             show=partial(show, tag=page.locale), amount=partial(page.amount, digits=view.timeline.exponent),
             days={"today": day_number(view.today), "chosen": day_number(view.day)},
             settlement=view.settlement() if view.is_agreed else None,
-            agreements=agreement_rows(view.timeline, agreement_log),
+            agreements=agreement_rows(view.timeline, agreement_log), longest_page=MAX_LIMIT,
         )  # fmt: skip
 
     @routes.get(f"{PAGE}/loan/<loan_id>/why")

@@ -263,6 +263,7 @@ def test_a_formula_is_no_formula_in_the_data(signed_in, post):
 
 DATA = ["loan/1", "loan/1/2020-02-29?parts=true", "loan/1/2020-02-29?explain=true&provenance=true", "loan/1/history",
         "loan/1/statement?provenance=true", "loan/1/statement?format=csv", "loan/1/events", "portfolio/2020-02-29",
+        "loan/1/2020-02-29?format=csv", "loan/1/history?format=csv", "loan/1/events?format=csv",
         "portfolio/2020-02-29?format=csv", "loans"]  # fmt: skip
 
 
@@ -276,6 +277,27 @@ def test_the_data_is_that_of_the_api(signed_in, bearer, path):
     assert reply.headers.get("Content-Disposition") == expected.headers.get("Content-Disposition")
     if path != "loans":  # its cursor names the moment
         assert reply.data == expected.data
+
+
+@pytest.mark.shared_ledger
+@pytest.mark.parametrize(
+    ("path", "names", "json_only"),
+    [
+        ("/app/loan/1", ["Balance", "Balance over time", "Statement", "Events as recorded"], []),
+        ("/app/loan/1/why", ["Explanation", "Statement"], ["Explanation"]),
+    ],
+)
+def test_each_view_is_json_and_csv_except_for_explanations(signed_in, path, names, json_only):
+    data = get(signed_in, path).partition("Get this as data")[2]
+    items = re.findall(r"<dt>([^<]*)(.*?)</dt>\s*<dd>(.*?)</dd>", data, re.DOTALL)
+    assert [name.strip() for name, _, _ in items] == names
+    for name, links, commands in items:
+        expected = ["application/json"] if name.strip() in json_only else ["application/json", "text/csv"]
+        urls = [unescape(url) for url in re.findall(r'href="([^"]*)"', links)]
+        assert [signed_in.get(url).mimetype for url in urls] == expected
+        assert [unescape(url) for url in re.findall(r"http://localhost(/api/[^'\s]*?)(?:&#39;|<)", commands)] == [
+            url.removeprefix("/app") for url in urls
+        ]
 
 
 @pytest.mark.shared_ledger

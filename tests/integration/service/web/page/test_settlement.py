@@ -248,10 +248,15 @@ def test_an_amount_that_does_not_fit_leaves_the_rest_of_the_view(signed_in):
 def test_the_data_of_the_payoff_can_be_fetched(signed_in):
     text = get(signed_in, "/app/loan/1?date=2020-02-12&good_through=2020-02-14")
     links = [unescape(link) for link in re.findall(r'href="(/app/api/[^"]*)"', text)]
+    explanation = "/app/api/v1/loan/1/payoff/2020-02-12?explain=true"
+    assert "digest" in signed_in.get(explanation).json
+    links.remove(explanation)  # it has no CSV
     for name in ("payoff", "arrears", "terms", "schedule"):
-        [link] = [link for link in links if re.search(rf"/{name}(/|$|\?)", link)]
-        assert signed_in.get(link).status_code == 200
-    assert any("good_through=2020-02-14" in link for link in links)
+        found = [link for link in links if re.search(rf"/{name}(/|$|\?)", link)]
+        assert [signed_in.get(link).mimetype for link in found] == ["application/json", "text/csv"], name
+    days = [row.split(",")[1] for link in links if "good_through=2020-02-14" in link and "csv" in link
+            for row in signed_in.get(link).text.splitlines()]  # fmt: skip
+    assert days == ["date", "2020-02-12", "2020-02-13", "2020-02-14"]
 
 
 @pytest.mark.parametrize("day", ["2020-02-14", "2020-04-20", "9999-01-01"])
