@@ -97,8 +97,7 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: 
 
         `text/csv`, selected by `format`, has one row. An explanation is JSON only; a statement has its events as CSV.
         """
-        is_csv = query.format == "csv"
-        refuse_explanation_as_csv(is_csv, query.explain)
+        refuse_explanation_as_csv(query.format, query.explain)
         if query.provenance and not query.explain:
             raise InvalidRequest([("provenance", "expected only with `explain=true`")])
         snapshot = get_snapshot(lookup, path, query)
@@ -109,7 +108,7 @@ def add_balance_routes(routes: APIBlueprint, lookup: TimelineLookup, event_log: 
                 add_provenance(members["events"], event_log.provenance(path.loan_id, tx_ids_of(members["events"])))
         if query.parts:
             members |= parts_members(snapshot.timeline, day_number(path.date))
-        if is_csv:
+        if query.format == "csv":
             return csv_reply(_to_table(members), lookup.as_of(snapshot), snapshot.timeline.version)
         return ledger_reply(lookup, snapshot, members)
 

@@ -15,7 +15,7 @@ from service.web.payoff_explanation import explain_payoff
 from service.web.payoff_members import days_through, itemized_payoff, shown_amounts
 from service.web.routes.balance import LoanDayPath
 from service.web.schemas.common import only_if, optional_member
-from service.web.schemas.content_negotiation import json_or_csv, refuse_explanation_as_csv, wants_csv
+from service.web.schemas.content_negotiation import json_or_csv, refuse_explanation_as_csv
 from service.web.schemas.headers import LOAN_HEADERS
 from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snapshot
 from service.web.schemas.problem import problems
@@ -116,7 +116,7 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
         `text/csv`, selected by `Accept` or `format`, has a row for the date, and one with the total for each later
         day through `good_through`. An explanation is JSON only.
         """
-        refuse_explanation_as_csv(wants_csv(query.format), query.explain)
+        refuse_explanation_as_csv(query.format, query.explain)
         day = day_number(path.date)
         later = days_through(path.date, query.good_through)
         snapshot = get_snapshot(lookup, path, query)
@@ -127,7 +127,8 @@ def add_payoff_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
                 members["totals"] = _totals(timeline, later)
             if query.explain:
                 members |= explain_payoff(members, timeline, day)
-        return json_or_csv_reply(query.format, members, _to_table(members), lookup.as_of(snapshot), timeline.version)
+        chosen = "json" if query.explain else query.format
+        return json_or_csv_reply(chosen, members, _to_table(members), lookup.as_of(snapshot), timeline.version)
 
 
 def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:

@@ -43,11 +43,15 @@ def attachment(name: str) -> tuple[str, str]:
     return "Content-Disposition", f'attachment; filename="{name}"'
 
 
-def refuse_explanation_as_csv(is_csv: bool, explain: bool) -> None:
-    """Check that a request for CSV does not request an explanation.
+def refuse_explanation_as_csv(format: str | None, explain: bool) -> None:
+    """Check that a request whose parameter selects CSV does not request an explanation.
+
+    Args:
+        format: The parameter; None if there is none.
+        explain: Whether an explanation is requested.
 
     Raises:
-        InvalidRequest: If it does.
+        InvalidRequest: If both are requested.
     """
-    if is_csv and explain:
+    if format == "csv" and explain:
         raise InvalidRequest([("explain", "not allowed with CSV: request JSON")])
