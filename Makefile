@@ -108,8 +108,9 @@ fuzz: $(VENV)/test core ## generate valid and malformed requests (LOANER_GENERAT
 	  tests/generated/test_generated_requests.py tests/generated/test_malformed_requests.py
 	@LOANER_GENERATED=1 $(BIN)/python -m pytest -q $$(grep -rl --include="*.py" "from hypothesis" tests/unit) # new examples each time
 
-differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 200000) with a model in Decimals (LOANER_SEED=... repeats)
-	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py
+differential: $(VENV)/test core ## compare LOANER_ANSWERS replies (default 200000) with a model, without terms and with them (LOANER_SEED=... repeats)
+	@LOANER_ANSWERS=$${LOANER_ANSWERS:-200000} $(BIN)/python -m pytest -q -s tests/generated/test_differential.py \
+	  tests/generated/test_payoff_over_http.py
 
 payoffs: $(VENV)/test core ## compare payoff and arrears of LOANER_LOANS loans (default 1000000) with a model in fractions
 	@LOANER_LOANS=$${LOANER_LOANS:-1000000} $(BIN)/python -m pytest -q -s tests/generated/test_payoff_differential.py

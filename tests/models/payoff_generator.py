@@ -34,15 +34,17 @@ class LoanGenerator:
     Args:
         rng: The source of all choices.
         anchor: A day near which the dates of all loans lie; different ones by default.
+        large: The scale of a few loans.
     """
 
-    def __init__(self, rng: Random, anchor: date | None = None) -> None:
+    def __init__(self, rng: Random, anchor: date | None = None, large: int = LARGE) -> None:
         self._rng = rng
         self._anchor = anchor
+        self._large = large
 
     def generate(self) -> Loan:
         rng = self._rng
-        self._scale = rng.choice(SCALES) if rng.random() < 0.97 else LARGE
+        self._scale = rng.choice(SCALES) if rng.random() < 0.97 else self._large
         self._span = rng.choice(SPANS)
         self._first = self._anchor or rng.choice(ANCHORS)
         if self._anchor is None and rng.random() < 0.5:
@@ -105,7 +107,7 @@ class LoanGenerator:
             self._events.append(Event(version, tx_id, day, first.kind, first.amt, first.version))
             return
         amt = self._amount()
-        if self._scale == LARGE:
+        if self._scale == self._large:
             amt = amt // 32 + 1  # so that no sum of events leaves 64 bits
         elif rng.random() < 0.05:
             amt = self._initial or amt
@@ -157,7 +159,7 @@ class LoanGenerator:
         count = rng.choice((1, 2, 3, 6, 12))
         dues = sorted(self._day() if rng.random() < 0.9 else effective for _ in range(count))
         most = max(1, self._scale // rng.choice((1, count, 32)))
-        if self._scale == LARGE:
+        if self._scale == self._large:
             most //= 8  # so that the installments together fit 64 bits
         installments = tuple((due, rng.randint(1, most)) for due in dues)
         self._schedules.append(Schedule(version, effective, installments))

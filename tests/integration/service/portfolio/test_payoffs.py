@@ -45,8 +45,7 @@ def generated(admin, monkeypatch):
     """Random loans, which the ledger has, too. One of them has more interest than 64 bits hold."""
     # The model walks from day to day, so all loans are of the same years.
     monkeypatch.setattr(payoff_generator, "ANCHORS", (date(2020, 1, 31), date(2020, 2, 28)))
-    monkeypatch.setattr(payoff_generator, "LARGE", 2**55)  # amounts have at most 18 digits
-    generator = LoanGenerator(Random(7))
+    generator = LoanGenerator(Random(7), large=2**55)  # amounts have at most 18 digits
     loans = [generator.generate() for _ in range(100)] + [*LATE, INTEREST_BEYOND_64_BITS]
     store(admin, loans)
     return loans
