@@ -1,10 +1,11 @@
-"""Random questions about payoff and arrears, and postings that charge what has accrued, in random order."""
+"""Random postings that charge what has accrued, between questions about payoff and arrears."""
 
 from calendar import monthrange
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,15 +16,14 @@ from tests.models.accrual_model import MOST_TURNOVER, Refused, accrue, turnover,
 from tests.models.ledger_model import DIGITS, Agreed, Loan, Posted
 from tests.models.ledger_poster import LedgerPoster, written
 from tests.models.payoff_model import Event, Schedule
-from tests.models.questions import Questions
 from tests.models.schedule_model import NoSchedule, make_installments
+from tests.models.settlement_questions import SettlementQuestions
 
 MOST_SUM = 2**63 - 1  # minor units, of a schedule
-SPANS = (0, 1, 1, 2, 3, 5, 31)  # days through which a payoff is good
 METHODS = ("annuity", "equal_principal", "bullet")
 
 
-class AccrualQuestions(Questions):
+class AccrualQuestions(SettlementQuestions):
     """Puts random questions, and posts.
 
     Args:
@@ -33,15 +33,14 @@ class AccrualQuestions(Questions):
         rng: The source of all choices.
         seed: Named with a difference.
         days: The days of the ledger.
+        folder: For the file of the portfolio.
 
     Attributes:
         outcomes: The number of postings by kind and outcome.
     """
 
     kinds: Mapping[str, int] = {
-        "payoff": 80, "arrears": 60, "balance": 10, "loan": 2, "history": 20, "statement": 16, "statement_csv": 8,
-        "event_list": 4, "missing": 4, "loans": 2, "balances": 4, "portfolio": 8, "portfolio_csv": 3,
-        "accrue": 20, "pay": 20, "accrue_all": 2, "make_schedule": 15, "reverse": 8,
+        **SettlementQuestions.kinds, "accrue": 20, "pay": 20, "accrue_all": 2, "make_schedule": 15, "reverse": 8,
     }  # fmt: skip
 
     def __init__(
@@ -52,34 +51,11 @@ class AccrualQuestions(Questions):
         rng: Random,
         seed: int,
         days: range,
+        folder: Path,
     ) -> None:
-        super().__init__(client, poster.ledger, rng, seed, days, settled=0.6)
+        super().__init__(client, poster.ledger, command, rng, seed, days, folder)
         self._poster = poster
-        self._command = command
         self.outcomes: Counter[tuple[str, str]] = Counter()
-
-    def payoff(self) -> None:
-        state, query, _ = self._state()
-        day = self._settled_day(state.loan)
-        last = day + timedelta(days=self._rng.choice(SPANS)) if self._rng.random() < 0.3 else None
-        query |= {} if last is None else {"good_through": last.isoformat()}
-        is_explained = self._chance(query, "explain", 0.5)
-
-        def expected() -> dict[str, Any]:
-            members = state.payoffs.payoff(day)
-            if last is not None:
-                members["totals"] = state.payoffs.totals(day, last)
-            if is_explained:
-                segments = state.payoffs.segments(day)
-                members |= state.payoffs.explanation(day, segments) | {"segments": segments}
-            return members
-
-        self._ask(f"/api/v1/loan/{state.loan.loan_id}/payoff/{day}", query, expected)
-
-    def arrears(self) -> None:
-        state, query, _ = self._state()
-        day = self._settled_day(state.loan)
-        self._ask(f"/api/v1/loan/{state.loan.loan_id}/arrears/{day}", query, lambda: state.payoffs.arrears(day))
 
     def accrue(self) -> None:
         """Charge interest to a loan over HTTP."""
@@ -227,15 +203,9 @@ class AccrualQuestions(Questions):
         }  # fmt: skip
         self._compare(asked, expected, key=("schedule", loan.loan_id, loan.version + 1))
         record = Schedule(loan.version + 1, effective, tuple(made))
-        loan.agreements.append(Agreed(record, datetime.fromisoformat(recorded_at)))
+        shown = expected["method"]
+        loan.agreements.append(Agreed(record, datetime.fromisoformat(recorded_at), caller, method=shown))
         self.outcomes["make_schedule", method] += 1
-
-    def _settled_day(self, loan: Loan) -> date:
-        """Choose a day to which the model can walk."""
-        if self._rng.random() < 0.01:
-            far = [date(1900, 1, 1), date(2100, 1, 1)] if loan.agreements else [date(1, 1, 1), date(2300, 1, 1)]
-            return self._rng.choice(far)
-        return self._near(loan) if self._rng.random() < 0.7 else self._plain_day()
 
     def _any_loan(self) -> Loan:
         """Choose a loan, as a rule one that accrues interest."""

@@ -20,6 +20,11 @@ NOT_RECORDED = datetime.max.replace(tzinfo=UTC)
 Record = Event | Terms | Schedule
 
 
+def source(version: int) -> str:
+    """Return the id that an event has in files."""
+    return f"L{version}"
+
+
 @dataclass
 class Pending:
     """A loan in the ledger, and the records that are not posted yet.
@@ -53,7 +58,7 @@ class AccruingGenerator:
         self._pending: list[Pending] = []
 
     def start(self, ids: range) -> None:
-        """Create loans with these ids: some with records, from files, and others with nothing."""
+        """Create loans with these ids: some from files, which also have records of earlier loans."""
         to_load: list[tuple[Pending, list[Record]]] = []
         for loan_id in ids:
             drawn = self._generator.generate()
@@ -64,13 +69,16 @@ class AccruingGenerator:
             initial = Decimal(drawn.initial).scaleb(-DIGITS[drawn.currency])
             if self._rng.random() < LOADED:
                 loan = Loan(loan_id, drawn.start, initial, drawn.currency, NOT_RECORDED)
-                loaded, rest = self._split(records, drawn.start)
-                to_load.append((Pending(loan, rest), loaded))
+                pending = Pending(loan, records)
+                to_load.append((pending, self._take(pending)))
             else:
                 self._pending.append(
                     Pending(self._poster.create(loan_id, drawn.start, initial, drawn.currency), records)
                 )
-        self._load(to_load)
+        earlier = [pending for pending in self._pending if pending.records and self._rng.random() < LOADED]
+        new = [pending for pending, _ in to_load]
+        self._load([*to_load, *((pending, self._take(pending)) for pending in earlier)])
+        self._pending += new
 
     def post(self, count: int) -> None:
         """Post this many times records of one loan."""
@@ -80,49 +88,67 @@ class AccruingGenerator:
                 return
             self._post_next(self._rng.choice(unfinished))
 
-    def _split(self, records: list[Record], start: date) -> tuple[list[Record], list[Record]]:
-        """Return what to load, in the order of a load, and the rest. A file has no reversals of terms and schedules."""
-        count = self._rng.randint(0, len(records))
+    def _take(self, pending: Pending) -> list[Record]:
+        """Take what to load from the records of a loan, in the order of a load.
+
+        Files have no reversals of terms and schedules, and reverse only events that came from files.
+        """
+        count = self._rng.choice((len(pending.records), self._rng.randint(0, len(pending.records))))
         loaded: list[Record] = []
         rest: list[Record] = []
-        for record in records[:count]:
-            is_second = isinstance(record, Schedule) and any(
-                isinstance(other, Schedule) and other.effective == record.effective for other in loaded
-            )
-            is_reversal = not isinstance(record, Event) and record.reverses is not None
-            (rest if is_second or is_reversal else loaded).append(record)
+        known = {event.source_id for event in pending.loan.events}
+        undone = {event.reverses for event in pending.loan.events if event.reverses is not None}
+        total = turnover(pending.loan.state().exact)
+        for record in pending.records[:count]:
+            if isinstance(record, Event):
+                reverses = record.reverses
+                fits = reverses is None or (source(reverses) in known and pending.made.get(reverses) not in undone)
+                total += record.amt
+                fits = fits and total <= MOST_TURNOVER
+                if fits:
+                    known.add(source(record.version))
+            else:
+                # The rows of one effective date are one schedule.
+                fits = record.reverses is None and not any(
+                    type(other) is type(record) is Schedule and other.effective == record.effective for other in loaded
+                )
+            (loaded if fits else rest).append(record)
+        pending.records = [*rest, *pending.records[count:]]
         terms = [record for record in loaded if isinstance(record, Terms)]
         if terms and self._rng.random() < 0.7:
-            terms[0] = replace(terms[0], effective=start)
-        schedules = [record for record in loaded if isinstance(record, Schedule)]
+            terms[0] = replace(terms[0], effective=pending.loan.start_date)
+        schedules = [self._in_any_order(record) for record in loaded if isinstance(record, Schedule)]
         events = [record for record in loaded if isinstance(record, Event)]
         events.sort(key=lambda event: event.reverses is not None)
-        return [*terms, *schedules, *events], [*rest, *records[count:]]
+        return [*terms, *schedules, *events]
+
+    def _in_any_order(self, schedule: Schedule) -> Schedule:
+        rows = self._rng.sample(schedule.installments, len(schedule.installments))
+        return replace(schedule, installments=tuple(rows))
 
     def _load(self, to_load: list[tuple[Pending, list[Record]]]) -> None:
         batch = []
         for pending, loaded in to_load:
-            days: dict[int, date] = {}
+            days = {event.source_id: event.post_date for event in pending.loan.events if event.source_id}
             records: list[Terms | Schedule | dict[str, Any]] = []
-            for version, record in enumerate(loaded, 1):
+            for version, record in enumerate(loaded, pending.loan.version + 1):
                 if isinstance(record, Event):
-                    days[record.version] = max(record.day, days.get(record.reverses or 0, record.day))
-                    source = {"source_id": f"L{record.version}", "memo": self._rng.choice([None, "migrated"])}
-                    reverses = None if record.reverses is None else f"L{record.reverses}"
-                    records.append(
-                        self._to_event(pending, record, days[record.version]) | source | {"reverses": reverses}
-                    )
+                    source_id = source(record.version)
+                    reverses = None if record.reverses is None else source(record.reverses)
+                    days[source_id] = max(record.day, days.get(reverses, record.day))
+                    memo = self._rng.choice([None, "migrated"])
+                    event = self._to_event(pending, record, days[source_id])
+                    records.append(event | {"source_id": source_id, "reverses": reverses, "memo": memo})
                 else:
                     pending.made[record.version] = version
                     records.append(replace(record, version=version))
             batch.append((pending.loan, records))
         self._poster.load(self._folder, batch)
         for pending, loaded in to_load:
-            tx_ids = {event.version: event.tx_id for event in pending.loan.events}
-            for version, record in enumerate(loaded, 1):
-                if isinstance(record, Event):
-                    pending.made[record.version] = tx_ids[version]
-            self._pending.append(pending)
+            tx_ids = {event.source_id: event.tx_id for event in pending.loan.events}
+            pending.made |= {
+                record.version: tx_ids[source(record.version)] for record in loaded if isinstance(record, Event)
+            }
 
     def _post_next(self, pending: Pending) -> None:
         record = pending.records.pop(0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.models import payoff_model
 from tests.models.payoff_model import DEFAULT_ALLOCATION, Schedule, Terms
-from tests.models.payoff_replies import BUCKETS, PayoffReplies
+from tests.models.payoff_replies import BUCKETS, PayoffReplies, rate_text
 
 DIGITS = {"JPY": 0, "USD": 2, "KWD": 3}
 PARTS = ("fees", "interest", "principal")
@@ -54,6 +54,9 @@ class Agreed:
 
     record: Terms | Schedule
     recorded_at: datetime
+    posted_by: str
+    source_id: str | None = None
+    method: Members | None = None  # by which a schedule was made
 
     @property
     def version(self) -> int:
@@ -99,7 +102,8 @@ class State:
         self.loan = loan
         self.version = version
         self.recorded = [event for event in loan.events if event.version <= version]
-        self.agreed = [each.record for each in loan.agreements if each.version <= version]
+        self.agreements = [each for each in loan.agreements if each.version <= version]
+        self.agreed = [each.record for each in self.agreements]
         self.dated = sorted(self.recorded, key=lambda event: (event.post_date, event.tx_id))
         self.reversed_by = {event.reverses: event.tx_id for event in self.recorded if event.reverses is not None}
 
@@ -300,6 +304,36 @@ class State:
             and ("recorded_from" not in chosen or event.recorded_at >= chosen["recorded_from"])
             and ("recorded_to" not in chosen or event.recorded_at <= chosen["recorded_to"])
         ]  # fmt: skip
+
+    def agreement_list(self, kind: type[Terms | Schedule]) -> list[Members]:
+        """Return the terms, or the schedules, as they were recorded. A reversal has the members of what it reverses."""
+        recorded = {each.version: each for each in self.agreements if isinstance(each.record, kind)}
+        applying = {record.version for record in payoff_model.effective(each.record for each in recorded.values())}
+        reversed_by = {each.record.reverses: version for version, each in recorded.items()}
+        return [
+            {
+                "version": version, "recorded_at": write_time(each.recorded_at), "posted_by": each.posted_by,
+                "source_id": each.source_id, "memo": None, "reverses": each.record.reverses,
+                "reversed_by": reversed_by.get(version), "applies": version in applying,
+                **self._agreement(recorded[each.record.reverses or version]),
+            }
+            for version, each in recorded.items()
+        ]  # fmt: skip
+
+    def _agreement(self, agreed: Agreed) -> Members:
+        record = agreed.record
+        if isinstance(record, Terms):
+            return {
+                "effective_date": record.effective.isoformat(), "rate": rate_text(record.rate),
+                "day_count": record.day_count, "allocation": list(record.allocation), "grace_days": record.grace_days,
+            }  # fmt: skip
+        money = self.payoffs.money
+        installments = sorted(record.installments, key=lambda installment: installment[0])
+        return {
+            "effective_date": record.effective.isoformat(),
+            "installments": [{"due_date": due.isoformat(), "amt": money(amt)} for due, amt in installments],
+            "method": agreed.method,
+        }
 
 
 class Ledger:

@@ -114,12 +114,14 @@ class LedgerPoster:
         else:
             money = loan.state().payoffs.money
             body["installments"] = [{"due_date": due.isoformat(), "amt": money(a)} for due, a in record.installments]
-        _, reply = self._send(f"/api/v1/loan/{loan.loan_id}/{kind}", body)
+        caller, reply = self._send(f"/api/v1/loan/{loan.loan_id}/{kind}", body)
         assert reply["version"] == record.version == loan.version + 1
-        loan.agreements.append(Agreed(record, datetime.fromisoformat(reply["recorded_at"])))
+        method = None if isinstance(record, Terms) else reply["method"]  # that of what it reverses
+        recorded_at = datetime.fromisoformat(reply["recorded_at"])
+        loan.agreements.append(Agreed(record, recorded_at, caller, method=method))
 
     def load(self, folder: Path, loans: Sequence[tuple[Loan, list[Terms | Schedule | dict[str, Any]]]]) -> None:
-        """Load new loans from files, with records in the order in which a load posts them.
+        """Load new loans, and records of others, from files, in the order in which a load posts them.
 
         Args:
             folder: For the files.
@@ -130,20 +132,22 @@ class LedgerPoster:
             "loans": [LOANS_HEAD], "events": [EVENTS_HEAD], "schedules": [SCHEDULES_HEAD], "terms": [TERMS_HEAD]
         }  # fmt: skip
         for loan, records in loans:
-            _write_rows(rows, loan, records)
+            _write_rows(rows, loan, records, is_new=loan.loan_id not in self.ledger.loans)
         paths = {name: folder / f"{name}.csv" for name in rows}
         for name, path in paths.items():
             path.write_text("\n".join(rows[name]) + "\n")
         load(self._connection, paths["loans"], paths["events"], paths["schedules"], terms=paths["terms"], name=LOADER)
         user = f"{self.user} ({LOADER})"
         for loan, records in loans:
-            [(loan.recorded_at,)] = sql(
-                self._connection, "SELECT recorded_at FROM loans WHERE loan_id = %s", loan.loan_id
-            )
-            self.ledger.loans[loan.loan_id] = loan
-            for record in records:
+            is_new = loan.loan_id not in self.ledger.loans
+            if is_new:
+                [(loan.recorded_at,)] = sql(
+                    self._connection, "SELECT recorded_at FROM loans WHERE loan_id = %s", loan.loan_id
+                )
+                self.ledger.loans[loan.loan_id] = loan
+            for number, record in enumerate(records):
                 if isinstance(record, dict):
-                    by_source = {event.source_id: event.tx_id for event in loan.events}
+                    by_source = {event.source_id: event.tx_id for event in loan.events if event.source_id}
                     self.note_next(loan, record | {"reverses": by_source.get(record["reverses"])}, user)
                 else:
                     assert record.version == loan.version + 1
@@ -154,7 +158,8 @@ class LedgerPoster:
                         loan.loan_id,
                         record.version,
                     )
-                    loan.agreements.append(Agreed(record, recorded_at))
+                    source_id = _source_id(record, is_new and number == 0 and _is_first(loan, record))
+                    loan.agreements.append(Agreed(record, recorded_at, user, source_id))
             [(version,)] = sql(self._connection, "SELECT version FROM loans WHERE loan_id = %s", loan.loan_id)
             assert version == loan.version
 
@@ -169,22 +174,34 @@ def written(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [event | {"post_date": event["post_date"].isoformat(), "amt": f"{event['amt']:f}"} for event in events]
 
 
-def _write_rows(rows: dict[str, list[str]], loan: Loan, records: Sequence[Terms | Schedule | dict[str, Any]]) -> None:
+def _is_first(loan: Loan, record: Terms | Schedule) -> bool:
+    """Return whether a record fits into LOANS if it is the first one of a new loan."""
+    return isinstance(record, Terms) and record.effective == loan.start_date
+
+
+def _source_id(record: Terms | Schedule, is_of_loans: bool) -> str | None:
+    return None if is_of_loans else f"{'T' if isinstance(record, Terms) else 'S'}{record.version}"
+
+
+def _write_rows(
+    rows: dict[str, list[str]], loan: Loan, records: Sequence[Terms | Schedule | dict[str, Any]], *, is_new: bool
+) -> None:
     """Add the rows of a loan to those of the files."""
     money = State(loan, 0).payoffs.money
     first = ",,,"
     for number, record in enumerate(records):
         if isinstance(record, Terms):
             members = f"{rate_text(record.rate)},{record.day_count},{'>'.join(record.allocation)},{record.grace_days}"
-            if number == 0 and record.effective == loan.start_date:
+            if is_new and number == 0 and _is_first(loan, record):
                 first = members
             else:
-                rows["terms"].append(f"{loan.loan_id},{record.effective},{members},T{number}")
+                rows["terms"].append(f"{loan.loan_id},{record.effective},{members},{_source_id(record, False)}")
         elif isinstance(record, Schedule):
-            head = f"{loan.loan_id},{record.effective}"
-            rows["schedules"] += [f"{head},{due},{money(amt)},S{number}" for due, amt in record.installments]
+            head, tail = f"{loan.loan_id},{record.effective}", _source_id(record, False)
+            rows["schedules"] += [f"{head},{due},{money(amt)},{tail}" for due, amt in record.installments]
         else:
             texts = (str(record.get(name) or "") for name in ("source_id", "reverses", "memo"))
             event = f"{record['event_type']},{record['post_date']},{record['amt']:f},{','.join(texts)}"
             rows["events"].append(f"{loan.loan_id},{event}")
-    rows["loans"].append(f"{loan.loan_id},{loan.start_date},{loan.initial_amt:f},{loan.currency},{first}")
+    if is_new:
+        rows["loans"].append(f"{loan.loan_id},{loan.start_date},{loan.initial_amt:f},{loan.currency},{first}")

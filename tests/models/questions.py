@@ -18,6 +18,7 @@ from tests.models.ledger_model import DIGITS, Ledger, Loan, State, loans_csv
 from tests.models.payoff_model import Schedule
 from tests.models.payoff_replies import AmountTooLarge
 
+MOST_POINTS = 10_000  # of a history
 MOST_WALKS = 40  # of the model for one history: each walks from day to day
 Requested = tuple[str, ...]
 
@@ -97,8 +98,10 @@ class Questions:
     def history(self) -> None:
         state, query, moment = self._state()
         first, last = self._range(state.loan, query, moment)
-        query["step"] = step = self._rng.choice(["change", "day", "month"])
-        requested = self._requested(query) if step != "day" or (last - first).days < MOST_WALKS else ()
+        days = (last - first).days + 1
+        query["step"] = step = self._rng.choice(["change", "day", "month"] if days <= MOST_POINTS else ["change"])
+        walks = {"change": 0, "day": days, "month": days // 28}[step]
+        requested = self._requested(query) if walks <= MOST_WALKS else ()
         path = f"/api/v1/loan/{state.loan.loan_id}/history"
         self._ask(path, query, lambda: state.history(first, last, step, requested))
 
