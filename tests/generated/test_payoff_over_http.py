@@ -36,6 +36,21 @@ ANSWERS_PER_ROUND, ROUNDS = 600, 4
 LOANS_PER_ROUND, POSTINGS_PER_ROUND = 10, 60
 
 
+SMALL_BATCHES = {
+    "service.bulk_load.agreement_posting.BATCH_SCHEDULES": 3, "service.bulk_load.agreement_posting.BATCH_TERMS": 3,
+    "service.bulk_load.event_posting.BATCH_EVENTS": 7, "service.ledger.accrual_run.BATCH_LOANS": 7,
+    "service.ledger.accrual_run.BATCH_RECORDS": 60, "service.portfolio.sql.LOANS_PER_BATCH": 7,
+    "service.web.statement_csv.ROWS_PER_CHUNK": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """Let a small ledger have many batches."""
+    for name, size in SMALL_BATCHES.items():
+        monkeypatch.setattr(name, size)
+
+
 @pytest.fixture
 def question(databases, keys_dir, make_token, tmp_path):
     """Posts the ledger of a seed and puts questions in between. Returns these."""

@@ -330,7 +330,7 @@ class Questions:
             return loan.start_date, last
         query["from"] = first.isoformat()
         if moment is not None and self._rng.random() < 0.05:
-            return first, moment.astimezone(UTC).date()
+            return first, max(first, moment.astimezone(UTC).date())
         query["to"] = last.isoformat()
         return first, last
 
