@@ -230,7 +230,7 @@ class AccrualQuestions(SettlementQuestions):
         return max([loan.start_date, *interest]) + timedelta(days=self._rng.choice((0, 1, 10, 31, 45)))
 
     def _new_event(self, loan: Loan) -> dict[str, Any]:
-        units = self._rng.randint(1, self._rng.choice([100, 10**5, 10**7]))
+        units = self._rng.randint(1, self._rng.choice([1, 100, 10**5, 10**7]))
         kind = self._rng.choice(["payment"] * 5 + ["fee", "interest", "interest_credit"])
         day = self._near(loan) if kind == "fee" else self._day_to_accrue(loan)
         return {"event_type": kind, "post_date": day, "amt": self._amount(loan, units)}
