@@ -73,10 +73,11 @@ def add_sign_in_routes(routes: Blueprint, access: PageAccess, grants: TokenGrant
 
     @routes.post(SIGN_IN)
     @public
-    def send_sign_in() -> Response:
+    @parses_query
+    def send_sign_in(query: SignInQuery) -> Response:
         if not comes_from_here(request):
             return render("error.html", page_context(), 403, failure=_FOREIGN)
-        destination = safe_next(request.form.get("next", ""))
+        destination = safe_next(request.form.get("next", query.next))
         used = "token" if "token" in request.form else "client"
         client_id = request.form.get("client_id", "").strip()
         try:
