@@ -54,7 +54,7 @@ class RequestLog:
     def start(self) -> None:
         """Buffer the requests of this process from now on, and flush them periodically and at its end."""
         self._limit, self._on_full = MAX_UNCOUNTED, batches.flush
-        Finalize(None, self.flush, exitpriority=0)  # a multiprocessing child skips atexit
+        Finalize(None, self.flush, exitpriority=0)  # until Python 3.12, a child skips atexit
         Thread(target=self._run, name="request-log", daemon=True).start()
 
     def record(

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing.util import Finalize
+from multiprocessing import util
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -92,8 +92,8 @@ class WorkerStop:
 
         The server blocks if it receives three signals.
         """
-        # Last of all, and without joining threads: those that still run work for clients that have left.
-        Finalize(None, os._exit, args=(0,), exitpriority=-1)
+        # Called before the threads of pools are joined: callbacks that are registered last are called first.
+        threading._register_atexit(_end_without_threads)  # type: ignore[attr-defined]
         self._loop.call_later(deadline - time.monotonic(), self._give_up)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         signal.raise_signal(signal.SIGTERM)
@@ -108,3 +108,12 @@ class WorkerStop:
         if self._parent is not None:
             self._parent.join()
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _end_without_threads() -> None:
+    """End this process, with what is due at its end, but without threads that still work for clients that have left.
+
+    Until Python 3.12, what is due has been done by now. Later ones would do it only after they have joined the threads.
+    """
+    util._exit_function()  # type: ignore[attr-defined]
+    os._exit(0)
