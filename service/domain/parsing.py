@@ -6,7 +6,7 @@ Each raises a ValueError whose message says what is expected.
 import re
 from calendar import monthrange
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from functools import lru_cache
 
 from service.domain.provenance import has_control_characters
@@ -58,9 +58,25 @@ def parse_date(text: str) -> date:
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
         raise ValueError("expected a date written YYYY-MM-DD")
     try:
-        return date.fromisoformat(text)
+        return _to_date(text)
     except ValueError as err:
         raise ValueError(f"expected a date that exists, written YYYY-MM-DD ({err})") from None
+
+
+def _to_date(text: str) -> date:
+    """Return the date written YYYY-MM-DD. Its errors are the same in every release of Python.
+
+    Raises:
+        ValueError: If there is no such date.
+    """
+    year, month, day = map(int, text.split("-"))
+    if year == 0:
+        raise ValueError("year 0 is out of range")
+    if not 1 <= month <= 12:
+        raise ValueError("month must be in 1..12")
+    if not 1 <= day <= monthrange(year, month)[1]:
+        raise ValueError("day is out of range for month")
+    return date(year, month, day)
 
 
 def parse_time(text: str) -> datetime:
@@ -78,16 +94,18 @@ def parse_time(text: str) -> datetime:
     offset = timedelta(hours=int(offset_hours or 0), minutes=int(offset_minutes or 0))
     leap = second == "60"
     try:
-        moment = datetime.fromisoformat(day).replace(
+        time_of_day = time(
             hour=int(hour),
             minute=int(minute),
             second=59 if leap else int(second),
             microsecond=999_999 if leap else int((fraction or "")[:6].ljust(6, "0")),
             tzinfo=timezone(-offset if sign == "-" else offset),
         )
-        moment = moment.astimezone(UTC)
-    except (ValueError, OverflowError) as err:
+        moment = datetime.combine(_to_date(day), time_of_day).astimezone(UTC)
+    except ValueError as err:
         raise ValueError(f"{expected} ({err})") from None
+    except OverflowError:
+        raise ValueError(f"{expected} (date value out of range)") from None
     if leap and not _ends_month(moment):
         raise ValueError(f"{expected} (a leap second is the last second of a month in UTC)")
     return moment
