@@ -16,7 +16,7 @@ from service.settings import PostgresSettings
 from tests.conftest import sql
 from tests.fakes.certificates import write_certificate
 from tests.support.ports import free_port
-from tests.support.processes import reach, started
+from tests.support.processes import reach, started, workers
 from tests.support.raw_http import RawConnection, RawReply, request_bytes
 
 START_S = 60
@@ -76,10 +76,9 @@ class Door:
                 assert reply.status == 200
         return statistics.quantiles(times, n=100, method="inclusive")[98]
 
-    def workers(self) -> list[int]:
+    def workers(self) -> set[int]:
         """Return the ids of the worker processes."""
-        children = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text().split()
-        return [pid for pid in map(int, children) if b"resource_tracker" not in _command_line(pid)]
+        return workers(self.parent)
 
     def holds(self, connection: RawConnection) -> bool:
         """Return whether the service has its end of a connection open. The kernel may still be sending what it took."""
@@ -146,10 +145,6 @@ CLIENT, CLIENT_SECRET = "loaner-client", "s3cret-of-the-client"
 TOKEN_FORM = f"grant_type=client_credentials&client_id={CLIENT}&client_secret={CLIENT_SECRET}".encode()
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = {"Content-Type": "application/json"}
-
-
-def _command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def _is_up(door: Door) -> bool:

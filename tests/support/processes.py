@@ -84,6 +84,19 @@ def started(*arguments: str, cwd: Path = ROOT, program: Path | None = None, **va
                     process.wait()
 
 
+def workers(parent: int) -> set[int]:
+    """Return the ids of the worker processes of a service. Where workers are spawned, it has another child."""
+    children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
+    return {child for child in children if b"resource_tracker" not in _command_line(child)}
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it has ended
+        return b""
+
+
 @contextmanager
 def serving(settings: PostgresSettings, keys_dir: Path, **variables: str):
     """Run a service of two workers behind a fake gateway.

@@ -20,7 +20,7 @@ from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.fakes.kong.fake_proxy import FakeProxy
 from tests.support.load_clients import PAUSE_S
 from tests.support.ports import free_port
-from tests.support.processes import ask, reach, run, started, wait_until_up
+from tests.support.processes import ask, reach, run, started, wait_until_up, workers
 from tests.support.waiting import wait_until
 
 UPSTREAM = "loaner.upstream"
@@ -142,9 +142,6 @@ def test_replacing_workers_loses_no_request(kong, variables, bearer):
                     answers.append(session.get(url, headers=bearer, timeout=20).status_code)
                 except requests.RequestException as err:
                     answers.append(repr(err))
-
-    def workers(parent: int) -> set[str]:
-        return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
     with started(**variables, PORT=str(port)) as (process, read_log):
         wait_until(lambda: kong.targets.get(UPSTREAM), read_log=read_log)

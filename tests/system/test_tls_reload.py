@@ -23,7 +23,7 @@ from tests.fakes.certificates import DAY, write_certificate
 from tests.fakes.http_server import serving
 from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.ports import free_port
-from tests.support.processes import reach, run, started
+from tests.support.processes import reach, run, started, workers
 from tests.support.waiting import wait_until
 from tests.system.test_instance import UPSTREAM
 
@@ -217,24 +217,19 @@ def test_reloading_a_certificate_loses_no_request(served, bearer, tmp_path):
             assert kept.stat().st_mode & 0o777 == 0o600
             caller = Caller(f"https://127.0.0.1:{port}/1/2020-02-29", bearer, tmp_path / "both.pem")
             caller.start()
-            before = children(process.pid)
+            before = workers(process.pid)
             mount("broken")
             wait_until(lambda: "is not the key of the first certificate in TLS_CERT" in read_log(), read_log=read_log)
             assert presented(port) in first
             mount("second")
             wait_until(lambda: presented(port) in second, read_log=read_log)
             wait_until(
-                lambda: not before & children(process.pid), read_log=read_log
+                lambda: not before & workers(process.pid), read_log=read_log
             )  # old workers present the old certificate
             assert {presented(port) in second for _ in range(10)} == {True}
             assert caller.finish() == {200}
             assert "Traceback" not in read_log()
             assert "panicked" not in read_log()
-
-
-def children(parent: int) -> set[str]:
-    """Return the child processes of a process."""
-    return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
 
 
 def supports(port: int, newest: ssl.TLSVersion) -> bool:

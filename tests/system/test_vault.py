@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
 
 import pytest
 import requests
@@ -14,7 +13,7 @@ from tests.fakes.kong.fake_kong import running as running_kong
 from tests.fakes.vault.fake_vault import FakeVault, running
 from tests.integration.service.vault.test_lease import roles
 from tests.support.ports import free_port
-from tests.support.processes import ask, reach, run, started, wait_until_up
+from tests.support.processes import ask, reach, run, started, wait_until_up, workers
 from tests.support.waiting import wait_until
 
 
@@ -53,8 +52,7 @@ def test_credentials_rotate_under_load_despite_an_outage_and_a_killed_worker(
             vault.sealed = True
             time.sleep(1)
             vault.sealed = False
-            child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
-            os.kill(int(child), signal.SIGKILL)
+            os.kill(min(workers(process.pid)), signal.SIGKILL)
             wait_until(lambda: len(vault.made) >= 3)
             time.sleep(2)
             stop.set()

@@ -12,7 +12,7 @@ import pytest
 from service.runtime.server import KILL_TIMEOUT_S
 from service.runtime.worker_stop import STOP_TIMEOUT_S, SUCCESSOR_TIMEOUT_S
 from tests.support.ports import free_port
-from tests.support.processes import ask, reach, started, wait_until_up
+from tests.support.processes import ask, reach, started, wait_until_up, workers
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.shared_ledger
@@ -41,10 +41,6 @@ def instance(served):
             yield process, read_log, port
 
     return start
-
-
-def workers(parent: int) -> set[int]:
-    return {int(child) for child in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
 
 
 def listeners(port: int) -> int:

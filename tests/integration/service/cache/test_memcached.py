@@ -170,10 +170,10 @@ def test_a_silent_server_costs_its_timeout_only_a_few_times(opened):
 
 
 def test_a_rejected_value_does_not_open_the_circuit(opened, make):
-    with memcached("-I", "64k", "-o", "slab_chunk_max=16384") as small:
+    with memcached("-I", "512k") as small:
         timelines = opened(small.address)
         for number in range(3, 3 + 2 * FAILURE_THRESHOLD):
-            timelines.put_many("a", [make(loan_id=1, events=5000)])
+            timelines.put_many("a", [make(loan_id=1, events=20_000)])
             assert cached(timelines, "a", 1) is None
             timelines.put_many("a", [make(loan_id=2, version=number)])
             assert cached(timelines, "a", 2).version == number  # responses match their requests

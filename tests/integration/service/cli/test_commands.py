@@ -22,7 +22,7 @@ from tests.fakes.kong.fake_kong import FakeKong, running
 from tests.support.checkout import checkout
 from tests.support.cleaner import remove
 from tests.support.ports import free_port
-from tests.support.processes import ask, environment, reach, run, shell, started, wait_until_up
+from tests.support.processes import ask, environment, reach, run, shell, started, wait_until_up, workers
 from tests.support.waiting import PATIENCE_S
 
 
@@ -208,11 +208,11 @@ def test_a_dead_worker_is_replaced_although_files_became_unusable(served, bearer
         (tmp_path / "tmp").mkdir()
         with started(**variables) as (process, read_log):
             wait_until_up(process, url, read_log)
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            [worker] = workers(process.pid)
             (keys / "half.pub").write_text("-----BEGIN")
             (tmp_path / "clients.json").write_text("{")
             remove(next((tmp_path / "tmp").glob("loaner-*")))
-            os.kill(int(children[0]), signal.SIGKILL)
+            os.kill(worker, signal.SIGKILL)
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline:
                 try:
