@@ -67,7 +67,7 @@ def _to_date(text: str) -> date:
     """Return the date written YYYY-MM-DD. Its errors are the same in every release of Python.
 
     Raises:
-        ValueError: If there is no such date.
+        ValueError: If the date does not exist.
     """
     year, month, day = map(int, text.split("-"))
     if year == 0:
