@@ -13,7 +13,7 @@ from service.bulk_load.formats import Format
 
 MAX_LINE_BYTES = 4096
 _BLOCK_BYTES = 65_536
-_NAME = re.compile(r"[^\W\d]\D*")  # of a column, also of an unknown one
+_NAME = re.compile(r"[^\W\d].*")  # of any column; the first field of a row without a header is a number
 
 
 @dataclass(frozen=True)
@@ -109,15 +109,18 @@ class Rows:
     def _read_header(self, format: Format) -> bool:
         """Return whether the first line is a header, and set `columns` to its columns.
 
-        A header names a column, or consists of names: each row contains digits.
+        A header names a column, or consists only of names, as no row does.
         """
         try:
             names = [name.lower() for name in _split(self._first_line)]
         except ValueError:
             return False
-        has_only_names = len(names) > 1 and all(_NAME.fullmatch(name) for name in names)
-        if not has_only_names and not any(name in format for name in names):
-            return False
+        if not any(name in format for name in names):
+            has_only_names = len(names) > 1 and all(_NAME.fullmatch(name) for name in names)
+            if has_only_names:
+                self.columns = {}
+                self.reject(1, "header", f"no column has a known name (the columns are {', '.join(format)})")
+            return has_only_names
         wrong = [f"unknown column {name!r}" for name in names if name not in format]
         wrong += [f"column {name} occurs twice" for name in format if names.count(name) > 1]
         wrong += [

@@ -77,9 +77,6 @@ def test_columns_are_found_by_the_header_in_any_order(read):
     )
 
 
-EACH_IS_MISSING = [f"column {name} is missing" for name in ("loan_id", "event_type", "post_date", "amt")]
-
-
 @pytest.mark.parametrize(
     ("header", "reasons"),
     [
@@ -88,7 +85,8 @@ EACH_IS_MISSING = [f"column {name} is missing" for name in ("loan_id", "event_ty
         ("loan_id,event_type,post_date,amt,memo,memo", ["column memo occurs twice"]),
         ("loan_id,event_type,post_date,amt,", ["unknown column ''"]),
         ("\ufeffid,event_type,post_date,amt", ["unknown column 'id'", "column loan_id is missing"]),
-        ("Loan no., kind", ["unknown column 'loan no.'", "unknown column 'kind'", *EACH_IS_MISSING]),
+        ("Loan no., kind", ["no column has a known name"]),
+        ("Account1,Art,Datum,Betrag", ["no column has a known name"]),
     ],
 )
 def test_a_header_that_names_other_columns_is_rejected(read, header, reasons):
