@@ -1,7 +1,6 @@
 """Routes: the terms and schedules of a loan as they were recorded, in pages."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response
@@ -13,7 +12,7 @@ from service.ledger.agreement_log import AgreementLog, Record, Schedule, Terms
 from service.ledger.event_log import EventLog, LoanState
 from service.ledger.posting import to_rfc3339
 from service.web.pagination import RecordsCursor
-from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state, page_as_of
 from service.web.schemas.query_fields import Format, Limit, RecordsPageCursor
 from service.web.schemas.recorded_agreement import (
     SCHEDULE_COLUMNS,
@@ -59,7 +58,7 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
         `text/csv`, selected by `Accept` or `format`, has the same pages, with a row for each record. The header `Link`
         leads to the next one.
         """
-        as_of = _as_of(query)
+        as_of = page_as_of(query, query.cursor)
         _, page = _get_page(event_log, "terms", path, query)
         found = agreement_log.terms(page.loan_id, page.version, page.after, query.limit + 1)
         members = _page_members(page, query.limit, {}, [_terms_members(terms) for terms in found])
@@ -81,7 +80,7 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
         `text/csv`, selected by `Accept` or `format`, has the same pages, with a row for each installment. The header
         `Link` leads to the next one.
         """
-        as_of = _as_of(query)
+        as_of = page_as_of(query, query.cursor)
         state, page = _get_page(event_log, "schedules", path, query)
         limit = min(query.limit, MAX_SCHEDULES)
         found = agreement_log.schedules(page.loan_id, page.version, page.after, limit + 1)
@@ -90,12 +89,6 @@ def add_agreement_routes(routes: APIBlueprint, event_log: EventLog, agreement_lo
         rows = (members | row for schedule in members["schedules"] for row in _schedule_rows(schedule))
         table = Table(f"loan-{page.loan_id}-schedules", SCHEDULE_COLUMNS, rows)
         return json_or_csv_reply(query.format, members, table, as_of, page.version)
-
-
-def _as_of(query: RecordsQuery) -> datetime | None:
-    """Return the current time; None if nothing that is recorded later changes the reply."""
-    is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
-    return None if is_immutable else datetime.now(UTC)
 
 
 def _get_page(event_log: EventLog, kind: str, path: LoanPath, query: RecordsQuery) -> tuple[LoanState, RecordsCursor]:

@@ -19,10 +19,9 @@ from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snap
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, DaysPastDue, Format, LoanId, Money, Version
 from service.web.schemas.replies import LoanLedgerReply
-from service.web.schemas.table_reply import Table, json_or_csv_reply
+from service.web.schemas.table_reply import LOAN_DAY_COLUMNS, Table, json_or_csv_reply, loan_day
 
-LOAN_COLUMNS = ("loan_id", "date", "currency", "version")
-COLUMNS = (*LOAN_COLUMNS, "due_date", "amt", "satisfied", "due", "past_due", "days", "bucket", "oldest_due_date")
+COLUMNS = (*LOAN_DAY_COLUMNS, "due_date", "amt", "satisfied", "due", "past_due", "days", "bucket", "oldest_due_date")
 _CSV_EXAMPLE = (
     f"{','.join(COLUMNS)}\r\n"
     "1,2020-07-01,USD,10,2020-06-01,500.00,120.00,,,,,\r\n"
@@ -116,6 +115,6 @@ def add_arrears_route(routes: APIBlueprint, lookup: TimelineLookup) -> None:
 
 
 def _to_table(members: dict[str, Any]) -> Table:
-    loan = {name: members[name] for name in LOAN_COLUMNS}
+    loan = loan_day(members)
     rows = (loan | installment for installment in members["installments"])
     return Table(f"loan-{members['loan_id']}-arrears-{members['date']}", COLUMNS, chain(rows, [members]))

@@ -1,6 +1,5 @@
 """Route: the events of a loan as they were recorded, in pages."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +15,7 @@ from service.web.pagination import EventsCursor
 from service.web.schemas.content_negotiation import json_or_csv
 from service.web.schemas.event import RecordedEventReply
 from service.web.schemas.headers import LOAN_HEADERS, NEXT_CSV_LINK
-from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state
+from service.web.schemas.loan_query import COMMON_RESPONSES, LoanPath, LoanQuery, check_one_state, page_as_of
 from service.web.schemas.query_fields import (
     Currency,
     EventsPageCursor,
@@ -80,12 +79,11 @@ def add_events_route(routes: APIBlueprint, event_log: EventLog) -> None:
         `text/csv`, selected by `Accept` or `format`, has the same pages, each with a row of column names. The header
         `Link` leads to the next one.
         """
-        as_of = datetime.now(UTC)
+        as_of = page_as_of(query, query.cursor)
         state, page = _get_page(event_log, path, query)
         found = event_log.events(page.loan_id, page.version, page.chosen, page.after, query.limit + 1)
         events, more = found[: query.limit], found[query.limit :]
         following = EventsCursor(page.loan_id, page.version, page.chosen, events[-1].version) if more else None
-        is_immutable = query.cursor is not None or query.as_of_version is not None or query.known_at is not None
         members: dict[str, Any] = {
             "loan_id": page.loan_id,
             "currency": state.currency,
@@ -94,7 +92,7 @@ def add_events_route(routes: APIBlueprint, event_log: EventLog) -> None:
             "next_cursor": str(following) if following else None,
         }
         table = Table(f"loan-{page.loan_id}-events", COLUMNS, (members | event for event in members["events"]))
-        return json_or_csv_reply(query.format, members, table, None if is_immutable else as_of, page.version)
+        return json_or_csv_reply(query.format, members, table, as_of, page.version)
 
 
 def _get_page(event_log: EventLog, path: LoanPath, query: EventsQuery) -> tuple[LoanState, EventsCursor]:

@@ -37,7 +37,7 @@ from service.web.schemas.query_fields import (
     StateDay,
     Version,
 )
-from service.web.schemas.table_reply import Table, json_or_csv_reply, next_link
+from service.web.schemas.table_reply import Table, json_or_csv_reply
 
 FIELDS = ("loan_id", "start_date", "initial_amt", "currency", "date", "balance", "state", "version")
 _CSV_EXAMPLE = f"{','.join(FIELDS)}\r\n1,2019-12-05,1000.00,USD,2020-07-01,899.50,open,2\r\n"
@@ -116,10 +116,7 @@ def loans_reply(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> Re
     day = position.filter.day.isoformat()
     members = {"date": day, "loans": rows, "next_cursor": cursor}
     table = Table(f"loans-{day}", FIELDS, ({**row, "date": day} for row in rows))
-    response = json_or_csv_reply(query.format, members, table, as_of)
-    if cursor is not None:  # also for JSON
-        response.headers.set(*next_link(cursor))
-    return response
+    return json_or_csv_reply(query.format, members, table, as_of, links_json=True)
 
 
 def get_position(search: LoanSearch, calendar: Calendar, query: LoansQuery) -> SearchPosition:

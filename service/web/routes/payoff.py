@@ -21,10 +21,9 @@ from service.web.schemas.loan_query import COMMON_RESPONSES, LoanQuery, get_snap
 from service.web.schemas.problem import problems
 from service.web.schemas.query_fields import Currency, Day, Explain, Format, GoodThrough, LoanId, Money, Version
 from service.web.schemas.replies import LoanLedgerReply
-from service.web.schemas.table_reply import Table, json_or_csv_reply
+from service.web.schemas.table_reply import LOAN_DAY_COLUMNS, Table, json_or_csv_reply, loan_day
 
-LOAN_COLUMNS = ("loan_id", "date", "currency", "version")
-COLUMNS = (*LOAN_COLUMNS, "principal", "interest_charged", "interest_uncharged", "fees", "total", "per_diem")
+COLUMNS = (*LOAN_DAY_COLUMNS, "principal", "interest_charged", "interest_uncharged", "fees", "total", "per_diem")
 _CSV_EXAMPLE = (
     f"{','.join(COLUMNS)}\r\n"
     "1,2020-07-01,USD,10,9636.65,0.00,42.10,0.00,9678.75,2.64\r\n"
@@ -140,6 +139,6 @@ def _totals(timeline: Timeline, days: range) -> list[dict[str, str]]:
 
 
 def _to_table(members: dict[str, Any]) -> Table:
-    loan = {name: members[name] for name in LOAN_COLUMNS}
+    loan = loan_day(members)
     later = (loan | total for total in members.get("totals", ()))
     return Table(f"loan-{members['loan_id']}-payoff-{members['date']}", COLUMNS, chain([members], later))

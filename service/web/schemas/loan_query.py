@@ -1,5 +1,7 @@
 """Parameters of requests for one loan: its id, its state in time, and a date range."""
 
+from datetime import UTC, datetime
+
 from pydantic import BaseModel
 
 from native import to_date
@@ -46,6 +48,17 @@ def check_one_state(query: LoanQuery) -> None:
     chosen = [field for field in _EXCLUSIVE if field in query.model_fields_set]
     if len(chosen) > 1:
         raise InvalidRequest([(chosen[0], f"cannot be combined with `{chosen[1]}`")])
+
+
+def page_as_of(query: LoanQuery, cursor: object) -> datetime | None:
+    """Return the current time; None if nothing that is recorded later changes the page of a list.
+
+    Args:
+        query: The query.
+        cursor: Its cursor; None on the first page.
+    """
+    is_immutable = cursor is not None or query.as_of_version is not None or query.known_at is not None
+    return None if is_immutable else datetime.now(UTC)
 
 
 def get_snapshot(lookup: TimelineLookup, path: LoanPath, query: LoanQuery) -> LoanSnapshot:

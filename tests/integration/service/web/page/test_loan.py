@@ -7,6 +7,7 @@ from html import unescape
 import pytest
 
 from tests.conftest import sql
+from tests.support.filled_ledger import fill
 
 VIEWS = ["/app/loan/1", "/app/loan/1/why"]
 HOSTILE = (
@@ -298,6 +299,13 @@ def test_each_view_is_json_and_csv_except_for_explanations(signed_in, path, name
         assert [unescape(url) for url in re.findall(r"http://localhost(/api/[^'\s]*?)(?:&#39;|<)", commands)] == [
             url.removeprefix("/app") for url in urls
         ]
+
+
+def test_a_list_that_is_too_long_for_one_page_says_so(signed_in, admin):
+    fill(admin, 500, 500, 1001)
+    assert "Events as recorded, the first 1000 of 1001" in get(signed_in, "/app/loan/500")
+    rows = get(signed_in, "/app/api/v1/loan/500/events?limit=1000&format=csv").splitlines()
+    assert len(rows) == 1 + 1000
 
 
 @pytest.mark.shared_ledger
