@@ -111,9 +111,9 @@ class WorkerStop:
 
 
 def _end_without_threads() -> None:
-    """End this process, with what is due at its end, but without threads that still work for clients that have left.
+    """Run the exit handlers, and end this process without waiting for threads that work for clients that have left.
 
-    Until Python 3.12, what is due has been done by now. Later ones would do it only after they have joined the threads.
+    Until Python 3.12, the handlers have run by now. Later releases would run them only after joining the threads.
     """
     util._exit_function()  # type: ignore[attr-defined]
     os._exit(0)

@@ -85,15 +85,17 @@ def started(*arguments: str, cwd: Path = ROOT, program: Path | None = None, **va
 
 
 def workers(parent: int) -> set[int]:
-    """Return the ids of the worker processes of a service. Where workers are spawned, it has another child."""
+    """Return the ids of the running workers of a service. Where workers are spawned, it has another child."""
     children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    return {child for child in children if b"resource_tracker" not in _command_line(child)}
+    command_lines = {child: _command_line(child) for child in children}
+    return {child for child, line in command_lines.items() if line and b"resource_tracker" not in line}
 
 
 def _command_line(pid: int) -> bytes:
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:  # it has ended
+    except (FileNotFoundError, ProcessLookupError):
         return b""
 
 
