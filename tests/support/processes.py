@@ -85,14 +85,16 @@ def started(*arguments: str, cwd: Path = ROOT, program: Path | None = None, **va
 
 
 def workers(parent: int) -> set[int]:
-    """Return the ids of the running workers of a service. Where workers are spawned, it has another child."""
+    """Return the ids of the workers of a service. Where workers are spawned, it has another child.
+
+    One that is ending counts until its parent has noticed its end: till then it may hold connections.
+    """
     children = map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-    command_lines = {child: _command_line(child) for child in children}
-    return {child for child, line in command_lines.items() if line and b"resource_tracker" not in line}
+    return {child for child in children if b"resource_tracker" not in _command_line(child)}
 
 
 def _command_line(pid: int) -> bytes:
-    """Return the command line of a process; empty if it has ended."""
+    """Return the command line of a process; empty if it is ending."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
