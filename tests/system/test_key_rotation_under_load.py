@@ -5,6 +5,7 @@ import shutil
 import threading
 import time
 from contextlib import contextmanager
+from random import Random
 from statistics import median
 
 import jwt
@@ -46,7 +47,7 @@ def serving(served, place):
 
 
 class Load:
-    """Callers that present old and new tokens in turn, on short connections."""
+    """Callers that present old and new tokens at random, on short connections."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -82,12 +83,11 @@ class Load:
             self.add()
 
     def _call(self) -> None:
-        number = 0
+        chosen = Random(0)
         while not self.stop.is_set():
             with requests.Session() as session:
                 for _ in range(25):
-                    number += 1
-                    kid, token = self.tokens[number % len(self.tokens)]
+                    kid, token = chosen.choice(self.tokens)  # in turn, the growing list could leave out some for long
                     asked = time.monotonic()
                     reply = session.get(
                         f"{self.url}/1/2020-01-31", headers={"Authorization": f"Bearer {token}"}, timeout=10
